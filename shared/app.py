@@ -1,0 +1,194 @@
+"""The application factory of the three services."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+import sqlalchemy as sa
+import structlog
+from flask import Flask, Response, g, jsonify, redirect, request
+from flask.typing import ResponseReturnValue
+from flask_smorest import Api, Blueprint
+from flask_swagger_ui import get_swaggerui_blueprint
+from marshmallow import Schema, fields
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+
+from shared import feed, logs, problems
+from shared.auth import Verifier, allowed_roles, public
+from shared.config import Settings, load
+from shared.problems import Problem, Unavailable
+from shared.runtime import Runtime
+
+_MAX_BODY_BYTES = 16 * 1024 * 1024
+_TITLES = {"issuer": "Souche: issuer", "redeemer": "Souche: redeemer", "operator_bridge": "Souche: operator bridge"}
+
+
+class ProblemSchema(Schema):
+    """RFC 9457 problem details; kinds of problem add members of their own."""
+
+    type = fields.Str(required=True, metadata={"description": "Stable: `urn:souche:<slug>`."})
+    title = fields.Str(required=True)
+    status = fields.Int(required=True)
+    detail = fields.Str(required=True)
+    errors = fields.Dict(metadata={"description": "By field, what is wrong with it."})
+
+
+class _Api(Api):
+    ERROR_SCHEMA = ProblemSchema
+
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        return problems.answer_http_error(error)
+
+
+def build(service: str, settings: Settings | None, blueprints: Sequence[Blueprint]) -> Flask:
+    """Builds the application of a service from its blueprints.
+
+    Raises ConfigurationError where a setting is missing or wrong, and RuntimeError where a route says neither who may
+    call it nor that everybody may.
+    """
+    settings = settings or load(service)
+    logs.configure(service, settings.log_level)
+    app = Flask(service)
+    app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False, **_openapi(service))
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["souche"] = Runtime(settings)
+    app.extensions["souche.verifier"] = Verifier(settings.token_public_keys)
+    _add_errors(app)
+    _add_logging(app)
+    _add_health(app)
+    _add_documents(app, [*blueprints, feed.blueprint])
+    _refuse_open_routes(app)
+    return app
+
+
+def _openapi(service: str) -> dict[str, Any]:
+    return {
+        "API_TITLE": _TITLES[service],
+        "API_VERSION": "v1",
+        "OPENAPI_VERSION": "3.1.0",
+        "OPENAPI_URL_PREFIX": "/",
+        "OPENAPI_JSON_PATH": "openapi.json",
+        "API_SPEC_OPTIONS": {
+            "security": [{"token": []}],
+            "components": {
+                "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT (EdDSA)"}}
+            },
+        },
+    }
+
+
+def _add_errors(app: Flask) -> None:
+    app.register_error_handler(Problem, problems.answer)
+    app.register_error_handler(OperationalError, _answer_database_down)
+    app.register_error_handler(PoolTimeout, _answer_database_down)
+
+
+def _answer_database_down(error: Exception) -> Response:
+    """Nothing was committed: whatever the request was, it may be sent again."""
+    logs.logger().error("database_unavailable", error=str(getattr(error, "orig", error)).strip())
+    return problems.answer(Unavailable("The database does not answer. Nothing was done.", headers={"Retry-After": "2"}))
+
+
+def _add_logging(app: Flask) -> None:
+    @app.before_request
+    def begin() -> None:
+        g.began = time.perf_counter()
+        g.request_id = logs.begin_request(request.headers.get(logs.REQUEST_ID_HEADER))
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers[logs.REQUEST_ID_HEADER] = g.request_id
+        logs.logger().info(
+            "request",
+            method=request.method,
+            route=str(request.url_rule or "unknown"),
+            status=response.status_code,
+            milliseconds=round((time.perf_counter() - g.began) * 1000, 2),
+            caller=str(g.caller) if "caller" in g else None,
+        )
+        return response
+
+    @app.teardown_request
+    def forget(_: BaseException | None) -> None:
+        structlog.contextvars.unbind_contextvars("request_id")
+
+
+def _add_health(app: Flask) -> None:
+    runtime: Runtime = app.extensions["souche"]
+
+    @app.get("/healthz")
+    @public
+    def healthz() -> ResponseReturnValue:
+        """Says that the process lives; it stands on nothing else, so a restart would cure nothing else."""
+        return jsonify(status="ok")
+
+    @app.get("/readyz")
+    @public
+    def readyz() -> ResponseReturnValue:
+        """Says whether requests can be served: without the database they cannot, without the broker they can."""
+        checks = {"database": _database_answers(runtime), "broker": _broker_answers(runtime)}
+        body = {name: "ok" if good else "down" for name, good in checks.items()}
+        return jsonify(status="ok" if all(checks.values()) else "degraded", **body), 200 if checks["database"] else 503
+
+
+def _database_answers(runtime: Runtime) -> bool:
+    try:
+        with runtime.engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+    except (OperationalError, PoolTimeout):
+        return False
+    return True
+
+
+def _broker_answers(runtime: Runtime) -> bool:
+    try:
+        return bool(runtime.redis.ping())
+    except redis.RedisError:
+        return False
+
+
+def _add_documents(app: Flask, blueprints: Sequence[Blueprint]) -> None:
+    api = _Api(app)
+    for blueprint in blueprints:
+        api.register_blueprint(blueprint)
+    _name_roles(app, api)
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": app.config["API_TITLE"]}))
+    for endpoint in ("api-docs.openapi_json", "swagger_ui.show", "static"):
+        if endpoint in app.view_functions:
+            public(app.view_functions[endpoint])
+
+    @app.get("/")
+    @public
+    def home() -> ResponseReturnValue:
+        """Leads a person to the readable page."""
+        return redirect("/docs/")
+
+
+def _name_roles(app: Flask, api: Any) -> None:
+    """Writes into the OpenAPI document who may call each operation."""
+    for rule in app.url_map.iter_rules():
+        allowed = allowed_roles(app.view_functions[rule.endpoint])
+        path = api.spec._paths.get(_openapi_path(rule.rule), {})
+        for operation in (path[method.lower()] for method in rule.methods or () if method.lower() in path):
+            if allowed:
+                operation["x-roles"] = sorted(allowed)
+            else:
+                operation["security"] = []
+
+
+def _openapi_path(rule: str) -> str:
+    """`/v1/grants/<uuid:grant_id>` as OpenAPI writes it: `/v1/grants/{grant_id}`."""
+    pieces = []
+    for piece in rule.split("/"):
+        name = piece.strip("<>").rpartition(":")[2]
+        pieces.append(f"{{{name}}}" if piece.startswith("<") else piece)
+    return "/".join(pieces)
+
+
+def _refuse_open_routes(app: Flask) -> None:
+    silent = sorted(name for name, view in app.view_functions.items() if allowed_roles(view) is None)
+    if silent:
+        raise RuntimeError(f"These routes name no roles and are not public: {', '.join(silent)}.")

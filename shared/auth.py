@@ -1,0 +1,156 @@
+"""Who is calling and what for: JSON Web Tokens (RFC 7519) signed with Ed25519 (RFC 8037), a role and a scope.
+
+Every route names the roles that may call it with `@roles(…)`, or says `@public`; `shared.app` refuses to start an
+application in which one does neither.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from flask import current_app, g, request
+
+from shared import clock
+from shared.problems import Forbidden, NotFound, Unauthenticated
+
+ISSUER = "souche"
+_LEEWAY_SECONDS = 30
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Role(StrEnum):
+    """What a caller is; `prescriber` and `structure` tokens carry the id of theirs as scope."""
+
+    ADMIN = "admin"
+    PRESCRIBER = "prescriber"
+    STRUCTURE = "structure"
+    FINANCE = "finance"
+    OPERATIONS = "operations"
+    SERVICE = "service"
+
+
+SCOPED = frozenset({Role.PRESCRIBER, Role.STRUCTURE})
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The holder of a token."""
+
+    subject: str
+    role: Role
+    scope: UUID | None
+
+    def __str__(self) -> str:
+        return f"{self.role}:{self.scope or '-'}:{self.subject}"
+
+    def require(self, owner: UUID) -> None:
+        """Raises NotFound where a scoped caller asks for what is another's: it does not even learn that it exists."""
+        if self.role in SCOPED and self.scope != owner:
+            raise NotFound("There is no such thing within your scope.")
+
+    @property
+    def own(self) -> UUID:
+        """The scope of a scoped caller; raises Forbidden where the token has none."""
+        if self.scope is None:
+            raise Forbidden("The token names no prescriber or structure as its scope.")
+        return self.scope
+
+
+def issue(
+    key_id: str,
+    key: bytes,
+    *,
+    role: Role,
+    subject: str,
+    scope: UUID | None = None,
+    lifetime: timedelta = timedelta(hours=12),
+) -> str:
+    """Makes a token with a raw Ed25519 private key. Scoped roles need a scope, the others take none."""
+    if (scope is not None) != (role in SCOPED):
+        raise ValueError(f"A {role} token {'needs a' if role in SCOPED else 'takes no'} scope.")
+    now = clock.now()
+    claims = {"iss": ISSUER, "sub": subject, "role": role.value, "iat": now, "exp": now + lifetime}
+    if scope:
+        claims["scope"] = str(scope)
+    return jwt.encode(claims, Ed25519PrivateKey.from_private_bytes(key), algorithm="EdDSA", headers={"kid": key_id})
+
+
+class Verifier:
+    """Verifies tokens against the public keys that are accepted now."""
+
+    def __init__(self, public_keys: Mapping[str, bytes]) -> None:
+        self._keys = {key_id: Ed25519PublicKey.from_public_bytes(key) for key_id, key in public_keys.items()}
+        # A till sends the same token thousands of times; the signature is checked once, the expiry every time.
+        self._verified = functools.lru_cache(maxsize=4096)(self._verify)
+
+    def caller(self, token: str) -> Caller:
+        """The caller whom a token names; raises Unauthenticated."""
+        try:
+            caller, expires = self._verified(token)
+        except (jwt.InvalidTokenError, ValueError, KeyError):
+            raise Unauthenticated("The token is not valid.", headers={"WWW-Authenticate": "Bearer"}) from None
+        if clock.now().timestamp() > expires + _LEEWAY_SECONDS:
+            raise Unauthenticated("The token has expired.", headers={"WWW-Authenticate": "Bearer"})
+        return caller
+
+    def _verify(self, token: str) -> tuple[Caller, int]:
+        key = self._keys[jwt.get_unverified_header(token)["kid"]]
+        claims = jwt.decode(
+            token, key, algorithms=["EdDSA"], issuer=ISSUER, leeway=_LEEWAY_SECONDS,
+            options={"require": ["exp", "iat", "sub", "role"]},
+        )  # fmt: skip
+        role, scope = Role(claims["role"]), claims.get("scope")
+        if (scope is not None) != (role in SCOPED):
+            raise ValueError("role and scope do not go together")
+        return Caller(claims["sub"], role, UUID(scope) if scope else None), claims["exp"]
+
+
+def roles(*allowed: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Opens a route to the callers of these roles, and to nobody else."""
+    accepted = frozenset(Role(role) for role in allowed)
+
+    def decorate(view: Callable[_P, _R]) -> Callable[_P, _R]:
+        @functools.wraps(view)
+        def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            g.caller = _authenticate()
+            if g.caller.role not in accepted:
+                raise Forbidden(f"This takes a token of role {', '.join(sorted(accepted))}.")
+            return view(*args, **kwargs)
+
+        guarded.__souche_roles__ = accepted  # type: ignore[attr-defined]
+        return guarded
+
+    return decorate
+
+
+def public(view: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Opens a route to everybody, on purpose."""
+    view.__souche_roles__ = frozenset()  # type: ignore[attr-defined]
+    return view
+
+
+def allowed_roles(view: Any) -> frozenset[Role] | None:
+    """The roles a view is open to: empty where it is public, None where it says nothing."""
+    found: frozenset[Role] | None = getattr(view, "__souche_roles__", None)
+    return found
+
+
+def caller() -> Caller:
+    """The caller of the request in hand."""
+    found: Caller = g.caller
+    return found
+
+
+def _authenticate() -> Caller:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("Send `Authorization: Bearer <token>`.", headers={"WWW-Authenticate": "Bearer"})
+    verifier: Verifier = current_app.extensions["souche.verifier"]
+    return verifier.caller(token.strip())

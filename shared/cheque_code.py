@@ -1,0 +1,55 @@
+"""Cheque codes: 80 random bits as 16 characters of Crockford base32, and a check character.
+
+A code is cash: whoever reads one can spend it. No log line, error, event or address contains one.
+The check character is ISO 7064's hybrid system over the same 32 characters; it catches every wrong character and
+nearly every swap of two neighbours. Printed `XXXX-XXXX-XXXX-XXXX-C`.
+"""
+
+import hashlib
+import hmac
+import secrets
+
+from stdnum.exceptions import ValidationError
+from stdnum.iso7064 import mod_37_36
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LENGTH = 16
+_LOOK_ALIKES = str.maketrans({"I": "1", "L": "1", "O": "0", "-": "", " ": "", "\u00a0": "", "\u202f": "", "\t": ""})
+
+
+class InvalidCode(ValueError):
+    """What was presented is not a code: a typing error, not a guess. The message says what is expected."""
+
+
+def generate() -> str:
+    """A new code in its canonical form: 17 characters, upper case, without separators."""
+    bits = secrets.randbits(5 * _LENGTH)
+    payload = "".join(ALPHABET[bits >> shift & 31] for shift in range(0, 5 * _LENGTH, 5))
+    return payload + str(mod_37_36.calc_check_digit(payload, alphabet=ALPHABET))
+
+
+def normalise(text: str) -> str:
+    """The canonical form of a code as typed, whatever its case and spacing, I or L read as 1 and O as 0.
+
+    Raises InvalidCode, whose message never repeats what was typed.
+    """
+    code = text.upper().translate(_LOOK_ALIKES)
+    if len(code) != _LENGTH + 1 or any(character not in ALPHABET for character in code):
+        raise InvalidCode("A code has 17 letters or digits, printed XXXX-XXXX-XXXX-XXXX-C.")
+    try:
+        mod_37_36.validate(code, alphabet=ALPHABET)
+    except ValidationError:
+        raise InvalidCode(
+            "The check character does not fit the others: one was mistyped or two were swapped."
+        ) from None
+    return code
+
+
+def printed(code: str) -> str:
+    """A canonical code as it is printed: `XXXX-XXXX-XXXX-XXXX-C`."""
+    return "-".join((code[0:4], code[4:8], code[8:12], code[12:16], code[16:]))
+
+
+def digest(code: str, key: bytes) -> bytes:
+    """The keyed digest (HMAC-SHA-256, 32 bytes) by which a canonical code is looked up where codes are not kept."""
+    return hmac.digest(key, code.encode(), hashlib.sha256)

@@ -1,0 +1,156 @@
+"""Configuration: one frozen object per process, read once from the environment.
+
+Every setting is described in `.env.example`. A secret may also be given as a file: for `X`, set `X_FILE` to its path.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+SERVICES = ("issuer", "redeemer", "operator_bridge")
+
+# Which secret keys a service holds: none has one that it does not need.
+_KEYS = {
+    "issuer": ("CODE_DIGEST_KEY", "CODE_ENCRYPTION_KEYS", "IDENTITY_DIGEST_KEY", "IDENTITY_ENCRYPTION_KEYS"),
+    "redeemer": ("CODE_DIGEST_KEY",),
+    "operator_bridge": (),
+}
+
+
+class ConfigurationError(Exception):
+    """A setting is missing or wrong; the message names each and says what is expected."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one service's processes are told at start; `repr` shows no secret."""
+
+    service: str
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    peers: Mapping[str, str]
+    """Base address of each service, by its name."""
+    service_token: str = field(repr=False)
+    token_public_keys: Mapping[str, bytes]
+    """Raw Ed25519 public keys by key id: all are accepted, so that keys can be rotated."""
+    keys: Mapping[str, Mapping[str, bytes]] = field(repr=False)
+    """Secret keys of 32 bytes by setting and key id; the first of each is the current one."""
+    operators: Mapping[str, str] = field(repr=False)
+    """Every setting that begins with OPERATOR_, for the adapters of the operator bridge."""
+    pool_size: int
+    attempts_per_minute: int
+    sweep_seconds: float
+    log_level: str
+
+
+def read_keys(text: str) -> dict[str, bytes]:
+    """Reads `id:base64,id:base64` into 32-byte keys by id, in their order."""
+    keys = {}
+    for part in text.split(","):
+        key_id, _, encoded = part.strip().partition(":")
+        try:
+            key = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+        except (binascii.Error, ValueError):
+            key = b""
+        if not key_id or len(key) != 32:
+            raise ValidationError("Expected `id:key[,id:key…]`, each key being 32 bytes in URL-safe base64.")
+        keys[key_id] = key
+    return keys
+
+
+def write_key(key_id: str, key: bytes) -> str:
+    """The text form of a key that `read_keys` reads."""
+    return f"{key_id}:{base64.urlsafe_b64encode(key).decode().rstrip('=')}"
+
+
+class _Keys(fields.Field[dict[str, bytes]]):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, bytes]:
+        return read_keys(value)
+
+
+def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads the settings of one service.
+
+    Raises ConfigurationError naming every setting that is missing or wrong.
+    """
+    if service not in SERVICES:
+        raise ConfigurationError(f"There is no service {service!r}: expected one of {', '.join(SERVICES)}.")
+    environ = with_files(os.environ if environ is None else environ)
+    try:
+        read: dict[str, Any] = Schema.from_dict(_expected(service))(unknown=EXCLUDE).load(environ)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error.messages_dict)) from None
+    own = service.upper()
+    return Settings(
+        service=service,
+        database_url=read[f"{own}_DATABASE_URL"],
+        redis_url=read["REDIS_URL"],
+        broker_url=read["BROKER_URL"] or read["REDIS_URL"],
+        peers={name: read[f"{name.upper()}_URL"].rstrip("/") for name in SERVICES},
+        service_token=read[f"{own}_SERVICE_TOKEN"],
+        token_public_keys=read["TOKEN_PUBLIC_KEYS"],
+        keys={name: read[name] for name in _KEYS[service]},
+        operators={name: value for name, value in environ.items() if _is_operators(name)},
+        pool_size=read["DATABASE_POOL_SIZE"],
+        attempts_per_minute=read["ATTEMPTS_PER_MINUTE"],
+        sweep_seconds=read["SWEEP_SECONDS"],
+        log_level=read["LOG_LEVEL"],
+    )
+
+
+def _is_operators(name: str) -> bool:
+    """OPERATOR_<CODE>_…; the service `operator_bridge` has settings that begin alike."""
+    return name.startswith("OPERATOR_") and not name.startswith("OPERATOR_BRIDGE_")
+
+
+def with_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without empty settings, each `X_FILE` read into `X`.
+
+    Raises ConfigurationError where such a file cannot be read.
+    """
+    given = {name: value for name, value in environ.items() if value}
+    for name, path in list(given.items()):
+        if name.endswith("_FILE"):
+            try:
+                given.setdefault(name.removesuffix("_FILE"), Path(path).read_text(encoding="utf-8").strip())
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"{name}: {path} cannot be read: {error}") from None
+    return given
+
+
+def _expected(service: str) -> dict[str, fields.Field[Any]]:
+    own = service.upper()
+    return {
+        f"{own}_DATABASE_URL": _address("postgresql://", "postgresql+psycopg://"),
+        f"{own}_SERVICE_TOKEN": fields.Str(required=True),
+        "REDIS_URL": _address("redis://", "rediss://", "unix://"),
+        "BROKER_URL": fields.Str(load_default=""),
+        **{f"{name.upper()}_URL": _address("http://", "https://") for name in SERVICES},
+        **{name: _Keys(required=True) for name in ("TOKEN_PUBLIC_KEYS", *_KEYS[service])},
+        "DATABASE_POOL_SIZE": fields.Int(load_default=8, validate=validate.Range(1, 200)),
+        "ATTEMPTS_PER_MINUTE": fields.Int(load_default=20, validate=validate.Range(1)),
+        "SWEEP_SECONDS": fields.Float(load_default=5.0, validate=validate.Range(0.1, 3600)),
+        "LOG_LEVEL": fields.Str(
+            load_default="INFO", validate=validate.OneOf(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
+        ),
+    }
+
+
+def _address(*beginnings: str) -> fields.Str:
+    def check(value: str) -> None:
+        if not value.startswith(beginnings):
+            raise ValidationError(f"Expected an address that begins with {' or '.join(beginnings)}.")
+
+    return fields.Str(required=True, validate=check)
+
+
+def _explain(messages: Mapping[str, Any]) -> str:
+    lines = [f"  {name}: {' '.join(map(str, texts))}" for name, texts in sorted(messages.items())]
+    return "The configuration is incomplete or wrong (see .env.example):\n" + "\n".join(lines)

@@ -1,0 +1,167 @@
+"""Reading another service's log: exactly-once effect, in order.
+
+A page is applied and the cursor moved in one transaction. Two readers of one log do no harm: the cursor is moved from
+where the page began, and whoever comes second finds it moved and drops its page. An event that was applied is
+remembered by its id, so a log that is read again from the start (a new epoch) changes nothing.
+
+Events of different logs come in any relative order. One that is about a cheque not known yet is parked, and taken up
+when the cheque becomes known.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from shared import events, messages
+from shared.events import Event
+from shared.logs import logger
+from shared.peers import Peer
+
+Handler = Callable[[Session, Sequence[Event]], None]
+Transaction = Callable[[], Any]
+
+PAGE_SIZE = 500
+
+CURSOR = sa.Table(
+    "cursor",
+    events.TABLES,
+    sa.Column("publisher", sa.Text, primary_key=True),
+    sa.Column("epoch", sa.Uuid, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+)
+
+APPLIED = sa.Table(
+    "applied_event",
+    events.TABLES,
+    sa.Column("event_id", sa.Uuid, primary_key=True),
+    sa.Column("publisher", sa.Text, nullable=False),
+    sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("applied_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("clock_timestamp()")),
+)
+
+PARKED = sa.Table(
+    "parked_event",
+    events.TABLES,
+    sa.Column("cheque_id", sa.Uuid, primary_key=True),
+    sa.Column("event_id", sa.Uuid, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("body", pg.JSONB, nullable=False),
+)
+
+_REMEMBER = sa.text("""
+    INSERT INTO applied_event (event_id, publisher, occurred_at)
+    SELECT event_id, :publisher, occurred_at
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[])) AS given (event_id, occurred_at)
+    ON CONFLICT DO NOTHING RETURNING event_id
+""")
+
+
+def pull(transaction: Transaction, peer: Peer, handlers: Mapping[str, Handler]) -> int:
+    """Reads a peer's log to its end and applies it; returns how many events took effect.
+
+    `transaction` opens one transaction of the reader. Nothing is held open while the peer is asked.
+    """
+    applied = 0
+    while True:
+        with transaction() as session:
+            epoch, position = _cursor(session, peer.name)
+        page = peer.get("/v1/events", after=position, limit=PAGE_SIZE)
+        if UUID(page["epoch"]) != epoch or page["head"] < position:
+            _start_again(transaction, peer.name, epoch, UUID(page["epoch"]))
+        elif not page["events"]:
+            return applied
+        else:
+            applied += _apply(transaction, peer.name, UUID(page["epoch"]), position, page["events"], handlers)
+
+
+def _apply(
+    transaction: Transaction,
+    publisher: str,
+    epoch: UUID,
+    position: int,
+    entries: Sequence[Mapping[str, Any]],
+    handlers: Mapping[str, Handler],
+) -> int:
+    with transaction() as session:
+        if not _move(session, publisher, epoch, position, entries[-1]["position"]):
+            return 0
+        known = [entry for entry in entries if entry["kind"] in handlers]
+        fresh = _remember(session, publisher, known)
+        run_handlers(session, (_read(entry) for entry in known if entry["event_id"] in fresh), handlers)
+    return len(fresh)
+
+
+def run_handlers(session: Session, read: Iterable[Event], handlers: Mapping[str, Handler]) -> None:
+    """Hands each run of consecutive events of one kind to its handler."""
+    for kind, run in itertools.groupby(read, key=lambda event: event.kind):
+        handlers[kind](session, list(run))
+
+
+def park(session: Session, cheque_id: UUID, event: Event) -> None:
+    """Keeps an event until the cheque it speaks of is known here; `unpark` gives it back."""
+    row = {
+        "cheque_id": cheque_id,
+        "event_id": event.event_id,
+        "kind": event.kind,
+        "key": event.key,
+        "occurred_at": event.occurred_at,
+        "body": messages.dump(event.kind, event.body),
+    }
+    session.execute(pg.insert(PARKED).values(row).on_conflict_do_nothing())
+
+
+def unpark(session: Session, cheque_ids: Sequence[UUID]) -> list[Event]:
+    """Takes the events that waited for these cheques, oldest first."""
+    taken = PARKED.delete().where(PARKED.c.cheque_id.in_(cheque_ids)).returning(PARKED)
+    rows = sorted(session.execute(taken), key=lambda row: row.event_id)
+    return [Event(row.event_id, row.kind, row.key, row.occurred_at, messages.load(row.kind, row.body)) for row in rows]
+
+
+def _read(entry: Mapping[str, Any]) -> Event:
+    body = messages.load(entry["kind"], entry["body"])
+    occurred_at = datetime.fromisoformat(entry["occurred_at"])
+    return Event(UUID(entry["event_id"]), entry["kind"], entry["key"], occurred_at, body)
+
+
+def _cursor(session: Session, publisher: str) -> tuple[UUID | None, int]:
+    row = session.execute(sa.select(CURSOR).where(CURSOR.c.publisher == publisher)).one_or_none()
+    return (row.epoch, row.position) if row else (None, 0)
+
+
+def _move(session: Session, publisher: str, epoch: UUID, position: int, to: int) -> bool:
+    """Moves the cursor if it stands where the page began; the row stays locked until the page is applied."""
+    here = (CURSOR.c.publisher == publisher) & (CURSOR.c.epoch == epoch) & (CURSOR.c.position == position)
+    moved = session.execute(CURSOR.update().where(here).values(position=to).returning(CURSOR.c.publisher))
+    return moved.one_or_none() is not None
+
+
+def _start_again(transaction: Transaction, publisher: str, known: UUID | None, epoch: UUID) -> None:
+    """Points the cursor at the start of a log that is new to us, or that is no longer the one we read."""
+    fresh = pg.insert(CURSOR).values(publisher=publisher, epoch=epoch, position=0)
+    statement = fresh.on_conflict_do_update(
+        index_elements=["publisher"],
+        set_={"epoch": epoch, "position": 0},
+        where=CURSOR.c.epoch.is_not_distinct_from(known),
+    )
+    with transaction() as session:
+        session.execute(statement)
+    if known is not None:
+        logger().warning("log_restored", publisher=publisher, effect="read again from the start")
+
+
+def _remember(session: Session, publisher: str, entries: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Records events as applied, in one statement, and returns the ids of those that were not before."""
+    if not entries:
+        return set()
+    ids = [UUID(entry["event_id"]) for entry in entries]
+    times = [entry["occurred_at"] for entry in entries]
+    fresh = session.execute(_REMEMBER, {"publisher": publisher, "ids": ids, "times": times})
+    return {str(event_id) for event_id in fresh.scalars()}

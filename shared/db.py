@@ -1,0 +1,75 @@
+"""The database of one service: an engine bound to its schema, and transactions.
+
+A service's role has its schema as its search path, so neither models nor SQL ever name a schema.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.orm import Session, sessionmaker
+
+# A lock or a statement that takes this long is a fault to be told, not a wait to be borne.
+_LOCK_TIMEOUT = "5s"
+_STATEMENT_TIMEOUT = "30s"
+# A process that froze in mid-transaction must not hold its rows for ever.
+_IDLE_IN_TRANSACTION_TIMEOUT = "60s"
+
+_NAMES = {
+    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
+}
+
+
+def metadata() -> sa.MetaData:
+    """The metadata of one service's models, with PostgreSQL's own naming of constraints."""
+    return sa.MetaData(naming_convention=_NAMES)
+
+
+def connect(url: str, schema: str, pool_size: int = 8, **options: Any) -> sa.Engine:
+    """An engine whose connections see `schema` and nothing else, speak UTC and never wait for ever."""
+    settings = {
+        "search_path": schema,
+        "timezone": "UTC",
+        "lock_timeout": _LOCK_TIMEOUT,
+        "statement_timeout": _STATEMENT_TIMEOUT,
+        "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_TIMEOUT,
+        "application_name": f"souche-{schema}",
+    }
+    return sa.create_engine(
+        driver_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        connect_args={"options": " ".join(f"-c {name}={value}" for name, value in settings.items())},
+        **options,
+    )
+
+
+def driver_url(url: str) -> sa.URL:
+    """The address with psycopg 3 as its driver, however IT wrote it."""
+    return sa.make_url(url).set(drivername="postgresql+psycopg")
+
+
+def sessions(engine: sa.Engine, after_news: Callable[[], None]) -> sessionmaker[Session]:
+    """Sessions of an engine; `after_news` is called after each commit that appended an event."""
+    factory = sessionmaker(engine, expire_on_commit=False)
+
+    @event.listens_for(factory, "after_commit")
+    def ring(session: Session) -> None:
+        if session.info.pop("news", False):
+            after_news()
+
+    return factory
+
+
+@contextmanager
+def transaction(factory: sessionmaker[Session]) -> Iterator[Session]:
+    """One transaction: committed at the end of the block, rolled back where it raises."""
+    with factory.begin() as session:
+        yield session

@@ -1,0 +1,65 @@
+"""The doorbell: tells the readers of a log that there is news, and never more than that.
+
+Losing a ring loses nothing, the sweep rings again. So ringing happens beside the request, on one thread per process:
+no caller waits for the broker, or notices that it is down. Rings are coalesced twice: in the process, and in Redis by
+one key per reader, which the reader deletes before it pulls.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import redis
+from kombu.exceptions import OperationalError
+
+from shared.logs import logger
+
+# A ring whose task was lost must not silence those that follow for longer than a sweep would take.
+_SILENCE_SECONDS = 5
+_PAUSE_AFTER_FAILURE_SECONDS = 1.0
+
+
+class Doorbell:
+    """Rings for the readers of one service's log."""
+
+    def __init__(
+        self, publisher: str, readers: Sequence[str], store: redis.Redis, send: Callable[[str, str], None]
+    ) -> None:
+        self._publisher = publisher
+        self._readers = readers
+        self._store = store
+        self._send = send
+        self._news = threading.Event()
+        self._ringer: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def ring(self) -> None:
+        """Says that there is news; returns at once."""
+        self._news.set()
+        if self._ringer is None:
+            with self._starting:
+                if self._ringer is None:
+                    self._ringer = threading.Thread(target=self._run, name="doorbell", daemon=True)
+                    self._ringer.start()
+
+    def answer(self, publisher: str) -> None:
+        """Called by a reader before it pulls: what is published from now on rings again."""
+        try:
+            self._store.delete(_key(publisher, self._publisher))
+        except redis.RedisError as error:
+            logger().warning("doorbell_unanswered", error=type(error).__name__)
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while self._news.wait():
+            self._news.clear()
+            try:
+                for reader in self._readers:
+                    if self._store.set(_key(self._publisher, reader), 1, nx=True, ex=_SILENCE_SECONDS):
+                        self._send(reader, self._publisher)
+            except (redis.RedisError, OperationalError, OSError) as error:
+                logger().warning("doorbell_unheard", error=type(error).__name__)
+                pause.wait(_PAUSE_AFTER_FAILURE_SECONDS)
+
+
+def _key(publisher: str, reader: str) -> str:
+    return f"souche:bell:{publisher}:{reader}"

@@ -1,0 +1,164 @@
+"""The event log of a service: the truth that its queue only points at.
+
+An event is appended in the transaction of the change that it tells. Its position is given after that transaction
+committed: `number` takes what is visible and has no position yet, under an advisory lock, so an event that commits
+late gets a late position and none is ever skipped. Before its position an event has a sequence number; a change that
+waited for a row's lock appends after the change that held it, so the order of one cheque's events is kept.
+
+The log names its epoch. A log restored from a dump, or rewound, is another log under the same address: positions may
+be given anew. `current_epoch` notices by the identity of cluster, database, table and timeline, and names a new one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from shared import clock, db, messages
+from shared.ids import new_id
+from shared.logs import current_request_id
+
+TABLES = db.metadata()
+
+EVENT = sa.Table(
+    "event",
+    TABLES,
+    sa.Column("sequence", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("position", sa.BigInteger, unique=True),
+    sa.Column("event_id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("version", sa.SmallInteger, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("request_id", sa.Text),
+    sa.Column("body", pg.JSONB, nullable=False),
+    sa.Index("event_unnumbered_idx", "sequence", postgresql_where=sa.text("position IS NULL")),
+)
+
+EPOCH = sa.Table(
+    "feed_epoch",
+    TABLES,
+    sa.Column("only", sa.Boolean, sa.CheckConstraint("only", name="only"), primary_key=True, server_default=sa.true()),
+    sa.Column("epoch", sa.Uuid, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+)
+
+# How many events one numbering takes: it bounds the time for which the lock is held.
+_NUMBERED_AT_ONCE = 5_000
+
+# One advisory lock per log: the table's own identity, so services that share a database do not wait for each other.
+_LOCK = sa.text("SELECT pg_advisory_xact_lock('event'::regclass::oid::bigint)")
+
+_UNNUMBERED = sa.text("SELECT EXISTS (SELECT FROM event WHERE position IS NULL)")
+
+_NUMBER = sa.text(f"""
+    WITH head AS (SELECT coalesce(max(position), 0) AS position FROM event),
+         fresh AS (
+            SELECT sequence, row_number() OVER (ORDER BY sequence) AS rank
+            FROM (SELECT sequence FROM event WHERE position IS NULL ORDER BY sequence LIMIT {_NUMBERED_AT_ONCE}) waiting
+         )
+    UPDATE event SET position = head.position + fresh.rank
+    FROM head, fresh WHERE event.sequence = fresh.sequence
+""")  # noqa: S608 (a constant of this module)
+
+# What a dump restored elsewhere, a table made again or a rewound cluster cannot have in common with the original.
+_FINGERPRINT = """
+    (SELECT system_identifier FROM pg_control_system()) || '/' ||
+    (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' ||
+    'event'::regclass::oid || '/' ||
+    (SELECT timeline_id FROM pg_control_checkpoint())
+"""
+_SAME_EPOCH = sa.text(f"SELECT epoch FROM feed_epoch WHERE fingerprint = {_FINGERPRINT}")  # noqa: S608 (as above)
+_NEW_EPOCH = sa.text(f"""
+    INSERT INTO feed_epoch (epoch, fingerprint) VALUES (:epoch, {_FINGERPRINT})
+    ON CONFLICT (only) DO UPDATE SET epoch = excluded.epoch, fingerprint = excluded.fingerprint
+    WHERE feed_epoch.fingerprint <> excluded.fingerprint
+""")  # noqa: S608 (as above)
+
+_PAGE = sa.text("""
+    SELECT position, event_id, kind, version, key, occurred_at, request_id, body
+    FROM event WHERE position > :after ORDER BY position LIMIT :limit
+""")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of a service's log as a reader gets it; `body` is as `messages.load` gives it."""
+
+    event_id: UUID
+    kind: str
+    key: str
+    occurred_at: datetime
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some entries of a log, oldest first, as JSON-ready mappings, the log's epoch and its last position."""
+
+    epoch: UUID
+    head: int
+    events: list[dict[str, Any]]
+
+
+def append(session: Session, kind: str, key: object, body: Mapping[str, Any]) -> UUID:
+    """Appends an event in the caller's transaction and returns its id.
+
+    Call it after the rows it tells of are written (they are flushed first): the lock on them is what keeps the order.
+    Raises marshmallow's ValidationError where the body does not fit its kind.
+    """
+    return append_many(session, kind, [(key, body)])[0]
+
+
+def append_many(session: Session, kind: str, entries: list[tuple[object, Mapping[str, Any]]]) -> list[UUID]:
+    """Appends several events of one kind, in their order, by one statement."""
+    session.flush()
+    occurred_at, request_id = clock.now(), current_request_id()
+    rows = [
+        {
+            "event_id": new_id(),
+            "kind": kind,
+            "version": messages.VERSION,
+            "key": str(key),
+            "occurred_at": occurred_at,
+            "request_id": request_id,
+            "body": messages.dump(kind, body),
+        }
+        for key, body in entries
+    ]
+    if rows:
+        session.execute(EVENT.insert(), rows)
+        announce(session)
+    return [UUID(str(row["event_id"])) for row in rows]
+
+
+def announce(session: Session) -> None:
+    """Has the doorbell rung after this transaction commits, for events that its own SQL appended."""
+    session.info["news"] = True
+
+
+def page(engine: sa.Engine, after: int, limit: int) -> Page:
+    """The entries after a position. Numbers what has committed since, and commits that, before it reads."""
+    _number(engine)
+    with engine.connect() as connection:
+        epoch = connection.execute(_SAME_EPOCH).scalar_one()
+        head = connection.execute(sa.text("SELECT coalesce(max(position), 0) FROM event")).scalar_one()
+        rows = connection.execute(_PAGE, {"after": after, "limit": limit}).mappings()
+        return Page(epoch, head, [dict(row) for row in rows])
+
+
+def _number(engine: sa.Engine) -> None:
+    """Gives positions to all that is visible and has none, and names a new epoch where the log is not what it was."""
+    with engine.connect() as connection:
+        same, waiting = connection.execute(_SAME_EPOCH).scalar(), connection.execute(_UNNUMBERED).scalar_one()
+    while waiting or same is None:
+        with engine.begin() as connection:
+            connection.execute(_LOCK)
+            connection.execute(_NEW_EPOCH, {"epoch": new_id()})
+            numbered = connection.execute(_NUMBER).rowcount
+        waiting, same = numbered == _NUMBERED_AT_ONCE, True

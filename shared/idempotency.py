@@ -1,0 +1,142 @@
+"""`Idempotency-Key` on requests that create (IETF draft-ietf-httpapi-idempotency-key-header).
+
+The answer is kept in the transaction of what it answers, so either both are there or neither. The same key again gets
+the same answer, byte for byte; with another request behind it, 422; while the first is in hand, 409. A refusal is not
+kept: it left nothing, and asking again may end differently.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from typing import ParamSpec
+
+import sqlalchemy as sa
+from flask import Response, make_response, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session
+
+from shared import auth, events
+from shared.problems import Conflict, Invalid, Problem
+from shared.sealing import KeyRing
+from shared.web import runtime, transaction
+
+_P = ParamSpec("_P")
+HEADER = "Idempotency-Key"
+_MAX_LENGTH = 200
+
+KEPT = sa.Table(
+    "idempotent_answer",
+    events.TABLES,
+    sa.Column("caller", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("request_digest", sa.LargeBinary, nullable=False),
+    sa.Column("status", sa.SmallInteger, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+)
+
+_LOCK = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:caller || ' ' || :key, 0))")
+
+
+class KeyMissing(Problem):
+    """The route creates something that must not be created twice, and no key came."""
+
+    slug = "idempotency-key-missing"
+    title = "An Idempotency-Key is needed"
+
+
+class KeyReused(Invalid):
+    """The key was used for another request."""
+
+    slug = "idempotency-key-reused"
+    title = "This Idempotency-Key was used for another request"
+
+
+class InHand(Conflict):
+    """The first request with this key has not been answered yet."""
+
+    slug = "request-in-hand"
+    title = "The first request with this key is still in hand"
+
+
+def key() -> str | None:
+    """The request's key; raises Invalid where it is too long."""
+    given = request.headers.get(HEADER, "").strip().strip('"')
+    if len(given) > _MAX_LENGTH:
+        raise Invalid(f"{HEADER} takes at most {_MAX_LENGTH} characters.")
+    return given or None
+
+
+def required_key() -> str:
+    """The request's key; raises KeyMissing where there is none."""
+    given = key()
+    if given is None:
+        raise KeyMissing(f"Send a fresh {HEADER} header with each new request, and the same one when you repeat it.")
+    return given
+
+
+def request_digest() -> bytes:
+    """What makes two requests the same: method, path and body."""
+    return hashlib.sha256(f"{request.method} {request.full_path}\n".encode() + request.get_data()).digest()
+
+
+def idempotent(
+    *, required: bool = False, sealed_with: str | None = None
+) -> Callable[[Callable[_P, ResponseReturnValue]], Callable[_P, ResponseReturnValue]]:
+    """Makes a creating view safe to repeat; it goes between `@roles` and the view's own decorators.
+
+    `sealed_with` names the key setting that seals the kept answers of a view whose answers are secret.
+    """
+
+    def decorate(view: Callable[_P, ResponseReturnValue]) -> Callable[_P, ResponseReturnValue]:
+        @functools.wraps(view)
+        def once(*args: _P.args, **kwargs: _P.kwargs) -> ResponseReturnValue:
+            given = required_key() if required else key()
+            if given is None:
+                return view(*args, **kwargs)
+            with transaction() as session:
+                kept = _find(session, given, sealed_with)
+                if kept is not None:
+                    return kept
+                response = make_response(view(*args, **kwargs))
+                _keep(session, given, response, sealed_with)
+                return response
+
+        return once
+
+    return decorate
+
+
+def _find(session: Session, given: str, sealed_with: str | None) -> Response | None:
+    who = str(auth.caller())
+    if not session.execute(_LOCK, {"caller": who, "key": given}).scalar_one():
+        raise InHand("Repeat it in a moment: the answer will be the first request's.", headers={"Retry-After": "1"})
+    row = session.execute(sa.select(KEPT).where(KEPT.c.caller == who, KEPT.c.key == given)).one_or_none()
+    if row is None:
+        return None
+    if row.request_digest != request_digest():
+        raise KeyReused("Take a fresh key for a new request.")
+    return Response(_open(row.body, given, sealed_with), status=row.status, content_type="application/json")
+
+
+def _keep(session: Session, given: str, response: Response, sealed_with: str | None) -> None:
+    row = {
+        "caller": str(auth.caller()),
+        "key": given,
+        "request_digest": request_digest(),
+        "status": response.status_code,
+        "body": _seal(response.get_data(), given, sealed_with),
+    }
+    session.execute(KEPT.insert().values(row))
+
+
+def _ring(sealed_with: str) -> KeyRing:
+    return KeyRing(runtime().settings.keys[sealed_with])
+
+
+def _seal(body: bytes, given: str, sealed_with: str | None) -> bytes:
+    return _ring(sealed_with).seal(body, given.encode()) if sealed_with else body
+
+
+def _open(body: bytes, given: str, sealed_with: str | None) -> bytes:
+    return _ring(sealed_with).open(body, given.encode()) if sealed_with else body

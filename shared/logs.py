@@ -1,0 +1,59 @@
+"""Structured logs: one JSON object a line, with the id of the request that caused it, over HTTP and Celery alike."""
+
+import logging
+import re
+import sys
+from typing import Any
+
+import structlog
+
+from shared.ids import new_id
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def configure(service: str, level: str) -> None:
+    """Sends this process's logs, ours and the libraries', to standard error as JSON lines."""
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    structlog.configure(
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(service=service)
+
+
+def logger() -> Any:
+    """A logger to which facts are given by name: `logger().info("event", cheques=5)`."""
+    return structlog.stdlib.get_logger()
+
+
+def begin_request(request_id: str | None) -> str:
+    """Binds the caller's request id, or a new one where it sent none that is fit to log, and returns it."""
+    if not request_id or not _ACCEPTED_ID.fullmatch(request_id):
+        request_id = str(new_id())
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    return request_id
+
+
+def current_request_id() -> str | None:
+    """The id of the request in hand, if any."""
+    return structlog.contextvars.get_contextvars().get("request_id")

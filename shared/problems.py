@@ -1,0 +1,124 @@
+"""Errors as the callers see them: RFC 9457 problem details, each with a stable type.
+
+A use case raises a Problem; one handler answers it. `type` is `urn:souche:<slug>` and never changes once published.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, current_app
+from werkzeug.exceptions import HTTPException
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """An error that a caller can understand and act on."""
+
+    status = HTTPStatus.BAD_REQUEST
+    slug = "bad-request"
+    title = "The request cannot be understood"
+
+    def __init__(self, detail: str, *, slug: str = "", headers: dict[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.slug = slug or self.slug
+        self.headers = headers or {}
+        self.members = members
+
+    def body(self) -> dict[str, Any]:
+        """The problem document: type, title, status, detail and the members of this kind."""
+        return {
+            "type": f"urn:souche:{self.slug}",
+            "title": self.title,
+            "status": int(self.status),
+            "detail": self.detail,
+            **self.members,
+        }
+
+
+class Invalid(Problem):
+    """The request is understood and wrong; `errors` names each wrong field."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    slug = "invalid"
+    title = "Something in the request is not valid"
+
+
+class Unauthenticated(Problem):
+    """No token, or one that cannot be accepted."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    slug = "unauthenticated"
+    title = "A valid token is needed"
+
+
+class Forbidden(Problem):
+    """The caller is known and may not do this."""
+
+    status = HTTPStatus.FORBIDDEN
+    slug = "forbidden"
+    title = "This is not open to the caller"
+
+
+class NotFound(Problem):
+    """There is no such thing, or none that the caller may see."""
+
+    status = HTTPStatus.NOT_FOUND
+    slug = "not-found"
+    title = "There is no such thing"
+
+
+class Conflict(Problem):
+    """The state of things forbids it."""
+
+    status = HTTPStatus.CONFLICT
+    slug = "conflict"
+    title = "The present state does not allow this"
+
+
+class TooMany(Problem):
+    """The caller is going too fast."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    slug = "too-many-requests"
+    title = "Too many requests"
+
+
+class Unavailable(Problem):
+    """Something this service stands on is down; asking again later may succeed."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "unavailable"
+    title = "The service cannot answer now"
+
+
+def answer(problem: Problem) -> Response:
+    """The HTTP response of a problem."""
+    response = current_app.response_class(
+        current_app.json.dumps(problem.body()), status=problem.status, content_type=CONTENT_TYPE
+    )
+    response.headers.update(problem.headers)
+    return response
+
+
+def answer_http_error(error: HTTPException) -> Response:
+    """The same shape for what Flask itself refuses; a response that an extension made is passed on."""
+    status = HTTPStatus(error.code or 500)
+    problem = Problem(error.description or status.description, slug=status.phrase.lower().replace(" ", "-"))
+    problem.status, problem.title = status, status.phrase
+    data = getattr(error, "data", {})
+    messages = data.get("messages")
+    if messages:
+        problem.slug, problem.title, problem.detail = (
+            "invalid",
+            Invalid.title,
+            "Some fields are not valid: see `errors`.",
+        )
+        problem.members["errors"] = messages
+    response = answer(problem)
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+    response.headers.update(data.get("headers") or {})
+    return response

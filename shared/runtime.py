@@ -1,0 +1,89 @@
+"""What one process of a service stands on, made from its settings on first use.
+
+First use matters: a Celery worker forks, and neither connections nor threads survive a fork.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import cached_property
+
+import redis
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, sessionmaker
+
+from shared import celery, consumer, db
+from shared.config import Settings
+from shared.doorbell import Doorbell
+from shared.logs import logger
+from shared.messages import READERS
+from shared.peers import Peer, PeerUnavailable
+
+# Redis is never waited for: it only carries rings.
+_REDIS_TIMEOUT_SECONDS = 2.0
+
+
+class Runtime:
+    """The database, the broker and the peers of one process of a service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """The service's own schema, through its own role."""
+        return db.connect(self.settings.database_url, self.settings.service, self.settings.pool_size)
+
+    @cached_property
+    def celery(self) -> celery.App:
+        """The Celery application, by which its tasks find this runtime (`shared.celery.runtime`)."""
+        app = celery.create(self.settings)
+        app.runtime = self
+        return app
+
+    @cached_property
+    def redis(self) -> redis.Redis:
+        """The store of the doorbell's keys."""
+        return redis.Redis.from_url(
+            self.settings.redis_url,
+            socket_timeout=_REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
+        )
+
+    @cached_property
+    def bell(self) -> Doorbell:
+        """Rings for those who read this service's log."""
+        return Doorbell(self.settings.service, READERS[self.settings.service], self.redis, self._send_pull)
+
+    @cached_property
+    def sessions(self) -> sessionmaker[Session]:
+        """Sessions that ring the bell after a commit that appended an event."""
+        return db.sessions(self.engine, self.bell.ring)
+
+    def transaction(self) -> AbstractContextManager[Session]:
+        """One transaction: committed at the end of the block, rolled back where it raises."""
+        return db.transaction(self.sessions)
+
+    def peer(self, name: str) -> Peer:
+        """One of the other services."""
+        return self._peers[name]
+
+    def pull(self, publisher: str, handlers: Mapping[str, consumer.Handler]) -> int:
+        """Applies the news of another service and says how many events took effect; none where it does not answer."""
+        self.bell.answer(publisher)
+        try:
+            return consumer.pull(self.transaction, self.peer(publisher), handlers)
+        except PeerUnavailable as error:
+            logger().warning("peer_unavailable", publisher=publisher, error=str(error))
+            return 0
+
+    @cached_property
+    def _peers(self) -> dict[str, Peer]:
+        settings = self.settings
+        return {
+            name: Peer(name, address, settings.service_token)
+            for name, address in settings.peers.items()
+            if name != settings.service
+        }
+
+    def _send_pull(self, reader: str, publisher: str) -> None:
+        self.celery.send_task(f"{reader}.pull", args=[publisher], queue=reader)

@@ -1,0 +1,29 @@
+"""What we use of flask-smorest, which publishes no types."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint as FlaskBlueprint
+from flask import Flask
+from marshmallow import Schema
+from werkzeug.exceptions import HTTPException
+
+
+class Blueprint(FlaskBlueprint):
+    def __init__(self, *args: Any, description: str = ..., **kwargs: Any) -> None: ...
+    def route(self, rule: str, **options: Any) -> Callable[[Any], Any]: ...
+    def arguments(
+        self, schema: type[Schema] | Schema, *, location: str = ..., **options: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+    def response(
+        self, status_code: int, schema: type[Schema] | Schema | None = ..., **options: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+    def alt_response(self, status_code: int, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+    def doc(self, **operation: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+
+class Api:
+    ERROR_SCHEMA: type[Schema]
+    spec: Any
+    def __init__(self, app: Flask) -> None: ...
+    def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None: ...
+    def handle_http_exception(self, error: HTTPException) -> Any: ...
