@@ -158,7 +158,8 @@ def _add_documents(app: Flask, blueprints: Sequence[Blueprint]) -> None:
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": app.config["API_TITLE"]}))
     for endpoint in ("api-docs.openapi_json", "swagger_ui.show", "static"):
         if endpoint in app.view_functions:
-            public(app.view_functions[endpoint])
+            view: Any = app.view_functions[endpoint]
+            app.view_functions[endpoint] = public(view)
 
     @app.get("/")
     @public

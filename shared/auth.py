@@ -21,6 +21,7 @@ from shared.problems import Forbidden, NotFound, Unauthenticated
 
 ISSUER = "souche"
 _LEEWAY_SECONDS = 30
+_MARK = "__souche_roles__"
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -124,21 +125,30 @@ def roles(*allowed: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
                 raise Forbidden(f"This takes a token of role {', '.join(sorted(accepted))}.")
             return view(*args, **kwargs)
 
-        guarded.__souche_roles__ = accepted  # type: ignore[attr-defined]
-        return guarded
+        return _marked(guarded, accepted)
 
     return decorate
 
 
 def public(view: Callable[_P, _R]) -> Callable[_P, _R]:
     """Opens a route to everybody, on purpose."""
-    view.__souche_roles__ = frozenset()  # type: ignore[attr-defined]
+
+    @functools.wraps(view)
+    def opened(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        return view(*args, **kwargs)
+
+    return _marked(opened, frozenset())
+
+
+def _marked(view: Callable[_P, _R], accepted: frozenset[Role]) -> Callable[_P, _R]:
+    """Writes on the view itself who may call it; `functools.wraps` carries the mark through other decorators."""
+    vars(view)[_MARK] = accepted
     return view
 
 
 def allowed_roles(view: Any) -> frozenset[Role] | None:
     """The roles a view is open to: empty where it is public, None where it says nothing."""
-    found: frozenset[Role] | None = getattr(view, "__souche_roles__", None)
+    found: frozenset[Role] | None = getattr(view, _MARK, None)
     return found
 
 

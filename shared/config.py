@@ -22,6 +22,9 @@ _KEYS = {
     "operator_bridge": (),
 }
 
+# Settings that only the command line reads.
+_OF_THE_COMMAND_LINE = ("DATABASE_URL", "TOKEN_PRIVATE_KEY", "SOUCHE_TOKEN")
+
 
 class ConfigurationError(Exception):
     """A setting is missing or wrong; the message names each and says what is expected."""
@@ -111,18 +114,24 @@ def _is_operators(name: str) -> bool:
 
 
 def with_files(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without empty settings, each `X_FILE` read into `X`.
+    """The environment without empty settings, each `X_FILE` read into `X` where X is a setting of ours.
 
     Raises ConfigurationError where such a file cannot be read.
     """
     given = {name: value for name, value in environ.items() if value}
     for name, path in list(given.items()):
-        if name.endswith("_FILE"):
+        if name.endswith("_FILE") and _is_ours(name.removesuffix("_FILE")):
             try:
                 given.setdefault(name.removesuffix("_FILE"), Path(path).read_text(encoding="utf-8").strip())
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigurationError(f"{name}: {path} cannot be read: {error}") from None
     return given
+
+
+def _is_ours(name: str) -> bool:
+    """Other programs have settings that end in _FILE too, SSL_CERT_FILE for one."""
+    known = {setting for service in SERVICES for setting in _expected(service)}
+    return name in known | set(_OF_THE_COMMAND_LINE) or _is_operators(name)
 
 
 def _expected(service: str) -> dict[str, fields.Field[Any]]:

@@ -43,7 +43,9 @@ EVENT = sa.Table(
 EPOCH = sa.Table(
     "feed_epoch",
     TABLES,
-    sa.Column("only", sa.Boolean, sa.CheckConstraint("only", name="only"), primary_key=True, server_default=sa.true()),
+    sa.Column(
+        "single", sa.Boolean, sa.CheckConstraint("single", name="single"), primary_key=True, server_default=sa.true()
+    ),
     sa.Column("epoch", sa.Uuid, nullable=False),
     sa.Column("fingerprint", sa.Text, nullable=False),
 )
@@ -76,7 +78,7 @@ _FINGERPRINT = """
 _SAME_EPOCH = sa.text(f"SELECT epoch FROM feed_epoch WHERE fingerprint = {_FINGERPRINT}")  # noqa: S608 (as above)
 _NEW_EPOCH = sa.text(f"""
     INSERT INTO feed_epoch (epoch, fingerprint) VALUES (:epoch, {_FINGERPRINT})
-    ON CONFLICT (only) DO UPDATE SET epoch = excluded.epoch, fingerprint = excluded.fingerprint
+    ON CONFLICT (single) DO UPDATE SET epoch = excluded.epoch, fingerprint = excluded.fingerprint
     WHERE feed_epoch.fingerprint <> excluded.fingerprint
 """)  # noqa: S608 (as above)
 

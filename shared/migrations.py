@@ -117,7 +117,7 @@ def create_event_tables(op: Any) -> None:
     op.create_index("event_unnumbered_idx", "event", ["sequence"], postgresql_where=sa.text("position IS NULL"))
     op.create_table(
         "feed_epoch",
-        sa.Column("only", sa.Boolean, sa.CheckConstraint("only"), primary_key=True, server_default=sa.true()),
+        sa.Column("single", sa.Boolean, sa.CheckConstraint("single"), primary_key=True, server_default=sa.true()),
         sa.Column("epoch", sa.Uuid, nullable=False),
         sa.Column("fingerprint", sa.Text, nullable=False),
     )

@@ -1,0 +1,53 @@
+"""Codes as people type them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import cheque_code
+from shared.cheque_code import ALPHABET, InvalidCode
+
+codes = st.builds(cheque_code.generate)
+KEY = bytes(32)
+
+
+@given(codes, st.booleans(), st.sampled_from(["", " ", "-", "  ", "\u00a0"]))
+def test_a_code_is_read_back_whatever_its_case_and_spacing(code: str, lower: bool, separator: str) -> None:
+    typed = cheque_code.printed(code).replace("-", separator)
+    assert cheque_code.normalise(typed.lower() if lower else typed) == code
+
+
+@given(codes)
+def test_letters_that_look_like_digits_are_read_as_those(code: str) -> None:
+    assert cheque_code.normalise(code.replace("1", "I").replace("0", "O")) == code
+    assert cheque_code.normalise(code.replace("1", "l").replace("0", "o")) == code
+
+
+@given(codes, st.integers(0, 16), st.sampled_from(ALPHABET))
+def test_one_wrong_character_is_always_noticed(code: str, place: int, character: str) -> None:
+    mistyped = code[:place] + character + code[place + 1 :]
+    if mistyped != code:
+        with pytest.raises(InvalidCode):
+            cheque_code.normalise(mistyped)
+
+
+@given(st.text(max_size=40))
+def test_whatever_is_typed_is_a_code_or_is_refused_without_repeating_it(typed: str) -> None:
+    try:
+        answer = cheque_code.normalise(typed)
+    except InvalidCode as refusal:
+        answer = str(refusal)
+    assert len(answer) == 17 or len(typed) < 6 or typed not in answer
+
+
+def test_every_character_comes_up_in_every_place() -> None:
+    made = [cheque_code.generate() for _ in range(3000)]
+    assert len(set(made)) == len(made)
+    assert all({code[place] for code in made} == set(ALPHABET) for place in range(17))
+
+
+def test_a_digest_depends_on_the_code_and_on_the_key() -> None:
+    first, second = cheque_code.generate(), cheque_code.generate()
+    assert cheque_code.digest(first, KEY) == cheque_code.digest(first, KEY)
+    assert cheque_code.digest(first, KEY) != cheque_code.digest(second, KEY)
+    assert cheque_code.digest(first, KEY) != cheque_code.digest(first, b"\x01" * 32)

@@ -1,0 +1,220 @@
+"""The log and its readers under the faults that lose or double events elsewhere."""
+
+import multiprocessing
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from marshmallow import ValidationError
+from sqlalchemy.orm import Session
+
+from demo.embedded import EmbeddedPostgres
+from shared import clock, config, consumer, events
+from shared.events import Event
+from shared.ids import new_id
+from shared.runtime import Runtime
+from tests.shared.conftest import Logs
+
+STEP = sa.text("""
+    INSERT INTO cheque (cheque_id, steps) VALUES (:cheque_id, ARRAY[:step])
+    ON CONFLICT (cheque_id) DO UPDATE SET steps = cheque.steps || excluded.steps
+""")
+
+
+def block(cheque_id: UUID, reason: str) -> dict[str, Any]:
+    return {"cheque_ids": [cheque_id], "reason": reason}
+
+
+def note(session: Session, run: Sequence[Event]) -> None:
+    """Writes each event beside its cheque: what came, how often and in which order."""
+    for event in run:
+        session.execute(STEP, {"cheque_id": event.body["cheque_ids"][0], "step": event.body["reason"]})
+
+
+def die_halfway(session: Session, run: Sequence[Event]) -> None:
+    """What a kill -9 leaves: everything applied, nothing committed."""
+    note(session, run)
+    session.flush()
+    os._exit(9)
+
+
+def pull(runtime: Runtime, handler: consumer.Handler = note) -> int:
+    return runtime.pull("issuer", {"cheques.blocked": handler})
+
+
+def pull_and_die(environ: dict[str, str]) -> None:
+    pull(Runtime(config.load("redeemer", environ)), die_halfway)
+
+
+def tell(publisher: Runtime, cheque_id: UUID, *reasons: str) -> None:
+    for reason in reasons:
+        with publisher.transaction() as session:
+            events.append(session, "cheques.blocked", cheque_id, block(cheque_id, reason))
+
+
+def steps(reader: Runtime, cheque_id: UUID) -> list[str]:
+    with reader.transaction() as session:
+        found = session.execute(sa.text("SELECT steps FROM cheque WHERE cheque_id = :id"), {"id": cheque_id}).scalar()
+    return list(found or [])
+
+
+def test_an_event_that_commits_late_gets_a_late_position_and_is_not_skipped(logs: Logs) -> None:
+    late, early = new_id(), new_id()
+    reader = logs.runtime("redeemer")
+    with logs.publisher() as publisher:
+        with publisher.transaction() as session:
+            events.append(session, "cheques.blocked", late, block(late, "began first"))
+            session.flush()
+            tell(publisher, early, "committed first")
+            assert pull(reader) == 1
+            assert steps(reader, early) == ["committed first"]
+        assert pull(reader) == 1
+    assert steps(reader, late) == ["began first"]
+
+
+def test_a_transaction_that_stays_open_for_long_holds_nothing_back(logs: Logs) -> None:
+    slow, quick = new_id(), new_id()
+    reader = logs.runtime("redeemer")
+    with logs.publisher() as publisher:
+        with publisher.transaction() as session:
+            events.append(session, "cheques.blocked", slow, block(slow, "slow"))
+            session.flush()
+            for turn in range(20):
+                tell(publisher, quick, str(turn))
+                assert pull(reader) == 1, "it waited for the open transaction"
+        assert pull(reader) == 1
+    assert steps(reader, quick) == [str(turn) for turn in range(20)]
+    assert steps(reader, slow) == ["slow"]
+
+
+def test_a_reader_that_dies_between_applying_and_committing_leaves_no_effect_and_loses_none(logs: Logs) -> None:
+    cheque = new_id()
+    reader = logs.runtime("redeemer")
+    with logs.publisher() as publisher:
+        tell(publisher, cheque, "a", "b", "c")
+        dying = multiprocessing.get_context("spawn").Process(target=pull_and_die, args=(logs.environ,))
+        dying.start()
+        dying.join(30)
+        assert dying.exitcode == 9
+        assert steps(reader, cheque) == []
+        assert pull(reader) == 3
+        assert pull(reader) == 0
+    assert steps(reader, cheque) == ["a", "b", "c"]
+
+
+def test_two_readers_at_once_apply_every_event_once(logs: Logs) -> None:
+    cheques = [new_id() for _ in range(5)]
+    readers = [logs.runtime("redeemer") for _ in range(4)]
+    with logs.publisher() as publisher:
+        for turn in range(40):
+            tell(publisher, cheques[turn % 5], str(turn))
+        threads = [threading.Thread(target=pull, args=(reader,)) for reader in readers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        pull(readers[0])
+    for index, cheque in enumerate(cheques):
+        assert steps(readers[0], cheque) == [str(turn) for turn in range(index, 40, 5)]
+
+
+CHANGE = sa.text("UPDATE issuer.account SET turn = turn + 1 WHERE cheque_id = :id RETURNING turn")
+
+
+def test_events_of_one_cheque_keep_their_order_while_many_writers_and_numberers_compete(logs: Logs) -> None:
+    publisher, cheques = logs.runtime("issuer"), [new_id() for _ in range(3)]
+    with publisher.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE account (cheque_id uuid PRIMARY KEY, turn int NOT NULL DEFAULT 0)")
+        connection.execute(sa.text("INSERT INTO account SELECT unnest(CAST(:ids AS uuid[]))"), {"ids": cheques})
+    writing = threading.Event()
+
+    def write() -> None:
+        for turn in range(45):
+            cheque = cheques[turn % 3]
+            with publisher.transaction() as session:
+                reached = session.execute(CHANGE, {"id": cheque}).scalar_one()
+                events.append(session, "cheques.blocked", cheque, block(cheque, str(reached)))
+
+    def number() -> None:
+        while not writing.is_set():
+            events.page(publisher.engine, 0, 1)
+
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    numberers = [threading.Thread(target=number) for _ in range(2)]
+    for thread in writers + numberers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    writing.set()
+    for thread in numberers:
+        thread.join()
+    page = events.page(publisher.engine, 0, 1000)
+    assert [entry["position"] for entry in page.events] == list(range(1, 181))
+    for cheque in cheques:
+        told = [int(entry["body"]["reason"]) for entry in page.events if entry["key"] == str(cheque)]
+        assert told == list(range(1, 61))
+
+
+def test_a_log_restored_from_a_dump_into_another_cluster_is_read_again_without_losing_or_doubling(
+    logs: Logs,
+    make_logs: Callable[[EmbeddedPostgres], Logs],
+    server_directory: Path,
+) -> None:
+    before, lost, after = new_id(), new_id(), new_id()
+    reader = logs.runtime("redeemer")
+    with logs.publisher() as publisher:
+        tell(publisher, before, "before the dump", "still before")
+        pull(reader)
+        dump = dump_of(logs)
+        tell(publisher, lost, "after the dump: the restored publisher will not know it")
+        pull(reader)
+    with EmbeddedPostgres.start(server_directory / f"other-{logs.database}", durable=False) as other:
+        restored = restore(dump, other, make_logs(other), logs)
+        with restored.publisher() as publisher:
+            tell(publisher, after, "at a position that another event once had", "and one more")
+            assert pull(reader) == 2
+            assert pull(reader) == 0
+    assert steps(reader, before) == ["before the dump", "still before"]
+    assert steps(reader, after) == ["at a position that another event once had", "and one more"]
+    assert steps(reader, lost) == ["after the dump: the restored publisher will not know it"]
+
+
+def dump_of(logs: Logs) -> bytes:
+    address = ["-h", str(logs.postgres.directory), "-U", "souche"]
+    command = [str(logs.postgres.bin / "pg_dump"), *address, "-n", "issuer", logs.database]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def restore(dump: bytes, other: EmbeddedPostgres, restored: Logs, original: Logs) -> Logs:
+    with sa.create_engine(other.url(), isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {restored.database}")
+    address = ["-h", str(other.directory), "-U", "souche"]
+    command = [str(other.bin / "psql"), "-q", "-v", "ON_ERROR_STOP=1", *address, restored.database]
+    subprocess.run(command, check=True, input=dump, capture_output=True)
+    restored.environ["ISSUER_URL"] = original.environ["ISSUER_URL"]
+    return restored
+
+
+def test_an_event_for_a_cheque_not_known_yet_is_parked_and_given_back_once(logs: Logs) -> None:
+    reader, cheque = logs.runtime("redeemer"), new_id()
+    waiting = Event(new_id(), "cheques.registered", "k", clock.now(), {"contract_id": new_id(), "cheque_ids": [cheque]})
+    with reader.transaction() as session:
+        consumer.park(session, cheque, waiting)
+        consumer.park(session, cheque, waiting)
+    with reader.transaction() as session:
+        assert [event.body for event in consumer.unpark(session, [cheque, new_id()])] == [waiting.body]
+    with reader.transaction() as session:
+        assert consumer.unpark(session, [cheque]) == []
+
+
+def test_an_event_that_lacks_a_member_is_refused_before_it_is_written(logs: Logs) -> None:
+    body = {"grant_id": new_id(), "granted_on": date(2026, 1, 5), "valid_until": date(2027, 1, 5), "cheques": []}
+    with logs.runtime("issuer").transaction() as session, pytest.raises(ValidationError, match="presentable_until"):
+        events.append(session, "cheques.issued", "grant", body)
