@@ -1,0 +1,70 @@
+"""No route of any service is open by omission."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from flask import Flask
+from werkzeug.routing import Rule
+
+from shared.auth import Role, allowed_roles
+from shared.config import SERVICES
+from shared.ids import new_id
+from tests.harness import ServiceUnderTest
+
+# What anybody may ask, and why it is harmless.
+OPEN = {
+    "/": "leads to the page",
+    "/docs/": "the page",
+    "/docs/<path:path>": "the page's parts",
+    "/openapi.json": "the document behind the page",
+    "/healthz": "whether the process lives",
+    "/readyz": "whether it can serve",
+    "/static/<path:filename>": "Flask's own; there are no such files",
+    "/v1/operators/<operator>/webhooks": "the signature on the message is the key",
+}
+SAMPLES = {"uuid": str(new_id()), "int": "1", "default": "x", "string": "x", "path": "x"}
+SCOPED = ("prescriber", "structure")
+
+
+@pytest.fixture(params=SERVICES)
+def any_service(request: pytest.FixtureRequest, service: Callable[[str], ServiceUnderTest]) -> ServiceUnderTest:
+    return service(request.param)
+
+
+def guarded(app: Flask) -> Iterator[tuple[str, str, frozenset[Role]]]:
+    """Each method and concrete address that is not open, with the roles it names."""
+    for rule in app.url_map.iter_rules():
+        roles = allowed_roles(app.view_functions[rule.endpoint])
+        if roles:
+            for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+                yield method, address(rule), roles
+
+
+def address(rule: Rule) -> str:
+    pieces = rule.rule.split("/")
+    return "/".join(
+        SAMPLES[piece.strip("<>").rpartition(":")[0] or "default"] if piece.startswith("<") else piece
+        for piece in pieces
+    )
+
+
+def test_only_the_routes_on_the_list_are_open(any_service: ServiceUnderTest) -> None:
+    app = any_service.app
+    found = {rule.rule for rule in app.url_map.iter_rules() if not allowed_roles(app.view_functions[rule.endpoint])}
+    assert found <= set(OPEN)
+
+
+def test_every_other_route_asks_for_a_token_before_anything_else(any_service: ServiceUnderTest) -> None:
+    asked = list(guarded(any_service.app))
+    assert len(asked) > 3
+    for method, path, _ in asked:
+        answer = any_service.app.test_client().open(path, method=method, data=b"{")
+        assert answer.status_code == 401, f"{method} {path}"
+
+
+def test_every_other_route_refuses_the_roles_that_it_does_not_name(any_service: ServiceUnderTest) -> None:
+    for method, path, roles in guarded(any_service.app):
+        for role in set(Role) - roles:
+            headers = any_service.headers(role, new_id() if role in SCOPED else None)
+            answer = any_service.app.test_client().open(path, method=method, data=b"{", headers=headers)
+            assert answer.status_code == 403, f"{method} {path} as {role}"
