@@ -1,0 +1,252 @@
+"""`souche verify`: law of the books. Recomputes every balance from the rows of all three services, cheque by cheque.
+
+For every programme, envelope and contract: issued = pending + spendable + redeemed + cancelled + expired + blocked, in
+number and in cents. The three services are read as three streams in the order of the cheques' ids and compared side by
+side, so memory stays flat and they may live in three databases.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import click
+import sqlalchemy as sa
+
+from shared import db
+from shared.config import SERVICES, ConfigurationError, with_files
+from shared.messages import READERS
+from souche.tables import write_table
+
+STATES = ("pending", "spendable", "redeemed", "cancelled", "expired", "blocked")
+_POLL_SECONDS = 0.25
+_STREAM = {"yield_per": 2_000}
+
+ISSUED = """
+    SELECT cheque.id AS cheque_id, programme.code AS programme, envelope.convention_reference AS envelope,
+           cheque.value_cents, CASE cheque.state WHEN 'issued' THEN 'pending' ELSE cheque.state END AS state
+    FROM cheque JOIN envelope ON envelope.id = cheque.envelope_id JOIN programme ON programme.id = envelope.programme_id
+    ORDER BY cheque.id
+"""
+SPENT = """
+    SELECT cheque.id AS cheque_id, cheque.value_cents, cheque.state, count(redemption.id) AS redemptions,
+           coalesce(sum(redemption.amount_cents), 0) AS redeemed_cents
+    FROM cheque LEFT JOIN redemption ON redemption.cheque_id = cheque.id AND redemption.reversed_at IS NULL
+    GROUP BY cheque.id ORDER BY cheque.id
+"""
+LINKED = """
+    SELECT cheque.cheque_id, cheque.value_cents,
+           CASE WHEN cheque.state = 'open' AND cheque.blocked THEN 'blocked' ELSE cheque.state END AS state,
+           array_agg(contract.code ORDER BY contract.code) FILTER (WHERE contract.code IS NOT NULL) AS contracts,
+           (SELECT count(*) FROM redemption
+            WHERE redemption.cheque_id = cheque.cheque_id AND redemption.state <> 'reversed') AS redemptions
+    FROM cheque LEFT JOIN link USING (cheque_id) LEFT JOIN contract USING (contract_id)
+    GROUP BY cheque.cheque_id ORDER BY cheque.cheque_id
+"""
+OWED = """
+    SELECT id AS redemption_id, cheque_id, amount_cents, structure_id, reversed_at IS NOT NULL AS reversed
+    FROM redemption ORDER BY id
+"""
+DECLARED = """
+    SELECT redemption_id, cheque_id, amount_cents, structure_id, state = 'reversed' AS reversed
+    FROM redemption ORDER BY redemption_id
+"""
+ENVELOPES = """
+    SELECT envelope.convention_reference AS envelope, envelope.amount_cents, envelope.engaged_cents,
+           coalesce(sum(cheque.value_cents) FILTER (WHERE cheque.state NOT IN ('cancelled', 'expired')), 0)
+               AS charged_cents
+    FROM envelope LEFT JOIN cheque ON cheque.envelope_id = envelope.id
+    GROUP BY envelope.id ORDER BY envelope.id
+"""
+GRANTS = """
+    SELECT cheque_grant.id AS grant_id, cheque_grant.amount_cents, coalesce(sum(cheque.value_cents), 0) AS cheques_cents
+    FROM cheque_grant LEFT JOIN cheque ON cheque.grant_id = cheque_grant.id
+    GROUP BY cheque_grant.id HAVING cheque_grant.amount_cents <> coalesce(sum(cheque.value_cents), 0)
+    ORDER BY cheque_grant.id
+"""
+HEAD = "SELECT count(*) FROM event"
+READ = "SELECT count(*) FROM event WHERE position <= :position"
+
+
+class Fault(Exception):
+    """The first row that does not fit: which, what it is and what it should be."""
+
+
+@dataclass
+class Tally:
+    """Number and cents per state, for one programme, envelope or contract."""
+
+    number: Counter[str] = field(default_factory=Counter)
+    cents: Counter[str] = field(default_factory=Counter)
+
+    def add(self, state: str, value_cents: int) -> None:
+        """Counts one cheque."""
+        self.number[state] += 1
+        self.cents[state] += value_cents
+
+
+Books = dict[tuple[str, str], Tally]
+"""Tallies by what they are of (`programme`, `envelope`, `contract`) and its name."""
+
+
+@click.command()
+@click.option("--wait", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to let news arrive.")
+def verify(wait: float) -> None:
+    """Recompute every balance across the three services; exit 1 at the first cheque that does not fit."""
+    engines = connect(os.environ)
+    try:
+        settle(engines, wait)
+        books = check(engines)
+    except Fault as fault:
+        raise click.ClickException(f"it does not balance: {fault}") from None
+    finally:
+        for engine in engines.values():
+            engine.dispose()
+    show(books)
+
+
+def connect(environ: Any) -> dict[str, sa.Engine]:
+    """An engine for each service's schema; raises ConfigurationError naming the addresses that are missing."""
+    given = with_files(environ)
+    names = {service: f"{service.upper()}_DATABASE_URL" for service in SERVICES}
+    missing = [name for name in names.values() if name not in given]
+    if missing:
+        raise ConfigurationError(f"{', '.join(missing)} must be set: verifying reads the rows of all three services.")
+    return {service: db.connect(given[name], service, 2) for service, name in names.items()}
+
+
+def settle(engines: dict[str, sa.Engine], wait: float) -> None:
+    """Waits until every service has read the others' news; raises Fault naming who is behind."""
+    deadline = time.monotonic() + wait
+    while behind := _behind(engines):
+        if time.monotonic() >= deadline:
+            raise Fault("; ".join(behind))
+        time.sleep(_POLL_SECONDS)
+
+
+def _behind(engines: dict[str, sa.Engine]) -> list[str]:
+    found = []
+    for publisher, readers in READERS.items():
+        written = _scalar(engines[publisher], HEAD)
+        for reader in readers:
+            position = _scalar(engines[reader], "SELECT position FROM cursor WHERE publisher = :name", name=publisher)
+            read = _scalar(engines[publisher], READ, position=position or 0)
+            if read < written:
+                found.append(f"{reader} has {written - read} events of {publisher} still to read")
+    return found
+
+
+def check(engines: dict[str, sa.Engine]) -> Books:
+    """Compares the three services; raises Fault at the first row that does not fit."""
+    books: Books = {}
+    with ExitStack() as stack:
+        issued, spent, linked = (
+            stack.enter_context(_stream(engines[service], query))
+            for service, query in (("issuer", ISSUED), ("redeemer", SPENT), ("operator_bridge", LINKED))
+        )
+        for cheque_id, (stub, judged, known) in side_by_side("cheque_id", issued, spent, linked):
+            _check_cheque(cheque_id, stub, judged, known)
+            _count(books, stub, judged, known)
+        owed = stack.enter_context(_stream(engines["redeemer"], OWED))
+        declared = stack.enter_context(_stream(engines["operator_bridge"], DECLARED))
+        for redemption_id, (ours, theirs) in side_by_side("redemption_id", owed, declared):
+            _check_redemption(redemption_id, ours, theirs)
+        _check_money(engines["issuer"])
+    return books
+
+
+def side_by_side(key: str, *streams: Iterable[Any]) -> Iterator[tuple[UUID, list[Any]]]:
+    """Walks streams that are sorted by `key` together: each key once, with each stream's row or None."""
+    walking = [iter(stream) for stream in streams]
+    rows = [next(stream, None) for stream in walking]
+    while any(row is not None for row in rows):
+        lowest = min(getattr(row, key) for row in rows if row is not None)
+        at = [row if row is not None and getattr(row, key) == lowest else None for row in rows]
+        yield lowest, at
+        rows = [next(walking[i], None) if at[i] is not None else row for i, row in enumerate(rows)]
+
+
+def _check_cheque(cheque_id: UUID, stub: Any, judged: Any, known: Any) -> None:
+    for service, row in (("issuer", stub), ("redeemer", judged), ("operator bridge", known)):
+        if row is None:
+            raise Fault(f"cheque {cheque_id} is not known to the {service}")
+    if not stub.value_cents == judged.value_cents == known.value_cents:
+        values = f"{stub.value_cents}, {judged.value_cents} and {known.value_cents}"
+        raise Fault(f"cheque {cheque_id} is worth {values} cents to issuer, redeemer and operator bridge")
+    if stub.state != judged.state:
+        raise Fault(f"cheque {cheque_id} is {judged.state} to the redeemer and {stub.state} to the issuer")
+    if known.state != _as_the_bridge_says(judged.state):
+        raise Fault(f"cheque {cheque_id} is {judged.state} to the redeemer and {known.state} to the operator bridge")
+    expected = (1, judged.value_cents) if judged.state == "redeemed" else (0, 0)
+    if (judged.redemptions, judged.redeemed_cents) != expected:
+        found = f"{judged.redemptions} redemptions of {judged.redeemed_cents} cents in all"
+        raise Fault(f"cheque {cheque_id}, worth {judged.value_cents} cents, is {judged.state} and has {found}")
+    if known.redemptions != expected[0]:
+        raise Fault(f"cheque {cheque_id} is {judged.state} and the operator bridge has {known.redemptions} redemptions")
+
+
+def _as_the_bridge_says(state: str) -> str:
+    """The bridge does not tell apart what the redeemer alone judges."""
+    return "open" if state in ("pending", "spendable") else state
+
+
+def _check_redemption(redemption_id: UUID, ours: Any, theirs: Any) -> None:
+    for service, row in (("redeemer", ours), ("operator bridge", theirs)):
+        if row is None:
+            raise Fault(f"redemption {redemption_id} is not known to the {service}")
+    for name in ("cheque_id", "amount_cents", "structure_id", "reversed"):
+        if getattr(ours, name) != getattr(theirs, name):
+            values = f"{getattr(ours, name)} to the redeemer and {getattr(theirs, name)} to the operator bridge"
+            raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id}: {name} is {values}")
+
+
+def _check_money(issuer: sa.Engine) -> None:
+    with _stream(issuer, GRANTS) as grants:
+        for row in grants:
+            raise Fault(f"grant {row.grant_id} is of {row.amount_cents} cents and its cheques of {row.cheques_cents}")
+    with _stream(issuer, ENVELOPES) as envelopes:
+        for row in envelopes:
+            if not row.engaged_cents == row.charged_cents <= row.amount_cents:
+                amounts = f"{row.engaged_cents} cents engaged, {row.charged_cents} charged, {row.amount_cents} in all"
+                raise Fault(f"envelope {row.envelope}: {amounts}")
+
+
+def _count(books: Books, stub: Any, judged: Any, known: Any) -> None:
+    places = [("programme", stub.programme), ("envelope", stub.envelope)]
+    places += [("contract", code) for code in known.contracts or ()]
+    for place in places:
+        books.setdefault(place, Tally()).add(judged.state, judged.value_cents)
+
+
+def show(books: Books) -> None:
+    """Prints the books as a table: number and euros per state, and the sum."""
+    rows = [_line(kind, name, tally) for (kind, name), tally in sorted(books.items())]
+    write_table(("of", "name", "issued", *STATES), rows)
+    cheques = sum(tally.number.total() for (kind, _), tally in books.items() if kind == "programme")
+    click.echo(f"{cheques} cheques: every one fits.")
+
+
+def _line(kind: str, name: str, tally: Tally) -> Sequence[str]:
+    issued = _cell(tally.number.total(), tally.cents.total())
+    return (kind, name, issued, *(_cell(tally.number[state], tally.cents[state]) for state in STATES))
+
+
+def _cell(number: int, cents: int) -> str:
+    return f"{number} / {cents // 100}.{cents % 100:02d} €" if number else "–"
+
+
+def _scalar(engine: sa.Engine, query: str, **values: Any) -> Any:
+    with engine.connect() as connection:
+        return connection.execute(sa.text(query), values).scalar()
+
+
+@contextmanager
+def _stream(engine: sa.Engine, query: str) -> Iterator[Iterable[Any]]:
+    """Rows of one query as they come from the server, from one snapshot."""
+    with engine.connect() as connection:
+        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+        yield connection.execution_options(**_STREAM).execute(sa.text(query))
