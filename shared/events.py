@@ -58,29 +58,30 @@ _LOCK = sa.text("SELECT pg_advisory_xact_lock('event'::regclass::oid::bigint)")
 
 _UNNUMBERED = sa.text("SELECT EXISTS (SELECT FROM event WHERE position IS NULL)")
 
-_NUMBER = sa.text(f"""
+_NUMBER = sa.text("""
     WITH head AS (SELECT coalesce(max(position), 0) AS position FROM event),
          fresh AS (
             SELECT sequence, row_number() OVER (ORDER BY sequence) AS rank
-            FROM (SELECT sequence FROM event WHERE position IS NULL ORDER BY sequence LIMIT {_NUMBERED_AT_ONCE}) waiting
+            FROM (SELECT sequence FROM event WHERE position IS NULL ORDER BY sequence LIMIT :limit) waiting
          )
     UPDATE event SET position = head.position + fresh.rank
     FROM head, fresh WHERE event.sequence = fresh.sequence
-""")  # noqa: S608 (a constant of this module)
+""")
 
 # What a dump restored elsewhere, a table made again or a rewound cluster cannot have in common with the original.
-_FINGERPRINT = """
+_FINGERPRINT: sa.ColumnElement[str] = sa.literal_column("""
     (SELECT system_identifier FROM pg_control_system()) || '/' ||
     (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' ||
     'event'::regclass::oid || '/' ||
     (SELECT timeline_id FROM pg_control_checkpoint())
-"""
-_SAME_EPOCH = sa.text(f"SELECT epoch FROM feed_epoch WHERE fingerprint = {_FINGERPRINT}")  # noqa: S608 (as above)
-_NEW_EPOCH = sa.text(f"""
-    INSERT INTO feed_epoch (epoch, fingerprint) VALUES (:epoch, {_FINGERPRINT})
-    ON CONFLICT (single) DO UPDATE SET epoch = excluded.epoch, fingerprint = excluded.fingerprint
-    WHERE feed_epoch.fingerprint <> excluded.fingerprint
-""")  # noqa: S608 (as above)
+""")
+_SAME_EPOCH = sa.select(EPOCH.c.epoch).where(EPOCH.c.fingerprint == _FINGERPRINT)
+_MINTED = pg.insert(EPOCH).values(epoch=sa.bindparam("epoch"), fingerprint=_FINGERPRINT)
+_NEW_EPOCH = _MINTED.on_conflict_do_update(
+    index_elements=["single"],
+    set_={"epoch": _MINTED.excluded.epoch, "fingerprint": _MINTED.excluded.fingerprint},
+    where=EPOCH.c.fingerprint != _MINTED.excluded.fingerprint,
+)
 
 _PAGE = sa.text("""
     SELECT position, event_id, kind, version, key, occurred_at, request_id, body
@@ -162,5 +163,5 @@ def _number(engine: sa.Engine) -> None:
         with engine.begin() as connection:
             connection.execute(_LOCK)
             connection.execute(_NEW_EPOCH, {"epoch": new_id()})
-            numbered = connection.execute(_NUMBER).rowcount
+            numbered = connection.execute(_NUMBER, {"limit": _NUMBERED_AT_ONCE}).rowcount
         waiting, same = numbered == _NUMBERED_AT_ONCE, True

@@ -1,7 +1,6 @@
 """A database with nothing in it but what every service has: its event log, its cursors, its kept answers."""
 
 import itertools
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -9,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from werkzeug.serving import make_server
 
 from demo.embedded import EmbeddedPostgres
 from shared import app, config, db, migrations
 from shared.runtime import Runtime
+from tests.serving import served
 
 _NAMES = itertools.count()
 READERS_TABLES = """
@@ -52,15 +51,8 @@ class Logs:
     def publisher(self) -> Iterator[Runtime]:
         """The issuer's feed served over HTTP, at the address where its readers look."""
         application = app.build("issuer", config.load("issuer", self.environ), [])
-        host, _, port = self.environ["ISSUER_URL"].removeprefix("http://").partition(":")
-        server = make_server(host, int(port), application, threaded=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
+        with served(application, self.environ["ISSUER_URL"]):
             yield application.extensions["souche"]
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture

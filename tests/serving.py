@@ -1,0 +1,24 @@
+"""A WSGI application behind a real socket, for as long as a test needs it."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from werkzeug.serving import make_server
+
+
+@contextmanager
+def served(application: Any, address: str) -> Iterator[None]:
+    """Serves an application at `http://host:port`."""
+    where = urlsplit(address)
+    server = make_server(where.hostname or "127.0.0.1", where.port or 0, application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
