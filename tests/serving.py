@@ -6,14 +6,19 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """The application logs its requests itself."""
 
 
 @contextmanager
 def served(application: Any, address: str) -> Iterator[None]:
     """Serves an application at `http://host:port`."""
     where = urlsplit(address)
-    server = make_server(where.hostname or "127.0.0.1", where.port or 0, application, threaded=True)
+    server = make_server(where.hostname or "127.0.0.1", where.port or 0, application, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -86,7 +86,7 @@ class World:
     def push(self) -> None:
         """Sends what the operator has to be told."""
         sync = importlib.import_module("services.operator_bridge.sync")
-        sync.push(self.services["operator_bridge"].runtime, self.contract)
+        sync.push(self.services["operator_bridge"].runtime, self.contract, 5.0)
 
     def _carry(self, publisher: str, reader: str) -> int:
         handlers = importlib.import_module(f"services.{reader}.consuming").HANDLERS
@@ -97,10 +97,10 @@ class World:
         self.ask("issuer", "POST", "/v1/programmes", "admin", PROGRAMME)
         self.ask("issuer", "POST", "/v1/envelopes", "admin", ENVELOPE)
         place = PLACE + '{},{},{},Agen,47000,1 rue du Pont,2026-01-05,"Maîtrise des outils numériques du quotidien"\n'
-        self.ask("issuer", "POST", "/v1/prescribers/imports", "admin", place.format("p1", "21470001500018", "CCAS"))
+        self.ask("issuer", "POST", "/v1/prescribers/imports", "admin", place.format("p1", "82854918800021", "CCAS"))
         self.ask("redeemer", "POST", "/v1/structures/imports", "admin", place.format("s1", "82854918800021", "Campus"))
-        self.prescriber = UUID(self.ask("issuer", "GET", "/v1/prescribers", "admin")["items"][0]["id"])
-        self.structure = UUID(self.ask("redeemer", "GET", "/v1/structures", "admin")["items"][0]["id"])
+        self.prescriber = UUID(self.ask("issuer", "GET", "/v1/prescribers", "admin")["items"][0]["prescriber_id"])
+        self.structure = UUID(self.ask("redeemer", "GET", "/v1/structures", "admin")["items"][0]["structure_id"])
         contract = {"code": "regie-2026", "operator": "regie", "programme": "pass-numerique", "starts_on": "2026-01-01"}
         made = self.ask("operator_bridge", "POST", "/v1/contracts", "admin", contract)
         self.contract = UUID(made["contract_id"])

@@ -112,6 +112,7 @@ TWICE = Fault(
 def used(world: World) -> World:
     """Five cheques: two redeemed, one redeemed and taken back, one cancelled, one untouched (the first)."""
     granted = world.grant()
+    world.settle()
     codes = [cheque["code"] for cheque in granted["cheques"]]
     assert world.present(codes[1], codes[2]).status_code == 201
     taken_back = world.present(codes[3]).get_json()["redemptions"][0]["redemption_id"]
