@@ -18,7 +18,8 @@ class _Quiet(WSGIRequestHandler):
 def served(application: Any, address: str) -> Iterator[None]:
     """Serves an application at `http://host:port`."""
     where = urlsplit(address)
-    server = make_server(where.hostname or "127.0.0.1", where.port or 0, application, threaded=True, request_handler=_Quiet)
+    host, port = where.hostname or "127.0.0.1", where.port or 0
+    server = make_server(host, port, application, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
