@@ -1,0 +1,154 @@
+"""Cheques over HTTP: their codes for an operator's registration, cancelling, blocking."""
+
+from typing import Any
+from uuid import UUID
+
+from flask_smorest import Blueprint
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from services.issuer import blocking, cancelling
+from services.issuer.api_grants import ChequeSchema, secrets
+from services.issuer.cancelling import Requested
+from services.issuer.codes import Revealed
+from services.issuer.models import Cheque
+from services.issuer.schemas import text
+from shared.app import ProblemSchema
+from shared.auth import caller, roles
+from shared.idempotency import idempotent
+from shared.logs import logger
+from shared.web import transaction
+
+code_views = Blueprint("codes", __name__, url_prefix="/v1/codes", description="Codes, for the operator bridge.")
+cancellation_views = Blueprint(
+    "cancellations", __name__, url_prefix="/v1/cancellations", description="Requests that cheques be cancelled."
+)
+block_views = Blueprint("blocks", __name__, url_prefix="/v1", description="Cheques lost or in doubt.")
+BLUEPRINTS = (code_views, cancellation_views, block_views)
+
+
+def _cheque_ids(**options: Any) -> fields.List[Any]:
+    return fields.List(fields.UUID(), validate=validate.Length(1, 1000), **options)
+
+
+class ChequesSchema(Schema):
+    """Some cheques, at most 1 000."""
+
+    cheque_ids = _cheque_ids(required=True)
+
+
+class ChequesWithReasonSchema(ChequesSchema):
+    """Some cheques and the reason."""
+
+    reason = text(500, required=True)
+
+
+class RevealedCodeSchema(Schema):
+    """A cheque's code, as printed."""
+
+    cheque_id = fields.UUID(required=True)
+    code = fields.Str(required=True)
+
+
+class RevealedCodesSchema(Schema):
+    """The codes of those cheques that there are."""
+
+    codes = fields.List(fields.Nested(RevealedCodeSchema), required=True)
+
+
+class CancellationOrderSchema(Schema):
+    """What is to be cancelled: a whole grant, or some cheques."""
+
+    grant_id = fields.UUID()
+    cheque_ids = _cheque_ids()
+    reason = text(500, required=True)
+
+    @validates_schema
+    def _check_what(self, data: dict[str, Any], **_: Any) -> None:
+        if ("grant_id" in data) == ("cheque_ids" in data):
+            raise ValidationError("Either `grant_id` or `cheque_ids`.", "cheque_ids")
+
+
+class CancelledChequeSchema(Schema):
+    """What came of it for one cheque."""
+
+    cheque_id = fields.UUID(required=True)
+    outcome = fields.Str(required=True, validate=validate.OneOf(("requested", "cancelled", "refused")))
+    reason = fields.Str(required=True, allow_none=True)
+
+
+class CancellationSchema(Schema):
+    """A cancellation as it stands."""
+
+    cancellation_id = fields.UUID(required=True, attribute="cancellation.id")
+    reason = fields.Str(required=True, attribute="cancellation.reason")
+    requested_at = fields.AwareDateTime(required=True, attribute="cancellation.requested_at")
+    cheques = fields.List(fields.Nested(CancelledChequeSchema), required=True)
+
+
+class BlockedSchema(Schema):
+    """The cheques as they now stand."""
+
+    cheques = fields.List(fields.Nested(ChequeSchema), required=True)
+
+
+@code_views.route("", methods=["POST"])
+@roles("service")
+@code_views.arguments(ChequesSchema)
+@code_views.response(200, RevealedCodesSchema)
+def reveal_codes(body: dict[str, Any]) -> dict[str, list[Revealed]]:
+    """The codes of cheques, to register them with an operator at this moment; they are not to be kept."""
+    with transaction() as session:
+        found = secrets().codes.of_cheques(session, body["cheque_ids"])
+    logger().info("codes_revealed", cheques=len(found), caller=str(caller()))
+    return {"codes": found}
+
+
+@cancellation_views.route("", methods=["POST"])
+@roles("prescriber", "admin")
+@idempotent()
+@cancellation_views.arguments(CancellationOrderSchema)
+@cancellation_views.response(202, CancellationSchema)
+@cancellation_views.alt_response(404, schema=ProblemSchema)
+@cancellation_views.alt_response(409, schema=ProblemSchema)
+def request_cancellation(body: dict[str, Any]) -> Requested:
+    """Ask that cheques be cancelled; the redeemer decides for each, so look again for the outcome."""
+    owner = caller().scope
+    with transaction() as session:
+        wanted = body.get("cheque_ids") or cancelling.of_grant(session, body["grant_id"], owner)
+        return cancelling.request(session, wanted, body["reason"], str(caller()), owner)
+
+
+@cancellation_views.route("/<uuid:cancellation_id>")
+@roles("prescriber", "admin", "finance", "operations")
+@cancellation_views.response(200, CancellationSchema)
+@cancellation_views.alt_response(404, schema=ProblemSchema)
+def show_cancellation(cancellation_id: UUID) -> Requested:
+    """A cancellation and what came of it so far."""
+    with transaction() as session:
+        return cancelling.find(session, cancellation_id, caller().scope)
+
+
+@block_views.route("/blocks", methods=["POST"])
+@roles("prescriber", "admin")
+@idempotent()
+@block_views.arguments(ChequesWithReasonSchema)
+@block_views.response(200, BlockedSchema)
+@block_views.alt_response(404, schema=ProblemSchema)
+@block_views.alt_response(409, schema=ProblemSchema)
+def block(body: dict[str, Any]) -> dict[str, list[Cheque]]:
+    """Have cheques refused from now on: lost, stolen, in doubt."""
+    with transaction() as session:
+        return {"cheques": blocking.block(session, body["cheque_ids"], body["reason"], caller().scope)}
+
+
+@block_views.route("/unblocks", methods=["POST"])
+@roles("prescriber", "admin")
+@idempotent()
+@block_views.arguments(ChequesWithReasonSchema)
+@block_views.response(200, BlockedSchema)
+@block_views.alt_response(404, schema=ProblemSchema)
+@block_views.alt_response(409, schema=ProblemSchema)
+def unblock(body: dict[str, Any]) -> dict[str, list[Cheque]]:
+    """Take a block back."""
+    with transaction() as session:
+        return {"cheques": blocking.unblock(session, body["cheque_ids"], body["reason"], caller().scope)}

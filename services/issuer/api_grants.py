@@ -1,0 +1,155 @@
+"""Grants over HTTP, one at a time."""
+
+from typing import Any
+from uuid import UUID
+
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields
+
+from services.issuer import granting, reading
+from services.issuer.beneficiaries import Identity
+from services.issuer.codes import Revealed
+from services.issuer.issuing import Secrets
+from services.issuer.models import Grant
+from services.issuer.orders import Order
+from services.issuer.schemas import OrderSchema, programme_code
+from shared.app import ProblemSchema
+from shared.auth import caller, roles
+from shared.idempotency import idempotent
+from shared.logs import logger
+from shared.paging import PageQuery, page, page_of
+from shared.web import runtime, transaction
+
+blueprint = Blueprint(
+    "grants", __name__, url_prefix="/v1/grants", description="Amounts granted to people, handed over as cheques."
+)
+BLUEPRINTS = (blueprint,)
+
+
+class ChequeSchema(Schema):
+    """A cheque, without its code."""
+
+    cheque_id = fields.UUID(required=True, attribute="id")
+    value_cents = fields.Int(required=True)
+    envelope_id = fields.UUID(required=True)
+    state = fields.Str(required=True, metadata={"description": "As far as is known here; the redeemer decides."})
+
+
+class PrintedChequeSchema(Schema):
+    """A cheque and the code that is handed over."""
+
+    cheque_id = fields.UUID(required=True)
+    code = fields.Str(required=True, metadata={"description": "Whoever reads it can spend the cheque."})
+    value_cents = fields.Int(required=True)
+    envelope_id = fields.UUID(required=True)
+    state = fields.Str(required=True)
+
+
+class GrantSchema(Schema):
+    """A grant, without its cheques and without whom it is for."""
+
+    grant_id = fields.UUID(required=True, attribute="id")
+    prescriber_id = fields.UUID(required=True)
+    programme = fields.Str(required=True, attribute="programme_code")
+    reference = fields.Str(required=True, allow_none=True)
+    target_public = fields.Str(required=True, allow_none=True)
+    amount_cents = fields.Int(required=True)
+    points = fields.Int(required=True, allow_none=True)
+    reason = fields.Str(required=True)
+    granted_on = fields.Date(required=True)
+    valid_until = fields.Date(required=True)
+    presentable_until = fields.Date(required=True)
+    previous_grants = fields.Int(
+        required=True, metadata={"description": "Grants to the same person before this one, whoever made them."}
+    )
+
+
+class GrantWithChequesSchema(GrantSchema):
+    """A grant and its cheques as they are known to stand."""
+
+    cheques = fields.List(fields.Nested(ChequeSchema), required=True)
+
+
+class GrantedSchema(GrantSchema):
+    """A new grant and the codes to hand over."""
+
+    already = fields.Bool(required=True, metadata={"description": "The reference was known: the grant of then."})
+    cheques = fields.List(fields.Nested(PrintedChequeSchema), required=True)
+
+
+class CodesSchema(Schema):
+    """The codes of a grant's cheques."""
+
+    cheques = fields.List(fields.Nested(PrintedChequeSchema), required=True)
+
+
+class GrantQuery(PageQuery):
+    programme = programme_code(load_default=None)
+
+
+def order(body: dict[str, Any], prescriber_id: UUID) -> Order:
+    """An order as the schema read it, of this prescriber."""
+    beneficiary = body.pop("beneficiary", None)
+    return Order(prescriber_id, beneficiary=Identity(**beneficiary) if beneficiary else None, **body)
+
+
+def secrets() -> Secrets:
+    """What seals codes and identities, from the settings."""
+    return Secrets.of(runtime().settings.keys)
+
+
+_SHOWN = [field.attribute or name for name, field in GrantSchema().fields.items()]
+
+
+def _shown(grant: Grant, **members: Any) -> dict[str, Any]:
+    """What the schemas read of a grant, and members of its answer."""
+    return {name: getattr(grant, name) for name in _SHOWN} | members
+
+
+@blueprint.route("", methods=["POST"])
+@roles("prescriber")
+@idempotent(required=True, sealed_with="CODE_ENCRYPTION_KEYS")
+@blueprint.arguments(OrderSchema)
+@blueprint.response(201, GrantedSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+@blueprint.alt_response(422, schema=ProblemSchema)
+def create_grant(body: dict[str, Any]) -> dict[str, Any]:
+    """Grant an amount: the cheques exist from now on, each charged to one envelope."""
+    asked = order(body, caller().own)
+    with transaction() as session:
+        granted = granting.grant(session, secrets(), asked)
+        return _shown(granted.grant, already=granted.already, cheques=granted.cheques)
+
+
+@blueprint.route("")
+@roles("prescriber", "admin", "finance", "operations")
+@blueprint.arguments(GrantQuery, location="query")
+@blueprint.response(200, page_of(GrantSchema))
+def list_grants(query: dict[str, Any]) -> dict[str, Any]:
+    """The grants, oldest first; to a prescriber, its own."""
+    with transaction() as session:
+        found = reading.grants(caller().scope, query["programme"])
+        return page(session, found, Grant.id, query["after"], query["limit"])
+
+
+@blueprint.route("/<uuid:grant_id>")
+@roles("prescriber", "admin", "finance", "operations")
+@blueprint.response(200, GrantWithChequesSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
+def show_grant(grant_id: UUID) -> dict[str, Any]:
+    """A grant and what is known of its cheques."""
+    with transaction() as session:
+        grant = reading.grant(session, grant_id, caller().scope)
+        return _shown(grant, cheques=reading.cheques(session, grant_id))
+
+
+@blueprint.route("/<uuid:grant_id>/codes")
+@roles("prescriber", "admin")
+@blueprint.response(200, CodesSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
+def show_codes(grant_id: UUID) -> dict[str, list[Revealed]]:
+    """The codes of a grant again, to print them anew. Who asked is logged."""
+    with transaction() as session:
+        reading.grant(session, grant_id, caller().scope)
+        logger().info("codes_shown", grant_id=str(grant_id), caller=str(caller()))
+        return {"cheques": secrets().codes.of_grant(session, grant_id)}

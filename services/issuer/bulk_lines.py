@@ -1,0 +1,78 @@
+"""Reading the lines of a bulk request, as JSON or CSV, into one shape: a number, and a mapping or what is wrong.
+
+CSV has one grant a line, so an open quote costs its own line only; its first line names the columns, separated by
+commas or semicolons. An answer to the question `x` is in the column `answer.x`.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from services.issuer.bulk import MOST_LINES
+from shared.problems import Invalid, Problem
+
+_PLAIN = ("prescriber_id", "reference", "programme", "reason", "target_public", "granted_on")
+_PERSON = ("family_name", "given_name", "birth_date")
+_ANSWER = "answer."
+COLUMNS = (*_PLAIN, "amount_cents", *_PERSON)
+
+Raw = Mapping[str, Any] | Problem
+
+
+def of_json(document: Any) -> Iterator[tuple[int, Raw]]:
+    """The objects of a JSON array, numbered from 1; raises Invalid where it is none."""
+    if not isinstance(document, list):
+        raise Invalid("A JSON array of grants is expected.")
+    for number, item in enumerate(document, start=1):
+        yield number, item if isinstance(item, dict) else Invalid("A JSON object is expected.")
+
+
+def of_csv(content: bytes) -> Iterator[tuple[int, Raw]]:
+    """The lines of a CSV file, by their physical number; empty ones are passed over.
+
+    Raises Invalid where the file is not UTF-8 text or its first line does not name the columns.
+    """
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        at = content.count(b"\n", 0, error.start) + 1
+        raise Invalid(f"The file is not UTF-8 text: see line {at}.") from None
+    if len(lines) > 2 * MOST_LINES:
+        raise Invalid(f"At most {MOST_LINES} lines at once; these are {len(lines) - 1}.", slug="too-many-lines")
+    header = lines[0] if lines else ""
+    delimiter = max(",;", key=header.count)
+    names = _names(header, delimiter)
+    for number, line in enumerate(lines[1:], start=2):
+        if line.strip(f" {delimiter}"):
+            yield number, _raw(line, names, delimiter)
+
+
+def _names(header: str, delimiter: str) -> list[str]:
+    names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+    strange = [name for name in names if name not in COLUMNS and not name.startswith(_ANSWER)]
+    if strange or "programme" not in names or len(set(names)) < len(names):
+        raise Invalid(
+            f"The first line names the columns, each once: programme and any of {', '.join(COLUMNS)},"
+            f" {_ANSWER}<question>. Not known: {', '.join(strange) or 'none'}."
+        )
+    return names
+
+
+def _raw(line: str, names: Sequence[str], delimiter: str) -> Raw:
+    try:
+        values = next(csv.reader([line], delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return Invalid(f"Not a CSV line: {error}.")
+    if len(values) != len(names):
+        return Invalid(f"{len(values)} fields where the first line names {len(names)}.")
+    return _order({name: value.strip() for name, value in zip(names, values, strict=True) if value.strip()})
+
+
+def _order(given: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a line as JSON would have them."""
+    raw: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}
+    if "amount_cents" in given:
+        raw["amount_cents"] = int(given["amount_cents"]) if given["amount_cents"].isdecimal() else given["amount_cents"]
+    person = {name: given[name] for name in _PERSON if name in given}
+    answers = {name.removeprefix(_ANSWER): value for name, value in given.items() if name.startswith(_ANSWER)}
+    return raw | ({"beneficiary": person} if person else {}) | ({"answers": answers} if answers else {})

@@ -1,0 +1,26 @@
+"""Cheques as a caller names them: found, locked, and within its scope."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.issuer.models import Cheque, Grant
+from shared.problems import NotFound
+
+
+def own(session: Session, cheque_ids: Sequence[UUID], owner: UUID | None) -> list[Cheque]:
+    """These cheques, locked, in the order of their ids; raises NotFound where one is not the owner's (None: anybody's).
+
+    The lock makes what is said of a cheque afterwards follow what was said before.
+    """
+    query = sa.select(Cheque).join(Grant, Grant.id == Cheque.grant_id).where(Cheque.id.in_(cheque_ids))
+    if owner is not None:
+        query = query.where(Grant.prescriber_id == owner)
+    locked = query.order_by(Cheque.id).with_for_update(key_share=True, of=Cheque)
+    found = list(session.scalars(locked.execution_options(populate_existing=True)))
+    missing = set(cheque_ids) - {cheque.id for cheque in found}
+    if missing:
+        raise NotFound("Some cheques are not there, or not the caller's.", cheque_ids=sorted(map(str, missing)))
+    return found

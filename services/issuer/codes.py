@@ -1,0 +1,65 @@
+"""Codes: made here, kept sealed, shown only to who prints them or registers them with an operator."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.issuer.models import Cheque
+from shared import cheque_code
+from shared.ids import new_id
+from shared.sealing import KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """A cheque and its printed code, which `repr` does not show."""
+
+    cheque_id: UUID
+    code: str = field(repr=False)
+    value_cents: int
+    envelope_id: UUID
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Minted(Revealed):
+    """A new cheque, its code's digest in hexadecimal, and its code sealed."""
+
+    digest: str
+    sealed_code: bytes = field(repr=False)
+
+
+class Codes:
+    """Makes codes and opens sealed ones; each is sealed to its cheque's identifier."""
+
+    def __init__(self, keys: Mapping[str, Mapping[str, bytes]]) -> None:
+        self._ring = KeyRing(keys["CODE_ENCRYPTION_KEYS"])
+        self._digest_key = next(iter(keys["CODE_DIGEST_KEY"].values()))
+
+    def mint(self, value_cents: int, envelope_id: UUID, state: str) -> Minted:
+        """A new cheque with a code that nobody can guess."""
+        cheque_id, code = new_id(), cheque_code.generate()
+        digest = cheque_code.digest(code, self._digest_key).hex()
+        sealed = self._ring.seal(code.encode(), cheque_id.bytes)
+        return Minted(cheque_id, cheque_code.printed(code), value_cents, envelope_id, state, digest, sealed)
+
+    def of_cheques(self, session: Session, cheque_ids: Sequence[UUID]) -> list[Revealed]:
+        """The codes of those of these cheques that there are."""
+        return self._reveal(session, Cheque.id.in_(cheque_ids))
+
+    def of_grant(self, session: Session, grant_id: UUID) -> list[Revealed]:
+        """The codes of a grant's cheques."""
+        return self._reveal(session, Cheque.grant_id == grant_id)
+
+    def _reveal(self, session: Session, which: sa.ColumnElement[bool]) -> list[Revealed]:
+        cheques = session.scalars(sa.select(Cheque).where(which).order_by(Cheque.id))
+        return [
+            Revealed(cheque.id, self._open(cheque), cheque.value_cents, cheque.envelope_id, cheque.state)
+            for cheque in cheques
+        ]
+
+    def _open(self, cheque: Cheque) -> str:
+        return cheque_code.printed(self._ring.open(cheque.sealed_code, cheque.id.bytes).decode())

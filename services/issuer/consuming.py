@@ -1,0 +1,86 @@
+"""What the redeemer and the operator bridge tell of cheques, applied to the mirror by set.
+
+The redeemer is believed whatever the mirror says: it alone judges. Its news of one cheque come in order. The bridge's
+come at any time before or after, so each party's news touch a column of their own (`models.STATE` puts them together).
+The issuer made every cheque, so none is unknown here and no event has to wait.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.issuer import envelopes
+from services.issuer.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, CancelledCheque, Cheque
+from shared.consumer import Handler
+from shared.events import Event
+
+
+def registered(session: Session, run: Sequence[Event]) -> None:
+    """An operator knows them: those of a programme that waits for this are spendable."""
+    ids = [cheque_id for event in run for cheque_id in event.body["cheque_ids"]]
+    session.execute(_update(ids).where(Cheque.active.is_(False)).values(active=True))
+
+
+def redeemed(session: Session, run: Sequence[Event]) -> None:
+    """They were spent."""
+    ids = [redemption["cheque_id"] for event in run for redemption in event.body["redemptions"]]
+    session.execute(_update(ids).where(Cheque.ending.is_(None)).values(ending=REDEEMED))
+
+
+def reversed_(session: Session, run: Sequence[Event]) -> None:
+    """Their redemption was taken back."""
+    ids = [event.body["cheque_id"] for event in run]
+    session.execute(_update(ids).where(Cheque.ending == REDEEMED).values(ending=None))
+
+
+def cancelled(session: Session, run: Sequence[Event]) -> None:
+    """They were cancelled as was asked; their money goes back to its envelope."""
+    asked = [(event.body["cancellation_id"], cheque_id) for event in run for cheque_id in event.body["cheque_ids"]]
+    _end(session, [cheque_id for _, cheque_id in asked], CANCELLED)
+    session.execute(_settle(asked).values(outcome=CANCELLED))
+
+
+def cancellation_refused(session: Session, run: Sequence[Event]) -> None:
+    """The request came too late for them."""
+    refusals = [(event.body["cancellation_id"], cheque) for event in run for cheque in event.body["cheques"]]
+    settled = _settle([(cancellation_id, cheque["cheque_id"]) for cancellation_id, cheque in refusals])
+    reasons = {cheque["cheque_id"]: cheque["reason"] for _, cheque in refusals}
+    session.execute(settled.values(outcome=REFUSED, reason=sa.case(reasons, value=CancelledCheque.cheque_id)))
+
+
+def expired(session: Session, run: Sequence[Event]) -> None:
+    """Their time is over; their money goes back to its envelope."""
+    _end(session, [cheque_id for event in run for cheque_id in event.body["cheque_ids"]], EXPIRED)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "cheques.registered": registered,
+    "cheques.redeemed": redeemed,
+    "redemption.reversed": reversed_,
+    "cheques.cancelled": cancelled,
+    "cancellation.refused": cancellation_refused,
+    "cheques.expired": expired,
+}
+
+
+def _update(cheque_ids: Sequence[UUID]) -> sa.Update:
+    return sa.update(Cheque).where(Cheque.id.in_(cheque_ids)).execution_options(synchronize_session=False)
+
+
+def _end(session: Session, cheque_ids: Sequence[UUID], ending: str) -> None:
+    """Ends the cheques that have not ended, and so releases the money of each once."""
+    ended = _update(cheque_ids).where(Cheque.ending.is_(None)).values(ending=ending)
+    freed: Counter[UUID] = Counter()
+    for envelope_id, cents in session.execute(ended.returning(Cheque.envelope_id, Cheque.value_cents)):
+        freed[envelope_id] += cents
+    envelopes.release(session, freed)
+
+
+def _settle(asked: Sequence[tuple[UUID, UUID]]) -> sa.Update:
+    """Settles requests that are still open, each given as cancellation and cheque."""
+    which = sa.tuple_(CancelledCheque.cancellation_id, CancelledCheque.cheque_id).in_(asked)
+    statement = sa.update(CancelledCheque).where(which, CancelledCheque.outcome == REQUESTED)
+    return statement.execution_options(synchronize_session=False)

@@ -1,0 +1,123 @@
+"""Issuing: grants that have their money become rows, cheques with codes, and the event that tells of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.issuer.beneficiaries import Identities, Known
+from services.issuer.codes import Codes, Minted, Revealed
+from services.issuer.models import ISSUED, ON_ISSUE, SPENDABLE, Grant
+from services.issuer.orders import Draft
+from shared import clock, events
+from shared.ids import new_id
+
+_COLUMNS = ("id", "grant_id", "envelope_id", "value_cents", "sealed_code", "active")
+# Arrays: thousands of rows are one statement of six parameters.
+_INSERT_CHEQUES = sa.text("""
+    INSERT INTO cheque (id, grant_id, envelope_id, value_cents, sealed_code, active)
+    SELECT * FROM unnest(
+        CAST(:id AS uuid[]), CAST(:grant_id AS uuid[]), CAST(:envelope_id AS uuid[]), CAST(:value_cents AS bigint[]),
+        CAST(:sealed_code AS bytea[]), CAST(:active AS boolean[])
+    )
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What seals codes and identities."""
+
+    codes: Codes
+    identities: Identities
+
+    @classmethod
+    def of(cls, keys: Mapping[str, Mapping[str, bytes]]) -> "Secrets":
+        """From the service's secret keys."""
+        return cls(Codes(keys), Identities(keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """A draft and the envelope of each of its cheques."""
+
+    draft: Draft
+    envelope_ids: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A grant and its cheques with their codes; `already` where its reference was known."""
+
+    grant: Grant
+    cheques: Sequence[Revealed]
+    already: bool = False
+
+
+def issue(session: Session, secrets: Secrets, charged: Sequence[Charged]) -> list[Granted]:
+    """Writes grants, their cheques and the events that tell of them, by set."""
+    people = {each.draft.order.beneficiary for each in charged}
+    known = secrets.identities.remember(session, people)
+    grants = [_grant(each.draft, known.get(each.draft.order.beneficiary)) for each in charged]
+    cheques = [list(_mint(secrets.codes, each)) for each in charged]
+    issued = list(zip(grants, cheques, strict=True))
+    _insert(session, issued)
+    events.append_many(session, "cheques.issued", [(grant.id, _told(grant, minted)) for grant, minted in issued])
+    return [Granted(grant, minted) for grant, minted in issued]
+
+
+def _insert(session: Session, issued: Sequence[tuple[Grant, Sequence[Minted]]]) -> None:
+    # In one order, so that two files with the same references do not wait for each other crosswise.
+    grants = [grant for grant, _ in issued]
+    grants.sort(key=lambda grant: (grant.reference or "", grant.prescriber_id))
+    session.add_all(grants)
+    session.flush()
+    rows = [_row(grant, cheque) for grant, minted in issued for cheque in minted]
+    if rows:
+        session.execute(_INSERT_CHEQUES, dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+
+
+def _grant(draft: Draft, person: Known | None) -> Grant:
+    return Grant(
+        id=new_id(),
+        prescriber_id=draft.order.prescriber_id,
+        programme=draft.programme,
+        beneficiary_id=person.id if person else None,
+        reference=draft.order.reference,
+        target_public=draft.order.target_public,
+        amount_cents=draft.outcome.amount_cents,
+        points=draft.outcome.points,
+        reason=draft.outcome.reason,
+        previous_grants=person.count() if person else 0,
+        granted_on=draft.granted_on,
+        valid_until=draft.valid_until,
+        presentable_until=draft.presentable_until,
+        created_at=clock.now(),
+    )
+
+
+def _mint(codes: Codes, charged: Charged) -> Iterator[Minted]:
+    programme = charged.draft.programme
+    state = SPENDABLE if programme.spendable == ON_ISSUE else ISSUED
+    for envelope_id in charged.envelope_ids:
+        yield codes.mint(programme.face_value_cents, envelope_id, state)
+
+
+def _row(grant: Grant, cheque: Minted) -> tuple[Any, ...]:
+    """A cheque's values, in the order of `_COLUMNS`."""
+    active = cheque.state == SPENDABLE
+    return cheque.cheque_id, grant.id, cheque.envelope_id, cheque.value_cents, cheque.sealed_code, active
+
+
+def _told(grant: Grant, cheques: Sequence[Minted]) -> dict[str, Any]:
+    """The body of the event: what spending needs to know, so neither codes nor who it is for."""
+    return {
+        "grant_id": grant.id,
+        "programme": grant.programme,
+        "granted_on": grant.granted_on,
+        "valid_until": grant.valid_until,
+        "presentable_until": grant.presentable_until,
+        "cheques": cheques,
+    }

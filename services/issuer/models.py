@@ -1,0 +1,232 @@
+"""The issuer's tables. Money is integer cents of EUR, instants are UTC, days are days in Paris."""
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from shared import db
+from shared.ids import new_id
+
+ON_ISSUE, ON_REGISTRATION = "on_issue", "on_registration"
+
+# What the issuer mirrors of a cheque. The last three end it, but for a redemption that is reversed.
+ISSUED, SPENDABLE, BLOCKED = "issued", "spendable", "blocked"
+REDEEMED, CANCELLED, EXPIRED = "redeemed", "cancelled", "expired"
+STATES = (ISSUED, SPENDABLE, BLOCKED, REDEEMED, CANCELLED, EXPIRED)
+
+# Three facts make a cheque's state. Each is told by another party, in any order, so each has its own column.
+STATE = """
+    CASE WHEN ending IS NOT NULL THEN ending WHEN blocked THEN 'blocked' WHEN active THEN 'spendable' ELSE 'issued' END
+"""
+
+REQUESTED, REFUSED = "requested", "refused"
+
+
+class Base(DeclarativeBase):
+    """The declarative base of the issuer."""
+
+    metadata = db.metadata()
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: sa.Text,
+        list[str]: pg.ARRAY(sa.Text),
+        datetime: sa.DateTime(timezone=True),
+        dict[str, Any]: pg.JSONB,
+    }
+
+
+class Programme(Base):
+    """What cheques are for, and the rules by which they are granted and may be spent."""
+
+    __tablename__ = "programme"
+    __table_args__ = (
+        sa.CheckConstraint("face_value_cents > 0", name="face_value"),
+        sa.CheckConstraint("minimum_grant_cents > 0 AND minimum_grant_cents % face_value_cents = 0", name="minimum"),
+        sa.CheckConstraint("num_nonnulls(valid_months, valid_until) = 1", name="validity"),
+        sa.CheckConstraint("grace_days >= 0", name="grace"),
+        sa.CheckConstraint("spendable IN ('on_issue', 'on_registration')", name="spendable"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    code: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    face_value_cents: Mapped[int] = mapped_column(sa.BigInteger)
+    minimum_grant_cents: Mapped[int] = mapped_column(sa.BigInteger)
+    valid_months: Mapped[int | None]
+    valid_until: Mapped[date | None]
+    grace_days: Mapped[int]
+    spendable: Mapped[str]
+    services: Mapped[list[str]]
+    """Services that the cheques pay for; empty: any."""
+    territory: Mapped[list[str]]
+    """Beginnings of postcodes or INSEE codes where they are taken; empty: anywhere."""
+    assessment: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class Envelope(Base):
+    """Money of one funder for one programme, under one convention."""
+
+    __tablename__ = "envelope"
+    __table_args__ = (
+        sa.CheckConstraint("amount_cents > 0", name="amount"),
+        sa.CheckConstraint("engaged_cents BETWEEN 0 AND amount_cents", name="engaged"),
+        sa.CheckConstraint("starts_on <= ends_on", name="period"),
+        sa.Index("envelope_programme_id_idx", "programme_id"),
+        {"postgresql_with": {"fillfactor": "50"}},  # the hottest rows: room to rewrite them in their page
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
+    funder: Mapped[str]
+    convention_reference: Mapped[str]
+    amount_cents: Mapped[int] = mapped_column(sa.BigInteger)
+    engaged_cents: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    """Value of the cheques charged here that are neither cancelled nor expired."""
+    starts_on: Mapped[date]
+    ends_on: Mapped[date]
+    target_publics: Mapped[list[str]]
+    """Publics that the money is for; empty: everybody."""
+    priority: Mapped[int]
+    """Lower is spent first."""
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    programme: Mapped[Programme] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def programme_code(self) -> str:
+        """The programme's short name."""
+        return self.programme.code
+
+    @property
+    def available_cents(self) -> int:
+        """What is left to engage."""
+        return self.amount_cents - self.engaged_cents
+
+
+class Prescriber(Base):
+    """A place that grants cheques, as a file of the national schema describes it."""
+
+    __tablename__ = "prescriber"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    source_id: Mapped[str] = mapped_column(unique=True)
+    siret: Mapped[str | None]
+    name: Mapped[str]
+    commune: Mapped[str]
+    postcode: Mapped[str]
+    insee_code: Mapped[str | None]
+    address: Mapped[str]
+    latitude: Mapped[float | None]
+    longitude: Mapped[float | None]
+    typologies: Mapped[list[str]]
+    labels: Mapped[list[str]]
+    updated_on: Mapped[date]
+    """The day the source says that it last changed."""
+
+
+class PrescriberImport(Base):
+    """A file of prescribers that was taken in, known again by its SHA-256."""
+
+    __tablename__ = "prescriber_import"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    imported_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class Beneficiary(Base):
+    """A person: the only row with an identity, and that one sealed. Nothing of the ledger needs it."""
+
+    __tablename__ = "beneficiary"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    sealed_identity: Mapped[bytes]
+    last_granted_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class Grant(Base):
+    """An amount granted to a person, handed over as cheques."""
+
+    __tablename__ = "cheque_grant"
+    __table_args__ = (
+        sa.CheckConstraint("amount_cents > 0", name="amount"),
+        sa.CheckConstraint("granted_on <= valid_until AND valid_until <= presentable_until", name="validity"),
+        sa.UniqueConstraint("prescriber_id", "reference", name="cheque_grant_once_key"),
+        sa.Index("cheque_grant_beneficiary_id_idx", "beneficiary_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    prescriber_id: Mapped[UUID] = mapped_column(sa.ForeignKey("prescriber.id"))
+    programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
+    beneficiary_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("beneficiary.id", ondelete="SET NULL"))
+    reference: Mapped[str | None]
+    """The prescriber's own name for it, by which it is granted once."""
+    target_public: Mapped[str | None]
+    amount_cents: Mapped[int] = mapped_column(sa.BigInteger)
+    points: Mapped[int | None]
+    reason: Mapped[str]
+    previous_grants: Mapped[int]
+    granted_on: Mapped[date]
+    valid_until: Mapped[date]
+    presentable_until: Mapped[date]
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    programme: Mapped[Programme] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def programme_code(self) -> str:
+        """The programme's short name."""
+        return self.programme.code
+
+
+class Cheque(Base):
+    """The stub of a cheque: what it is worth, whose money it is, and the mirror of what became of it."""
+
+    __tablename__ = "cheque"
+    __table_args__ = (
+        sa.CheckConstraint("value_cents > 0", name="value"),
+        sa.CheckConstraint("ending IN ('redeemed', 'cancelled', 'expired')", name="ending"),
+        sa.Index("cheque_grant_id_idx", "grant_id"),
+        {"postgresql_with": {"fillfactor": "85"}},  # its state changes once or twice
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    grant_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque_grant.id"))
+    envelope_id: Mapped[UUID] = mapped_column(sa.ForeignKey("envelope.id"))
+    value_cents: Mapped[int] = mapped_column(sa.BigInteger)
+    sealed_code: Mapped[bytes]
+    active: Mapped[bool]
+    """It may be spent as far as the programme's rule goes: from the start, or since an operator registered it."""
+    blocked: Mapped[bool] = mapped_column(server_default=sa.false())
+    ending: Mapped[str | None]
+    state: Mapped[str] = mapped_column(sa.Computed(STATE, persisted=True))
+
+
+class Cancellation(Base):
+    """A request that cheques be cancelled; the redeemer answers for each."""
+
+    __tablename__ = "cancellation"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    reason: Mapped[str]
+    requested_by: Mapped[str]
+    requested_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class CancelledCheque(Base):
+    """What came of the request for one cheque."""
+
+    __tablename__ = "cancellation_cheque"
+    __table_args__ = (
+        sa.CheckConstraint("outcome IN ('requested', 'cancelled', 'refused')", name="outcome"),
+        sa.Index(
+            "cancellation_cheque_open_idx", "cheque_id", unique=True, postgresql_where=sa.text("outcome = 'requested'")
+        ),
+    )
+
+    cancellation_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cancellation.id"), primary_key=True)
+    cheque_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque.id"), primary_key=True)
+    outcome: Mapped[str]
+    reason: Mapped[str | None]

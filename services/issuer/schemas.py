@@ -1,0 +1,80 @@
+"""Fields and checks that the issuer's schemas share, and the schema of an order, one by one or in bulk."""
+
+import re
+from datetime import date
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from services.issuer import programmes
+
+# Neither control characters (line breaks and tabs apart) nor halves of surrogate pairs: PostgreSQL stores neither.
+_UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 12, 31)
+MOST_CENTS = 10**12
+
+
+def text(most: int = 200, **options: Any) -> fields.Str:
+    """A text that says something, of at most this many characters."""
+    checks = [*options.pop("validate", ()), validate.Length(max=most), _check_text]
+    return fields.Str(validate=checks, **options)
+
+
+def cents(**options: Any) -> fields.Int:
+    """A sum of money."""
+    return fields.Int(strict=True, validate=validate.Range(1, MOST_CENTS), **options)
+
+
+def day(**options: Any) -> fields.Date:
+    """A day of these centuries."""
+    return fields.Date(validate=validate.Range(_FIRST_DAY, LAST_DAY), **options)
+
+
+def programme_code(**options: Any) -> fields.Str:
+    """A programme's short name, as it stands in addresses."""
+    message = "Small letters, digits and hyphens, at most 63."
+    return fields.Str(validate=validate.Regexp(rf"{programmes.CODE.pattern}\Z", error=message), **options)
+
+
+def _check_text(value: str) -> None:
+    if not value.strip():
+        raise ValidationError("It says nothing.")
+    if _UNFIT.search(value):
+        raise ValidationError("It has a control character.")
+
+
+def _check_name(value: str) -> None:
+    if not any(character.isalpha() for character in value):
+        raise ValidationError("A name has letters.")
+
+
+class BeneficiarySchema(Schema):
+    """Who a grant is for; it is kept sealed and shown to nobody."""
+
+    family_name = text(required=True, validate=[_check_name])
+    given_name = text(required=True, validate=[_check_name])
+    birth_date = day(required=True)
+
+
+class OrderSchema(Schema):
+    """What a grant is asked for with: answers to the programme's questions, or an amount and its reason."""
+
+    programme = programme_code(required=True)
+    answers = fields.Dict(
+        keys=fields.Str(), values=fields.Str(), metadata={"description": "By question; they are not kept."}
+    )
+    amount_cents = cents(metadata={"description": "Instead of answers; needs a reason."})
+    reason = text(500)
+    target_public = text()
+    granted_on = fields.Date(metadata={"description": "Today (Europe/Paris) if not said; never in the future."})
+    beneficiary = fields.Nested(BeneficiarySchema)
+    reference = text(
+        metadata={"description": "Your own name for this grant. Under one reference there is one grant, ever."}
+    )
+
+    @validates_schema
+    def _check_ground(self, data: dict[str, Any], **_: Any) -> None:
+        if ("answers" in data) == ("amount_cents" in data):
+            raise ValidationError("Either `answers` or `amount_cents`.", "amount_cents")
+        if ("amount_cents" in data) != ("reason" in data):
+            raise ValidationError("`amount_cents` and `reason` go together.", "reason")

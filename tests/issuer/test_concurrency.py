@@ -1,0 +1,185 @@
+"""Grants at the same instant: no envelope is overdrawn, none is left unused, nobody waits without need."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+import sqlalchemy as sa
+
+from services.issuer import create_app, granting
+from services.issuer.issuing import Granted, Secrets
+from services.issuer.orders import Order
+from shared.problems import Problem
+from tests.harness import ServiceUnderTest
+from tests.issuer.office import ALICE, Office, problem
+
+THREADS = 40
+T = TypeVar("T")
+
+
+def at_once(threads: int, action: Callable[[int], T]) -> list[T]:
+    """What an action gave in each of so many threads that began together."""
+    start = threading.Barrier(threads)
+
+    def run(number: int) -> T:
+        start.wait()
+        return action(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(run, range(threads)))
+
+
+@pytest.fixture
+def wide(issuer: ServiceUnderTest) -> Iterator[Office]:
+    """An office whose service has a connection for every thread."""
+    app = create_app(replace(issuer.settings, pool_size=THREADS))
+    office = Office(replace(issuer, app=app))
+    office.programme()
+    yield office
+    office.service.runtime.engine.dispose()
+
+
+def grant(office: Office, **changes: Any) -> Granted | Problem:
+    """A grant of 50 €, straight through the use case."""
+    order = Order(office.prescriber, "pass", amount_cents=5000, reason="?", **changes)
+    try:
+        with office.service.runtime.transaction() as session:
+            return granting.grant(session, Secrets.of(office.service.settings.keys), order)
+    except Problem as refusal:
+        return refusal
+
+
+def test_forty_threads_exhaust_the_envelopes_to_the_last_cent(wide: Office) -> None:
+    for number in range(4):  # 4 × 205 €: the 5 € left in each are less than a cheque; 80 cheques are 16 grants
+        wide.envelope(20_500, priority=number)
+    assert wide.prescriber
+
+    def until_refused(_: int) -> list[Granted | Problem]:
+        answers = [grant(wide)]
+        while isinstance(answers[-1], Granted):
+            answers.append(grant(wide))
+        return answers
+
+    answers = [answer for told in at_once(THREADS, until_refused) for answer in told]
+    granted = [answer for answer in answers if isinstance(answer, Granted)]
+    refused = [answer for answer in answers if isinstance(answer, Problem)]
+    assert len(granted) == 16
+    assert wide.engaged() == [20_000] * 4
+    charged = Counter(cheque.envelope_id for answer in granted for cheque in answer.cheques)
+    assert sorted(charged.values()) == [20] * 4
+    assert len(refused) == THREADS
+    assert {(problem.slug, problem.members["available_cents"]) for problem in refused} == {("envelope-exhausted", 2000)}
+
+
+def test_forty_threads_charge_exactly_the_amount_of_one_envelope(wide: Office) -> None:
+    wide.envelope(150_000)
+    assert wide.prescriber
+    answers = at_once(THREADS, lambda _: grant(wide))
+    assert [type(answer) for answer in answers].count(Granted) == 30
+    assert wide.engaged() == [150_000]
+    assert len(wide.events("cheques.issued")) == 30
+
+
+def test_a_grant_does_not_wait_for_an_envelope_that_it_does_not_touch(office: Office) -> None:
+    held = office.envelope(100_000, target_publics=["seniors"])
+    office.envelope(100_000, target_publics=["jeunes"])
+    assert office.prescriber
+    with _locked(office, "envelope", held):
+        assert isinstance(grant(office, target_public="jeunes"), Granted)
+    assert office.engaged() == [0, 5000]
+
+
+def test_an_envelope_that_is_written_is_planned_with_all_the_same(office: Office) -> None:
+    """Only the charge itself waits: until then nothing is locked, so both get their turn."""
+    held = office.envelope(100_000)
+    assert office.prescriber
+    with ThreadPoolExecutor(1) as pool:
+        with _locked(office, "envelope", held):
+            waiting = pool.submit(grant, office)
+            _wait_for_a_lock(office)
+        assert isinstance(waiting.result(), Granted)
+
+
+def test_money_taken_between_plan_and_charge_is_looked_for_elsewhere(office: Office) -> None:
+    first, second = office.envelope(5_000, priority=1), office.envelope(5_000, priority=2)
+    assert office.prescriber
+    with ThreadPoolExecutor(1) as pool:
+        with office.service.runtime.engine.begin() as other:
+            _engage(other, first, 5_000)
+            waiting = pool.submit(grant, office)
+            _wait_for_a_lock(office)
+        granted = waiting.result()
+    assert isinstance(granted, Granted)
+    assert {str(cheque.envelope_id) for cheque in granted.cheques} == {second}
+    assert len(office.events("cheques.issued")) == 1
+
+
+def test_a_grant_that_meets_another_crosswise_is_made_after_it(office: Office) -> None:
+    """Another transaction has the second envelope and waits for the first, which the grant has: one must give way."""
+    first, second = office.envelope(2_000, priority=1), office.envelope(100_000, priority=2)
+    assert office.prescriber
+    with ThreadPoolExecutor(1) as pool:
+        with office.service.runtime.engine.begin() as other:
+            _engage(other, second, 1_000)
+            waiting = pool.submit(grant, office)
+            _wait_for_a_lock(office)
+            _engage(other, first, 1_000)
+        assert isinstance(waiting.result(), Granted)
+    assert office.engaged() == [2_000, 5_000]
+
+
+def test_two_grants_to_one_person_at_once_are_counted_one_after_the_other(wide: Office) -> None:
+    wide.envelope(1_000_000)
+    assert wide.prescriber
+    answers = at_once(8, lambda _: wide.grant(beneficiary=ALICE)["previous_grants"])
+    assert sorted(answers) == list(range(8))
+
+
+def test_one_key_in_two_threads_is_one_grant(wide: Office) -> None:
+    wide.envelope(100_000)
+    assert wide.prescriber
+    answers = at_once(2, lambda _: wide.ask(key="same"))
+    good = [answer for answer in answers if answer.status_code == 201]
+    assert good
+    assert all(problem(answer) == (409, "request-in-hand") for answer in answers if answer not in good)
+    assert len({answer.data for answer in good}) == 1
+    assert wide.engaged() == [5000]
+
+
+def test_one_reference_in_many_threads_is_one_grant(wide: Office) -> None:
+    wide.envelope(100_000)
+    assert wide.prescriber
+    answers = at_once(8, lambda _: wide.grant(reference="dossier"))
+    assert sorted(answer["already"] for answer in answers) == [False] + [True] * 7
+    assert len({answer["grant_id"] for answer in answers}) == 1
+    assert wide.engaged() == [5000]
+
+
+@contextmanager
+def _locked(office: Office, table: str, row: str) -> Iterator[None]:
+    """Another transaction holds a row as firmly as can be."""
+    with office.service.runtime.engine.begin() as other:
+        other.execute(sa.text(f"SELECT FROM {table} WHERE id = :id FOR UPDATE"), {"id": row})
+        yield
+
+
+def _engage(connection: sa.Connection, envelope: str, cents: int) -> None:
+    statement = sa.text("UPDATE envelope SET engaged_cents = engaged_cents + :cents WHERE id = :id")
+    connection.execute(statement, {"cents": cents, "id": envelope})
+
+
+def _wait_for_a_lock(office: Office) -> None:
+    """Returns when some transaction of the service waits for another."""
+    waits = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    pause = threading.Event()
+    for _ in range(500):
+        with office.service.runtime.engine.connect() as connection:
+            if connection.execute(waits).scalar_one():
+                return
+        pause.wait(0.01)
+    raise AssertionError("nothing waits")
