@@ -1,0 +1,16 @@
+"""The redeemer: training structures, and whether a cheque is spendable or spent. It is the only judge of that.
+
+It knows cheques by a keyed digest of their codes, and never learns who holds them.
+"""
+
+from flask import Flask
+
+from services.redeemer import api_affiliations, api_balances, api_checks, api_expiries, api_redemptions, api_structures
+from shared.app import build
+from shared.config import Settings
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The redeemer's application."""
+    modules = (api_structures, api_affiliations, api_checks, api_redemptions, api_expiries, api_balances)
+    return build("redeemer", settings, [module.blueprint for module in modules])

@@ -1,0 +1,24 @@
+"""Checking a cheque over HTTP."""
+
+from typing import Any
+
+from flask_smorest import Blueprint
+
+from services.redeemer import checking, judging
+from services.redeemer.schemas import CheckAnswer, CheckRequest
+from shared.app import ProblemSchema
+from shared.auth import caller, roles
+from shared.web import runtime
+
+blueprint = Blueprint("checks", __name__, url_prefix="/v1/checks", description="What a cheque is good for.")
+
+
+@blueprint.route("", methods=["POST"])
+@roles("structure")
+@blueprint.arguments(CheckRequest)
+@blueprint.response(200, CheckAnswer)
+@blueprint.alt_response(429, schema=ProblemSchema, description="Too many unknown codes were tried.")
+def check(body: dict[str, Any]) -> dict[str, Any]:
+    """Say whether a cheque could be redeemed here, and why not, without any effect on it."""
+    code = body.pop("code")
+    return checking.check(runtime(), caller().own, code, judging.workshop(**body))

@@ -1,0 +1,93 @@
+"""Redemptions over HTTP: made, listed, taken back."""
+
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from flask_smorest import Blueprint
+from marshmallow import fields, validate
+
+from services.redeemer import judging, redeeming, reversing
+from services.redeemer.models import Redemption
+from services.redeemer.schemas import PresentationSchema, ReasonSchema, RedemptionRequest, RedemptionSchema
+from services.redeemer.transitions import REDEMPTION
+from shared.app import ProblemSchema
+from shared.auth import Role, caller, roles
+from shared.idempotency import HEADER, request_digest, required_key
+from shared.paging import PageQuery, page, page_of
+from shared.web import runtime, transaction
+
+blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions", description="Cheques spent.")
+
+_KEY = {
+    "parameters": [{"in": "header", "name": HEADER, "required": True, "schema": {"type": "string", "maxLength": 200}}]
+}
+
+
+class RefusalSchema(ProblemSchema):
+    """Which of the cheques presented could not be taken, by their place among the codes, and why."""
+
+    refusals = fields.List(fields.Dict())
+
+
+class RedemptionQuery(PageQuery):
+    state = fields.Str(load_default=None, validate=validate.OneOf(tuple(REDEMPTION)))
+    structure_id = fields.UUID(load_default=None)
+
+
+@blueprint.route("", methods=["POST"])
+@roles("structure")
+@blueprint.doc(**_KEY)
+@blueprint.arguments(RedemptionRequest)
+@blueprint.response(201, PresentationSchema)
+@blueprint.alt_response(409, schema=RefusalSchema, description="A cheque cannot be taken: none was.")
+@blueprint.alt_response(422, schema=ProblemSchema)
+@blueprint.alt_response(429, schema=ProblemSchema, description="Too many unknown codes were tried.")
+def redeem(body: dict[str, Any]) -> dict[str, Any]:
+    """Redeem cheques, all of them or none. Send the same Idempotency-Key again to be told the same answer again."""
+    key, codes = required_key(), body.pop("codes")
+    request = redeeming.Request(caller().own, key, request_digest(), codes, judging.workshop(**body))
+    return redeeming.redeem(runtime(), request)
+
+
+@blueprint.route("")
+@roles("structure", "finance", "operations", "admin")
+@blueprint.arguments(RedemptionQuery, location="query")
+@blueprint.response(200, page_of(RedemptionSchema))
+def list_redemptions(query: dict[str, Any]) -> dict[str, Any]:
+    """List redemptions, those reversed included; a structure sees its own."""
+    wanted = {"state": query["state"], "structure_id": query["structure_id"]}
+    if caller().role is Role.STRUCTURE:
+        wanted["structure_id"] = caller().own
+    given = {name: value for name, value in wanted.items() if value is not None}
+    found: sa.Select[Any] = sa.select(Redemption).filter_by(**given)
+    with transaction() as session:
+        return page(session, found, Redemption.id, query["after"], query["limit"])
+
+
+@blueprint.route("/<uuid:redemption_id>")
+@roles("structure", "finance", "operations", "admin")
+@blueprint.response(200, RedemptionSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
+def show_redemption(redemption_id: UUID) -> Redemption:
+    """Show a redemption; to a structure, one of its own."""
+    with transaction() as session:
+        return _own(reversing.find(session, redemption_id))
+
+
+@blueprint.route("/<uuid:redemption_id>/reversal", methods=["POST"])
+@roles("structure", "admin")
+@blueprint.arguments(ReasonSchema)
+@blueprint.response(200, RedemptionSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
+@blueprint.alt_response(409, schema=ProblemSchema, description="It stands on a statement, or is paid.")
+def reverse_redemption(body: dict[str, str], redemption_id: UUID) -> Redemption:
+    """Take a redemption back: its cheque can be spent again. Taking it back twice changes nothing more."""
+    with transaction() as session:
+        _own(reversing.find(session, redemption_id))
+        return reversing.reverse(session, redemption_id, body["reason"])
+
+
+def _own(redemption: Redemption) -> Redemption:
+    caller().require(redemption.structure_id)
+    return redemption

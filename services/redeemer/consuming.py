@@ -1,0 +1,158 @@
+"""The news of the issuer and of the bridge, each kind to its use case.
+
+They come in any relative order. What speaks of a cheque, or of a redemption, that is not known here yet is parked
+under its id and taken up when it is. One of two transactions would miss the other's row there, so whoever parks, and
+whoever takes up, does it under one lock.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from services.redeemer import cancelling, contracts, receiving, reporting, settling
+from services.redeemer.models import Cheque, Redemption
+from services.redeemer.settling import News
+from shared import consumer
+from shared.consumer import PARKED, Handler
+from shared.events import Event
+
+_LOCK = sa.text("SELECT pg_advisory_xact_lock('parked_event'::regclass::oid::bigint)")
+
+
+def issued(session: Session, run: Sequence[Event]) -> None:
+    """Takes in issued cheques, then what was already said of them."""
+    _take_up(session, receiving.issue(session, [event.body for event in run]))
+
+
+def cancellation_requested(session: Session, run: Sequence[Event]) -> None:
+    """Cancels what can be, and answers."""
+    cancelling.cancel(session, [event.body for event in run])
+
+
+def blocked(session: Session, run: Sequence[Event]) -> None:
+    """Blocks cheques."""
+    receiving.block(session, _ids(run, "cheque_ids"), True)
+
+
+def unblocked(session: Session, run: Sequence[Event]) -> None:
+    """Unblocks cheques."""
+    receiving.block(session, _ids(run, "cheque_ids"), False)
+
+
+def registered(session: Session, run: Sequence[Event]) -> None:
+    """Makes cheques spendable whose programme waits for an operator to register them."""
+    ids = _ids(run, "cheque_ids")
+    missing = _missing(session, Cheque.id, ids)
+    for event in run:
+        for cheque_id in missing.intersection(event.body["cheque_ids"]):
+            consumer.park(session, cheque_id, replace(event, body={**event.body, "cheque_ids": [cheque_id]}))
+    receiving.register(session, [cheque_id for cheque_id in ids if cheque_id not in missing])
+
+
+def reported(session: Session, run: Sequence[Event]) -> None:
+    """Records redemptions at an operator's own till, then what was already said of these."""
+    missing = _missing(session, Cheque.id, [event.body["cheque_id"] for event in run])
+    for event in run:
+        if event.body["cheque_id"] in missing:
+            consumer.park(session, event.body["cheque_id"], event)
+    reporting.record(session, [event.body for event in run if event.body["cheque_id"] not in missing])
+    _take_up(session, [event.body["report_id"] for event in run])
+
+
+def confirmed(session: Session, run: Sequence[Event]) -> None:
+    """Marks redemptions that an operator accepted."""
+    _settle(session, "confirmed", _by_redemption(run))
+
+
+def refused(session: Session, run: Sequence[Event]) -> None:
+    """Marks redemptions that an operator will not pay."""
+    told = [
+        (replace(event, body={**event.body, "redemptions": [line]}), line)
+        for event in run
+        for line in event.body["redemptions"]
+    ]
+    _settle(
+        session,
+        "refused",
+        [(event, News(line["redemption_id"], event.body["contract_id"], line["reason"])) for event, line in told],
+    )
+
+
+def paid(session: Session, run: Sequence[Event]) -> None:
+    """Marks redemptions that an operator paid."""
+    told = [
+        (event, replace(news, payment_reference=event.body["payment_reference"], paid_on=event.body["paid_on"]))
+        for event, news in _by_redemption(run)
+    ]
+    _settle(session, "paid", told)
+
+
+def contract_changed(session: Session, run: Sequence[Event]) -> None:
+    """Keeps the mirror of contracts."""
+    contracts.mirror(session, [event.body for event in run])
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "cheques.issued": issued,
+    "cancellation.requested": cancellation_requested,
+    "cheques.blocked": blocked,
+    "cheques.unblocked": unblocked,
+    "cheques.registered": registered,
+    "redemption.reported": reported,
+    "redemptions.confirmed": confirmed,
+    "redemptions.refused": refused,
+    "redemptions.paid": paid,
+    "contract.changed": contract_changed,
+}
+
+
+def _ids(run: Iterable[Event], member: str) -> list[UUID]:
+    return [one for event in run for one in event.body[member]]
+
+
+def _by_redemption(run: Iterable[Event]) -> list[tuple[Event, News]]:
+    return [
+        (replace(event, body={**event.body, "redemption_ids": [one]}), News(one, event.body["contract_id"]))
+        for event in run
+        for one in event.body["redemption_ids"]
+    ]
+
+
+def _settle(session: Session, state: str, told: Sequence[tuple[Event, News]]) -> None:
+    """Settles redemptions, and parks what was told of unknown ones: reports of them are still to come."""
+    missing = _missing(session, Redemption.id, [news.redemption_id for _, news in told])
+    for event, news in told:
+        if news.redemption_id in missing:
+            consumer.park(session, news.redemption_id, event)
+    settling.settle(session, state, [news for _, news in told])
+
+
+def _missing(session: Session, identifier: Any, ids: Collection[UUID]) -> set[UUID]:
+    """Those of these ids that are not here, for good once it says so: until this transaction ends, none is taken up."""
+    missing = _not_here(session, identifier, ids)
+    if not missing:
+        return missing
+    session.execute(_LOCK)
+    return _not_here(session, identifier, missing)
+
+
+def _not_here(session: Session, identifier: Any, ids: Collection[UUID]) -> set[UUID]:
+    return set(ids).difference(session.scalars(sa.select(identifier).where(identifier == _any(ids))))
+
+
+def _take_up(session: Session, ids: Collection[UUID]) -> None:
+    session.execute(_LOCK)
+    waiting = sa.select(PARKED.c.cheque_id).distinct().where(PARKED.c.cheque_id == _any(ids))
+    found = session.scalars(waiting).all()
+    if found:
+        consumer.run_handlers(session, consumer.unpark(session, found), HANDLERS)
+
+
+def _any(ids: Collection[UUID]) -> Any:
+    """One parameter, however many they are: a page may tell of more cheques than a statement takes parameters."""
+    return sa.any_(sa.literal(list(ids), pg.ARRAY(sa.Uuid)))

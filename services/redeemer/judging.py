@@ -1,0 +1,164 @@
+"""Whether a cheque may be spent by this structure, for this workshop, today: one judgement for checks and redemptions.
+
+The judgement is SQL, so that what is judged is the row that is locked. It reads `known`, the cheques found, and gives
+`judged`, one row per code presented. A structure that may not take a cheque learns nothing of what became of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from shared import cheque_code, clock
+from shared.cheque_code import InvalidCode
+from shared.problems import Invalid
+
+UNKNOWN = "unknown-code"
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What cheques pay for. Where no postcode is given, the structure's own address counts."""
+
+    given_on: date
+    service: str | None = None
+    postcode: str | None = None
+
+
+@dataclass(frozen=True)
+class Typed:
+    """The codes of a request as typed: each well-formed one in its canonical form, or what is wrong with it."""
+
+    codes: tuple[str | None, ...]
+    faults: Mapping[int, str]
+
+    def candidates(self, keys: Sequence[bytes]) -> dict[str, list[Any]]:
+        """Parameters of `ASKED`: each code's digest by every key that is accepted, with the code's index."""
+        pairs = [
+            (index, cheque_code.digest(code, key)) for index, code in enumerate(self.codes) if code for key in keys
+        ]
+        return {
+            "indexes": list(range(len(self.codes))),
+            "candidates": [index for index, _ in pairs],
+            "digests": [digest for _, digest in pairs],
+        }
+
+
+ASKED = """
+    candidate AS (
+        SELECT * FROM unnest(%(candidates)s::int[], %(digests)s::bytea[]) AS given (index, digest)
+    )"""
+
+LIMITED = """
+    EXISTS (
+        SELECT FROM attempt WHERE structure_id = %(structure)s AND failures >= %(limit)s
+                                  AND minute = date_trunc('minute', %(now)s::timestamptz)
+    )"""
+
+JUDGED = """
+    judged AS MATERIALIZED (
+        SELECT asked.index, known.id AS cheque_id, known.value_cents, known.valid_until, known.redeemed_at,
+               rules.programme,
+               CASE
+                    WHEN known.id IS NULL THEN 'unknown-code'
+                    WHEN structure.suspended_at IS NOT NULL THEN 'suspended'
+                    WHEN rules.programme NOT IN (
+                        SELECT contract.programme FROM affiliation JOIN contract ON contract.id = contract_id
+                        WHERE structure_id = %(structure)s AND affiliation.starts_on <= %(given_on)s::date
+                              AND coalesce(affiliation.ends_on, 'infinity') >= %(given_on)s::date
+                    ) THEN 'structure-not-affiliated'
+                    WHEN known.state = 'redeemed' THEN 'already-redeemed'
+                    WHEN known.state IN ('cancelled', 'blocked', 'expired') THEN known.state
+                    WHEN known.presentable_until < %(today)s::date THEN 'expired'
+                    WHEN known.valid_until < %(given_on)s::date THEN 'given-too-late'
+                    WHEN known.state = 'pending' THEN 'not-yet-spendable'
+                    WHEN known.granted_on > %(given_on)s::date THEN 'given-too-early'
+                    WHEN rules.services <> '{}' AND %(service)s::text IS NULL THEN 'service-not-said'
+                    WHEN rules.services <> '{}' AND NOT EXISTS (
+                        SELECT FROM unnest(rules.services) service WHERE lower(service) = lower(%(service)s::text)
+                    ) THEN 'service-not-covered'
+                    WHEN rules.territory <> '{}' AND NOT EXISTS (
+                        SELECT FROM unnest(rules.territory) beginning
+                        WHERE starts_with(coalesce(%(postcode)s::text, structure.postcode), beginning)
+                              OR (%(postcode)s::text IS NULL AND starts_with(structure.insee_code, beginning))
+                    ) THEN 'out-of-territory'
+               END AS verdict
+        FROM unnest(%(indexes)s::int[]) AS asked (index)
+        LEFT JOIN (candidate JOIN known USING (digest)) USING (index)
+        LEFT JOIN spending_rules rules ON rules.id = known.rules_id
+        LEFT JOIN structure ON structure.id = %(structure)s
+    )"""
+
+# What a verdict is called outside, and what there is to say about it.
+_REFUSALS: Mapping[str, tuple[str, str]] = {
+    UNKNOWN: (UNKNOWN, "No cheque has this code."),
+    "suspended": (
+        "structure-not-affiliated", "The structure is suspended and takes no cheques until further notice."
+    ),
+    "structure-not-affiliated": (
+        "structure-not-affiliated", "The structure was not affiliated to the cheque's programme on that day."
+    ),
+    "already-redeemed": ("already-redeemed", "The cheque has been redeemed already."),
+    "cancelled": ("cancelled", "The cheque was cancelled."),
+    "blocked": ("blocked", "The cheque is blocked: it was reported lost or stolen, or is in doubt."),
+    "expired": ("expired", "The last day to present the cheque has passed."),
+    "given-too-late": ("expired", "The workshop was given after the last day on which the cheque was valid."),
+    "not-yet-spendable": ("not-yet-spendable", "The cheque is not active yet: an operator has still to register it."),
+    "given-too-early": ("not-yet-spendable", "The workshop was given before the cheque was granted."),
+    "service-not-said": ("service-not-covered", "The cheque pays for certain services only: say which was given."),
+    "service-not-covered": ("service-not-covered", "The cheque does not pay for this service."),
+    "out-of-territory": ("out-of-territory", "The cheque is not taken at this place."),
+}  # fmt: skip
+
+
+def read(texts: Sequence[str]) -> Typed:
+    """Reads codes as typed; raises Invalid where one is there twice, naming both indexes."""
+    codes: list[str | None] = []
+    faults: dict[int, str] = {}
+    for index, text in enumerate(texts):
+        try:
+            codes.append(cheque_code.normalise(text))
+        except InvalidCode as error:
+            codes.append(None)
+            faults[index] = f"This is a typing error, not a code: {error}"
+    _refuse_repeated(codes)
+    return Typed(tuple(codes), faults)
+
+
+def _refuse_repeated(codes: Sequence[str | None]) -> None:
+    first: dict[str, int] = {}
+    for index, code in enumerate(codes):
+        if code and first.setdefault(code, index) != index:
+            indexes = [first[code], index]
+            raise Invalid("The codes at two indexes are the same.", slug="code-repeated", indexes=indexes)
+
+
+def workshop(given_on: date | None, service: str | None, postcode: str | None) -> Workshop:
+    """What the cheques pay for, today where no day is said; raises Invalid where the day is still to come."""
+    today = clock.today()
+    if given_on and given_on > today:
+        raise Invalid("The workshop is still to come.", errors={"given_on": ["It must not be after today."]})
+    return Workshop(given_on or today, service, postcode)
+
+
+def parameters(structure_id: UUID, paid_for: Workshop, limit: int) -> dict[str, Any]:
+    """The parameters of `LIMITED` and `JUDGED`."""
+    return {
+        "structure": structure_id,
+        "given_on": paid_for.given_on,
+        "service": paid_for.service,
+        "postcode": paid_for.postcode,
+        "now": clock.now(),
+        "today": clock.today(),
+        "limit": limit,
+    }
+
+
+def refusal(verdict: str, redeemed_at: datetime | None, fault: str | None = None) -> dict[str, Any]:
+    """A verdict as it is told: `reason`, `detail`, and when it was redeemed where that is why, but never where."""
+    reason, detail = _REFUSALS[verdict]
+    told = {"reason": reason, "detail": fault or detail}
+    if verdict == "already-redeemed" and redeemed_at:
+        told["redeemed_at"] = redeemed_at.isoformat()
+    return told

@@ -1,0 +1,201 @@
+"""The redeemer's tables. Money is integer cents of EUR, instants are UTC, days are days in Paris."""
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.redeemer.transitions import STATE
+from shared import db
+from shared.ids import new_id
+
+
+class Base(DeclarativeBase):
+    """The declarative base of the redeemer."""
+
+    metadata = db.metadata()
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: sa.Text,
+        list[str]: pg.ARRAY(sa.Text),
+        datetime: sa.DateTime(timezone=True),
+    }
+
+
+class SpendingRules(Base):
+    """What a programme says about spending, as it stood at some grant: few rows, shared by millions of cheques."""
+
+    __tablename__ = "spending_rules"
+
+    id: Mapped[int] = mapped_column(sa.Identity(always=True), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    """SHA-256 of the rules, by which they are found again."""
+    programme: Mapped[str]
+    services: Mapped[list[str]]
+    """Services that the cheques pay for; empty: any."""
+    territory: Mapped[list[str]]
+    """Beginnings of postcodes or INSEE codes where they are taken; empty: anywhere."""
+
+
+class Cheque(Base):
+    """A cheque as it can be spent. `redeemed_at` is told to whoever presents it again."""
+
+    __tablename__ = "cheque"
+    __table_args__ = (
+        sa.CheckConstraint("value_cents > 0", name="value"),
+        sa.CheckConstraint("ending IN ('redeemed', 'cancelled', 'expired')", name="ending"),
+        sa.CheckConstraint("(ending = 'redeemed') IS TRUE = (redeemed_at IS NOT NULL)", name="redeemed_at"),
+        sa.Index("cheque_presentable_until_idx", "presentable_until"),
+        # Room to rewrite a row in its page. Nothing that changes is indexed, so no index is touched either.
+        {"postgresql_with": {"fillfactor": "85"}},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    """Keyed digest of the code; the code itself never comes here."""
+    rules_id: Mapped[int] = mapped_column(sa.ForeignKey("spending_rules.id"))
+    grant_id: Mapped[UUID]
+    value_cents: Mapped[int]
+    granted_on: Mapped[date]
+    valid_until: Mapped[date]
+    """The last day of a workshop that it pays for."""
+    presentable_until: Mapped[date]
+    """The last day on which it may be presented."""
+    active: Mapped[bool]
+    blocked: Mapped[bool] = mapped_column(server_default=sa.false())
+    ending: Mapped[str | None]
+    state: Mapped[str] = mapped_column(sa.Computed(STATE, persisted=True))
+    redeemed_at: Mapped[datetime | None]
+
+
+class Contract(Base):
+    """A contract with an operator, as the bridge tells of it."""
+
+    __tablename__ = "contract"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    code: Mapped[str]
+    operator: Mapped[str]
+    programme: Mapped[str]
+    state: Mapped[str]
+    starts_on: Mapped[date]
+    ends_on: Mapped[date | None]
+
+
+class Structure(Base):
+    """A training structure, as a file of the national schema describes it."""
+
+    __tablename__ = "structure"
+    __table_args__ = (sa.CheckConstraint("(suspended_at IS NULL) = (suspension_reason IS NULL)", name="suspension"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    source_id: Mapped[str] = mapped_column(unique=True)
+    siret: Mapped[str | None]
+    name: Mapped[str]
+    commune: Mapped[str]
+    postcode: Mapped[str]
+    insee_code: Mapped[str | None]
+    address: Mapped[str]
+    latitude: Mapped[float | None]
+    longitude: Mapped[float | None]
+    services: Mapped[list[str]]
+    publics: Mapped[list[str]]
+    typologies: Mapped[list[str]]
+    labels: Mapped[list[str]]
+    updated_on: Mapped[date]
+    """The day the source says that it last changed."""
+    suspended_at: Mapped[datetime | None]
+    suspension_reason: Mapped[str | None]
+
+
+class StructureImport(Base):
+    """A file of structures that was taken in, known again by its SHA-256."""
+
+    __tablename__ = "structure_import"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    imported_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class Affiliation(Base):
+    """A structure may redeem under a contract, from a day and perhaps until one."""
+
+    __tablename__ = "affiliation"
+    __table_args__ = (
+        sa.CheckConstraint("ends_on >= starts_on", name="period"),
+        sa.Index("affiliation_structure_id_idx", "structure_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    structure_id: Mapped[UUID] = mapped_column(sa.ForeignKey("structure.id"))
+    contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.id"))
+    starts_on: Mapped[date]
+    ends_on: Mapped[date | None]
+
+
+class Presentation(Base):
+    """Cheques that a structure presented together and that were taken: the request is known again by its key."""
+
+    __tablename__ = "presentation"
+    __table_args__ = (sa.UniqueConstraint("structure_id", "key"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    structure_id: Mapped[UUID]
+    key: Mapped[str]
+    request_digest: Mapped[bytes]
+    service: Mapped[str | None]
+    postcode: Mapped[str | None]
+    presented_at: Mapped[datetime]
+
+
+class Redemption(Base):
+    """A cheque spent at a structure, and how far that has been settled. One that is reversed stays, with its reason.
+
+    It has no foreign key to its structure: the lock that such a check takes would make all tills of one wait in line.
+    """
+
+    __tablename__ = "redemption"
+    __table_args__ = (
+        sa.CheckConstraint("amount_cents > 0", name="amount"),
+        sa.CheckConstraint("via IN ('till', 'operator')", name="via"),
+        sa.CheckConstraint("state IN ('due', 'confirmed', 'refused', 'paid', 'stranded')", name="state"),
+        sa.CheckConstraint("(reversed_at IS NULL) = (reversal_reason IS NULL)", name="reversal"),
+        # The second wall of "at most once", should the first one ever have a hole.
+        sa.Index("redemption_live_idx", "cheque_id", unique=True, postgresql_where=sa.text("reversed_at IS NULL")),
+        sa.Index("redemption_presentation_id_idx", "presentation_id"),
+        sa.Index("redemption_structure_id_idx", "structure_id", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    cheque_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque.id"))
+    presentation_id: Mapped[UUID]
+    """What was presented together; at an operator's till, the operator's report."""
+    structure_id: Mapped[UUID]
+    programme: Mapped[str]
+    amount_cents: Mapped[int]
+    via: Mapped[str]
+    contract_id: Mapped[UUID | None]
+    """The contract under which an operator confirmed, refused, paid or reported it."""
+    given_on: Mapped[date]
+    """The day of the workshop."""
+    redeemed_at: Mapped[datetime]
+    state: Mapped[str]
+    refusal_reason: Mapped[str | None]
+    payment_reference: Mapped[str | None]
+    paid_on: Mapped[date | None]
+    statement_id: Mapped[UUID | None]
+    """The monthly statement that it stands on; from then on it is not reversed."""
+    reversed_at: Mapped[datetime | None]
+    reversal_reason: Mapped[str | None]
+
+
+class Attempt(Base):
+    """How many unknown codes a structure tried within the minute that it last tried one."""
+
+    __tablename__ = "attempt"
+
+    structure_id: Mapped[UUID] = mapped_column(primary_key=True)
+    minute: Mapped[datetime]
+    failures: Mapped[int]

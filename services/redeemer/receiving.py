@@ -1,0 +1,74 @@
+"""Cheques as the issuer and the operators tell of them: issued, blocked and unblocked, registered."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from services.redeemer import transitions
+from services.redeemer.models import SpendingRules
+
+_ISSUE = sa.text("""
+    INSERT INTO cheque (id, digest, rules_id, grant_id, value_cents, granted_on, valid_until, presentable_until, active)
+    SELECT given.id, given.digest, spending_rules.id, grant_id, value_cents, granted_on, valid_until,
+           presentable_until, active
+    FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:digests AS bytea[]), CAST(:rules AS bytea[]), CAST(:grants AS uuid[]),
+        CAST(:values AS int[]), CAST(:granted AS date[]), CAST(:valid AS date[]), CAST(:presentable AS date[]),
+        CAST(:active AS boolean[])
+    ) AS given (id, digest, rules, grant_id, value_cents, granted_on, valid_until, presentable_until, active)
+    JOIN spending_rules ON spending_rules.digest = given.rules
+    ON CONFLICT (id) DO NOTHING
+""")
+_REGISTER = sa.text("UPDATE cheque SET active = true WHERE id = ANY(:ids) AND NOT active")
+_BLOCK = sa.text("UPDATE cheque SET blocked = :blocked WHERE id = ANY(:ids) AND blocked <> :blocked")
+
+
+def issue(session: Session, grants: Sequence[Mapping[str, Any]]) -> list[UUID]:
+    """Takes in the cheques of some grants, by the bodies of their `cheques.issued`, and says which they are."""
+    rules = {_rules_digest(grant["programme"]): grant["programme"] for grant in grants}
+    _keep_rules(session, rules)
+    lines = [(grant, cheque) for grant in grants for cheque in grant["cheques"]]
+    columns = {
+        "ids": [cheque["cheque_id"] for _, cheque in lines],
+        "digests": [bytes.fromhex(cheque["digest"]) for _, cheque in lines],
+        "values": [cheque["value_cents"] for _, cheque in lines],
+        "rules": [_rules_digest(grant["programme"]) for grant, _ in lines],
+        "grants": [grant["grant_id"] for grant, _ in lines],
+        "granted": [grant["granted_on"] for grant, _ in lines],
+        "valid": [grant["valid_until"] for grant, _ in lines],
+        "presentable": [grant["presentable_until"] for grant, _ in lines],
+        "active": [grant["programme"]["spendable"] == "on_issue" for grant, _ in lines],
+    }
+    session.execute(_ISSUE, columns)
+    return columns["ids"]
+
+
+def register(session: Session, cheque_ids: Sequence[UUID]) -> None:
+    """Cheques that an operator knows may be spent from now on."""
+    transitions.hold(session, cheque_ids)
+    session.execute(_REGISTER, {"ids": list(cheque_ids)})
+
+
+def block(session: Session, cheque_ids: Sequence[UUID], blocked: bool) -> None:
+    """Cheques that are not to be taken for now, or are again; one that is spent or void already stays so."""
+    transitions.hold(session, cheque_ids)
+    session.execute(_BLOCK, {"ids": list(cheque_ids), "blocked": blocked})
+
+
+def _keep_rules(session: Session, rules: Mapping[bytes, Mapping[str, Any]]) -> None:
+    rows = [
+        {"digest": digest, "programme": given["code"], "services": given["services"], "territory": given["territory"]}
+        for digest, given in sorted(rules.items())
+    ]
+    session.execute(pg.insert(SpendingRules).on_conflict_do_nothing(), rows)
+
+
+def _rules_digest(programme: Mapping[str, Any]) -> bytes:
+    rules = [programme["code"], sorted(programme["services"]), sorted(programme["territory"])]
+    return hashlib.sha256(json.dumps(rules).encode()).digest()

@@ -1,0 +1,198 @@
+"""Redeeming: cheques that a structure presents together are all spent by one statement, or none of them is.
+
+The statement is its own transaction and one round trip. It works at READ COMMITTED, where its snapshot may be older
+than a rival's commit, so everything that decides is read from rows that it has locked, in their latest version:
+
+* of two requests with one key at the same time, the second does not get the key's lock and is told to wait;
+* `known` locks the cheques, in the order of their ids, and gives them as they stand once locked, so of any number of
+  rivals one finds them spendable, and sets of cheques that overlap wait for one another but never in a circle;
+* a request whose twin committed after the snapshot finds its cheques spent, or its presentation there already
+  (`ON CONFLICT`), does nothing, and a second look finds what it was answered.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from services.redeemer import attempts, judging, roundtrip
+from services.redeemer.judging import UNKNOWN, Typed, Workshop
+from services.redeemer.models import Presentation, Redemption
+from services.redeemer.roundtrip import Statement
+from shared import messages
+from shared.idempotency import InHand, KeyReused
+from shared.ids import new_id
+from shared.logs import current_request_id
+from shared.problems import Conflict
+from shared.runtime import Runtime
+
+MAX_CODES = 50
+
+_REDEEM = Statement(
+    """
+    WITH gate AS MATERIALIZED (
+        SELECT pg_try_advisory_xact_lock(hashtextextended(%(structure)s::text || ' ' || %(key)s::text, 0)) AS open,""",
+    judging.LIMITED,
+    """ AS limited
+    ),""",
+    judging.ASKED,
+    """,
+    known AS MATERIALIZED (
+        SELECT * FROM cheque
+        WHERE digest = ANY(%(digests)s::bytea[]) AND (SELECT open AND NOT limited FROM gate)
+        ORDER BY id FOR UPDATE
+    ),""",
+    judging.JUDGED,
+    """,
+    presented AS (
+        INSERT INTO presentation (id, structure_id, key, request_digest, service, postcode, presented_at)
+        SELECT %(presentation)s::uuid, %(structure)s, %(key)s, %(request_digest)s, %(service)s, %(postcode)s, %(now)s
+        WHERE NOT EXISTS (SELECT FROM judged WHERE verdict IS NOT NULL)
+        ON CONFLICT DO NOTHING RETURNING id
+    ),
+    taken AS (
+        SELECT judged.*, presented.id AS presentation_id, redemption_id, event_id
+        FROM presented, judged
+        JOIN unnest(%(indexes)s::int[], %(redemption_ids)s::uuid[], %(event_ids)s::uuid[])
+             AS given (index, redemption_id, event_id) USING (index)
+    ),
+    spent AS (
+        UPDATE cheque SET ending = 'redeemed', redeemed_at = %(now)s
+        FROM taken WHERE cheque.id = taken.cheque_id AND cheque.state = 'spendable'
+    ),
+    redeemed AS (
+        INSERT INTO redemption (id, cheque_id, presentation_id, structure_id, programme, amount_cents, via, given_on,
+                                redeemed_at, state)
+        SELECT redemption_id, cheque_id, presentation_id, %(structure)s, programme, value_cents, 'till', %(given_on)s,
+               %(now)s, 'due'
+        FROM taken
+    ),
+    told AS (
+        INSERT INTO event (event_id, kind, version, key, occurred_at, request_id, body)
+        SELECT (array_agg(event_id))[1], 'cheques.redeemed', %(version)s, presentation_id::text, %(now)s,
+               %(request_id)s, jsonb_build_object(
+                    'presentation_id', presentation_id,
+                    'structure_id', %(structure)s::uuid,
+                    'programme', programme,
+                    'via', 'till',
+                    'contract_id', NULL,
+                    'redeemed_at', %(now)s::timestamptz,
+                    'given_on', %(given_on)s::date,
+                    'redemptions', jsonb_agg(jsonb_build_object(
+                        'redemption_id', redemption_id, 'cheque_id', cheque_id, 'amount_cents', value_cents
+                    ) ORDER BY index)
+               )
+        FROM taken GROUP BY presentation_id, programme
+    )
+    SELECT open, limited, EXISTS (SELECT FROM presented) AS done, cheque_id, value_cents, verdict, redeemed_at
+    FROM gate, judged ORDER BY index
+""",
+)
+
+
+class RedemptionRefused(Conflict):
+    """At least one of the cheques presented cannot be taken, so none was; `refusals` says which and why."""
+
+    slug = "redemption-refused"
+    title = "The cheques were not redeemed"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Cheques presented by a structure, and by what the request is known again."""
+
+    structure_id: UUID
+    key: str
+    digest: bytes
+    codes: Sequence[str]
+    workshop: Workshop
+
+
+@dataclass(frozen=True)
+class _Judged:
+    open: bool
+    limited: bool
+    done: bool
+    cheque_id: UUID | None
+    value_cents: int | None
+    verdict: str | None
+    redeemed_at: datetime | None
+
+
+def redeem(runtime: Runtime, request: Request) -> dict[str, Any]:
+    """Spends all the cheques presented, or answers a request that was answered already as it was.
+
+    Raises RedemptionRefused where one of them cannot be taken, KeyReused, InHand, TooMany, or Invalid where a code is
+    there twice.
+    """
+    typed = judging.read(request.codes)
+    parameters = _parameters(runtime, request, typed)
+    judged = roundtrip.ask(runtime.engine, _REDEEM, parameters, _Judged)
+    if not judged[0].done:
+        return _answered_before(runtime, request, judged[0]) or _refuse(runtime, request, typed, judged)
+    runtime.bell.ring()
+    lines = zip(parameters["redemption_ids"], judged, strict=True)
+    taken = [(redemption_id, line.cheque_id, line.value_cents) for redemption_id, line in lines]
+    return _answer(parameters["presentation"], parameters["now"], taken)
+
+
+def _parameters(runtime: Runtime, request: Request, typed: Typed) -> dict[str, Any]:
+    settings = runtime.settings
+    return {
+        **judging.parameters(request.structure_id, request.workshop, settings.attempts_per_minute),
+        **typed.candidates([*settings.keys["CODE_DIGEST_KEY"].values()]),
+        "key": request.key,
+        "request_digest": request.digest,
+        "presentation": new_id(),
+        # In the order of the codes, so that sorting by them gives the lines of the answer again.
+        "redemption_ids": sorted(new_id() for _ in request.codes),
+        "event_ids": [new_id() for _ in request.codes],  # one event for each programme, at most one for each cheque
+        "version": messages.VERSION,
+        "request_id": current_request_id(),
+    }
+
+
+def _answer(presentation_id: UUID, redeemed_at: datetime, taken: Sequence[tuple[UUID, Any, Any]]) -> dict[str, Any]:
+    return {
+        "presentation_id": presentation_id,
+        "redemptions": [
+            {"redemption_id": redemption_id, "cheque_id": cheque_id, "amount_cents": amount_cents}
+            for redemption_id, cheque_id, amount_cents in taken
+        ],
+        "total_cents": sum(amount_cents for _, _, amount_cents in taken),
+        "redeemed_at": redeemed_at,
+    }
+
+
+def _answered_before(runtime: Runtime, request: Request, judged: _Judged) -> dict[str, Any] | None:
+    """What was answered to the first request with this key, if there was one; raises InHand or KeyReused."""
+    if not judged.open:
+        raise InHand("Repeat it in a moment: the answer will be the first request's.", headers={"Retry-After": "1"})
+    with runtime.transaction() as session:
+        same = (Presentation.structure_id == request.structure_id) & (Presentation.key == request.key)
+        first = session.scalar(sa.select(Presentation).where(same))
+        if first is None:
+            return None
+        if first.request_digest != request.digest:
+            raise KeyReused("Take a fresh key for a new request.")
+        line = (Redemption.id, Redemption.cheque_id, Redemption.amount_cents)
+        mine = sa.select(*line).where(Redemption.presentation_id == first.id).order_by(Redemption.id)
+        taken = [(row.id, row.cheque_id, row.amount_cents) for row in session.execute(mine)]
+    return _answer(first.id, first.presented_at, taken)
+
+
+def _refuse(runtime: Runtime, request: Request, typed: Typed, judged: Sequence[_Judged]) -> dict[str, Any]:
+    if judged[0].limited:
+        raise attempts.too_many()
+    unknown = sum(line.verdict == UNKNOWN for line in judged) - len(typed.faults)
+    if unknown:
+        attempts.count(runtime, request.structure_id, unknown)
+    refusals = [
+        {"index": index, **judging.refusal(line.verdict, line.redeemed_at, typed.faults.get(index))}
+        for index, line in enumerate(judged)
+        if line.verdict
+    ]
+    raise RedemptionRefused("Nothing was redeemed: see `refusals`.", refusals=refusals)

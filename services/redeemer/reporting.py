@@ -1,0 +1,92 @@
+"""Redemptions that an operator reports from its own till: the first of all who took the cheque has it, here too."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.redeemer import transitions
+from services.redeemer.models import Redemption
+from shared import clock, events
+
+_REASONS = {"redeemed": "already-redeemed", "pending": "not-yet-spendable"}
+
+_KNOWN = sa.select(Redemption.id)
+
+# The amount is the cheque's own value: a cheque is spent whole, and what the operator makes of it is reconciled.
+_SPEND = sa.text("""
+    WITH report AS (
+        SELECT * FROM unnest(
+            CAST(:reports AS uuid[]), CAST(:cheques AS uuid[]), CAST(:structures AS uuid[]), CAST(:contracts AS uuid[]),
+            CAST(:times AS timestamptz[]), CAST(:days AS date[])
+        ) AS given (id, cheque_id, structure_id, contract_id, redeemed_at, given_on)
+    ),
+    spent AS (
+        UPDATE cheque SET ending = 'redeemed', redeemed_at = report.redeemed_at
+        FROM report WHERE cheque.id = report.cheque_id AND cheque.state = 'spendable'
+    )
+    INSERT INTO redemption (id, cheque_id, presentation_id, structure_id, programme, amount_cents, via, contract_id,
+                            given_on, redeemed_at, state)
+    SELECT report.id, cheque_id, report.id, structure_id, programme, value_cents, 'operator', contract_id,
+           given_on, report.redeemed_at, 'confirmed'
+    FROM report JOIN cheque ON cheque.id = cheque_id JOIN spending_rules ON spending_rules.id = rules_id
+    RETURNING id, programme, amount_cents
+""")
+
+
+def record(session: Session, reports: Sequence[Mapping[str, Any]]) -> None:
+    """Takes in reports, by the bodies of their `redemption.reported`, in their order; their cheques are known here.
+
+    One that came before is passed over. One whose cheque is not spendable is contested.
+    """
+    states = transitions.hold(session, {report["cheque_id"] for report in reports})
+    known = set(session.scalars(_KNOWN.where(Redemption.id.in_([report["report_id"] for report in reports]))))
+    won: list[Mapping[str, Any]] = []
+    contested: list[tuple[object, Mapping[str, Any]]] = []
+    for report in reports:
+        if report["report_id"] in known:
+            continue
+        known.add(report["report_id"])
+        state = states[report["cheque_id"]]
+        if state == "spendable":
+            states[report["cheque_id"]] = "redeemed"
+            won.append(report)
+        else:
+            contested.append((report["report_id"], {**report, "reason": _REASONS.get(state, state)}))
+    _spend(session, won)
+    events.append_many(session, "redemption.contested", contested)
+
+
+def _spend(session: Session, reports: Sequence[Mapping[str, Any]]) -> None:
+    columns = {
+        "reports": [report["report_id"] for report in reports],
+        "cheques": [report["cheque_id"] for report in reports],
+        "structures": [report["structure_id"] for report in reports],
+        "contracts": [report["contract_id"] for report in reports],
+        "times": [report["redeemed_at"] for report in reports],
+        "days": [_day(report) for report in reports],
+    }
+    made = {row.id: row for row in session.execute(_SPEND, columns)}
+    entries: list[tuple[object, Mapping[str, Any]]] = [
+        (report["report_id"], _told(report, made[report["report_id"]])) for report in reports
+    ]
+    events.append_many(session, "cheques.redeemed", entries)
+
+
+def _told(report: Mapping[str, Any], made: Any) -> dict[str, Any]:
+    line = {"redemption_id": made.id, "cheque_id": report["cheque_id"], "amount_cents": made.amount_cents}
+    return {
+        "presentation_id": made.id,
+        "structure_id": report["structure_id"],
+        "programme": made.programme,
+        "via": "operator",
+        "contract_id": report["contract_id"],
+        "redeemed_at": report["redeemed_at"],
+        "given_on": _day(report),
+        "redemptions": [line],
+    }
+
+
+def _day(report: Mapping[str, Any]) -> Any:
+    return report["redeemed_at"].astimezone(clock.PARIS).date()

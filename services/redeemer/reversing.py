@@ -1,0 +1,59 @@
+"""Taking a redemption back, until it stands on a statement or is paid: its cheque can be spent again."""
+
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.redeemer import transitions
+from services.redeemer.models import Cheque, Redemption
+from shared import clock, events
+from shared.problems import Conflict, NotFound
+
+
+def find(session: Session, redemption_id: UUID) -> Redemption:
+    """A redemption by its id; raises NotFound."""
+    found = session.get(Redemption, redemption_id)
+    if found is None:
+        raise NotFound("There is no redemption of this id.")
+    return found
+
+
+def reverse(session: Session, redemption_id: UUID, reason: str) -> Redemption:
+    """Takes a redemption back. Once is enough: one that was taken back already is left as it is.
+
+    Raises NotFound, or Conflict where it stands on a statement or is paid.
+    """
+    redemption = session.get(Redemption, redemption_id, with_for_update=True, populate_existing=True)
+    if redemption is None:
+        raise NotFound("There is no redemption of this id.")
+    if redemption.reversed_at is None:
+        _refuse_settled(redemption)
+        redemption.reversed_at, redemption.reversal_reason = clock.now(), reason
+        transitions.hold(session, [redemption.cheque_id])
+        free = {"ending": None, "redeemed_at": None}
+        session.execute(sa.update(Cheque).where(Cheque.id == redemption.cheque_id).values(free))
+        events.append(session, "redemption.reversed", redemption.id, _told(redemption))
+    return redemption
+
+
+def _refuse_settled(redemption: Redemption) -> None:
+    if redemption.state == "paid":
+        raise Conflict("The redemption has been paid.", slug="redemption-paid")
+    if redemption.statement_id is not None:
+        raise Conflict(
+            "The redemption stands on a statement: it can only be corrected on the next one.",
+            slug="redemption-on-statement",
+        )
+
+
+def _told(redemption: Redemption) -> dict[str, Any]:
+    return {
+        "redemption_id": redemption.id,
+        "cheque_id": redemption.cheque_id,
+        "structure_id": redemption.structure_id,
+        "amount_cents": redemption.amount_cents,
+        "reason": redemption.reversal_reason,
+        "reversed_at": redemption.reversed_at,
+    }

@@ -1,0 +1,86 @@
+"""One statement that is its own transaction, in one round trip to the database: what a till waits for.
+
+It goes straight to psycopg, prepared and in autocommit mode, on a connection of the engine's pool.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.errors import AdminShutdown, CrashShutdown, DeadlockDetected
+from psycopg.rows import class_row
+
+from shared.logs import logger
+from shared.problems import Unavailable
+
+_Row = TypeVar("_Row")
+_PLANNED_ONCE = "planned once"
+
+
+class Statement:
+    """SQL whose parameters are written `%(name)s`, read once: psycopg reads a long one anew at each execution."""
+
+    def __init__(self, *parts: str) -> None:
+        self.names: list[str] = []
+        self.sql = re.sub(r"%\((\w+)\)s", self._number, "".join(parts)).encode()
+
+    def _number(self, parameter: re.Match[str]) -> str:
+        if parameter[1] not in self.names:
+            self.names.append(parameter[1])
+        return f"${self.names.index(parameter[1]) + 1}"
+
+
+def ask(engine: sa.Engine, statement: Statement, parameters: Mapping[str, Any], row: type[_Row]) -> list[_Row]:
+    """Runs the statement and returns its rows as `row`s; it must be safe to repeat.
+
+    It is repeated once, where it was chosen to end a deadlock or the database went away since the last request.
+    Raises Unavailable.
+    """
+    try:
+        try:
+            return _once(engine, statement, parameters, row)
+        except psycopg.OperationalError as error:
+            if not _passing(error):
+                raise
+            logger().warning("statement_repeated", error=type(error).__name__)
+            if not isinstance(error, DeadlockDetected):
+                engine.dispose()  # the pool's other connections were cut with this one
+            return _once(engine, statement, parameters, row)
+    except psycopg.OperationalError as error:
+        logger().error("database_unavailable", error=type(error).__name__)
+        raise Unavailable(
+            "The database does not answer. Send the same request again, with the same Idempotency-Key if it has one.",
+            headers={"Retry-After": "2"},
+        ) from None
+
+
+def _passing(error: psycopg.OperationalError) -> bool:
+    """Whether trying again at once may help: not after waiting for a lock in vain, for one."""
+    return error.sqlstate is None or isinstance(error, DeadlockDetected | AdminShutdown | CrashShutdown)
+
+
+def _once(engine: sa.Engine, statement: Statement, parameters: Mapping[str, Any], row: type[_Row]) -> list[_Row]:
+    with _autocommit(engine) as connection, psycopg.RawCursor(connection, row_factory=class_row(row)) as cursor:
+        return cursor.execute(statement.sql, [parameters[name] for name in statement.names], prepare=True).fetchall()
+
+
+@contextmanager
+def _autocommit(engine: sa.Engine) -> Iterator[psycopg.Connection[Any]]:
+    pooled = engine.raw_connection()
+    connection: Any = pooled.driver_connection
+    try:
+        connection.autocommit = True
+        if _PLANNED_ONCE not in pooled.info:
+            # Left alone, the server plans the statement for its arrays each time, which takes as long as running it.
+            connection.execute("SET plan_cache_mode = force_generic_plan")
+            pooled.info[_PLANNED_ONCE] = True
+        yield connection
+    finally:
+        if connection.closed:
+            pooled.invalidate()
+        else:
+            connection.autocommit = False
+            pooled.close()

@@ -1,0 +1,67 @@
+"""Every legal transition of a cheque and of a redemption, in one place.
+
+Three facts make a cheque's state, each told by another party: `active` (the programme's rule lets it be spent: from
+the start, or since an operator registered it), `blocked` (the issuer's word) and `ending` (our own verdict: redeemed,
+cancelled, expired). The database computes `state` from them, so news of different parties may come in any order.
+
+Rows change by set, so a rule is asked for backwards: `before(CHEQUE, "expired")` are the states in which an UPDATE
+that expires cheques takes them.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+STATE = """CASE WHEN ending IS NOT NULL THEN ending WHEN blocked THEN 'blocked'
+                WHEN active THEN 'spendable' ELSE 'pending' END"""
+
+Transitions = Mapping[str, frozenset[str]]
+
+
+def _table(**transitions: str) -> Transitions:
+    return {state: frozenset(following.split()) for state, following in transitions.items()}
+
+
+# A cheque can be lost before an operator registered it, so `pending` can be blocked, and is what it was afterwards.
+# A redemption that is reversed gives a blocked cheque where the issuer blocked it in the meantime.
+CHEQUE = _table(
+    pending="spendable blocked cancelled expired",
+    spendable="redeemed blocked cancelled expired",
+    redeemed="spendable blocked",
+    blocked="spendable pending cancelled",
+    cancelled="",
+    expired="",
+)
+
+# `paid` ends it: money that has moved is a fact, whatever was said before. News that come late go nowhere.
+REDEMPTION = _table(
+    due="confirmed refused paid stranded",
+    confirmed="refused paid stranded",
+    refused="paid due",
+    stranded="paid due",
+    paid="",
+)
+
+_HOLD = sa.text("SELECT id, state FROM cheque WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
+_END = sa.text("UPDATE cheque SET ending = :ending WHERE id = ANY(:ids) AND state = ANY(:before) RETURNING id")
+
+
+def before(table: Transitions, state: str) -> list[str]:
+    """The states from which `state` may be reached."""
+    return sorted(origin for origin, following in table.items() if state in following)
+
+
+def hold(session: Session, cheque_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Locks cheques and says how each stands now; those unknown here are missing.
+
+    Whoever changes cheques locks them first, in the order of their ids: so none waits for another in a circle.
+    """
+    return {row.id: row.state for row in session.execute(_HOLD, {"ids": list(cheque_ids)})}
+
+
+def end(session: Session, cheque_ids: Sequence[UUID], ending: str) -> list[UUID]:
+    """Ends those of these cheques, held before, that may come to this end, and says which."""
+    changes = {"ids": list(cheque_ids), "ending": ending, "before": before(CHEQUE, ending)}
+    return sorted(session.scalars(_END, changes))
