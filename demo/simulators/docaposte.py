@@ -1,0 +1,221 @@
+"""Docaposte, simulated: a real HTTP server that keeps to the contract written in its adapter, with faults on demand.
+
+    python -m demo.simulators.docaposte --port 9001 --client-id … --client-secret … \\
+        --secret whsec_… --webhook-url http://127.0.0.1:8003/v1/operators/docaposte/webhooks
+
+It prints a line when it is ready, and answers `GET /readyz`. `Account.generate()` makes credentials, its `arguments`
+are this command line and its `settings` those that the operator bridge needs. Beside the operator's interface there
+are, without a token:
+
+* `POST /till/redemptions` {code, structure}: somebody presents a cheque at the operator's own till → 201, 404 or 409;
+* `POST /admin/payments` {paid_on?}: pays all that is redeemed and unpaid, and says so by webhook;
+* `GET /admin/state`: what it holds; `POST /admin/faults` {name, times?, seconds?}, `DELETE /admin/faults`.
+
+Everything is in memory.
+"""
+
+import argparse
+import base64
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Self
+
+from flask import Flask, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from demo.simulators import serving
+from demo.simulators.docaposte_register import MAX_OPERATIONS, Line, Refused, Register
+from demo.simulators.faults import Faults
+from demo.simulators.webhooks import Sender
+
+CODE = "docaposte"
+NAME = "Docaposte"
+FAULTS = ("unavailable", "error", "refuse", "time_out_after_doing", "lose_webhooks", "bad_signature")
+
+
+@dataclass(frozen=True)
+class Account:
+    """The credentials that the operator and we share."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Fresh credentials."""
+        secret = base64.b64encode(secrets.token_bytes(32)).decode()
+        return cls("souche", secrets.token_urlsafe(24), f"whsec_{secret}")
+
+    def settings(self, url: str) -> dict[str, str]:
+        """The operator bridge's settings to work with the simulator at an address."""
+        return {
+            "OPERATOR_DOCAPOSTE_URL": url,
+            "OPERATOR_DOCAPOSTE_CLIENT_ID": self.client_id,
+            "OPERATOR_DOCAPOSTE_CLIENT_SECRET": self.client_secret,
+            "OPERATOR_DOCAPOSTE_WEBHOOK_SECRETS": self.webhook_secret,
+        }
+
+    def arguments(self, port: int, bridge: str) -> list[str]:
+        """The command line of the simulator that works with the operator bridge at an address."""
+        return [
+            "--port", str(port), "--webhook-url", f"{bridge}/v1/operators/{CODE}/webhooks",
+            "--secret", self.webhook_secret, "--client-id", self.client_id, "--client-secret", self.client_secret,
+        ]  # fmt: skip
+
+
+class Simulator:
+    """One simulated operator: its books, its faults, its webhooks, and the application in front of them."""
+
+    def __init__(self, account: Account, webhook_url: str, token_seconds: float = 300.0) -> None:
+        self.account = account
+        self.register = Register()
+        self.faults = Faults(FAULTS)
+        self.webhooks = Sender(webhook_url, account.webhook_secret, self.faults)
+        self.tokens: dict[str, float] = {}
+        self.token_seconds = token_seconds
+        self.app = Flask(CODE)
+        self._add_interface()
+        self._add_till()
+        self._add_administration()
+
+    @contextmanager
+    def running(self) -> Iterator[dict[str, str]]:
+        """Serves it in this process for the length of the block, and gives the operator bridge's settings."""
+        with serving.serving(self.app) as url:
+            yield self.account.settings(url)
+
+    def forget(self) -> None:
+        """Begins again with empty books, and with nothing going wrong."""
+        self.register = Register()
+        self.faults.clear()
+
+    def expire_tokens(self) -> None:
+        """Has every token that was given be of no use any more."""
+        self.tokens.clear()
+
+    def _add_interface(self) -> None:
+        app = self.app
+
+        @app.post("/oauth/token")
+        def token() -> ResponseReturnValue:
+            given = request.authorization
+            if not given or (given.username, given.password) != (self.account.client_id, self.account.client_secret):
+                return jsonify(error="invalid_client"), 401
+            made = secrets.token_urlsafe(24)
+            self.tokens[made] = time.monotonic() + self.token_seconds
+            return jsonify(access_token=made, token_type="Bearer", expires_in=int(self.token_seconds))  # noqa: S106
+
+        @app.post("/v1/operations")
+        def operations() -> ResponseReturnValue:
+            fault = self._refusal()
+            if fault:
+                return fault
+            given = serving.member(request.get_json(), "operations") or []
+            if len(given) > MAX_OPERATIONS:
+                return jsonify(error="too-many-operations", most=MAX_OPERATIONS), 413
+            results = self.register.work_off(given, "refused-on-demand" if self.faults.happens("refuse") else None)
+            if self.faults.happens("time_out_after_doing"):
+                time.sleep(self.faults.seconds("time_out_after_doing"))
+            return jsonify(results=results)
+
+        @app.get("/v1/statement")
+        def statement() -> ResponseReturnValue:
+            fault = self._refusal()
+            if fault:
+                return fault
+            query = request.args
+            since = datetime.fromisoformat(query["since"]).astimezone(UTC).isoformat() if query.get("since") else ""
+            return jsonify(self.register.statement(query["contract"], since, query.get("cursor", "")))
+
+    def _refusal(self) -> ResponseReturnValue | None:
+        """What is answered before anything is done, where it is not let through."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer" or self.tokens.get(token, 0.0) < time.monotonic():
+            return jsonify(error="invalid_token"), 401
+        if self.faults.happens("unavailable"):
+            seconds = str(int(self.faults.seconds("unavailable")))
+            return jsonify(error="unavailable"), 503, {"Retry-After": seconds}
+        if self.faults.happens("error"):
+            return jsonify(error="internal"), 500
+        return None
+
+    def redeem_at_till(self, structure: str, code: str | None = None, number: str | None = None) -> Line:
+        """Somebody presents a cheque at the operator's own till; raises KeyError where it is not known, or Refused."""
+        redeemed = self.register.redeem_at_till(structure, code, number)
+        self.webhooks.send("redemption.made", redeemed)
+        return redeemed
+
+    def pay(self, paid_on: date | None = None) -> list[Line]:
+        """Pays all that is redeemed and unpaid."""
+        paid = self.register.pay(paid_on or datetime.now(UTC).date())
+        for payment in paid:
+            self.webhooks.send("payment.made", payment)
+        return paid
+
+    def _add_till(self) -> None:
+        @self.app.post("/till/redemptions")
+        def redeem() -> ResponseReturnValue:
+            given = request.get_json()
+            code, number = serving.member(given, "code"), serving.member(given, "cheque")
+            try:
+                redeemed = self.redeem_at_till(str(serving.member(given, "structure")), code, number)
+            except KeyError:
+                return jsonify(error="unknown-cheque"), 404
+            except Refused as refusal:
+                return jsonify(error=str(refusal)), 409
+            return jsonify(redeemed), 201
+
+    def _add_administration(self) -> None:
+        app = self.app
+
+        @app.post("/admin/payments")
+        def pay() -> ResponseReturnValue:
+            given = serving.member(request.get_json(silent=True), "paid_on")
+            paid = self.pay(date.fromisoformat(given) if given else None)
+            return jsonify(payments=len(paid), redemptions=sum(len(payment["redemptions"]) for payment in paid))
+
+        @app.get("/admin/state")
+        def state() -> ResponseReturnValue:
+            return jsonify(
+                **self.register.state(),
+                webhooks={"delivered": self.webhooks.delivered, "waiting": self.webhooks.waiting},
+            )
+
+        @app.post("/admin/faults")
+        def order_fault() -> ResponseReturnValue:
+            given = request.get_json()
+            try:
+                self.faults.order(given["name"], int(given.get("times", 1)), float(given.get("seconds", 0)))
+            except KeyError:
+                return jsonify(error="unknown-fault", faults=self.faults.names), 422
+            return "", 204
+
+        @app.delete("/admin/faults")
+        def clear_faults() -> ResponseReturnValue:
+            self.faults.clear()
+            return "", 204
+
+        @app.get("/readyz")
+        def ready() -> ResponseReturnValue:
+            return jsonify(status="ok")
+
+
+def main() -> None:
+    """Runs the simulator until it is stopped."""
+    parser = argparse.ArgumentParser(description=f"{NAME}, simulated.")
+    parser.add_argument("--port", type=int, required=True)
+    for name in ("webhook-url", "secret", "client-id", "client-secret"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--token-seconds", type=float, default=300.0)
+    given = parser.parse_args()
+    account = Account(given.client_id, given.client_secret, given.secret)
+    serving.serve(Simulator(account, given.webhook_url, given.token_seconds).app, given.port, NAME)
+
+
+if __name__ == "__main__":
+    main()

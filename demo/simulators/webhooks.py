@@ -1,0 +1,91 @@
+"""Sending webhooks as an operator does: signed by Standard Webhooks, in the background, tried again until accepted."""
+
+import itertools
+import json
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import requests
+from standardwebhooks import Webhook
+
+from demo.simulators.faults import Faults
+
+_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_SENDERS = 2
+_TIMEOUT_SECONDS = 10.0
+_WRONG_SECRET = "whsec_" + "A" * 32
+
+
+@dataclass(frozen=True)
+class _Message:
+    identifier: str
+    body: str
+    attempt: int = 0
+
+
+class Sender:
+    """Sends messages to one address, signed with one secret."""
+
+    def __init__(self, url: str, secret: str, faults: Faults) -> None:
+        self.secret = secret
+        self._faults = faults
+        self.delivered = 0
+        self._url = url
+        self._numbers = itertools.count()
+        self._waiting: queue.PriorityQueue[tuple[float, int, _Message]] = queue.PriorityQueue()
+        for _ in range(_SENDERS):
+            threading.Thread(target=self._run, name="webhooks", daemon=True).start()
+
+    def send(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Sends a message some time soon; returns at once."""
+        if self._faults.happens("lose_webhooks"):
+            return
+        body = json.dumps({"type": kind, "timestamp": datetime.now(UTC).isoformat(), "data": data})
+        self._put(_Message(f"msg_{uuid4().hex}", body), 0.0)
+
+    def deliver(self, identifier: str, body: str, *, secret: str | None = None, at: datetime | None = None) -> int:
+        """Sends one message now, and gives the status of the answer."""
+        moment = at or datetime.now(UTC)
+        signature = Webhook(secret or self.secret).sign(identifier, moment, body)
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": identifier,
+            "webhook-timestamp": str(int(moment.timestamp())),
+            "webhook-signature": signature,
+        }
+        return requests.post(self._url, data=body.encode(), headers=headers, timeout=_TIMEOUT_SECONDS).status_code
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are not delivered yet."""
+        return self._waiting.unfinished_tasks
+
+    def _put(self, message: _Message, pause: float) -> None:
+        self._waiting.put((time.monotonic() + pause, next(self._numbers), message))
+
+    def _run(self) -> None:
+        while True:
+            due, number, message = self._waiting.get()
+            if due > time.monotonic():
+                time.sleep(0.05)
+                self._waiting.put((due, number, message))
+            else:
+                self._try(message)
+            self._waiting.task_done()
+
+    def _try(self, message: _Message) -> None:
+        secret = _WRONG_SECRET if self._faults.happens("bad_signature") else self.secret
+        try:
+            accepted = self.deliver(message.identifier, message.body, secret=secret) < 300
+        except requests.RequestException:
+            accepted = False
+        if accepted:
+            self.delivered += 1
+        elif message.attempt < len(_PAUSES):
+            self._put(_Message(message.identifier, message.body, message.attempt + 1), _PAUSES[message.attempt])

@@ -1,0 +1,15 @@
+"""The operator bridge: contracts with operators, what each operator knows, what was sent to and heard from it."""
+
+from flask import Flask
+
+from services.operator_bridge import api, api_contracts, api_operators, interface
+from shared.app import build
+from shared.config import Settings, load
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The web application; raises ConfigurationError where an operator's settings are incomplete."""
+    settings = settings or load("operator_bridge")
+    interface.check(settings.operators)
+    blueprints = [api_contracts.blueprint, api_operators.blueprint, api.orders, api.balances]
+    return build("operator_bridge", settings, blueprints)

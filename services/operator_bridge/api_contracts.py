@@ -1,0 +1,89 @@
+"""Contracts over HTTP: drafting, going live, reading the operator's statement, comparing."""
+
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from flask_smorest import Blueprint
+
+from services.operator_bridge import contracts, polling, reconciliation, schemas, waking
+from services.operator_bridge.models import Contract
+from shared.app import ProblemSchema
+from shared.auth import roles
+from shared.idempotency import idempotent
+from shared.paging import PageQuery, page, page_of
+from shared.web import runtime, transaction
+
+blueprint = Blueprint("contracts", __name__, url_prefix="/v1/contracts", description="Contracts with operators.")
+
+
+@blueprint.route("", methods=["POST"])
+@roles("admin", "operations")
+@idempotent()
+@blueprint.arguments(schemas.NewContractSchema)
+@blueprint.response(201, schemas.ContractSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+def create(body: dict[str, Any]) -> Contract:
+    """Drafts a contract with an operator for a programme."""
+    with transaction() as session:
+        return contracts.create(session, body)
+
+
+@blueprint.route("")
+@roles("admin", "operations", "finance")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, page_of(schemas.ContractSchema))
+def browse(query: dict[str, Any]) -> dict[str, Any]:
+    """All contracts, oldest first."""
+    with transaction() as session:
+        return page(session, sa.select(Contract), Contract.contract_id, query["after"], query["limit"])
+
+
+@blueprint.route("/<uuid:contract_id>")
+@roles("admin", "operations", "finance")
+@blueprint.response(200, schemas.ContractSchema)
+def show(contract_id: UUID) -> Contract:
+    """One contract."""
+    with transaction() as session:
+        return contracts.find(session, contract_id)
+
+
+@blueprint.route("/<uuid:contract_id>/state", methods=["POST"])
+@roles("admin", "operations")
+@blueprint.arguments(schemas.StateSchema)
+@blueprint.response(200, schemas.ContractSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+def change(body: dict[str, str], contract_id: UUID) -> Contract:
+    """Takes a contract from draft to live, draining, ended or failed; going live registers its programme's cheques."""
+    with transaction() as session:
+        contract = contracts.change(session, runtime().settings.operators, contract_id, body["state"])
+    waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+    return contract
+
+
+@blueprint.route("/<uuid:contract_id>/polls", methods=["POST"])
+@roles("admin", "operations")
+@blueprint.response(200, schemas.PollSchema)
+@blueprint.alt_response(503, schema=ProblemSchema)
+def poll(contract_id: UUID) -> polling.Poll:
+    """Reads the operator's statement now, applies what we missed and settles what is unknown."""
+    show_or_404(contract_id)
+    done = polling.poll(runtime(), contract_id)
+    waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+    return done
+
+
+@blueprint.route("/<uuid:contract_id>/comparison", methods=["POST"])
+@roles("admin", "operations", "finance")
+@blueprint.response(200, schemas.ComparisonSchema)
+@blueprint.alt_response(503, schema=ProblemSchema)
+def compare(contract_id: UUID) -> reconciliation.Comparison:
+    """Compares the operator's whole statement with our register; nothing is changed."""
+    show_or_404(contract_id)
+    return reconciliation.compare(runtime(), contract_id)
+
+
+def show_or_404(contract_id: UUID) -> None:
+    """Raises NotFound where there is no such contract."""
+    with transaction() as session:
+        contracts.find(session, contract_id)

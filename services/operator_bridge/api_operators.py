@@ -1,0 +1,76 @@
+"""Operators over HTTP: what there is, and the one door for their messages."""
+
+from typing import Any
+
+from flask import request
+from flask.typing import ResponseReturnValue
+from flask_smorest import Blueprint
+
+from services.operator_bridge import inbox, interface, schemas, waking
+from services.operator_bridge.interface import BadSignature
+from shared.app import ProblemSchema
+from shared.auth import public, roles
+from shared.config import ConfigurationError
+from shared.logs import logger
+from shared.problems import NotFound, Problem, Unauthenticated
+from shared.web import runtime, transaction
+
+blueprint = Blueprint("operators", __name__, url_prefix="/v1/operators", description="The operators we can work with.")
+
+_MAX_MESSAGE_BYTES = 256 * 1024
+
+
+class TooLarge(Problem):
+    """A message is longer than any that an operator has reason to send."""
+
+    status = 413  # type: ignore[assignment]
+    slug = "message-too-large"
+    title = "The message is too large"
+
+
+@blueprint.route("")
+@roles("admin", "operations", "finance")
+@blueprint.response(200, schemas.OperatorSchema(many=True))
+def browse() -> list[dict[str, Any]]:
+    """What each operator can do, and whether it is configured here."""
+    return [_describe(code) for code in interface.codes()]
+
+
+# Public: an operator has no token of ours. Its signature on the raw bytes stands for one, and nothing is stored or
+# read before it is verified.
+@blueprint.route("/<operator>/webhooks", methods=["POST"])
+@public
+@blueprint.response(202)
+@blueprint.alt_response(401, schema=ProblemSchema)
+@blueprint.alt_response(413, schema=ProblemSchema)
+def receive(operator: str) -> ResponseReturnValue:
+    """Takes a signed message of an operator: stored as it came, answered at once, applied by a worker."""
+    if (request.content_length or _MAX_MESSAGE_BYTES + 1) > _MAX_MESSAGE_BYTES:
+        raise TooLarge(f"A message has a Content-Length, of at most {_MAX_MESSAGE_BYTES} bytes.")
+    try:
+        with transaction() as session:
+            inbox.receive(session, runtime().settings.operators, operator, dict(request.headers), request.get_data())
+    except (LookupError, ConfigurationError):
+        raise NotFound("There is no such operator here.") from None
+    except BadSignature as error:
+        logger().warning("bad_signature", operator=operator, error=str(error), sender=request.remote_addr)
+        raise Unauthenticated("The message is not signed as it should be.", slug="bad-signature") from None
+    waking.wake(runtime(), "operator_bridge.apply")
+    return {"status": "accepted"}, 202
+
+
+def _describe(code: str) -> dict[str, Any]:
+    adapter = interface.adapter(code)
+    return {
+        "code": code,
+        "name": adapter.name or code,
+        "configured": interface.is_configured(code, runtime().settings.operators),
+        "takes": [kind for kind in interface.KINDS if kind in adapter.takes],
+        "own_till": adapter.own_till,
+        "pays_structures": adapter.pays_structures,
+        "has_statement": adapter.has_statement,
+        "needs_codes": adapter.needs_codes,
+        "supplies_codes": adapter.supplies_codes,
+        "batch_size": adapter.batch_size,
+        "rate": adapter.rate,
+    }

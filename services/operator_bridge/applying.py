@@ -1,0 +1,157 @@
+"""The one door in: whatever an operator says, by message, statement or file, is applied here and nowhere else.
+
+By set, and idempotent by the operator's own references: the same word twice, late or out of order changes nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import discrepancies, settling
+from services.operator_bridge.interface import Event, Paid, Receipt, Redeemed
+from services.operator_bridge.transitions import LINK, REDEMPTION, before
+from shared import events
+
+_REPORT = sa.text("""
+    INSERT INTO report (report_id, contract_id, reference, cheque_id, structure_id, amount_cents, redeemed_at)
+    SELECT given.report_id, link.contract_id, given.reference, given.cheque_id, given.structure_id,
+           given.amount_cents, given.redeemed_at
+    FROM unnest(CAST(:report_ids AS uuid[]), CAST(:references AS text[]), CAST(:cheques AS uuid[]),
+                CAST(:structures AS uuid[]), CAST(:amounts AS integer[]), CAST(:times AS timestamptz[]))
+         AS given (report_id, reference, cheque_id, structure_id, amount_cents, redeemed_at)
+    JOIN LATERAL (
+        SELECT link.contract_id FROM link JOIN contract USING (contract_id)
+        WHERE link.cheque_id = given.cheque_id AND contract.operator = :operator AND link.state <> 'refused'
+        ORDER BY contract.live_at DESC NULLS LAST LIMIT 1
+    ) link ON true
+    ON CONFLICT DO NOTHING
+    RETURNING report_id, contract_id, cheque_id, structure_id, amount_cents, redeemed_at
+""")
+
+_KNOWN = sa.text("""
+    SELECT report.report_id, cheque.value_cents FROM report LEFT JOIN cheque USING (cheque_id)
+    WHERE report_id = ANY(:report_ids)
+""")
+
+_PAY = sa.text("""
+    INSERT INTO payment (operator, reference, payment_reference, paid_on)
+    SELECT :operator, reference, :payment_reference, :paid_on FROM unnest(CAST(:references AS text[])) AS reference
+    ON CONFLICT DO NOTHING
+""")
+
+# A payment finds its redemption by what the operator knows it by, whichever of the two was known first.
+_MATCH = sa.text("""
+    UPDATE payment SET redemption_id = redemption.redemption_id
+    FROM redemption JOIN contract USING (contract_id)
+    WHERE payment.redemption_id IS NULL AND payment.operator = contract.operator
+      AND payment.reference = redemption.reference
+    RETURNING payment.operator, payment.reference, payment.payment_reference, payment.paid_on,
+              redemption.redemption_id, redemption.contract_id, redemption.cheque_id, redemption.state
+""")
+
+_MARK_PAID = sa.text("""
+    UPDATE redemption SET state = 'paid' WHERE redemption_id = ANY(:redemptions) AND state = ANY(:before)
+    RETURNING redemption_id
+""")
+
+_CLOSE_LINKS = sa.text("""
+    UPDATE link SET state = 'closed', changed_at = clock_timestamp()
+    FROM unnest(CAST(:contracts AS uuid[]), CAST(:cheques AS uuid[])) AS paid (contract_id, cheque_id)
+    WHERE link.contract_id = paid.contract_id AND link.cheque_id = paid.cheque_id AND link.state = ANY(:before)
+""")
+
+
+def apply(session: Session, operator: str, said: Iterable[Event]) -> None:
+    """Applies what an operator said, in one transaction of the caller's."""
+    heard = list(said)
+    settling.settle(session, operator, [event for event in heard if isinstance(event, Receipt)])
+    _report(session, operator, [event for event in heard if isinstance(event, Redeemed)])
+    _pay(session, operator, [event for event in heard if isinstance(event, Paid)])
+
+
+def report_id(operator: str, reference: str) -> UUID:
+    """The id of an operator's report: the same whenever and by whatever way it comes."""
+    return uuid5(NAMESPACE_URL, f"souche:operator:{operator}:{reference}")
+
+
+def match_payments(session: Session) -> None:
+    """Marks as paid the redemptions for which there is a payment, and tells of it per payment."""
+    matched = session.execute(_MATCH).mappings().all()
+    given = {"redemptions": [row["redemption_id"] for row in matched], "before": before(REDEMPTION, "paid")}
+    marked = set(session.scalars(_MARK_PAID, given))
+    _tell_paid(session, [row for row in matched if row["redemption_id"] in marked])
+    discrepancies.record(
+        session,
+        [
+            discrepancies.found(
+                row["operator"], "paid_not_redeemed", row["reference"],
+                contract_id=row["contract_id"], cheque_id=row["cheque_id"],
+                ours={"redemption_id": str(row["redemption_id"]), "state": row["state"]},
+                theirs={"payment_reference": row["payment_reference"], "paid_on": row["paid_on"].isoformat()},
+            )
+            for row in matched if row["redemption_id"] not in marked
+        ],
+    )  # fmt: skip
+
+
+def _tell_paid(session: Session, paid: Sequence[sa.RowMapping]) -> None:
+    if not paid:
+        return
+    links = {"contracts": [row["contract_id"] for row in paid], "cheques": [row["cheque_id"] for row in paid]}
+    session.execute(_CLOSE_LINKS, {**links, "before": before(LINK, "closed")})
+    payments: dict[tuple[UUID, str, date], list[UUID]] = {}
+    for row in paid:
+        payment = (row["contract_id"], row["payment_reference"], row["paid_on"])
+        payments.setdefault(payment, []).append(row["redemption_id"])
+    for (contract_id, reference, paid_on), ids in payments.items():
+        body = {"contract_id": contract_id, "payment_reference": reference, "paid_on": paid_on, "redemption_ids": ids}
+        events.append(session, "redemptions.paid", contract_id, body)
+
+
+def _pay(session: Session, operator: str, payments: Iterable[Paid]) -> None:
+    said = list(payments)
+    for payment in said:
+        given = {"payment_reference": payment.payment_reference, "paid_on": payment.paid_on}
+        session.execute(_PAY, {"operator": operator, "references": list(payment.redemptions), **given})
+    if said:
+        match_payments(session)
+
+
+def _report(session: Session, operator: str, redeemed: Iterable[Redeemed]) -> None:
+    said = {report_id(operator, each.reference): each for each in redeemed}
+    if not said:
+        return
+    fresh = session.execute(_REPORT, {"operator": operator, **_columns(said)}).mappings().all()
+    events.append_many(
+        session, "redemption.reported", [(row["report_id"], dict(row)) for row in fresh if row["amount_cents"] > 0]
+    )
+    known = session.execute(_KNOWN, {"report_ids": list(said)})
+    values = {row.report_id: row.value_cents for row in known}
+    discrepancies.record(session, list(_differences(operator, said, values)))
+
+
+def _columns(said: Mapping[UUID, Redeemed]) -> dict[str, list[Any]]:
+    return {
+        "report_ids": list(said),
+        "references": [each.reference for each in said.values()],
+        "cheques": [each.cheque_id for each in said.values()],
+        "structures": [each.structure_id for each in said.values()],
+        "amounts": [each.amount_cents for each in said.values()],
+        "times": [each.redeemed_at for each in said.values()],
+    }
+
+
+def _differences(operator: str, said: Mapping[UUID, Redeemed], values: Mapping[UUID, int]) -> Iterator[dict[str, Any]]:
+    """Reports of cheques that this operator was never given, and of amounts that are not the cheque's."""
+    for identifier, each in said.items():
+        value = values.get(identifier)
+        if value != each.amount_cents:
+            theirs = {"amount_cents": each.amount_cents, "structure_id": str(each.structure_id)}
+            yield discrepancies.found(
+                operator, "unknown_here" if value is None else "amount_differs", each.reference,
+                cheque_id=each.cheque_id, ours={"value_cents": value}, theirs=theirs,
+            )  # fmt: skip

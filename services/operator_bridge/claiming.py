@@ -1,0 +1,170 @@
+"""Taking up orders to be sent: who may call an operator now, and which orders are next.
+
+Workers share nothing but these rows. A contract's row says before which instant nobody calls (its rate, a Retry-After,
+our backoff in one); a batch is claimed with SKIP LOCKED and marked `sent` before it leaves, so no order leaves twice.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge.interface import Order
+from services.operator_bridge.transitions import UNFINISHED, WORKING
+
+LOST_AFTER = timedelta(minutes=5)
+"""An order `sent` this long ago has no worker any more: a task is killed well before."""
+
+_MAX_BACKOFF_SECONDS = 60.0
+_MAX_RETRY_AFTER_SECONDS = 3600.0
+
+_IS_UNFINISHED = "state IN ({})".format(", ".join(f"'{state}'" for state in UNFINISHED))
+
+# An order waits for the registration of its cheque, then for the earlier orders of its cheque or of its structure. A
+# registration that came last, as the logs are read in any order, goes first.
+_DUE = f"""
+    o.state = 'pending' AND o.next_attempt_at <= clock_timestamp()
+    AND (o.kind = 'register' OR o.cheque_id IS NULL OR NOT EXISTS (
+        SELECT FROM link WHERE link.cheque_id = o.cheque_id AND link.contract_id = o.contract_id
+        AND link.state = 'wanted'))
+    AND (o.kind = 'register' OR NOT EXISTS (
+        SELECT FROM operator_order e WHERE e.cheque_id = o.cheque_id AND e.contract_id = o.contract_id
+        AND e.sequence < o.sequence AND e.{_IS_UNFINISHED}))
+    AND NOT EXISTS (
+        SELECT FROM operator_order e WHERE e.structure_id = o.structure_id AND e.contract_id = o.contract_id
+        AND e.cheque_id IS NULL AND e.sequence < o.sequence AND e.{_IS_UNFINISHED})
+"""  # noqa: S608 (constants of this package)
+
+_TAKE_TURN = sa.text("""
+    UPDATE contract SET next_push_at = clock_timestamp() + make_interval(secs => :interval)
+    WHERE contract_id = :contract AND next_push_at <= clock_timestamp() AND state = ANY(:working)
+    RETURNING contract_id
+""")
+
+_NEXT_TURN = sa.text("""
+    SELECT greatest(0, extract(epoch FROM next_push_at - clock_timestamp())) FROM contract
+    WHERE contract_id = :contract AND state = ANY(:working)
+""")
+
+_CLAIM = sa.text(f"""
+    WITH ready AS (
+        SELECT o.order_id FROM operator_order o WHERE o.contract_id = :contract AND {_DUE}
+        ORDER BY o.sequence LIMIT :size FOR UPDATE OF o SKIP LOCKED
+    )
+    UPDATE operator_order o SET state = 'sent', sent_at = clock_timestamp(), attempts = attempts + 1, reason = NULL
+    FROM ready WHERE o.order_id = ready.order_id RETURNING o.order_id
+""")  # noqa: S608 (as above)
+
+_READ = sa.text("""
+    SELECT o.order_id, o.kind, o.cheque_id, o.structure_id, o.details, contract.code AS contract, link.number,
+           coalesce(redemption.amount_cents, cheque.value_cents, 0) AS amount_cents, cheque.valid_until,
+           redemption.reference, redemption.redeemed_at
+    FROM operator_order o JOIN contract USING (contract_id)
+    LEFT JOIN cheque ON cheque.cheque_id = o.cheque_id
+    LEFT JOIN link ON link.cheque_id = o.cheque_id AND link.contract_id = o.contract_id
+    LEFT JOIN redemption ON redemption.redemption_id = o.redemption_id
+    WHERE o.order_id = ANY(:orders) ORDER BY o.sequence
+""")
+
+_CONTRACTS_DUE = sa.text(f"""
+    SELECT contract_id FROM contract
+    WHERE state = ANY(:working) AND next_push_at <= clock_timestamp()
+      AND EXISTS (SELECT FROM operator_order o WHERE o.contract_id = contract.contract_id AND {_DUE})
+""")  # noqa: S608 (as above)
+
+_PUT_BACK = sa.text("""
+    UPDATE operator_order SET state = 'pending', reason = :reason, next_attempt_at = clock_timestamp()
+        + make_interval(secs => least(:most, power(2, least(attempts, 10) - 1)) * (0.5 + random()))
+    WHERE order_id = ANY(:orders) AND state = 'sent'
+""")
+
+_STAND_BACK = sa.text("""
+    UPDATE contract SET failures = least(failures + 1, 1000), next_push_at = clock_timestamp()
+        + make_interval(secs => coalesce(:wait, least(:most, power(2, least(failures, 10))) * :jitter))
+    WHERE contract_id = :contract
+""")
+
+_STAND_UP = sa.text("UPDATE contract SET failures = 0 WHERE contract_id = :contract AND failures > 0")
+
+_SWEEP = sa.text("""
+    UPDATE operator_order SET state = 'unknown', lost = lost + 1, reason = 'the worker that sent it ended'
+    WHERE state = 'sent' AND sent_at < clock_timestamp() - make_interval(secs => :seconds)
+""")
+
+
+def contracts_due(session: Session) -> Sequence[UUID]:
+    """The contracts that have orders to send now."""
+    return session.scalars(_CONTRACTS_DUE, {"working": list(WORKING)}).all()
+
+
+def take_turn(session: Session, contract_id: UUID, rate: float) -> bool:
+    """Whether this worker may call the operator now; if so nobody else may within `1 / rate` seconds."""
+    given = {"contract": contract_id, "interval": 1 / rate, "working": list(WORKING)}
+    return session.execute(_TAKE_TURN, given).one_or_none() is not None
+
+
+def next_turn(session: Session, contract_id: UUID) -> float | None:
+    """The seconds until somebody may call the operator; None while the contract's state forbids it."""
+    seconds = session.scalar(_NEXT_TURN, {"contract": contract_id, "working": list(WORKING)})
+    return None if seconds is None else float(seconds)
+
+
+def claim(session: Session, contract_id: UUID, size: int) -> list[Order]:
+    """Claims the next orders of a contract, which are `sent` from the commit on. They are still without codes."""
+    claimed = session.scalars(_CLAIM, {"contract": contract_id, "size": size}).all()
+    return [_order(row) for row in session.execute(_READ, {"orders": claimed})] if claimed else []
+
+
+def put_back(session: Session, orders: Sequence[UUID], reason: str) -> None:
+    """Has orders that surely were not done sent again, later each time, from half a second to a minute and a half."""
+    session.execute(_PUT_BACK, {"orders": list(orders), "reason": reason, "most": _MAX_BACKOFF_SECONDS})
+
+
+def stand_back(session: Session, contract_id: UUID, retry_after: float | None) -> None:
+    """Has all workers leave the operator alone: as long as it said, else longer after each failure."""
+    given = {
+        "contract": contract_id,
+        "wait": None if retry_after is None else min(retry_after, _MAX_RETRY_AFTER_SECONDS),
+        "most": _MAX_BACKOFF_SECONDS,
+        "jitter": random.uniform(0.5, 1.5),  # noqa: S311 (spreads calls, guards nothing)
+    }
+    session.execute(_STAND_BACK, given)
+
+
+def stand_up(session: Session, contract_id: UUID) -> None:
+    """Forgets earlier failures: the operator answered."""
+    session.execute(_STAND_UP, {"contract": contract_id})
+
+
+def sweep(session: Session) -> None:
+    """Marks as unknown what a worker sent that died before it could settle it."""
+    session.execute(_SWEEP, {"seconds": LOST_AFTER.total_seconds()})
+
+
+def _order(row: "sa.Row[Any]") -> Order:
+    details: Mapping[str, Any] = row.details
+    return Order(
+        reference=str(row.order_id),
+        kind=row.kind,
+        contract=row.contract,
+        cheque_id=row.cheque_id,
+        number=row.number,
+        amount_cents=row.amount_cents,
+        valid_until=row.valid_until,
+        structure_id=row.structure_id,
+        siret=details.get("siret"),
+        name=details.get("name", ""),
+        redemption=row.reference if row.kind == "reverse" else None,
+        redeemed_at=row.redeemed_at,
+        reason=details.get("reason", ""),
+        starts_on=_day(details.get("starts_on")),
+        ends_on=_day(details.get("ends_on")),
+    )
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None

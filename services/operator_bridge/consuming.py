@@ -1,0 +1,160 @@
+"""What the events of issuer and redeemer mean for the operators: a run of one kind at a time, by set.
+
+The two logs come in any order relative to each other. What the redeemer says of a cheque that the issuer has not told
+of yet is parked, cheque by cheque, and taken up with that cheque.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import applying, discrepancies, ordering
+from services.operator_bridge.models import Contract, Report
+from shared.consumer import Handler, park, run_handlers, unpark
+from shared.events import Event
+
+_KNOWN = sa.text("SELECT cheque_id FROM cheque WHERE cheque_id = ANY(:cheques)")
+
+
+def _issued(session: Session, run: Sequence[Event]) -> None:
+    cheques = [
+        {
+            "cheque_id": cheque["cheque_id"],
+            "programme": event.body["programme"]["code"],
+            "value_cents": cheque["value_cents"],
+            "valid_until": event.body["valid_until"],
+            "presentable_until": event.body["presentable_until"],
+        }
+        for event in run
+        for cheque in event.body["cheques"]
+    ]
+    ordering.exclude_others(session)
+    ordering.issue(session, cheques)
+    run_handlers(session, unpark(session, [cheque["cheque_id"] for cheque in cheques]), HANDLERS)
+
+
+def _redeemed(session: Session, run: Sequence[Event]) -> None:
+    redemptions = [
+        {
+            "redemption_id": redemption["redemption_id"],
+            "presentation_id": event.body["presentation_id"],
+            "cheque_id": redemption["cheque_id"],
+            "structure_id": event.body["structure_id"],
+            "amount_cents": redemption["amount_cents"],
+            "via": event.body["via"],
+            "given_on": event.body["given_on"],
+            "redeemed_at": event.body["redeemed_at"],
+            "state": "confirmed" if event.body["via"] == "operator" else "due",
+            "contract_id": event.body["contract_id"] if event.body["via"] == "operator" else None,
+        }
+        for event in _of_known_cheques(session, run, _redemptions, _only_redemption)
+        for redemption in event.body["redemptions"]
+    ]
+    if redemptions:
+        ordering.redeem(session, redemptions)
+        applying.match_payments(session)
+
+
+def _reversed(session: Session, run: Sequence[Event]) -> None:
+    known = _of_known_cheques(session, run, lambda event: [event.body["cheque_id"]], lambda event, _: event)
+    reasons = {event.body["redemption_id"]: event.body["reason"] for event in known}
+    ordering.reverse(session, reasons, [event.body["cheque_id"] for event in known])
+
+
+def _closed(session: Session, run: Sequence[Event], state: str) -> None:
+    known = _of_known_cheques(session, run, _cheques, _only_cheque)
+    ordering.close(session, state, {cheque_id: state for event in known for cheque_id in event.body["cheque_ids"]})
+
+
+def _blocked(session: Session, run: Sequence[Event], kind: str) -> None:
+    ordering.exclude_others(session)
+    reasons = {cheque_id: event.body["reason"] for event in run for cheque_id in event.body["cheque_ids"]}
+    ordering.block(session, kind, reasons)
+
+
+def _affiliated(session: Session, run: Sequence[Event]) -> None:
+    ordering.affiliate(session, [event.body for event in run])
+
+
+def _suspended(session: Session, run: Sequence[Event]) -> None:
+    ordering.suspend(session, {event.body["structure_id"]: event.body["reason"] for event in run})
+
+
+def _contested(session: Session, run: Sequence[Event]) -> None:
+    for event in run:
+        report = session.get(Report, event.body["report_id"])
+        if report is None:
+            continue
+        report.contested = event.body["reason"]
+        contract = session.get_one(Contract, report.contract_id)
+        difference = discrepancies.found(
+            contract.operator, "redeemed_twice", report.reference,
+            contract_id=report.contract_id, cheque_id=report.cheque_id,
+            ours={"reason": event.body["reason"]},
+            theirs={"amount_cents": report.amount_cents, "structure_id": str(report.structure_id)},
+        )  # fmt: skip
+        discrepancies.record(session, [difference])
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "cheques.issued": _issued,
+    "cheques.blocked": partial(_blocked, kind="block"),
+    "cheques.unblocked": partial(_blocked, kind="unblock"),
+    "cheques.redeemed": _redeemed,
+    "redemption.reversed": _reversed,
+    "cheques.cancelled": partial(_closed, state="cancelled"),
+    "cheques.expired": partial(_closed, state="expired"),
+    "structure.affiliated": _affiliated,
+    "structure.suspended": _suspended,
+    "redemption.contested": _contested,
+}
+
+
+def _of_known_cheques(
+    session: Session,
+    run: Sequence[Event],
+    cheques: Callable[[Event], list[UUID]],
+    only: Callable[[Event, set[UUID]], Event],
+) -> list[Event]:
+    """The events, each of known cheques only; what they say of the others is parked, one part per cheque."""
+    ordering.exclude_others(session)
+    named = {cheque_id for event in run for cheque_id in cheques(event)}
+    unknown = named - set(session.scalars(_KNOWN, {"cheques": list(named)}))
+    if not unknown:
+        return list(run)
+    known = []
+    for event in run:
+        missing = unknown.intersection(cheques(event))
+        for cheque_id in missing:
+            park(session, cheque_id, only(event, {cheque_id}))
+        rest = set(cheques(event)) - missing
+        if rest:
+            known.append(only(event, rest))
+    return known
+
+
+def _redemptions(event: Event) -> list[UUID]:
+    return [redemption["cheque_id"] for redemption in event.body["redemptions"]]
+
+
+def _only_redemption(event: Event, cheques: set[UUID]) -> Event:
+    chosen = [redemption for redemption in event.body["redemptions"] if redemption["cheque_id"] in cheques]
+    return _with(event, redemptions=chosen)
+
+
+def _cheques(event: Event) -> list[UUID]:
+    found: list[UUID] = event.body["cheque_ids"]
+    return found
+
+
+def _only_cheque(event: Event, cheques: set[UUID]) -> Event:
+    return _with(event, cheque_ids=[cheque_id for cheque_id in event.body["cheque_ids"] if cheque_id in cheques])
+
+
+def _with(event: Event, **members: Any) -> Event:
+    return replace(event, body={**event.body, **members})

@@ -1,0 +1,80 @@
+"""Contracts with operators: draft → live → draining → ended or failed."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import interface, ordering
+from services.operator_bridge.models import Contract
+from services.operator_bridge.transitions import CONTRACT, allowed
+from shared import clock, events
+from shared.config import ConfigurationError
+from shared.problems import Conflict, Invalid, NotFound
+
+
+def create(session: Session, given: Mapping[str, Any]) -> Contract:
+    """Drafts a contract; raises Invalid where there is no such operator, Conflict where its code is taken."""
+    _adapter(given["operator"])
+    if session.scalar(sa.select(Contract.contract_id).where(Contract.code == given["code"])):
+        raise Conflict("There is a contract of this code already.", slug="contract-exists")
+    contract = Contract(**given)
+    session.add(contract)
+    _tell(session, contract)
+    return contract
+
+
+def find(session: Session, contract_id: UUID) -> Contract:
+    """A contract; raises NotFound."""
+    contract = session.get(Contract, contract_id)
+    if contract is None:
+        raise NotFound("There is no such contract.")
+    return contract
+
+
+def change(session: Session, settings: Mapping[str, str], contract_id: UUID, state: str) -> Contract:
+    """Takes a contract to another state; going live links the cheques of its programme that have no operator.
+
+    Raises Conflict where that state may not follow, or where the operator's settings are incomplete.
+    """
+    ordering.exclude_others(session)
+    contract = session.get(Contract, contract_id, with_for_update=True, populate_existing=True)
+    if contract is None:
+        raise NotFound("There is no such contract.")
+    if contract.state == state:
+        return contract
+    if not allowed(CONTRACT, contract.state, state):
+        raise Conflict(f"A contract that is {contract.state} cannot become {state}.", slug="illegal-transition")
+    contract.state = state
+    if state == "live":
+        _require_settings(contract.operator, settings)
+        contract.live_at = clock.now()
+        session.flush()
+        ordering.link_all(session, contract.contract_id)
+    _tell(session, contract)
+    return contract
+
+
+def _tell(session: Session, contract: Contract) -> None:
+    session.flush()
+    body = {
+        name: getattr(contract, name)
+        for name in ("contract_id", "code", "operator", "programme", "state", "starts_on", "ends_on")
+    }
+    events.append(session, "contract.changed", contract.contract_id, body)
+
+
+def _adapter(code: str) -> type[interface.Operator]:
+    try:
+        return interface.adapter(code)
+    except LookupError as error:
+        raise Invalid(str(error.args[0]), slug="unknown-operator") from None
+
+
+def _require_settings(code: str, settings: Mapping[str, str]) -> None:
+    try:
+        interface.connect(code, settings)
+    except ConfigurationError as error:
+        raise Conflict(str(error), slug="operator-not-configured") from None

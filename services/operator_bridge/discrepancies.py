@@ -1,0 +1,53 @@
+"""Differences between an operator's word and ours that wait for a person: each found once, with both sides' rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from services.operator_bridge.models import Discrepancy
+from shared.logs import logger
+
+KINDS = (
+    "missing_at_operator",
+    "unknown_here",
+    "amount_differs",
+    "status_differs",
+    "redeemed_twice",
+    "redeemed_there_not_here",
+    "redeemed_here_not_there",
+    "paid_not_redeemed",
+)
+
+
+def found(
+    operator: str,
+    kind: str,
+    reference: str,
+    *,
+    contract_id: UUID | None = None,
+    cheque_id: UUID | None = None,
+    ours: Mapping[str, Any] | None = None,
+    theirs: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One difference, to be recorded; `ours` and `theirs` are JSON-ready."""
+    return {
+        "operator": operator,
+        "kind": kind,
+        "reference": reference,
+        "contract_id": contract_id,
+        "cheque_id": cheque_id,
+        "ours": dict(ours or {}),
+        "theirs": dict(theirs or {}),
+    }
+
+
+def record(session: Session, differences: Sequence[Mapping[str, Any]]) -> None:
+    """Keeps differences; one that is kept already is left as it is."""
+    if differences:
+        session.execute(pg.insert(Discrepancy).on_conflict_do_nothing(), list(differences))
+        logger().warning(
+            "operator_differs", kinds=sorted({each["kind"] for each in differences}), count=len(differences)
+        )

@@ -1,0 +1,156 @@
+"""HTTP for adapters: one kept-alive session, timeouts, OAuth2, and what a failure means.
+
+What matters of a failure is whether the operator may have done what was asked. Not reached, 429 and 503: it did
+nothing. 400, 413 and 422: it will not do it. All else, from a timeout to a 500 to an answer that cannot be read:
+nobody knows.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+from standardwebhooks import Webhook, WebhookVerificationError
+from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+from services.operator_bridge.interface import BadSignature, NoAnswer, OperatorRefused, OperatorUnavailable
+from shared import clock
+
+_CONNECT_SECONDS = 3.0
+# A token is renewed this long before it ends, so that it does not end on the way.
+_TOKEN_MARGIN_SECONDS = 10
+_UNAVAILABLE = (401, 403, 404, 405, 408, 429, 503)
+_REFUSED = (400, 413, 415, 422)
+
+
+class ClientCredentials:
+    """Tokens by OAuth2 client credentials (RFC 6749, section 4.4), kept until shortly before they end."""
+
+    def __init__(self, address: str, client_id: str, client_secret: str, timeout: float) -> None:
+        self._address = address
+        self._timeout = timeout
+        self._credentials = (client_id, client_secret)
+        self._lock = threading.Lock()
+        self._token, self._ends = "", 0.0
+
+    def token(self) -> str:
+        """A token that is good now; raises OperatorUnavailable, as nothing was asked for yet."""
+        with self._lock:
+            if time.monotonic() >= self._ends:
+                answer = self._ask()
+                self._token = str(answer["access_token"])
+                self._ends = time.monotonic() + float(answer.get("expires_in", 300)) - _TOKEN_MARGIN_SECONDS
+            return self._token
+
+    def forget(self) -> None:
+        """Has the next call ask for a new token."""
+        self._ends = 0.0
+
+    def _ask(self) -> dict[str, Any]:
+        try:
+            response = requests.post(
+                self._address,
+                data={"grant_type": "client_credentials"},
+                auth=self._credentials,
+                timeout=(_CONNECT_SECONDS, self._timeout),
+            )
+            response.raise_for_status()
+            answer: dict[str, Any] = response.json()
+        except requests.RequestException as error:
+            raise OperatorUnavailable(f"no token: {_name(error)}") from None
+        return answer
+
+
+class Client:
+    """JSON over HTTP with one operator."""
+
+    def __init__(self, address: str, timeout: float, credentials: ClientCredentials | None = None) -> None:
+        self._address = address.rstrip("/")
+        self._timeout = timeout
+        self._credentials = credentials
+        self._session = requests.Session()
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The JSON at a path; raises OperatorUnavailable, OperatorRefused or NoAnswer."""
+        return self._json(self._send("GET", path, params=query))
+
+    def post(self, path: str, body: Any) -> Any:
+        """The JSON that answers a POST; raises OperatorUnavailable, OperatorRefused or NoAnswer."""
+        return self._json(self._send("POST", path, json=body))
+
+    def _send(self, method: str, path: str, **options: Any) -> requests.Response:
+        response = self._once(method, path, **options)
+        if response.status_code == 401 and self._credentials:
+            self._credentials.forget()
+            response = self._once(method, path, **options)
+        return response
+
+    def _once(self, method: str, path: str, **options: Any) -> requests.Response:
+        headers = {}
+        if self._credentials:
+            headers["Authorization"] = f"Bearer {self._credentials.token()}"
+        timeout = (_CONNECT_SECONDS, self._timeout)
+        try:
+            return self._session.request(
+                method, self._address + path, timeout=timeout, headers=headers, allow_redirects=False, **options
+            )
+        except requests.RequestException as error:
+            if _never_reached(error):
+                raise OperatorUnavailable(f"not reached: {_name(error)}") from None
+            raise NoAnswer(f"no answer: {_name(error)}") from None
+
+    def _json(self, response: requests.Response) -> Any:
+        status = response.status_code
+        if status in _UNAVAILABLE:
+            raise OperatorUnavailable(f"HTTP {status}", _retry_after(response))
+        if status in _REFUSED:
+            raise OperatorRefused(f"http-{status}")
+        if not response.ok or response.is_redirect:
+            raise NoAnswer(f"HTTP {status}")
+        try:
+            return response.json()
+        except requests.JSONDecodeError:
+            raise NoAnswer(f"HTTP {status}, and no JSON") from None
+
+
+def verify_standard_webhook(secrets: str, headers: Mapping[str, str], body: bytes) -> str:
+    """Checks a message signed by the Standard Webhooks scheme and gives its id.
+
+    `secrets` are separated by commas: any of them is accepted, so that they can be rotated. The time window is five
+    minutes either way. Raises BadSignature, for headers too that make no sense.
+    """
+    error: Exception | None = None
+    for secret in filter(None, map(str.strip, secrets.split(","))):
+        try:
+            Webhook(secret).verify(body, dict(headers), json_parse=False)
+        except (WebhookVerificationError, ValueError) as caught:  # the library lets bad base64 and UTF-8 out as is
+            error = caught
+        else:
+            return next(value for name, value in headers.items() if name.lower() == "webhook-id")
+    raise BadSignature(str(error) if isinstance(error, WebhookVerificationError) else "Malformed signature")
+
+
+def _never_reached(error: requests.RequestException) -> bool:
+    """Whether the request did not leave: no connection could be made."""
+    cause = error.args[0] if error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """The seconds of a Retry-After header, which may be a number or a date."""
+    given = response.headers.get("Retry-After", "")
+    if given.isdigit():
+        return float(given)
+    try:
+        return max(0.0, (parsedate_to_datetime(given) - clock.now()).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _name(error: requests.RequestException) -> str:
+    """What went wrong, without the address, the headers or the body that the exception's text may hold."""
+    status = error.response.status_code if error.response is not None else None
+    return f"HTTP {status}" if status else type(error).__name__

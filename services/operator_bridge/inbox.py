@@ -1,0 +1,79 @@
+"""Messages of operators: verified and stored as they came, answered at once, applied by a task."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import applying, interface
+from services.operator_bridge.interface import Event, Unreadable
+from services.operator_bridge.models import Message
+from shared import clock
+from shared.ids import new_id
+from shared.logs import logger
+from shared.runtime import Runtime
+
+# What of a message's headers says something about it later; the rest (cookies, tokens of proxies) is not kept.
+_KEPT_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type", "user-agent")
+_AT_ONCE = 200
+
+_WAITING = (
+    sa.select(Message)
+    .where(Message.applied_at.is_(None), Message.error.is_(None))
+    .order_by(Message.message_id)
+    .limit(_AT_ONCE)
+    .with_for_update(skip_locked=True)
+)
+
+
+def receive(
+    session: Session, settings: Mapping[str, str], operator: str, headers: Mapping[str, str], body: bytes
+) -> bool:
+    """Verifies a message and stores it as it came; False where it was here before.
+
+    Raises LookupError where there is no such operator, ConfigurationError where it is not configured, BadSignature.
+    """
+    webhook_id = interface.connect(operator, settings).verify(headers, body)
+    row = {
+        "message_id": new_id(),
+        "operator": operator,
+        "webhook_id": webhook_id,
+        "headers": {name.lower(): value for name, value in headers.items() if name.lower() in _KEPT_HEADERS},
+        "body": body,
+    }
+    stored = session.execute(pg.insert(Message).values(row).on_conflict_do_nothing().returning(Message.message_id))
+    return stored.one_or_none() is not None
+
+
+def apply_waiting(runtime: Runtime) -> int:
+    """Applies the messages that wait, oldest first, and says how many. One that cannot be read is marked and left."""
+    applied = 0
+    while True:
+        with runtime.transaction() as session:
+            messages = session.scalars(_WAITING).all()
+            for operator in sorted({message.operator for message in messages}):
+                chosen = [message for message in messages if message.operator == operator]
+                applying.apply(session, operator, _read(runtime.settings.operators, operator, chosen))
+        applied += len(messages)
+        if len(messages) < _AT_ONCE:
+            return applied
+
+
+def retry(session: Session, message_id: UUID) -> None:
+    """Has a message that could not be read tried again, after the adapter was put right."""
+    session.execute(sa.update(Message).where(Message.message_id == message_id).values(error=None))
+
+
+def _read(settings: Mapping[str, str], operator: str, messages: list[Message]) -> list[Event]:
+    adapter = interface.connect(operator, settings)
+    said: list[Event] = []
+    for message in messages:
+        try:
+            said += adapter.read(message.body)
+            message.applied_at = clock.now()
+        except Unreadable as error:
+            message.error = str(error)
+            logger().error("message_unreadable", operator=operator, webhook_id=message.webhook_id, error=str(error))
+    return said

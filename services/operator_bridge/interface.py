@@ -1,0 +1,249 @@
+"""The operator port: the whole of what an operator is to us.
+
+An adapter is one module of `services.operator_bridge.operators` with one class `Adapter(Operator)`; the module's name
+is the operator's code. It says what the operator can do in class attributes, and does three things: `push` sends
+orders, `parse` reads a signed message, `fetch` streams the statement. It holds no business rule and no database, and
+is told its settings `OPERATOR_<CODE>_<NAME>` by the name alone.
+"""
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from services.operator_bridge import operators
+from shared.config import ConfigurationError
+
+KINDS = ("register", "activate", "declare", "reverse", "cancel", "block", "unblock", "affiliate", "suspend")
+"""What can be ordered: of a cheque, of a redemption (`declare`, `reverse`), of a training structure (the last two)."""
+
+
+class OperatorUnavailable(Exception):
+    """The operator is not there and did nothing of what was asked: try again, in `retry_after` seconds if it said."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class OperatorRefused(Exception):
+    """The operator will never take this; as an answer to several orders, at least one of them is the cause."""
+
+
+class NoAnswer(Exception):
+    """Something was sent and no answer came that can be read: it may have been done, or not."""
+
+
+class BadSignature(Exception):
+    """A message does not come from the operator, or not now."""
+
+
+class Unreadable(Exception):
+    """A message of the operator is not what its documentation says; the text names the member that is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One thing to tell the operator. Which members are there depends on the kind; amounts are cents of EUR."""
+
+    reference: str
+    """Ours, the same however often the order is sent."""
+    kind: str
+    contract: str
+    """The contract's code."""
+    cheque_id: UUID | None = None
+    number: str | None = None
+    """The operator's own number of the cheque, where it gave one."""
+    code: str | None = field(default=None, repr=False)
+    """The code in the person's hand, with `register` alone and never kept."""
+    amount_cents: int = 0
+    """What the cheque is worth, or what is declared."""
+    valid_until: date | None = None
+    structure_id: UUID | None = None
+    siret: str | None = None
+    name: str = ""
+    starts_on: date | None = None
+    ends_on: date | None = None
+    redemption: str | None = None
+    """With `reverse`: what the operator knows the redemption by."""
+    redeemed_at: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The operator's answer to one order, at once or later: also a normalised event and a line of a statement."""
+
+    reference: str
+    outcome: Literal["accepted", "refused", "unknown"]
+    """`accepted` (a duplicate of what was accepted before is that too), `refused` with its reason, or `unknown`."""
+    reason: str | None = None
+    number: str | None = None
+    """The number that the operator gives the cheque, if it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """A cheque was spent at the operator's own till."""
+
+    reference: str
+    """The operator's, one per redemption for ever."""
+    cheque_id: UUID
+    structure_id: UUID
+    amount_cents: int
+    redeemed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """The operator paid redemptions, each by the reference that it knows: our order's, or its own."""
+
+    payment_reference: str
+    paid_on: date
+    redemptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A cheque as the operator holds it now: a line of a statement."""
+
+    cheque_id: UUID
+    status: Literal["registered", "blocked", "cancelled", "redeemed"]
+    value_cents: int
+    redeemed_cents: int = 0
+
+
+Event = Receipt | Redeemed | Paid
+Line = Event | Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What a statement is asked for."""
+
+    contract: str
+    since: datetime | None = None
+    """Only what changed from then on; None is everything from the start of the contract."""
+    unsettled: Sequence[str] = ()
+    """The references whose outcome we do not know, for an operator that is asked one by one."""
+
+
+class Operator:
+    """The base of every adapter; class attributes are what the operator can do."""
+
+    name: ClassVar[str] = ""
+    """As people write it."""
+    required: ClassVar[tuple[str, ...]] = ()
+    """The names of its settings."""
+    optional: ClassVar[Mapping[str, str]] = {}
+    """Settings that may be left out, with their values then."""
+    takes: ClassVar[frozenset[str]] = frozenset(KINDS)
+    """The kinds of order that it understands; no other is made for it."""
+    needs_codes: ClassVar[bool] = True
+    """Whether it must be told the code to register a cheque."""
+    supplies_codes: ClassVar[bool] = False
+    """Whether it gives cheques numbers of its own."""
+    own_till: ClassVar[bool] = False
+    """Whether cheques can be spent with it directly."""
+    pays_structures: ClassVar[bool] = True
+    has_statement: ClassVar[bool] = True
+    statement_lag: ClassVar[timedelta] = timedelta(seconds=60)
+    """How long after the sending an order that was done is sure to be on the statement."""
+    batch_size: ClassVar[int] = 100
+    """How many orders one call takes."""
+    rate: ClassVar[float] = 5.0
+    """How many calls a second it allows, from all workers together."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self.settings = settings
+
+    def push(self, orders: Sequence[Order]) -> Iterable[Receipt]:
+        """Sends at most `batch_size` orders, in their order, and gives receipts as they come.
+
+        An order without a receipt at the end is unknown. Raises OperatorUnavailable or OperatorRefused where nothing
+        was done but what receipts were given for, NoAnswer where that is not sure.
+        """
+        raise NotImplementedError
+
+    def parse(self, headers: Mapping[str, str], body: bytes) -> list[Event]:
+        """Checks a message and reads it; raises BadSignature or Unreadable."""
+        self.verify(headers, body)
+        return self.read(body)
+
+    def verify(self, headers: Mapping[str, str], body: bytes) -> str:
+        """Checks the signature on the raw bytes and the time window, and gives the message's own id.
+
+        Raises BadSignature. Apart from `read`, as a message is verified when it comes and read when it is stored.
+        """
+        raise BadSignature("This operator sends no messages.")
+
+    def read(self, body: bytes) -> list[Event]:
+        """What a verified message says; raises Unreadable. A kind of message that we do not know says nothing."""
+        raise Unreadable("This operator sends no messages.")
+
+    def fetch(self, period: Period) -> Iterator[Line]:
+        """Streams the statement; raises OperatorUnavailable, NoAnswer or Unreadable."""
+        return iter(())
+
+
+@functools.cache
+def codes() -> tuple[str, ...]:
+    """The codes of all operators there are adapters for."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(operators.__path__)))
+
+
+def adapter(code: str) -> type[Operator]:
+    """The adapter class of an operator; raises LookupError where there is none."""
+    if code not in codes():
+        raise LookupError(f"There is no operator {code!r}; there are {', '.join(codes())}.")
+    found: type[Operator] = importlib.import_module(f"{operators.__name__}.{code}").Adapter
+    return found
+
+
+def connect(code: str, settings: Mapping[str, str]) -> Operator:
+    """The operator of a code, with its own among all `OPERATOR_…` settings; one per process and configuration.
+
+    Raises LookupError, or ConfigurationError naming every setting that is missing.
+    """
+    return _connected(code, tuple(sorted(_own(code, settings).items())))
+
+
+@functools.cache
+def _connected(code: str, settings: tuple[tuple[str, str], ...]) -> Operator:
+    found, given = adapter(code), dict(settings)
+    missing = [f"{_prefix(code)}{name}" for name in found.required if not given.get(name)]
+    if missing:
+        raise ConfigurationError(f"The operator {code} cannot be reached without {', '.join(missing)}.")
+    return found({**found.optional, **given})
+
+
+def is_configured(code: str, settings: Mapping[str, str]) -> bool:
+    """Whether an operator has all its settings."""
+    try:
+        connect(code, settings)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def check(settings: Mapping[str, str]) -> None:
+    """Raises ConfigurationError where an operator that has settings lacks one, or where settings name no operator."""
+    for code in codes():
+        if _own(code, settings):
+            connect(code, settings)
+    stray = sorted(name for name in settings if not name.startswith(tuple(map(_prefix, codes()))))
+    if stray:
+        raise ConfigurationError(f"No operator has these settings: {', '.join(stray)}; there are {', '.join(codes())}.")
+
+
+def _prefix(code: str) -> str:
+    return f"OPERATOR_{code.upper()}_"
+
+
+def _own(code: str, settings: Mapping[str, str]) -> dict[str, str]:
+    prefix = _prefix(code)
+    return {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix)}

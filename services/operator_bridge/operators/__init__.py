@@ -1,0 +1,1 @@
+"""The adapters: one module per operator, found by its name. Nothing imports one."""

@@ -1,0 +1,100 @@
+"""Docaposte, the operator since 2024.
+
+Its interface is not public. This adapter follows the contract assumed here, which its simulator keeps to and which has
+to be compared with the real one before it is used:
+
+* OAuth2 client credentials at `POST /oauth/token`.
+* `POST /v1/operations`: up to 500 operations, worked off in their order, each with a reference of ours. The answer has
+  one result per operation: `accepted`, `refused` with a reason, or `duplicate` where the reference was seen before,
+  with the `original` outcome. A cheque is known by our number for it, a structure by ours. Blocking a cheque or
+  suspending a structure stops Docaposte's own till; what our register declares is taken all the same.
+* Webhooks signed by Standard Webhooks: `redemption.made` (at its own till) and `payment.made`. None contains a code.
+* `GET /v1/statement?contract=…&since=…&cursor=…`: pages of lines, oldest first: `operation` with its outcome,
+  `redemption` (at its own till), `payment`, then each `cheque` as it stands. What a call did is there in 30 seconds.
+
+Settings: OPERATOR_DOCAPOSTE_URL, …_CLIENT_ID, …_CLIENT_SECRET, …_WEBHOOK_SECRETS (`whsec_…`, several separated by
+commas while they are rotated); optional …_TIMEOUT_SECONDS (20).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from services.operator_bridge import wire
+from services.operator_bridge.http import Client, ClientCredentials, verify_standard_webhook
+from services.operator_bridge.interface import (
+    Event,
+    Line,
+    Operator,
+    Order,
+    Paid,
+    Period,
+    Receipt,
+    Redeemed,
+    Standing,
+)
+
+
+class Adapter(Operator):
+    name = "Docaposte"
+    required = ("URL", "CLIENT_ID", "CLIENT_SECRET", "WEBHOOK_SECRETS")
+    optional: ClassVar[Mapping[str, str]] = {"TIMEOUT_SECONDS": "20"}
+    takes = frozenset({"register", "declare", "reverse", "cancel", "block", "unblock", "affiliate", "suspend"})
+    own_till = True
+    statement_lag = timedelta(seconds=30)
+    batch_size = 500
+    rate = 10.0
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        super().__init__(settings)
+        address, timeout = settings["URL"].rstrip("/"), float(settings["TIMEOUT_SECONDS"])
+        credentials = ClientCredentials(
+            f"{address}/oauth/token", settings["CLIENT_ID"], settings["CLIENT_SECRET"], timeout
+        )
+        self._client = Client(address, timeout, credentials)
+
+    def push(self, orders: Sequence[Order]) -> Iterator[Receipt]:
+        operations = [
+            wire.write(order, kind="operation", cheque_id="cheque", structure_id="structure") for order in orders
+        ]
+        answer = self._client.post("/v1/operations", {"operations": operations})
+        yield from map(_receipt, wire.member(answer, "results", list))
+
+    def verify(self, headers: Mapping[str, str], body: bytes) -> str:
+        return verify_standard_webhook(self.settings["WEBHOOK_SECRETS"], headers, body)
+
+    def read(self, body: bytes) -> list[Event]:
+        message = wire.document(body)
+        read = _MESSAGES.get(wire.member(message, "type", str))
+        return [read(message.get("data"))] if read else []
+
+    def fetch(self, period: Period) -> Iterator[Line]:
+        query = {"contract": period.contract, "since": period.since.isoformat() if period.since else ""}
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._client.get("/v1/statement", **query, cursor=cursor)
+            for line in wire.member(page, "lines", list):
+                read = _LINES.get(wire.member(line, "type", str))
+                if read:
+                    yield read(line)
+            cursor = page.get("next")
+
+
+_outcome = wire.reader(Receipt)
+_redeemed = wire.reader(Redeemed, cheque_id="cheque", structure_id="structure")
+_paid = wire.reader(Paid)
+_standing = wire.reader(Standing, cheque_id="cheque")
+
+
+def _receipt(given: Any) -> Receipt:
+    duplicate = wire.member(given, "outcome", str) == "duplicate"
+    return _outcome({**given, "outcome": given.get("original")} if duplicate else given)
+
+
+_MESSAGES: Mapping[str, Callable[[Any], Event]] = {"redemption.made": _redeemed, "payment.made": _paid}
+_LINES: Mapping[str, Callable[[Any], Line]] = {
+    "operation": _receipt,
+    "redemption": _redeemed,
+    "payment": _paid,
+    "cheque": _standing,
+}

@@ -1,0 +1,133 @@
+"""Reading an operator's statement: what its messages failed to tell is applied, what is unknown is settled.
+
+The statement is streamed: nothing is held in memory but the part in hand, and no transaction is open meanwhile. An
+order that we do not know the outcome of is on it, with its outcome; or it is not, long enough after the sending, and
+then it was not done and is sent again under the same reference.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import applying, interface
+from services.operator_bridge.interface import (
+    Line,
+    NoAnswer,
+    Operator,
+    OperatorRefused,
+    OperatorUnavailable,
+    Period,
+    Standing,
+    Unreadable,
+)
+from services.operator_bridge.models import MAX_LOST, Contract
+from services.operator_bridge.transitions import WORKING
+from shared import clock
+from shared.logs import logger
+from shared.problems import Unavailable
+from shared.runtime import Runtime
+
+_AT_ONCE = 1000
+# Each statement begins this long before the end of the last: clocks differ, and a line may be dated late.
+_OVERLAP = timedelta(minutes=5)
+
+_UNKNOWN = sa.text("""
+    SELECT order_id, sent_at FROM operator_order
+    WHERE contract_id = :contract AND state = 'unknown' ORDER BY sent_at LIMIT :limit
+""")
+
+_NOT_DONE = sa.text("""
+    UPDATE operator_order SET state = 'pending', reason = 'not on the statement', next_attempt_at = clock_timestamp()
+    WHERE order_id = ANY(:orders) AND state = 'unknown' AND sent_at < :sent_before AND lost < :most
+    RETURNING order_id
+""")
+
+_STILL_UNKNOWN = sa.text("SELECT count(*) FROM operator_order WHERE order_id = ANY(:orders) AND state = 'unknown'")
+
+_WITH_UNKNOWN = sa.text("""
+    SELECT DISTINCT contract_id FROM operator_order WHERE state = 'unknown' AND lost < :most
+""")
+
+
+@dataclass(frozen=True)
+class Poll:
+    """What reading a statement came to: its lines, and what became of the orders whose outcome was unknown."""
+
+    taken_at: datetime
+    lines: int
+    unsettled: int
+    settled: int
+    sent_again: int
+
+
+def poll(runtime: Runtime, contract_id: UUID) -> Poll:
+    """Reads what is new on a contract's statement and applies it.
+
+    Raises Unavailable where the operator does not give its statement whole; what came of it is applied all the same.
+    """
+    taken_at = clock.now()
+    with runtime.transaction() as session:
+        contract = session.get_one(Contract, contract_id)
+        rows = session.execute(_UNKNOWN, {"contract": contract_id, "limit": _AT_ONCE})
+        unknown: dict[UUID, datetime] = {row.order_id: row.sent_at for row in rows}
+    operator = interface.connect(contract.operator, runtime.settings.operators)
+    period = Period(contract.code, _since(contract, unknown), [str(order_id) for order_id in unknown])
+    lines = 0
+    for part in parts(operator, period, _AT_ONCE):
+        with runtime.transaction() as session:
+            applying.apply(session, contract.operator, (line for line in part if not isinstance(line, Standing)))
+        lines += len(part)
+    with runtime.transaction() as session:
+        session.get_one(Contract, contract_id).polled_at = taken_at
+        orders = list(unknown)
+        left = session.execute(_STILL_UNKNOWN, {"orders": orders}).scalar_one()
+        again = _send_again(session, orders, taken_at - operator.statement_lag)
+    return Poll(taken_at, lines, len(orders), len(orders) - left, again)
+
+
+def try_poll(runtime: Runtime, contract_id: UUID) -> None:
+    """Reads a statement if it can be had now; the next tick tries again."""
+    try:
+        done = poll(runtime, contract_id)
+    except Unavailable as error:
+        logger().warning("statement_unavailable", contract_id=str(contract_id), error=error.detail)
+    else:
+        logger().info("statement_read", contract_id=str(contract_id), **asdict(done))
+
+
+def parts(operator: Operator, period: Period, size: int) -> Iterator[tuple[Line, ...]]:
+    """A statement in parts of so many lines; raises Unavailable where it cannot be had whole."""
+    lines = operator.fetch(period)
+    try:
+        while part := tuple(itertools.islice(lines, size)):
+            yield part
+    except (OperatorUnavailable, OperatorRefused, NoAnswer, Unreadable) as error:
+        raise Unavailable(f"The operator does not give its statement: {error}.", slug="operator-unavailable") from None
+
+
+def contracts_to_poll(session: Session) -> list[UUID]:
+    """The contracts whose operators hold statements, the draining ones included."""
+    found = session.execute(sa.select(Contract.contract_id, Contract.operator).where(Contract.state.in_(WORKING)))
+    return [contract_id for contract_id, operator in found if interface.adapter(operator).has_statement]
+
+
+def contracts_to_repair(session: Session) -> list[UUID]:
+    """The contracts with orders whose outcome only a statement can tell."""
+    return list(session.scalars(_WITH_UNKNOWN, {"most": MAX_LOST}))
+
+
+def _since(contract: Contract, unknown: Mapping[UUID, datetime]) -> datetime | None:
+    """From the last statement on, or from the first sending whose outcome is unknown."""
+    if contract.polled_at is None:
+        return None
+    return min([contract.polled_at, *unknown.values()]) - _OVERLAP
+
+
+def _send_again(session: Session, orders: list[UUID], sent_before: datetime) -> int:
+    given = {"orders": orders, "sent_before": sent_before, "most": MAX_LOST}
+    return len(session.scalars(_NOT_DONE, given).all())

@@ -1,0 +1,146 @@
+"""The JSON of the bridge's routes."""
+
+from marshmallow import Schema, fields, validate
+
+from services.operator_bridge import transitions
+from services.operator_bridge.interface import KINDS
+from shared.paging import PageQuery
+
+
+class OperatorSchema(Schema):
+    code = fields.Str(required=True)
+    name = fields.Str(required=True)
+    configured = fields.Bool(required=True, metadata={"description": "Whether all its settings are there."})
+    takes = fields.List(fields.Str(), required=True, metadata={"description": "The kinds of order it understands."})
+    own_till = fields.Bool(required=True)
+    pays_structures = fields.Bool(required=True)
+    has_statement = fields.Bool(required=True)
+    needs_codes = fields.Bool(required=True)
+    supplies_codes = fields.Bool(required=True)
+    batch_size = fields.Int(required=True)
+    rate = fields.Float(required=True, metadata={"description": "Calls a second, from all workers together."})
+
+
+class NewContractSchema(Schema):
+    code = fields.Str(required=True, validate=validate.Regexp(r"[a-z0-9][a-z0-9-]{0,62}\Z"))
+    operator = fields.Str(required=True)
+    programme = fields.Str(required=True, validate=validate.Length(1, 63))
+    starts_on = fields.Date(required=True)
+    ends_on = fields.Date(load_default=None, allow_none=True)
+
+
+class ContractSchema(NewContractSchema):
+    contract_id = fields.UUID(required=True)
+    state = fields.Str(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    live_at = fields.AwareDateTime(allow_none=True)
+    polled_at = fields.AwareDateTime(
+        allow_none=True, metadata={"description": "Up to when its statement was read and applied."}
+    )
+
+
+class StateSchema(Schema):
+    state = fields.Str(required=True, validate=validate.OneOf(tuple(transitions.CONTRACT)))
+
+
+class PollSchema(Schema):
+    taken_at = fields.AwareDateTime(required=True)
+    lines = fields.Int(required=True)
+    unsettled = fields.Int(required=True, metadata={"description": "Orders whose outcome was unknown before."})
+    settled = fields.Int(required=True, metadata={"description": "Of these, those that the statement settled."})
+    sent_again = fields.Int(required=True, metadata={"description": "Of these, those that were not done."})
+
+
+class ExampleSchema(Schema):
+    cheque_id = fields.UUID(required=True)
+    our_status = fields.Str(allow_none=True)
+    our_cents = fields.Int(allow_none=True)
+    our_redeemed_cents = fields.Int(allow_none=True)
+    their_status = fields.Str(allow_none=True)
+    their_cents = fields.Int(allow_none=True)
+    their_redeemed_cents = fields.Int(allow_none=True)
+
+
+class DifferenceSchema(Schema):
+    kind = fields.Str(required=True)
+    count = fields.Int(required=True)
+    examples = fields.List(fields.Nested(ExampleSchema), required=True)
+
+
+class TotalsSchema(Schema):
+    our_cheques = fields.Int()
+    our_cents = fields.Int()
+    our_redeemed_cents = fields.Int()
+    their_cheques = fields.Int()
+    their_cents = fields.Int()
+    their_redeemed_cents = fields.Int()
+
+
+class ComparisonSchema(Schema):
+    taken_at = fields.AwareDateTime(required=True)
+    compared = fields.Bool(required=True, metadata={"description": "False where the operator holds no statement."})
+    totals = fields.Nested(TotalsSchema, required=True)
+    moving = fields.Int(
+        required=True, metadata={"description": "Cheques not compared: something about them is on its way."}
+    )
+    count = fields.Int(required=True, metadata={"description": "How many cheques differ: 0 when in step."})
+    differences = fields.List(fields.Nested(DifferenceSchema), required=True)
+
+
+class OrderQuery(PageQuery):
+    state = fields.Str(load_default=None, validate=validate.OneOf(tuple(transitions.ORDER)))
+    kind = fields.Str(load_default=None, validate=validate.OneOf(KINDS))
+    contract_id = fields.UUID(load_default=None)
+    stuck = fields.Bool(
+        load_default=None, metadata={"description": "Those that are not sent again, as no answer came too often."}
+    )
+
+
+class OrderSchema(Schema):
+    order_id = fields.UUID(required=True, metadata={"description": "The reference that the operator sees."})
+    contract_id = fields.UUID(required=True)
+    kind = fields.Str(required=True)
+    cheque_id = fields.UUID(allow_none=True)
+    redemption_id = fields.UUID(allow_none=True)
+    structure_id = fields.UUID(allow_none=True)
+    state = fields.Str(required=True)
+    reason = fields.Str(allow_none=True)
+    attempts = fields.Int(required=True)
+    lost = fields.Int(required=True, metadata={"description": "How often no answer came."})
+    stuck = fields.Bool(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    next_attempt_at = fields.AwareDateTime(required=True)
+    sent_at = fields.AwareDateTime(allow_none=True)
+    settled_at = fields.AwareDateTime(allow_none=True)
+
+
+class AmountSchema(Schema):
+    state = fields.Str(required=True)
+    number = fields.Int(required=True)
+    cents = fields.Int(required=True)
+
+
+class CountSchema(Schema):
+    state = fields.Str(required=True)
+    number = fields.Int(required=True)
+
+
+class ContractBalanceSchema(Schema):
+    contract_id = fields.UUID(required=True)
+    code = fields.Str(required=True)
+    operator = fields.Str(required=True)
+    programme = fields.Str(required=True)
+    state = fields.Str(required=True)
+    links = fields.List(fields.Nested(AmountSchema), required=True)
+    redemptions = fields.List(fields.Nested(AmountSchema), required=True)
+    orders = fields.List(fields.Nested(CountSchema), required=True)
+
+
+class WithoutLinkSchema(AmountSchema):
+    programme = fields.Str(required=True)
+
+
+class BalancesSchema(Schema):
+    contracts = fields.List(fields.Nested(ContractBalanceSchema), required=True)
+    redemptions_without_contract = fields.List(fields.Nested(AmountSchema), required=True)
+    cheques_without_link = fields.List(fields.Nested(WithoutLinkSchema), required=True)

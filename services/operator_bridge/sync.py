@@ -1,0 +1,160 @@
+"""Telling an operator what it has to know: claim a batch, commit, call, settle.
+
+The operator is called outside any transaction. What its answer means, or the lack of one, is decided here once:
+
+* it was not there and did nothing: the orders are pending again, and all workers stand back for a while;
+* it will not take an order: that one is refused; of several, halves find out which;
+* no answer, or none that can be read: the orders are unknown until its statement settles them (`polling`).
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.operator_bridge import claiming, interface, settling
+from services.operator_bridge.interface import (
+    NoAnswer,
+    Operator,
+    OperatorRefused,
+    OperatorUnavailable,
+    Order,
+    Receipt,
+    Unreadable,
+)
+from services.operator_bridge.models import Contract
+from shared.logs import logger
+from shared.peers import PeerUnavailable
+from shared.runtime import Runtime
+
+# The issuer gives this many codes at a time.
+_CODES_AT_ONCE = 1000
+
+
+def push(runtime: Runtime, contract_id: UUID, seconds: float) -> int:
+    """Sends what a contract has due, batch after batch, for about so many seconds; says how many orders it sent."""
+    with runtime.transaction() as session:
+        contract = session.get_one(Contract, contract_id)
+    operator = interface.connect(contract.operator, runtime.settings.operators)
+    return sum(_Sending(runtime, contract, operator, time.monotonic() + seconds).batches())
+
+
+@dataclass
+class _Sending:
+    """One worker that sends to one operator for a while."""
+
+    runtime: Runtime
+    contract: Contract
+    operator: Operator
+    deadline: float
+
+    def batches(self) -> Iterator[int]:
+        """Sends one batch after another and gives the size of each."""
+        while self.wait_for_turn():
+            with self.runtime.transaction() as session:
+                orders = claiming.claim(session, self.contract.contract_id, self.operator.batch_size)
+            if not orders:
+                return
+            self.send_with_codes(orders)
+            yield len(orders)
+
+    def wait_for_turn(self) -> bool:
+        """Waits until the operator may be called; False where that is after the deadline."""
+        while True:
+            with self.runtime.transaction() as session:
+                if claiming.take_turn(session, self.contract.contract_id, self.operator.rate):
+                    return True
+                wait = claiming.next_turn(session, self.contract.contract_id)
+            if wait is None or time.monotonic() + wait > self.deadline:
+                return False
+            time.sleep(wait)
+
+    def send_with_codes(self, orders: Sequence[Order]) -> None:
+        """Sends claimed orders; those whose code the issuer does not give now are pending again."""
+        try:
+            codes = self.ask_codes([order.cheque_id for order in orders if self.is_code_needed(order)])
+        except PeerUnavailable as error:
+            self.put_back(orders, str(error))
+            return
+        without = [order for order in orders if self.is_code_needed(order) and order.cheque_id not in codes]
+        self.put_back(without, "the issuer gave no code")
+        ready = [order for order in orders if order not in without]
+        self.send([dataclasses.replace(order, code=codes.get(order.cheque_id)) for order in ready])
+
+    def is_code_needed(self, order: Order) -> bool:
+        return order.kind == "register" and self.operator.needs_codes
+
+    def ask_codes(self, cheques: Sequence[UUID | None]) -> dict[UUID | None, str]:
+        """The codes of cheques, for this one call; raises PeerUnavailable."""
+        codes: dict[UUID | None, str] = {}
+        for start in range(0, len(cheques), _CODES_AT_ONCE):
+            asked = [str(cheque_id) for cheque_id in cheques[start : start + _CODES_AT_ONCE]]
+            answer = self.runtime.peer("issuer").post("/v1/codes", {"cheque_ids": asked})
+            codes |= {UUID(each["cheque_id"]): each["code"] for each in answer["codes"]}
+        return codes
+
+    def send(self, orders: Sequence[Order]) -> None:
+        """Sends orders and settles what comes of it."""
+        receipts: list[Receipt] = []
+        failure: Exception | None = None
+        try:
+            for receipt in self.operator.push(orders):
+                receipts.append(receipt)
+        except (OperatorUnavailable, OperatorRefused, NoAnswer, Unreadable) as error:
+            failure = error
+        answered = {receipt.reference for receipt in receipts if receipt.outcome != "unknown"}
+        rest = [order for order in orders if order.reference not in answered]
+        if isinstance(failure, OperatorRefused) and len(rest) == 1:
+            receipts.append(Receipt(rest.pop().reference, "refused", str(failure)))
+        self.settle(receipts, rest, failure)
+        self.log(orders, answered, failure)
+        if isinstance(failure, OperatorRefused) and rest:
+            self.send_halves(rest)
+
+    def settle(self, receipts: Sequence[Receipt], rest: Sequence[Order], failure: Exception | None) -> None:
+        """Records all that one call brought, in one transaction."""
+        contract_id = self.contract.contract_id
+        with self.runtime.transaction() as session:
+            settling.settle(session, self.contract.operator, receipts)
+            if isinstance(failure, OperatorUnavailable):
+                claiming.put_back(session, _ids(rest), str(failure))
+                claiming.stand_back(session, contract_id, failure.retry_after)
+            elif isinstance(failure, OperatorRefused):
+                claiming.stand_up(session, contract_id)
+            elif failure:
+                settling.lose(session, _ids(rest), str(failure))
+                claiming.stand_back(session, contract_id, None)
+            else:
+                settling.lose(session, _ids(rest), "no receipt")
+                claiming.stand_up(session, contract_id)
+
+    def send_halves(self, orders: Sequence[Order]) -> None:
+        """Sends what was refused together in two, so that the one order that is the cause does not spoil the others."""
+        middle = len(orders) // 2
+        for half in (orders[:middle], orders[middle:]):
+            if self.wait_for_turn():
+                self.send(half)
+            else:
+                self.put_back(half, "refused together with others")
+
+    def put_back(self, orders: Sequence[Order], reason: str) -> None:
+        """Makes orders that were not sent pending again."""
+        if orders:
+            with self.runtime.transaction() as session:
+                claiming.put_back(session, _ids(orders), reason)
+
+    def log(self, orders: Sequence[Order], answered: set[str], failure: Exception | None) -> None:
+        """Says what came of a call: numbers and the kind of failure, nothing of the orders themselves."""
+        say = logger().warning if failure or len(answered) < len(orders) else logger().info
+        say(
+            "orders_sent",
+            contract=self.contract.code,
+            orders=len(orders),
+            answered=len(answered),
+            failure=f"{type(failure).__name__}: {failure}" if failure else None,
+        )
+
+
+def _ids(orders: Sequence[Order]) -> list[UUID]:
+    return [UUID(order.reference) for order in orders]

@@ -1,0 +1,79 @@
+"""The bridge's tasks: each says that there is work, and a use case finds it in PostgreSQL."""
+
+from uuid import UUID
+
+from celery import shared_task
+
+from services.operator_bridge import claiming, inbox, polling, sync, waking
+from services.operator_bridge.consuming import HANDLERS
+from shared.celery import every, runtime
+
+# For so long one task sends, well under the time limit; what is left is sent by the next.
+_PUSH_SECONDS = 15.0
+
+
+@shared_task(name="operator_bridge.pull")
+def pull(publisher: str) -> None:
+    """Applies the news of another service, and has what follows from it sent."""
+    if runtime().pull(publisher, HANDLERS):
+        wake_pushes()
+
+
+@shared_task(name="operator_bridge.wake_pushes")
+def wake_pushes() -> None:
+    """Wakes a push for every contract with orders to send, after what dead workers left was swept up."""
+    with runtime().transaction() as session:
+        claiming.sweep(session)
+        due = claiming.contracts_due(session)
+    for contract_id in due:
+        waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+
+
+@shared_task(name="operator_bridge.push")
+def push(contract_id: str) -> None:
+    """Sends the orders of one contract; whoever does it already goes on, so one worker is enough."""
+    waking.awake(runtime(), "operator_bridge.push", contract_id)
+    with waking.alone(runtime(), f"push:{contract_id}") as first:
+        sent = sync.push(runtime(), UUID(contract_id), _PUSH_SECONDS) if first else 0
+    if sent:
+        wake_pushes()
+
+
+@shared_task(name="operator_bridge.apply")
+def apply() -> None:
+    """Applies the messages that wait."""
+    waking.awake(runtime(), "operator_bridge.apply")
+    inbox.apply_waiting(runtime())
+
+
+@shared_task(name="operator_bridge.poll", soft_time_limit=240, time_limit=270)
+def poll(contract_id: str) -> None:
+    """Reads one contract's statement."""
+    waking.awake(runtime(), "operator_bridge.poll", contract_id)
+    polling.try_poll(runtime(), UUID(contract_id))
+
+
+@shared_task(name="operator_bridge.poll_all")
+def poll_all() -> None:
+    """Has every statement read."""
+    with runtime().transaction() as session:
+        contracts = polling.contracts_to_poll(session)
+    for contract_id in contracts:
+        waking.wake(runtime(), "operator_bridge.poll", str(contract_id))
+
+
+@shared_task(name="operator_bridge.repair")
+def repair() -> None:
+    """Has the statements read that tell the outcome of orders we had no answer to."""
+    with runtime().transaction() as session:
+        contracts = polling.contracts_to_repair(session)
+    for contract_id in contracts:
+        waking.wake(runtime(), "operator_bridge.poll", str(contract_id))
+
+
+BEAT = {
+    "wake pushes": every(5, "operator_bridge.wake_pushes"),
+    "apply messages": every(5, "operator_bridge.apply"),
+    "repair unknown orders": every(30, "operator_bridge.repair"),
+    "read statements": every(3600, "operator_bridge.poll_all"),
+}

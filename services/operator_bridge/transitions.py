@@ -1,0 +1,65 @@
+"""Every legal transition of a contract, a link, an order and a redemption as the bridge sees it, in one table.
+
+Rows change state by set, so a rule is asked for backwards: `before(ORDER, "accepted")` are the states from which an
+order may become accepted, and the UPDATE that settles orders takes no row in another.
+"""
+
+from collections.abc import Mapping
+
+Transitions = Mapping[str, frozenset[str]]
+
+
+def _table(**transitions: str) -> Transitions:
+    return {state: frozenset(following.split()) for state, following in transitions.items()}
+
+
+CONTRACT = _table(
+    draft="live",
+    live="draining failed",
+    draining="ended failed",
+    ended="",
+    failed="",
+)
+
+LINK = _table(
+    wanted="registered refused closed stranded",
+    registered="closed stranded",
+    refused="",
+    closed="",
+    stranded="",
+)
+
+# An order that went back to `pending` may yet be settled by a late answer to its first sending.
+ORDER = _table(
+    pending="sent held accepted refused",
+    held="pending accepted refused",
+    sent="accepted refused unknown pending",
+    unknown="accepted refused pending",
+    accepted="",
+    refused="",
+)
+
+REDEMPTION = _table(
+    due="confirmed paid refused reversed stranded",
+    confirmed="paid refused reversed stranded",
+    stranded="due reversed",
+    refused="due reversed",
+    paid="",
+    reversed="",
+)
+
+UNFINISHED = tuple(state for state, following in ORDER.items() if following)
+"""States of an order that the operator has still to settle."""
+
+WORKING = ("live", "draining")
+"""States of a contract under which orders are sent."""
+
+
+def before(table: Transitions, state: str) -> list[str]:
+    """The states from which `state` may be reached."""
+    return [origin for origin, following in table.items() if state in following]
+
+
+def allowed(table: Transitions, origin: str, state: str) -> bool:
+    """Whether one state may follow another."""
+    return state in table[origin]

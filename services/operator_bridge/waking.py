@@ -1,0 +1,51 @@
+"""Waking this service's own worker: a task that says there is work, once however often it is woken.
+
+Waking never fails and loses nothing that counts: what there is to do is in PostgreSQL, and beat looks for it too.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import redis
+from kombu.exceptions import OperationalError
+from redis.exceptions import LockError
+
+from shared.logs import logger
+from shared.runtime import Runtime
+
+# A task that was lost must not keep its work asleep for longer than this.
+_SILENCE_SECONDS = 10
+# Longer than the slowest call of an operator; a worker that was killed keeps the others out no longer.
+_ALONE_SECONDS = 60
+
+
+def wake(runtime: Runtime, task: str, *args: str) -> None:
+    """Sends a task of this service, unless the same is waiting to be taken up."""
+    try:
+        if runtime.redis.set(_key(task, args), 1, nx=True, ex=_SILENCE_SECONDS):
+            runtime.celery.send_task(task, args=args, queue=runtime.settings.service)
+    except (redis.RedisError, OperationalError, OSError) as error:
+        logger().warning("wake_unheard", task=task, error=type(error).__name__)
+
+
+def awake(runtime: Runtime, task: str, *args: str) -> None:
+    """Called by a task before it looks for its work: what comes from now on wakes it again."""
+    with suppress(redis.RedisError):
+        runtime.redis.delete(_key(task, args))
+
+
+@contextmanager
+def alone(runtime: Runtime, name: str) -> Iterator[bool]:
+    """Whether nobody else does this now: it saves work and keeps workers free, no law stands on it."""
+    lock = runtime.redis.lock(f"souche:alone:{name}", timeout=_ALONE_SECONDS, blocking=False)
+    got = bool(lock.acquire())
+    try:
+        yield got
+    finally:
+        if got:
+            with suppress(LockError):
+                lock.release()
+
+
+def _key(task: str, args: tuple[str, ...]) -> str:
+    return ":".join(("souche:wake", task, *args))
