@@ -1,0 +1,58 @@
+# Needs Python 3.11 or newer and make; everything else goes into .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The first interpreter that is new enough and can make a virtual environment.
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python3.14 python,\
+	$(shell $(p) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
+UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-config --quiet
+
+.PHONY: help demo up test lint lock clean
+.DEFAULT_GOAL := help
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/run.stamp ## Play a year of a département through the real processes, then stop
+	@$(BIN)/souche demo
+
+up: $(VENV)/run.stamp ## The same, and leave everything running until Ctrl-C
+	@$(BIN)/souche demo --stay
+
+test: $(VENV)/dev.stamp ## Run all tests
+	@$(BIN)/pytest -q -n auto --dist loadfile $(TESTS)
+
+lint: $(VENV)/dev.stamp ## Check style, types and walls
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lock: ## Resolve the dependencies anew into the two lock files
+	$(if $(PYTHON),,$(error No Python 3.11 or newer with venv was found; name one with make PYTHON=…))
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(PYTHON) -m venv "$$dir" \
+		&& "$$dir/bin/pip" install --quiet --disable-pip-version-check uv && PATH="$$dir/bin:$$PATH" \
+		&& $(UV_COMPILE) --extra embedded -o requirements.lock \
+		&& $(UV_COMPILE) --extra embedded --extra dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove the environment and all caches
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(if $(PYTHON),,$(error No Python 3.11 or newer with venv was found; name one with make PYTHON=…))
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what requirements.lock names"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp
+	@echo "Installing what requirements-dev.lock names"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,21 @@
+"""A whole configuration with freshly made secrets: for the demonstration and for tests."""
+
+from collections.abc import Mapping
+
+from shared.config import SERVICES
+from souche.keys import Signer, generate_secrets
+
+
+def generate(
+    signer: Signer, database_urls: Mapping[str, str], redis_url: str, addresses: Mapping[str, str]
+) -> dict[str, str]:
+    """Every required setting of the three services, by their names in `.env.example`.
+
+    `database_urls` and `addresses` are by service.
+    """
+    return {
+        **{f"{service.upper()}_DATABASE_URL": database_urls[service] for service in SERVICES},
+        **{f"{service.upper()}_URL": addresses[service] for service in SERVICES},
+        "REDIS_URL": redis_url,
+        **generate_secrets(signer),
+    }

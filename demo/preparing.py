@@ -1,0 +1,53 @@
+"""Before the year: programme, envelopes, prescribers and advisers, the operator's contract, affiliated structures."""
+
+from demo.calls import Identity
+from demo.settling import wait_until_read
+from demo.year import ADMIN, FINANCE, Bar, Year
+
+
+def prepare(year: Year, bar: Bar) -> None:
+    """Sets everything up, as the département's team does."""
+    envelopes = year.world.envelopes
+    bar.begin(4 + len(envelopes))
+    year.calls.post("issuer", "/v1/programmes", ADMIN, year.world.programme, key="programme")
+    bar.advance()
+    for envelope in envelopes:
+        year.calls.post("issuer", "/v1/envelopes", FINANCE, envelope, key=envelope["convention_reference"])
+        bar.advance()
+    _import_prescribers(year)
+    bar.advance()
+    year.contract_id = _sign_contract(year)
+    wait_until_read(year)
+    bar.advance()
+    _import_structures(year)
+    bar.advance()
+
+
+def _import_prescribers(year: Year) -> None:
+    year.calls.post("issuer", "/v1/prescribers/imports", ADMIN, year.world.places("prescribers"))
+    found = year.calls.pages("issuer", "/v1/prescribers", ADMIN, limit=500)
+    prescribers = [prescriber["prescriber_id"] for prescriber in found]
+    year.advisers = [
+        Identity("prescriber", prescribers[number % len(prescribers)], f"conseiller-{number + 1:02d}")
+        for number in range(year.world.advisers)
+    ]
+    year.count("prescribers", len(prescribers))
+
+
+def _import_structures(year: Year) -> None:
+    year.calls.post("redeemer", "/v1/structures/imports", ADMIN, year.world.places("structures"))
+    found = year.calls.pages("redeemer", "/v1/structures", ADMIN, limit=500)
+    year.structures = [Identity("structure", structure["structure_id"], "caisse") for structure in found]
+    for structure in year.structures:
+        affiliation = {"structure_id": structure.scope, "contract_id": year.contract_id} | year.world.period
+        year.calls.post("redeemer", "/v1/affiliations", ADMIN, affiliation, key=f"affiliation {structure.scope}")
+    year.count("structures", len(year.structures))
+
+
+def _sign_contract(year: Year) -> str:
+    contract = year.world.described["contract"] | {"programme": year.world.programme["code"]} | year.world.period
+    contract_id: str = year.calls.post("operator_bridge", "/v1/contracts", ADMIN, contract, key="contract")[
+        "contract_id"
+    ]
+    year.calls.post("operator_bridge", f"/v1/contracts/{contract_id}/state", ADMIN, {"state": "live"})
+    return contract_id

@@ -1,0 +1,79 @@
+"""Waiting until everybody has heard everything, and asking each whether it balances."""
+
+import time
+
+from demo.calls import Unexpected
+from demo.year import OPERATIONS, Bar, Year
+from shared.config import SERVICES
+from shared.messages import READERS
+
+PATIENCE_SECONDS = 120.0
+PAUSE_SECONDS = 0.2
+UNSETTLED = ("pending", "held", "sent", "unknown")
+
+
+def wait_until_read(year: Year) -> None:
+    """Waits until every service has read every log to its end; raises Unexpected where that takes too long."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (behind := _unread(year)) and time.monotonic() < deadline:
+        time.sleep(PAUSE_SECONDS)
+    if behind:
+        raise Unexpected(f"{behind} events were not read within {PATIENCE_SECONDS:.0f} s")
+
+
+def _unread(year: Year) -> int:
+    """How many events have not reached all who read them."""
+    reading = {service: year.calls.get(service, "/v1/events/reading", OPERATIONS, seconds=1) for service in SERVICES}
+    positions = {
+        (cursor["publisher"], reader): cursor["position"]
+        for reader in SERVICES
+        for cursor in reading[reader]["cursors"]
+    }
+    return sum(
+        max(0, reading[publisher]["head"] - positions.get((publisher, reader), 0))
+        for publisher in SERVICES
+        for reader in READERS[publisher]
+    )
+
+
+def expire(year: Year, bar: Bar) -> None:
+    """Expires the cheques whose last day has passed."""
+    bar.begin(1)
+    year.count("cheques expired", year.calls.post("redeemer", "/v1/expiries", OPERATIONS)["expired"])
+    bar.advance()
+
+
+def settle(year: Year, bar: Bar) -> None:
+    """Waits until every event is read and no order to the operator is on its way."""
+    wait_until_read(year)
+    waiting = _unsettled(year)
+    bar.begin(max(1, waiting))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while waiting:
+        if time.monotonic() > deadline:
+            raise Unexpected(f"{waiting} orders to the operator were not settled within {PATIENCE_SECONDS:.0f} s")
+        time.sleep(PAUSE_SECONDS)
+        before, waiting = waiting, _unsettled(year)
+        bar.advance(max(0, before - waiting))
+    wait_until_read(year)
+
+
+def _unsettled(year: Year) -> int:
+    """How many orders to the operator have no outcome yet."""
+    contracts = year.calls.get("operator_bridge", "/v1/balances", OPERATIONS)["contracts"]
+    return sum(order["number"] for contract in contracts for order in contract["orders"] if order["state"] in UNSETTLED)
+
+
+def compare(year: Year, bar: Bar) -> int:
+    """Reads the operator's statement, and says how many cheques stand there otherwise than in our register."""
+    bar.begin(2)
+    path = f"/v1/contracts/{year.contract_id}"
+    year.calls.post("operator_bridge", f"{path}/polls", OPERATIONS)
+    bar.advance()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (found := year.calls.post("operator_bridge", f"{path}/comparison", OPERATIONS))["moving"]:
+        if time.monotonic() > deadline:
+            raise Unexpected(f"{found['moving']} cheques are still on their way to the operator or from it")
+        time.sleep(PAUSE_SECONDS)
+    bar.advance()
+    return int(found["count"])

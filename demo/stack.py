@@ -1,0 +1,263 @@
+"""All of Souche on one machine, each process for real: databases, three web servers, three workers, beat, the operator.
+
+Whatever ends the block of `running` stops them all, in reverse order, and removes their files.
+"""
+
+import contextlib
+import fcntl
+import importlib
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+import sqlalchemy as sa
+
+from demo import children, environment
+from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
+from demo.interruptions import Interrupted, Interruptions
+from shared import db, migrations
+from shared.config import SERVICES, ConfigurationError
+from souche.keys import Signer
+from souche.processes import PORTS
+
+OK = 200
+READY_SECONDS = 60.0
+STOP_SECONDS = 8.0
+THREADS = 8
+# A year in a minute: a till makes the mistakes of months at once, and should not be locked out for it.
+HURRY = {"ATTEMPTS_PER_MINUTE": "10000", "SWEEP_SECONDS": "2", "DATABASE_POOL_SIZE": str(THREADS)}
+
+
+class StackFailed(Exception):
+    """A process did not start, or ended by itself; the message says which and where its log is."""
+
+
+@dataclass
+class Stack:
+    """What runs, where it listens, and how to sign tokens for it."""
+
+    directory: Path
+    interruptions: Interruptions
+    signer: Signer
+    environ: dict[str, str] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+    operator_address: str = ""
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    servers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    stopping: bool = False
+    failure: str | None = None
+    """What went wrong, if anything did; the files are kept then."""
+
+    def start(self, name: str, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
+        """Start a Python process of ours under a name; what it says goes to its log."""
+        with self.interruptions.held():
+            self.processes[name] = children.spawn(
+                [sys.executable, *arguments],
+                log=self.log(name),
+                env=_inherited() | self.environ | dict(environ or {}),
+                cwd=self.directory,
+            )
+
+    def log(self, name: str) -> Path:
+        """The log of a process."""
+        return self.directory / "logs" / f"{name}.log"
+
+    @property
+    def settings_file(self) -> Path:
+        """The settings of everything that runs here, for a shell to read."""
+        return self.directory / "settings.env"
+
+    def write_settings(self) -> None:
+        """Write the settings where only we can read them."""
+        lines = [f"{name}={shlex.quote(value)}\n" for name, value in sorted(self.environ.items())]
+        self.settings_file.touch(mode=0o600)
+        self.settings_file.write_text("".join(lines), encoding="utf-8")
+
+    def souche(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line against what runs here, to its end."""
+        command = [sys.executable, "-m", "souche", *arguments]
+        return subprocess.run(
+            command, env=_inherited() | self.environ, cwd=self.directory, capture_output=True, text=True
+        )
+
+    def stop(self) -> None:
+        """Stop all processes of ours, the last started first, killing those that take too long."""
+        self.stopping = True
+        running = [*reversed(self.processes.values())]
+        for process in running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in running:
+            children.stop(process, timeout=STOP_SECONDS)
+
+    def remove(self) -> None:
+        """Remove the files, unless somebody will want to read the logs."""
+        if self.failure is None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running(operator: str, say: Callable[[str], None]) -> Iterator[Stack]:
+    """Start everything, yield it when it is ready, and stop everything however the block ends.
+
+    Raises Interrupted on Ctrl-C or SIGTERM, StackFailed where a process fails. `operator` is simulated.
+    """
+    interruptions = Interruptions()
+    with contextlib.ExitStack() as cleanup:
+        cleanup.enter_context(interruptions.installed())
+        with interruptions.held():
+            stack = Stack(Path(tempfile.mkdtemp(prefix="souche-")), interruptions, Signer.generate("demo"))
+            cleanup.callback(stack.remove)
+        try:
+            _start_servers(stack, cleanup, say)
+            _migrate(stack, say)
+            cleanup.callback(stack.stop)
+            _start_services(stack, operator, say)
+            yield stack
+        except Interrupted:
+            if stack.failure:
+                raise StackFailed(stack.failure) from None
+            raise
+        finally:
+            interruptions.ignore()
+
+
+def _start_servers(stack: Stack, cleanup: contextlib.ExitStack, say: Callable[[str], None]) -> None:
+    stack.directory.chmod(0o711)  # PostgreSQL runs as another account where we are root
+    (stack.directory / "logs").mkdir()
+    owner_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
+    if owner_url:
+        _refuse_used(owner_url)
+    else:
+        say("PostgreSQL")
+        with stack.interruptions.held():
+            postgres = cleanup.enter_context(EmbeddedPostgres.start(stack.directory / "pg"))
+            stack.servers["postgresql"] = postgres.process
+    if not redis_url:
+        say("Valkey")
+        with stack.interruptions.held():
+            valkey = cleanup.enter_context(EmbeddedRedis.start(stack.directory / "redis"))
+            stack.servers["valkey"] = valkey.process
+    stack.environ = HURRY | {"DATABASE_URL": owner_url or postgres.url(), "REDIS_URL": redis_url or valkey.url}
+
+
+def _refuse_used(owner_url: str) -> None:
+    """The demonstration makes keys of its own: it must not write beside what other keys have sealed."""
+    engine = sa.create_engine(db.driver_url(owner_url))
+    try:
+        used = sorted(set(sa.inspect(engine).get_schema_names()) & set(SERVICES))
+    finally:
+        engine.dispose()
+    if used:
+        raise ConfigurationError(f"DATABASE_URL already holds the schemas {', '.join(used)}: give an empty database.")
+
+
+def _migrate(stack: Stack, say: Callable[[str], None]) -> None:
+    say("the schemas of the three services")
+    owner_url = stack.environ["DATABASE_URL"]
+    for service in SERVICES:
+        url = sa.make_url(owner_url).set(username=f"souche_{service}", password=secrets.token_urlsafe(16))
+        own_url = url.render_as_string(hide_password=False)
+        stack.environ[f"{service.upper()}_DATABASE_URL"] = own_url
+        migrations.upgrade(service, owner_url, own_url)
+
+
+def _start_services(stack: Stack, operator: str, say: Callable[[str], None]) -> None:
+    say("three web services, three workers, beat and the simulated operator")
+    with _ports_to_ourselves():
+        ports = _free_ports()
+        stack.addresses = {service: f"http://127.0.0.1:{port}" for service, port in ports.items()}
+        _configure(stack)
+        _start_operator(stack, operator)
+        stack.write_settings()
+        for service, port in ports.items():
+            stack.start(service, "-m", "souche", "serve", service, "--port", str(port), "--threads", str(THREADS))
+        _watch(stack)
+        for address in (stack.operator_address, *stack.addresses.values()):
+            _wait_until_ready(address)
+    for service in SERVICES:
+        stack.start(f"{service}-worker", "-m", "souche", "worker", service, environ={"REMAP_SIGTERM": "SIGTERM"})
+    stack.start("beat", "-m", "souche", "beat")
+
+
+def _configure(stack: Stack) -> None:
+    urls = {service: stack.environ[f"{service.upper()}_DATABASE_URL"] for service in SERVICES}
+    given = environment.generate(stack.signer, urls, stack.environ["REDIS_URL"], stack.addresses)
+    stack.environ = given | {"LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING")} | stack.environ
+
+
+def _start_operator(stack: Stack, operator: str) -> None:
+    """Start the simulator of that name, with an account that the operator bridge is told of."""
+    account = importlib.import_module(f"demo.simulators.{operator}").Account.generate()
+    port = free_port()
+    stack.operator_address = f"http://127.0.0.1:{port}"
+    stack.environ |= account.settings(stack.operator_address)
+    stack.start(
+        "operator", "-m", f"demo.simulators.{operator}", *account.arguments(port, stack.addresses["operator_bridge"])
+    )
+
+
+def _inherited() -> dict[str, str]:
+    """Our environment without settings of a deployment: the stack has its own."""
+    ours = tuple(f"{service.upper()}_" for service in SERVICES)
+    return {name: value for name, value in os.environ.items() if not name.startswith((*ours, "OPERATOR_"))}
+
+
+@contextlib.contextmanager
+def _ports_to_ourselves() -> Iterator[None]:
+    """Two stacks that start at once choose their ports one after the other."""
+    with (Path(tempfile.gettempdir()) / f"souche-ports-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _free_ports() -> dict[str, int]:
+    """8001, 8002 and 8003, or for each the next free port."""
+    chosen: dict[str, int] = {}
+    for service, wanted in PORTS.items():
+        chosen[service] = next(port for port in range(wanted, 65536) if port not in chosen.values() and _is_free(port))
+    return chosen
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _watch(stack: Stack) -> None:
+    """Ends us as a signal would when a process ends by itself."""
+
+    def watch() -> None:
+        while not stack.failure:
+            for name, process in (stack.servers | stack.processes).items():
+                if process.poll() is not None and not stack.stopping:
+                    stack.failure = f"{name} ended by itself with code {process.returncode}: see {stack.log(name)}"
+                    os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
+
+
+def _wait_until_ready(address: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(requests.RequestException):
+            if requests.get(f"{address}/readyz", timeout=2).status_code == OK:
+                return
+        time.sleep(0.1)
+    raise StackFailed(f"{address} was not ready after {READY_SECONDS:.0f} s")

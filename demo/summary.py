@@ -1,0 +1,122 @@
+"""What the year came to: counts, euros per funder and per state, lag, speed, and where to go on."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from demo.calls import Identity
+from demo.stack import Stack
+from demo.year import FINANCE, OPERATIONS, Year
+
+STATES = ("issued", "spendable", "redeemed", "cancelled", "expired", "blocked")
+HEADINGS = ("On its way", "Spendable", "Redeemed", "Cancelled", "Expired", "Blocked")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was measured and proved."""
+
+    calm_lag: Mapping[str, float]
+    year_lag: Mapping[str, float]
+    seconds: float
+    differences: int
+    verified: bool
+
+
+def lag(year: Year, seconds: float) -> dict[str, float]:
+    """Events that the redeemer took from the issuer in the last seconds: how many, median and 99th percentile."""
+    answer = year.calls.get("redeemer", "/v1/events/reading", OPERATIONS, seconds=int(seconds) + 1)
+    found = [entry for entry in answer["lag"] if entry["publisher"] == "issuer"]
+    return dict(found[0], publisher=0.0) if found else {"events": 0, "median_seconds": 0.0, "p99_seconds": 0.0}
+
+
+def show(console: Console, year: Year, outcome: Outcome) -> None:
+    """Prints the tables."""
+    balances = year.calls.get("issuer", "/v1/balances", FINANCE)
+    console.print(_counts(year))
+    console.print(_envelopes(balances["envelopes"]))
+    console.print(_measures(year, outcome))
+
+
+def _counts(year: Year) -> Table:
+    table = Table(title="What happened", show_header=False)
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    for what, number in year.counts.items():
+        table.add_row(what, _number(number))
+    return table
+
+
+def _envelopes(envelopes: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(title="Euros per funder and per state of the cheques", show_footer=True)
+    rows = [
+        [line["amount_cents"], line["engaged_cents"], *(line["states"][state]["cents"] for state in STATES)]
+        for line in envelopes
+    ]
+    sums = [sum(column) for column in zip(*rows, strict=True)]
+    table.add_column("Funder", footer="All")
+    for heading, total in zip(("Convention", "Engaged", *HEADINGS), sums, strict=True):
+        table.add_column(heading, footer=_euros(total), justify="right", no_wrap=True)
+    for line, row in zip(envelopes, rows, strict=True):
+        table.add_row(line["funder"], *map(_euros, row))
+    return table
+
+
+def _measures(year: Year, outcome: Outcome) -> Table:
+    table = Table(title="How it went", show_header=False)
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    requests = sorted(year.calls.seconds)
+    for what, measured in {
+        "HTTP requests": _number(len(requests)),
+        "requests a second, while acting": f"{len(requests) / outcome.seconds:.0f}",
+        "a request's answer, median / 99th percentile": _both(median(requests), requests[len(requests) * 99 // 100]),
+        "from grant to spendable at light load, median / 99th percentile": _lag(outcome.calm_lag),
+        "from grant to spendable over the year, median / 99th percentile": _lag(outcome.year_lag),
+        "differences with the operator": str(outcome.differences),
+        "every cent accounted for (souche verify)": "yes" if outcome.verified else "NO",
+    }.items():
+        table.add_row(what, measured)
+    return table
+
+
+def guide(console: Console, stack: Stack, year: Year) -> None:
+    """Says where everything is while it runs, with tokens to try and how to go on."""
+    adviser, structure = year.advisers[0], year.structures[0]
+    console.print("Everything is up:")
+    for service, address in stack.addresses.items():
+        console.print(f"  {service.replace('_', ' '):<16} {address}/docs/")
+    console.print(f"  logs             {stack.directory / 'logs'}")
+    for name, who in {"prescriber": adviser, "structure": structure, "admin": Identity("admin")}.items():
+        console.print(f"\nA token of role {name}:", style="bold")
+        console.print(year.calls.token(who), soft_wrap=True, highlight=False)
+    console.print("\nTo go on, for example:", style="bold")
+    console.print(
+        f"  set -a; . {stack.settings_file}; set +a\n"
+        "  souche verify\n"
+        "  souche operator orders --state refused\n"
+        "  curl -s $ISSUER_URL/v1/balances -H \"Authorization: Bearer $(souche token --role finance)\"\n"
+        "Ctrl-C stops it.",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _euros(cents: int) -> str:
+    return f"{cents / 100:,.0f} €".replace(",", " ")  # whole cheques of 10 €: no cents to show
+
+
+def _number(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
+def _lag(found: Mapping[str, float]) -> str:
+    return _both(found["median_seconds"], found["p99_seconds"])
+
+
+def _both(middle: float, high: float) -> str:
+    return f"{middle * 1000:.0f} ms / {high * 1000:.0f} ms"

@@ -1,0 +1,60 @@
+"""The command line `souche`: one command per subject, each loaded when it is asked for."""
+
+import importlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from shared.config import ConfigurationError
+
+COMMANDS: Mapping[str, str] = {
+    "beat": "souche.processes:beat",
+    "demo": "souche.demonstration:demo",
+    "import": "souche.importing:import_places",
+    "keys": "souche.keys:keys",
+    "migrate": "souche.migrating:migrate",
+    "operator": "souche.operators:operator",
+    "serve": "souche.processes:serve",
+    "token": "souche.tokens:token",
+    "verify": "souche.verify:verify",
+    "worker": "souche.processes:worker",
+}
+
+# Celery reads this when it is imported. SIGTERM, what containers are stopped with, then gives what a worker could not
+# finish in time back to the queue.
+os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+
+
+class Misconfigured(click.ClickException):
+    """A setting is missing or wrong; nothing was done."""
+
+    exit_code = 2
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        found: click.Command = getattr(importlib.import_module(module), attribute)
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            raise Misconfigured(str(error)) from None
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="souche")
+def main() -> None:
+    """Souche keeps the stub of every digital-skills cheque, whoever the operator is.
+
+    Settings come from the environment: see .env.example.
+    """

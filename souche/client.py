@@ -1,0 +1,59 @@
+"""Calling the services' public API from the command line."""
+
+import getpass
+import os
+from datetime import timedelta
+from typing import Any
+
+import click
+import requests
+
+from shared.config import ConfigurationError, with_files
+from souche.keys import Signer
+
+TIMEOUT = (3.0, 120.0)  # seconds to connect, and to answer: an import takes its time
+TOKEN_LIFETIME = timedelta(minutes=10)
+
+
+class Client:
+    """One service as its callers see it; every refusal ends the command with its title and detail."""
+
+    def __init__(self, service: str, role: str = "admin") -> None:
+        environ = with_files(os.environ)
+        setting = f"{service.upper()}_URL"
+        if setting not in environ:
+            raise ConfigurationError(f"{setting} is not set: expected the address of the {service}, http://host:port.")
+        self._address = environ[setting].rstrip("/")
+        self._session = requests.Session()
+        self._session.headers["Authorization"] = f"Bearer {environ.get('SOUCHE_TOKEN') or _own_token(environ, role)}"
+
+    def get(self, path: str, **query: object) -> Any:
+        """The JSON at a path."""
+        return self._ask("GET", path, params={name: value for name, value in query.items() if value is not None})
+
+    def post(self, path: str, **request: Any) -> Any:
+        """The JSON that answers a POST; `request` is as of requests."""
+        return self._ask("POST", path, **request)
+
+    def _ask(self, method: str, path: str, **request: Any) -> Any:
+        try:
+            response = self._session.request(method, self._address + path, timeout=TIMEOUT, **request)
+        except requests.RequestException as error:
+            raise click.ClickException(f"{self._address} did not answer: {type(error).__name__}") from None
+        if not response.ok:
+            raise click.ClickException(_refusal(response))
+        return response.json() if response.content else {}
+
+
+def _own_token(environ: dict[str, str], role: str) -> str:
+    return Signer.read(environ).token(role, subject=f"cli:{getpass.getuser()}", lifetime=TOKEN_LIFETIME)
+
+
+def _refusal(response: requests.Response) -> str:
+    try:
+        problem = response.json()
+    except requests.JSONDecodeError:
+        return f"{response.url} answered {response.status_code}"
+    lines = [f"{problem.get('title', response.reason)}: {problem.get('detail', '')}"]
+    lines += [f"  {name}: {reason}" for name, reason in (problem.get("errors") or {}).items()]
+    return "\n".join(lines)

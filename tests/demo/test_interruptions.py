@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM: at once, or as soon as what is being started is noted."""
+
+import os
+import signal
+
+import pytest
+
+from demo.interruptions import Interrupted, Interruptions
+
+
+def test_a_signal_interrupts_with_the_exit_code_that_shells_expect() -> None:
+    with Interruptions().installed(), pytest.raises(Interrupted) as interrupted:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert interrupted.value.exit_code == 143
+
+
+def test_a_held_block_runs_to_its_end_before_it_is_interrupted() -> None:
+    interruptions = Interruptions()
+    steps = []
+
+    def start_something() -> None:
+        with interruptions.held():
+            os.kill(os.getpid(), signal.SIGINT)
+            steps.append("noted")
+
+    with interruptions.installed(), pytest.raises(Interrupted):
+        start_something()
+    assert steps == ["noted"]
+
+
+def test_a_second_signal_does_not_disturb_the_cleaning_up() -> None:
+    with Interruptions().installed():
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_handlers_of_before_are_there_again_afterwards() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Interruptions().installed():
+        assert signal.getsignal(signal.SIGINT) != before
+    assert signal.getsignal(signal.SIGINT) == before
