@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict
 
 from shared.ids import new_id
 
@@ -24,8 +25,12 @@ _SHARED: list[Any] = [
 
 def configure(service: str, level: str) -> None:
     """Sends this process's logs, ours and the libraries', to standard error as JSON lines."""
+
+    def name_service(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        return {"service": service, **event}
+
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
+        foreign_pre_chain=[name_service, *_SHARED, structlog.stdlib.add_logger_name],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             _TRACEBACKS,
@@ -36,12 +41,10 @@ def configure(service: str, level: str) -> None:
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level, force=True)
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[name_service, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(service=service)
 
 
 def logger() -> Any:
