@@ -22,6 +22,7 @@ from shared.config import Settings, load
 from shared.problems import Problem, Unavailable
 from shared.runtime import Runtime
 
+_SEND_AGAIN = "The database does not answer. Send the request again, with the same Idempotency-Key if it has one."
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _TITLES = {"issuer": "Souche: issuer", "redeemer": "Souche: redeemer", "operator_bridge": "Souche: operator bridge"}
 
@@ -87,9 +88,9 @@ def _add_errors(app: Flask) -> None:
 
 
 def _answer_database_down(error: Exception) -> Response:
-    """Nothing was committed: whatever the request was, it may be sent again."""
+    """Whatever the request was, it may be sent again: with its key, if it creates."""
     logs.logger().error("database_unavailable", error=str(getattr(error, "orig", error)).strip())
-    return problems.answer(Unavailable("The database does not answer. Nothing was done.", headers={"Retry-After": "2"}))
+    return problems.answer(Unavailable(_SEND_AGAIN, headers={"Retry-After": "2"}))
 
 
 def _add_logging(app: Flask) -> None:

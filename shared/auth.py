@@ -56,6 +56,11 @@ class Caller:
         if self.role in SCOPED and self.scope != owner:
             raise NotFound("There is no such thing within your scope.")
 
+    def require_service(self, name: str) -> None:
+        """Raises Forbidden unless the token is that of one service, which is its subject."""
+        if self.role is not Role.SERVICE or self.subject != name:
+            raise Forbidden(f"This is for the service {name} alone.")
+
     @property
     def own(self) -> UUID:
         """The scope of a scoped caller; raises Forbidden where the token has none."""

@@ -43,6 +43,7 @@ APPLIED = sa.Table(
     sa.Column("publisher", sa.Text, nullable=False),
     sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("applied_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("clock_timestamp()")),
+    sa.Index("applied_event_applied_at_idx", "applied_at", postgresql_using="brin"),
 )
 
 PARKED = sa.Table(

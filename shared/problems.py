@@ -102,6 +102,12 @@ def answer(problem: Problem) -> Response:
     return response
 
 
+def _by_field(messages: dict[str, Any]) -> dict[str, Any]:
+    """webargs tells errors by where the fields stood; that is one place, the body or the query."""
+    [found] = messages.values() if len(messages) == 1 else [messages]
+    return found if isinstance(found, dict) else messages
+
+
 def answer_http_error(error: HTTPException) -> Response:
     """The same shape for what Flask itself refuses; a response that an extension made is passed on."""
     status = HTTPStatus(error.code or 500)
@@ -115,7 +121,7 @@ def answer_http_error(error: HTTPException) -> Response:
             Invalid.title,
             "Some fields are not valid: see `errors`.",
         )
-        problem.members["errors"] = messages
+        problem.members["errors"] = _by_field(messages)
     response = answer(problem)
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):

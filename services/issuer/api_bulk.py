@@ -54,10 +54,11 @@ class AnswersSchema(Schema):
 
 
 _LINE = LineSchema()
+_COLUMNS = f"{', '.join(bulk_lines.COLUMNS)}, answer.<question>"
 _BODY = {
     "requestBody": {
         "required": True,
-        "description": f"At most {bulk.MOST_LINES} grants. CSV columns: {', '.join(bulk_lines.COLUMNS)}, answer.<key>.",
+        "description": f"At most {bulk_lines.MOST_LINES} grants. CSV columns: {_COLUMNS}.",
         "content": {
             "application/json": {"schema": {"type": "array", "items": LineSchema}},
             "text/csv": {"schema": {"type": "string"}},

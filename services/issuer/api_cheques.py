@@ -11,7 +11,7 @@ from services.issuer.api_grants import ChequeSchema, secrets
 from services.issuer.cancelling import Requested
 from services.issuer.codes import Revealed
 from services.issuer.models import Cheque
-from services.issuer.schemas import text
+from services.issuer.schemas import told_reason
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
@@ -39,7 +39,7 @@ class ChequesSchema(Schema):
 class ChequesWithReasonSchema(ChequesSchema):
     """Some cheques and the reason."""
 
-    reason = text(500, required=True)
+    reason = told_reason()
 
 
 class RevealedCodeSchema(Schema):
@@ -60,7 +60,7 @@ class CancellationOrderSchema(Schema):
 
     grant_id = fields.UUID()
     cheque_ids = _cheque_ids()
-    reason = text(500, required=True)
+    reason = told_reason()
 
     @validates_schema
     def _check_what(self, data: dict[str, Any], **_: Any) -> None:
@@ -97,6 +97,7 @@ class BlockedSchema(Schema):
 @code_views.response(200, RevealedCodesSchema)
 def reveal_codes(body: dict[str, Any]) -> dict[str, list[Revealed]]:
     """The codes of cheques, to register them with an operator at this moment; they are not to be kept."""
+    caller().require_service("operator_bridge")
     with transaction() as session:
         found = secrets().codes.of_cheques(session, body["cheque_ids"])
     logger().info("codes_revealed", cheques=len(found), caller=str(caller()))

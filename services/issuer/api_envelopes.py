@@ -45,6 +45,8 @@ class EnvelopeSchema(Schema):
 
 
 class EnvelopeQuery(PageQuery):
+    """Which envelopes."""
+
     programme = programme_code(load_default=None)
 
 

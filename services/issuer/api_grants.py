@@ -84,6 +84,8 @@ class CodesSchema(Schema):
 
 
 class GrantQuery(PageQuery):
+    """Which grants."""
+
     programme = programme_code(load_default=None)
 
 

@@ -22,7 +22,8 @@ from services.issuer.models import Beneficiary, Grant
 from shared.ids import new_id
 from shared.sealing import KeyRing
 
-_LIGATURES = str.maketrans({"œ": "oe", "æ": "ae"})
+# Letters that Unicode does not take apart.
+_WHOLE = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Identities:
 
 def normalised(name: str) -> str:
     """A name as it is compared: without accents, case, hyphens and apostrophes, its words one space apart."""
-    plain = unicodedata.normalize("NFKD", name.casefold().translate(_LIGATURES))
+    plain = unicodedata.normalize("NFKD", name.casefold().translate(_WHOLE))
     letters = "".join(character for character in plain if not unicodedata.combining(character))
     return " ".join(re.findall(r"\w+", letters))
 

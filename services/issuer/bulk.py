@@ -19,7 +19,6 @@ from services.issuer.orders import Order
 from shared.logs import logger
 from shared.problems import Conflict, Invalid, Problem, Unavailable
 
-MOST_LINES = 10_000
 _PORTION = 500
 
 
@@ -47,10 +46,8 @@ def grant_lines(
 ) -> list[Answer]:
     """Grants the good lines, in their order. `origin` names the request, None where it may not be repeated.
 
-    Raises Invalid where there are too many, Unavailable where the database went away: what was granted stays granted.
+    Raises Unavailable where the database went away: what was granted stays granted.
     """
-    if len(lines) > MOST_LINES:
-        raise Invalid(f"At most {MOST_LINES} lines at once; these are {len(lines)}.", slug="too-many-lines")
     ready = list(_once(lines, origin))
     answers: list[Answer] = []
     try:

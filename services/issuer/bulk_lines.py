@@ -5,15 +5,18 @@ commas or semicolons. An answer to the question `x` is in the column `answer.x`.
 """
 
 import csv
+import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from services.issuer.bulk import MOST_LINES
 from shared.problems import Invalid, Problem
 
+MOST_LINES = 10_000
 _PLAIN = ("prescriber_id", "reference", "programme", "reason", "target_public", "granted_on")
 _PERSON = ("family_name", "given_name", "birth_date")
 _ANSWER = "answer."
+_NUMBER = re.compile(r"[0-9]{1,15}")
 COLUMNS = (*_PLAIN, "amount_cents", *_PERSON)
 
 Raw = Mapping[str, Any] | Problem
@@ -23,8 +26,15 @@ def of_json(document: Any) -> Iterator[tuple[int, Raw]]:
     """The objects of a JSON array, numbered from 1; raises Invalid where it is none."""
     if not isinstance(document, list):
         raise Invalid("A JSON array of grants is expected.")
+    if len(document) > MOST_LINES:
+        raise too_many(len(document))
     for number, item in enumerate(document, start=1):
         yield number, item if isinstance(item, dict) else Invalid("A JSON object is expected.")
+
+
+def too_many(lines: int) -> Invalid:
+    """The problem of a request that is too long."""
+    return Invalid(f"At most {MOST_LINES} lines at once; these are {lines}.", slug="too-many-lines")
 
 
 def of_csv(content: bytes) -> Iterator[tuple[int, Raw]]:
@@ -33,22 +43,22 @@ def of_csv(content: bytes) -> Iterator[tuple[int, Raw]]:
     Raises Invalid where the file is not UTF-8 text or its first line does not name the columns.
     """
     try:
-        lines = content.decode("utf-8-sig").splitlines()
+        lines = list(io.StringIO(content.decode("utf-8-sig"), newline=None))
     except UnicodeDecodeError as error:
         at = content.count(b"\n", 0, error.start) + 1
         raise Invalid(f"The file is not UTF-8 text: see line {at}.") from None
-    if len(lines) > 2 * MOST_LINES:
-        raise Invalid(f"At most {MOST_LINES} lines at once; these are {len(lines) - 1}.", slug="too-many-lines")
+    if len(lines) > MOST_LINES + 1:
+        raise too_many(len(lines) - 1)
     header = lines[0] if lines else ""
     delimiter = max(",;", key=header.count)
     names = _names(header, delimiter)
     for number, line in enumerate(lines[1:], start=2):
-        if line.strip(f" {delimiter}"):
+        if line.strip(f" {delimiter}\n"):
             yield number, _raw(line, names, delimiter)
 
 
 def _names(header: str, delimiter: str) -> list[str]:
-    names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+    names = [name.strip().strip('"') for name in header.split(delimiter)]
     strange = [name for name in names if name not in COLUMNS and not name.startswith(_ANSWER)]
     if strange or "programme" not in names or len(set(names)) < len(names):
         raise Invalid(
@@ -72,7 +82,7 @@ def _order(given: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a line as JSON would have them."""
     raw: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}
     if "amount_cents" in given:
-        raw["amount_cents"] = int(given["amount_cents"]) if given["amount_cents"].isdecimal() else given["amount_cents"]
+        raw["amount_cents"] = int(given["amount_cents"]) if _NUMBER.fullmatch(given["amount_cents"]) else "not a number"
     person = {name: given[name] for name in _PERSON if name in given}
     answers = {name.removeprefix(_ANSWER): value for name, value in given.items() if name.startswith(_ANSWER)}
     return raw | ({"beneficiary": person} if person else {}) | ({"answers": answers} if answers else {})

@@ -46,6 +46,10 @@ class Codes:
         sealed = self._ring.seal(code.encode(), cheque_id.bytes)
         return Minted(cheque_id, cheque_code.printed(code), value_cents, envelope_id, state, digest, sealed)
 
+    def open(self, cheque: Cheque) -> str:
+        """The printed code of a cheque; raises CannotOpen where its key is gone or it was altered."""
+        return cheque_code.printed(self._ring.open(cheque.sealed_code, cheque.id.bytes).decode())
+
     def of_cheques(self, session: Session, cheque_ids: Sequence[UUID]) -> list[Revealed]:
         """The codes of those of these cheques that there are."""
         return self._reveal(session, Cheque.id.in_(cheque_ids))
@@ -57,9 +61,6 @@ class Codes:
     def _reveal(self, session: Session, which: sa.ColumnElement[bool]) -> list[Revealed]:
         cheques = session.scalars(sa.select(Cheque).where(which).order_by(Cheque.id))
         return [
-            Revealed(cheque.id, self._open(cheque), cheque.value_cents, cheque.envelope_id, cheque.state)
+            Revealed(cheque.id, self.open(cheque), cheque.value_cents, cheque.envelope_id, cheque.state)
             for cheque in cheques
         ]
-
-    def _open(self, cheque: Cheque) -> str:
-        return cheque_code.printed(self._ring.open(cheque.sealed_code, cheque.id.bytes).decode())

@@ -121,7 +121,7 @@ def plan(session: Session, programme_ids: Iterable[UUID], *, lock: bool) -> Plan
 def charge(session: Session, charges: Mapping[UUID, int]) -> None:
     """Engages these cents, by envelope; raises Outrun where one of them has not so much left.
 
-    Locks in the order of the ids, as everybody does, so that two never wait for each other.
+    Locks in the order of the ids, as everybody does, so that two never wait for each other crosswise.
     """
     for envelope_id, cents in sorted(charges.items()):
         enough = Envelope.engaged_cents + cents <= Envelope.amount_cents

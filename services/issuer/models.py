@@ -34,7 +34,7 @@ class Base(DeclarativeBase):
         str: sa.Text,
         list[str]: pg.ARRAY(sa.Text),
         datetime: sa.DateTime(timezone=True),
-        dict[str, Any]: pg.JSONB,
+        dict[str, Any]: pg.JSONB(none_as_null=True),
     }
 
 

@@ -36,6 +36,11 @@ def programme_code(**options: Any) -> fields.Str:
     return fields.Str(validate=validate.Regexp(rf"{programmes.CODE.pattern}\Z", error=message), **options)
 
 
+def told_reason() -> fields.Str:
+    """A reason that goes with an event."""
+    return text(500, required=True, metadata={"description": "The other services are told it: name nobody in it."})
+
+
 def _check_text(value: str) -> None:
     if not value.strip():
         raise ValidationError("It says nothing.")

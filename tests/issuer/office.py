@@ -58,10 +58,16 @@ class Office:
     keys: Any = field(default_factory=itertools.count)
 
     def post(
-        self, path: str, body: Any, role: str = "admin", scope: UUID | None = None, key: str | None = None
+        self,
+        path: str,
+        body: Any,
+        role: str = "admin",
+        scope: UUID | None = None,
+        key: str | None = None,
+        subject: str = "test",
     ) -> TestResponse:
         """The answer to a POST of JSON, or of CSV where the body is bytes; each is a client of its own."""
-        headers = self.service.headers(role, scope, key=key)
+        headers = self.service.headers(role, scope, key=key, subject=subject)
         client = self.service.app.test_client()
         if isinstance(body, bytes):
             return client.post(path, data=body, content_type="text/csv", headers=headers)
@@ -161,7 +167,7 @@ def wrong_fields(answer: TestResponse) -> list[str]:
     """The fields that a refusal names."""
     assert answer.json is not None
     errors = answer.json["errors"]
-    return list(errors.get("json", errors))
+    return list(errors)
 
 
 def redeemed(cheque_ids: Sequence[str]) -> tuple[str, Mapping[str, Any]]:

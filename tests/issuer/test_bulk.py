@@ -1,12 +1,22 @@
 """Grants by the thousand: answered line by line, granted once."""
 
+import itertools
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from services.issuer.bulk import MOST_LINES
+from services.issuer import bulk
+from services.issuer.bulk import Line
+from services.issuer.bulk_lines import MOST_LINES
+from services.issuer.issuing import Granted, Secrets
+from services.issuer.orders import Order
+from shared.problems import Unavailable
 from tests.issuer.office import ALICE, Office, problem
 
 PATH = "/v1/grants/bulk"
@@ -73,10 +83,11 @@ def test_a_file_is_read_by_its_physical_lines(office: Office) -> None:
         "pass;;;DURAND;Zoe;1990-05-01;no;never\r\n"
         "pass;5000\r\n"
         "pass;fifty;?;;;;;\r\n"
+        "pass;" + "9" * 5000 + ";?\u2028;;;;;\r\n"
     )
     answer = office.made(send(office, text.encode()), 200)
-    assert [line["line"] for line in answer["lines"]] == [2, 4, 5, 6, 7]
-    assert slugs(answer) == {4: "invalid", 6: "invalid", 7: "invalid"}
+    assert [line["line"] for line in answer["lines"]] == [2, 4, 5, 6, 7, 8]
+    assert slugs(answer) == dict.fromkeys([4, 6, 7, 8], "invalid")
     first, second = (
         office.made(office.get(f"/v1/grants/{line['grant_id']}"), 200) for line in answer["lines"] if "grant_id" in line
     )
@@ -95,7 +106,7 @@ def test_a_file_whose_columns_are_not_known_is_refused_whole(office: Office, con
 def test_what_is_neither_an_array_nor_short_enough_is_refused_whole(office: Office) -> None:
     assert problem(send(office, {"lines": []})) == (422, "invalid")
     assert problem(send(office, [0] * (MOST_LINES + 1))) == (422, "too-many-lines")
-    assert problem(send(office, b"programme\n" + b"pass\n" * (2 * MOST_LINES + 1))) == (422, "too-many-lines")
+    assert problem(send(office, b"programme\n" + b"pass\n" * (MOST_LINES + 1))) == (422, "too-many-lines")
 
 
 def test_the_same_file_again_is_harmless_when_its_lines_have_references(office: Office) -> None:
@@ -126,6 +137,29 @@ def test_a_request_that_was_cut_off_goes_on_where_it_stopped(office: Office) -> 
     assert [line["already"] for line in again["lines"]] == [True, True]
     assert [line["grant_id"] for line in again["lines"]] == [line["grant_id"] for line in first["lines"]]
     assert office.engaged() == [10_000]
+
+
+def test_a_database_that_goes_away_in_the_middle_is_told_and_nothing_is_granted_twice(office: Office) -> None:
+    office.envelope(10_000_000)
+    lines = [Line(number, Order(office.prescriber, "pass", amount_cents=5000, reason="?")) for number in range(700)]
+    secrets, turns = Secrets.of(office.service.settings.keys), itertools.count()
+
+    @contextmanager
+    def cut_off_in_the_second_portion() -> Iterator[Session]:
+        with office.service.runtime.transaction() as session:
+            yield session
+            if next(turns) == 1:
+                session.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(Unavailable) as interrupted:
+        bulk.grant_lines(cut_off_in_the_second_portion, secrets, lines, "origin")
+    assert interrupted.value.members == {"lines_settled": 500}
+    assert office.engaged() == [2_500_000]
+    answers = bulk.grant_lines(office.service.runtime.transaction, secrets, lines, "origin")
+    assert [answer.outcome.already for answer in answers if isinstance(answer.outcome, Granted)] == (
+        [True] * 500 + [False] * 200
+    )
+    assert office.engaged() == [3_500_000]
 
 
 def test_a_line_that_nothing_names_is_not_granted(office: Office) -> None:

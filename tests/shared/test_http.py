@@ -177,7 +177,7 @@ def test_a_kept_answer_that_holds_a_secret_is_sealed(post: Post, logs: Logs) -> 
 def test_a_wrong_field_is_named(post: Post) -> None:
     refused = post({"amount_cents": "5"}, "k")
     assert (refused.status_code, json_of(refused)["type"]) == (422, "urn:souche:invalid")
-    assert json_of(refused)["errors"] == {"json": {"amount_cents": ["Not a valid integer."]}}
+    assert json_of(refused)["errors"] == {"amount_cents": ["Not a valid integer."]}
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def broken(environ: Mapping[str, str], name: str) -> dict[str, str]:
     return dict(environ) | {name: f"{scheme}://127.0.0.1:1/0"}
 
 
-def test_a_database_that_is_down_is_a_problem_that_says_nothing_was_done(logs: Logs, signer: Signer) -> None:
+def test_a_database_that_is_down_is_a_problem_that_says_to_send_again(logs: Logs, signer: Signer) -> None:
     lame = application.build(
         "issuer", config.load("issuer", broken(logs.environ, "ISSUER_DATABASE_URL")), []
     ).test_client()
