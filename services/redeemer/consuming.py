@@ -1,8 +1,8 @@
 """The news of the issuer and of the bridge, each kind to its use case.
 
 They come in any relative order. What speaks of a cheque, or of a redemption, that is not known here yet is parked
-under its id and taken up when it is. One of two transactions would miss the other's row there, so whoever parks, and
-whoever takes up, does it under one lock.
+under its id and taken up when it is. Of two transactions, one that parks and one that issues, neither would see the
+other's rows, so both do it under one lock.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,7 +26,9 @@ _LOCK = sa.text("SELECT pg_advisory_xact_lock('parked_event'::regclass::oid::big
 
 def issued(session: Session, run: Sequence[Event]) -> None:
     """Takes in issued cheques, then what was already said of them."""
-    _take_up(session, receiving.issue(session, [event.body for event in run]))
+    ids = receiving.issue(session, [event.body for event in run])
+    session.execute(_LOCK)
+    _take_up(session, ids)
 
 
 def cancellation_requested(session: Session, run: Sequence[Event]) -> None:
@@ -146,7 +148,6 @@ def _not_here(session: Session, identifier: Any, ids: Collection[UUID]) -> set[U
 
 
 def _take_up(session: Session, ids: Collection[UUID]) -> None:
-    session.execute(_LOCK)
     waiting = sa.select(PARKED.c.cheque_id).distinct().where(PARKED.c.cheque_id == _any(ids))
     found = session.scalars(waiting).all()
     if found:

@@ -132,7 +132,10 @@ def redeem(runtime: Runtime, request: Request) -> dict[str, Any]:
     parameters = _parameters(runtime, request, typed)
     judged = roundtrip.ask(runtime.engine, _REDEEM, parameters, _Judged)
     if not judged[0].done:
-        return _answered_before(runtime, request, judged[0]) or _refuse(runtime, request, typed, judged)
+        earlier = _answered_before(runtime, request, judged[0].open)
+        if earlier is None:
+            raise _refusal(runtime, request, typed, judged)
+        return earlier
     runtime.bell.ring()
     lines = zip(parameters["redemption_ids"], judged, strict=True)
     taken = [(redemption_id, line.cheque_id, line.value_cents) for redemption_id, line in lines]
@@ -167,9 +170,9 @@ def _answer(presentation_id: UUID, redeemed_at: datetime, taken: Sequence[tuple[
     }
 
 
-def _answered_before(runtime: Runtime, request: Request, judged: _Judged) -> dict[str, Any] | None:
+def _answered_before(runtime: Runtime, request: Request, has_key: bool) -> dict[str, Any] | None:
     """What was answered to the first request with this key, if there was one; raises InHand or KeyReused."""
-    if not judged.open:
+    if not has_key:
         raise InHand("Repeat it in a moment: the answer will be the first request's.", headers={"Retry-After": "1"})
     with runtime.transaction() as session:
         same = (Presentation.structure_id == request.structure_id) & (Presentation.key == request.key)
@@ -184,7 +187,8 @@ def _answered_before(runtime: Runtime, request: Request, judged: _Judged) -> dic
     return _answer(first.id, first.presented_at, taken)
 
 
-def _refuse(runtime: Runtime, request: Request, typed: Typed, judged: Sequence[_Judged]) -> dict[str, Any]:
+def _refusal(runtime: Runtime, request: Request, typed: Typed, judged: Sequence[_Judged]) -> RedemptionRefused:
+    """Why nothing was redeemed; counts the codes that were not found. Raises TooMany where there were too many."""
     if judged[0].limited:
         raise attempts.too_many()
     unknown = sum(line.verdict == UNKNOWN for line in judged) - len(typed.faults)
@@ -195,4 +199,4 @@ def _refuse(runtime: Runtime, request: Request, typed: Typed, judged: Sequence[_
         for index, line in enumerate(judged)
         if line.verdict
     ]
-    raise RedemptionRefused("Nothing was redeemed: see `refusals`.", refusals=refusals)
+    return RedemptionRefused("Nothing was redeemed: see `refusals`.", refusals=refusals)

@@ -12,9 +12,9 @@ from shared import clock, events
 from shared.problems import Conflict, NotFound
 
 
-def find(session: Session, redemption_id: UUID) -> Redemption:
-    """A redemption by its id; raises NotFound."""
-    found = session.get(Redemption, redemption_id)
+def find(session: Session, redemption_id: UUID, *, lock: bool = False) -> Redemption:
+    """A redemption by its id, locked against others who change it where asked; raises NotFound."""
+    found = session.get(Redemption, redemption_id, with_for_update=lock or None, populate_existing=lock)
     if found is None:
         raise NotFound("There is no redemption of this id.")
     return found
@@ -25,9 +25,7 @@ def reverse(session: Session, redemption_id: UUID, reason: str) -> Redemption:
 
     Raises NotFound, or Conflict where it stands on a statement or is paid.
     """
-    redemption = session.get(Redemption, redemption_id, with_for_update=True, populate_existing=True)
-    if redemption is None:
-        raise NotFound("There is no redemption of this id.")
+    redemption = find(session, redemption_id, lock=True)
     if redemption.reversed_at is None:
         _refuse_settled(redemption)
         redemption.reversed_at, redemption.reversal_reason = clock.now(), reason

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from werkzeug.test import TestResponse
 
-from shared import cheque_code, clock
+from shared import cheque_code, clock, messages
 from shared.ids import new_id
 from tests.redeemer.conftest import ANYTHING, PROGRAMME, Till, day
 
@@ -26,6 +26,10 @@ def test_cheques_presented_together_are_redeemed_and_told_of(till: Till) -> None
     assert body["total_cents"] == 2000
     assert [till.state(cheque) for cheque in cheques] == ["redeemed", "spendable", "redeemed"]
     [told] = till.told("cheques.redeemed")
+    [row] = till.rows("SELECT body FROM event WHERE kind = 'cheques.redeemed'")
+    whole = messages.dump("cheques.redeemed", told)
+    assert row.body.keys() == whole.keys()
+    assert row.body["redemptions"] == whole["redemptions"]
     assert str(told["presentation_id"]) == body["presentation_id"]
     assert told["redeemed_at"].isoformat() == body["redeemed_at"]
     assert (told["structure_id"], told["programme"], told["via"]) == (till.structure, PROGRAMME, "till")
