@@ -27,6 +27,7 @@ Handler = Callable[[Session, Sequence[Event]], None]
 Transaction = Callable[[], Any]
 
 PAGE_SIZE = 500
+_UUIDS: pg.ARRAY[UUID] = pg.ARRAY(sa.Uuid())
 
 CURSOR = sa.Table(
     "cursor",
@@ -121,7 +122,7 @@ def park(session: Session, cheque_id: UUID, event: Event) -> None:
 
 def unpark(session: Session, cheque_ids: Sequence[UUID]) -> list[Event]:
     """Takes the events that waited for these cheques, oldest first."""
-    taken = PARKED.delete().where(PARKED.c.cheque_id.in_(cheque_ids)).returning(PARKED)
+    taken = PARKED.delete().where(PARKED.c.cheque_id == sa.any_(sa.cast(list(cheque_ids), _UUIDS))).returning(PARKED)
     rows = sorted(session.execute(taken), key=lambda row: row.event_id)
     return [Event(row.event_id, row.kind, row.key, row.occurred_at, messages.load(row.kind, row.body)) for row in rows]
 

@@ -9,7 +9,7 @@ The log names its epoch. A log restored from a dump, or rewound, is another log 
 be given anew. `current_epoch` notices by the identity of cluster, database, table and timeline, and names a new one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -118,7 +118,7 @@ def append(session: Session, kind: str, key: object, body: Mapping[str, Any]) ->
     return append_many(session, kind, [(key, body)])[0]
 
 
-def append_many(session: Session, kind: str, entries: list[tuple[object, Mapping[str, Any]]]) -> list[UUID]:
+def append_many(session: Session, kind: str, entries: Sequence[tuple[object, Mapping[str, Any]]]) -> list[UUID]:
     """Appends several events of one kind, in their order, by one statement."""
     session.flush()
     occurred_at, request_id = clock.now(), current_request_id()

@@ -5,72 +5,31 @@ from uuid import UUID
 
 from flask import request
 from flask_smorest import Blueprint
-from marshmallow import Schema, fields
+from marshmallow import fields
 
 from services.issuer import prescribers
 from services.issuer.models import Prescriber
-from services.issuer.prescribers import Report
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
+from shared.place_import import CSV_BODY, PlaceSchema, Report, ReportSchema
 from shared.web import transaction
 
 blueprint = Blueprint("prescribers", __name__, url_prefix="/v1/prescribers", description="Who may grant cheques.")
 BLUEPRINTS = (blueprint,)
 
-_CSV = {
-    "requestBody": {
-        "required": True,
-        "description": "A CSV file of the national schema “Lieux de médiation numérique” (v1 or v0.1).",
-        "content": {"text/csv": {"schema": {"type": "string"}}},
-    }
-}
 
-
-class PrescriberSchema(Schema):
+class PrescriberSchema(PlaceSchema):
     """A prescriber as its file describes it."""
 
     prescriber_id = fields.UUID(required=True, attribute="id")
-    source_id = fields.Str(required=True)
-    siret = fields.Str(required=True, allow_none=True)
-    name = fields.Str(required=True)
-    commune = fields.Str(required=True)
-    postcode = fields.Str(required=True)
-    insee_code = fields.Str(required=True, allow_none=True)
-    address = fields.Str(required=True)
-    typologies = fields.List(fields.Str(), required=True)
-    updated_on = fields.Date(required=True)
-
-
-class NoteSchema(Schema):
-    """Something about one field of one line; an empty field: about the line."""
-
-    line = fields.Int(required=True)
-    field = fields.Str(required=True)
-    reason = fields.Str(required=True)
-
-
-class ReportSchema(Schema):
-    """What became of a file."""
-
-    version = fields.Str(required=True)
-    encoding = fields.Str(required=True)
-    already_imported_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "When the very same file was imported before."}
-    )
-    added = fields.Int(required=True)
-    changed = fields.Int(required=True)
-    unchanged = fields.Int(required=True)
-    refused = fields.Int(required=True, metadata={"description": "Lines."})
-    refusals = fields.List(fields.Nested(NoteSchema), required=True)
-    remarks = fields.List(fields.Nested(NoteSchema), required=True)
 
 
 @blueprint.route("/imports", methods=["POST"])
 @roles("admin")
 @idempotent()
-@blueprint.doc(**_CSV)
+@blueprint.doc(**CSV_BODY)
 @blueprint.response(200, ReportSchema)
 @blueprint.alt_response(422, schema=ProblemSchema)
 def import_prescribers() -> Report:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from shared import db
 from shared.ids import new_id
+from shared.place_import import FileColumns, PlaceColumns
 
 ON_ISSUE, ON_REGISTRATION = "on_issue", "on_registration"
 
@@ -106,34 +107,16 @@ class Envelope(Base):
         return self.amount_cents - self.engaged_cents
 
 
-class Prescriber(Base):
+class Prescriber(PlaceColumns, Base):
     """A place that grants cheques, as a file of the national schema describes it."""
 
     __tablename__ = "prescriber"
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    source_id: Mapped[str] = mapped_column(unique=True)
-    siret: Mapped[str | None]
-    name: Mapped[str]
-    commune: Mapped[str]
-    postcode: Mapped[str]
-    insee_code: Mapped[str | None]
-    address: Mapped[str]
-    latitude: Mapped[float | None]
-    longitude: Mapped[float | None]
-    typologies: Mapped[list[str]]
-    labels: Mapped[list[str]]
-    updated_on: Mapped[date]
-    """The day the source says that it last changed."""
 
-
-class PrescriberImport(Base):
+class PrescriberImport(FileColumns, Base):
     """A file of prescribers that was taken in, known again by its SHA-256."""
 
     __tablename__ = "prescriber_import"
-
-    digest: Mapped[str] = mapped_column(primary_key=True)
-    imported_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 
 class Beneficiary(Base):

@@ -6,79 +6,35 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask import request
 from flask_smorest import Blueprint
-from marshmallow import Schema, fields
+from marshmallow import fields
 
 from services.redeemer import structures
 from services.redeemer.models import Structure
 from services.redeemer.schemas import ReasonSchema
-from services.redeemer.structures import Report
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
+from shared.place_import import CSV_BODY, PlaceSchema, Report, ReportSchema
 from shared.web import transaction
 
 blueprint = Blueprint("structures", __name__, url_prefix="/v1/structures", description="Who may redeem cheques.")
 
-_CSV = {
-    "requestBody": {
-        "required": True,
-        "description": "A CSV file of the national schema “Lieux de médiation numérique” (v1 or v0.1).",
-        "content": {"text/csv": {"schema": {"type": "string"}}},
-    }
-}
 
-
-class StructureSchema(Schema):
+class StructureSchema(PlaceSchema):
     """A training structure as its file describes it."""
 
     structure_id = fields.UUID(required=True, attribute="id")
-    source_id = fields.Str(required=True)
-    siret = fields.Str(required=True, allow_none=True)
-    name = fields.Str(required=True)
-    commune = fields.Str(required=True)
-    postcode = fields.Str(required=True)
-    insee_code = fields.Str(required=True, allow_none=True)
-    address = fields.Str(required=True)
-    latitude = fields.Float(required=True, allow_none=True)
-    longitude = fields.Float(required=True, allow_none=True)
     services = fields.List(fields.Str(), required=True)
     publics = fields.List(fields.Str(), required=True)
-    typologies = fields.List(fields.Str(), required=True)
-    labels = fields.List(fields.Str(), required=True)
-    updated_on = fields.Date(required=True)
     suspended_at = fields.AwareDateTime(required=True, allow_none=True)
     suspension_reason = fields.Str(required=True, allow_none=True)
-
-
-class NoteSchema(Schema):
-    """Something about one field of one line; an empty field: about the line."""
-
-    line = fields.Int(required=True)
-    field = fields.Str(required=True)
-    reason = fields.Str(required=True)
-
-
-class ReportSchema(Schema):
-    """What became of a file."""
-
-    version = fields.Str(required=True)
-    encoding = fields.Str(required=True)
-    already_imported_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "When the very same file was imported before."}
-    )
-    added = fields.Int(required=True)
-    changed = fields.Int(required=True)
-    unchanged = fields.Int(required=True)
-    refused = fields.Int(required=True, metadata={"description": "Lines."})
-    refusals = fields.List(fields.Nested(NoteSchema), required=True)
-    remarks = fields.List(fields.Nested(NoteSchema), required=True)
 
 
 @blueprint.route("/imports", methods=["POST"])
 @roles("admin")
 @idempotent()
-@blueprint.doc(**_CSV)
+@blueprint.doc(**CSV_BODY)
 @blueprint.response(200, ReportSchema)
 @blueprint.alt_response(422, schema=ProblemSchema)
 def import_structures() -> Report:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from services.redeemer.transitions import STATE
 from shared import db
 from shared.ids import new_id
+from shared.place_import import FileColumns, PlaceColumns
 
 
 class Base(DeclarativeBase):
@@ -84,39 +85,22 @@ class Contract(Base):
     ends_on: Mapped[date | None]
 
 
-class Structure(Base):
+class Structure(PlaceColumns, Base):
     """A training structure, as a file of the national schema describes it."""
 
     __tablename__ = "structure"
     __table_args__ = (sa.CheckConstraint("(suspended_at IS NULL) = (suspension_reason IS NULL)", name="suspension"),)
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    source_id: Mapped[str] = mapped_column(unique=True)
-    siret: Mapped[str | None]
-    name: Mapped[str]
-    commune: Mapped[str]
-    postcode: Mapped[str]
-    insee_code: Mapped[str | None]
-    address: Mapped[str]
-    latitude: Mapped[float | None]
-    longitude: Mapped[float | None]
     services: Mapped[list[str]]
     publics: Mapped[list[str]]
-    typologies: Mapped[list[str]]
-    labels: Mapped[list[str]]
-    updated_on: Mapped[date]
-    """The day the source says that it last changed."""
     suspended_at: Mapped[datetime | None]
     suspension_reason: Mapped[str | None]
 
 
-class StructureImport(Base):
+class StructureImport(FileColumns, Base):
     """A file of structures that was taken in, known again by its SHA-256."""
 
     __tablename__ = "structure_import"
-
-    digest: Mapped[str] = mapped_column(primary_key=True)
-    imported_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 
 class Affiliation(Base):
