@@ -31,7 +31,7 @@ def page_of(item: type[Schema]) -> type[Schema]:
 
 
 def page(
-    session: Session, query: sa.Select[tuple[Any]], identifier: Any, after: UUID | None, limit: int
+    session: Session, query: sa.Select[Any], identifier: Any, after: UUID | None, limit: int
 ) -> dict[str, Any]:
     """One page of an ORM query, in the order of its UUIDv7 identifier column."""
     if after is not None:

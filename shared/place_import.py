@@ -115,7 +115,7 @@ CSV_BODY = {
 
 
 def take_in(session: Session, content: bytes, table: type[PlaceColumns], files: type[FileColumns]) -> Report:
-    """Adds places and updates known ones, by their source's identifier; raises Invalid for a file that is no such list."""
+    """Adds places and updates known ones, by their source's identifier; raises Invalid for an unreadable file."""
     try:
         reading = read_places(content)
     except PlacesFileRefused as refusal:

@@ -28,7 +28,7 @@ from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from demo.simulators import serving
-from demo.simulators.docaposte_register import MAX_OPERATIONS, Line, Refused, Register
+from demo.simulators.docaposte_register import MAX_NAME, MAX_OPERATIONS, Line, Refused, Register
 from demo.simulators.faults import Faults
 from demo.simulators.webhooks import Sender
 
@@ -118,6 +118,8 @@ class Simulator:
             given = serving.member(request.get_json(), "operations") or []
             if len(given) > MAX_OPERATIONS:
                 return jsonify(error="too-many-operations", most=MAX_OPERATIONS), 413
+            if any(len(operation.get("name", "")) > MAX_NAME for operation in given):
+                return jsonify(error="name-too-long", most=MAX_NAME), 422
             results = self.register.work_off(given, "refused-on-demand" if self.faults.happens("refuse") else None)
             if self.faults.happens("time_out_after_doing"):
                 time.sleep(self.faults.seconds("time_out_after_doing"))

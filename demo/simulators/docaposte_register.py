@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 MAX_OPERATIONS = 500
+MAX_NAME = 200
 PAGE_SIZE = 1000
 _REFERENCES_PER_PAYMENT = 500
 

@@ -11,5 +11,5 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The web application; raises ConfigurationError where an operator's settings are incomplete."""
     settings = settings or load("operator_bridge")
     interface.check(settings.operators)
-    blueprints = [api_contracts.blueprint, api_operators.blueprint, api.orders, api.balances]
+    blueprints = [api_contracts.blueprint, api_operators.blueprint, api.orders, api.discrepancies, api.balances]
     return build("operator_bridge", settings, blueprints)

@@ -1,5 +1,6 @@
 """Operators over HTTP: what there is, and the one door for their messages."""
 
+from http import HTTPStatus
 from typing import Any
 
 from flask import request
@@ -7,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from flask_smorest import Blueprint
 
 from services.operator_bridge import inbox, interface, schemas, waking
-from services.operator_bridge.interface import BadSignature
+from services.operator_bridge.interface import BadSignature, UnknownOperator
 from shared.app import ProblemSchema
 from shared.auth import public, roles
 from shared.config import ConfigurationError
@@ -23,7 +24,7 @@ _MAX_MESSAGE_BYTES = 256 * 1024
 class TooLarge(Problem):
     """A message is longer than any that an operator has reason to send."""
 
-    status = 413  # type: ignore[assignment]
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     slug = "message-too-large"
     title = "The message is too large"
 
@@ -50,7 +51,7 @@ def receive(operator: str) -> ResponseReturnValue:
     try:
         with transaction() as session:
             inbox.receive(session, runtime().settings.operators, operator, dict(request.headers), request.get_data())
-    except (LookupError, ConfigurationError):
+    except (UnknownOperator, ConfigurationError):
         raise NotFound("There is no such operator here.") from None
     except BadSignature as error:
         logger().warning("bad_signature", operator=operator, error=str(error), sender=request.remote_addr)

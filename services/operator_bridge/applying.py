@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import discrepancies, settling
+from services.operator_bridge import discrepancies, ordering, settling
 from services.operator_bridge.interface import Event, Paid, Receipt, Redeemed
 from services.operator_bridge.transitions import LINK, REDEMPTION, before
 from shared import events
@@ -68,9 +68,12 @@ _CLOSE_LINKS = sa.text("""
 def apply(session: Session, operator: str, said: Iterable[Event]) -> None:
     """Applies what an operator said, in one transaction of the caller's."""
     heard = list(said)
+    paid = [event for event in heard if isinstance(event, Paid)]
+    if paid:
+        ordering.exclude_others(session)
     settling.settle(session, operator, [event for event in heard if isinstance(event, Receipt)])
     _report(session, operator, [event for event in heard if isinstance(event, Redeemed)])
-    _pay(session, operator, [event for event in heard if isinstance(event, Paid)])
+    _pay(session, operator, paid)
 
 
 def report_id(operator: str, reference: str) -> UUID:
@@ -112,12 +115,11 @@ def _tell_paid(session: Session, paid: Sequence[sa.RowMapping]) -> None:
         events.append(session, "redemptions.paid", contract_id, body)
 
 
-def _pay(session: Session, operator: str, payments: Iterable[Paid]) -> None:
-    said = list(payments)
-    for payment in said:
+def _pay(session: Session, operator: str, payments: Sequence[Paid]) -> None:
+    for payment in payments:
         given = {"payment_reference": payment.payment_reference, "paid_on": payment.paid_on}
         session.execute(_PAY, {"operator": operator, "references": list(payment.redemptions), **given})
-    if said:
+    if payments:
         match_payments(session)
 
 

@@ -69,8 +69,8 @@ def _tell(session: Session, contract: Contract) -> None:
 def _adapter(code: str) -> type[interface.Operator]:
     try:
         return interface.adapter(code)
-    except LookupError as error:
-        raise Invalid(str(error.args[0]), slug="unknown-operator") from None
+    except interface.UnknownOperator as error:
+        raise Invalid(str(error), slug="unknown-operator") from None
 
 
 def _require_settings(code: str, settings: Mapping[str, str]) -> None:

@@ -10,17 +10,6 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.models import Discrepancy
 from shared.logs import logger
 
-KINDS = (
-    "missing_at_operator",
-    "unknown_here",
-    "amount_differs",
-    "status_differs",
-    "redeemed_twice",
-    "redeemed_there_not_here",
-    "redeemed_here_not_there",
-    "paid_not_redeemed",
-)
-
 
 def found(
     operator: str,

@@ -103,11 +103,11 @@ class Client:
 
     def _json(self, response: requests.Response) -> Any:
         status = response.status_code
-        if status in _UNAVAILABLE:
+        if status in _UNAVAILABLE or response.is_redirect:
             raise OperatorUnavailable(f"HTTP {status}", _retry_after(response))
         if status in _REFUSED:
             raise OperatorRefused(f"http-{status}")
-        if not response.ok or response.is_redirect:
+        if not response.ok:
             raise NoAnswer(f"HTTP {status}")
         try:
             return response.json()

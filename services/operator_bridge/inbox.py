@@ -1,16 +1,16 @@
 """Messages of operators: verified and stored as they came, answered at once, applied by a task."""
 
 from collections.abc import Mapping
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import applying, interface
-from services.operator_bridge.interface import Event, Unreadable
+from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
 from services.operator_bridge.models import Message
 from shared import clock
+from shared.config import ConfigurationError
 from shared.ids import new_id
 from shared.logs import logger
 from shared.runtime import Runtime
@@ -33,7 +33,7 @@ def receive(
 ) -> bool:
     """Verifies a message and stores it as it came; False where it was here before.
 
-    Raises LookupError where there is no such operator, ConfigurationError where it is not configured, BadSignature.
+    Raises UnknownOperator where there is none of the name, ConfigurationError where it is not configured, BadSignature.
     """
     webhook_id = interface.connect(operator, settings).verify(headers, body)
     row = {
@@ -61,19 +61,13 @@ def apply_waiting(runtime: Runtime) -> int:
             return applied
 
 
-def retry(session: Session, message_id: UUID) -> None:
-    """Has a message that could not be read tried again, after the adapter was put right."""
-    session.execute(sa.update(Message).where(Message.message_id == message_id).values(error=None))
-
-
 def _read(settings: Mapping[str, str], operator: str, messages: list[Message]) -> list[Event]:
-    adapter = interface.connect(operator, settings)
     said: list[Event] = []
     for message in messages:
         try:
-            said += adapter.read(message.body)
+            said += interface.connect(operator, settings).read(message.body)
             message.applied_at = clock.now()
-        except Unreadable as error:
+        except (Unreadable, UnknownOperator, ConfigurationError) as error:
             message.error = str(error)
             logger().error("message_unreadable", operator=operator, webhook_id=message.webhook_id, error=str(error))
     return said

@@ -38,6 +38,10 @@ class NoAnswer(Exception):
     """Something was sent and no answer came that can be read: it may have been done, or not."""
 
 
+class UnknownOperator(Exception):
+    """There is no adapter of this name."""
+
+
 class BadSignature(Exception):
     """A message does not come from the operator, or not now."""
 
@@ -197,9 +201,9 @@ def codes() -> tuple[str, ...]:
 
 
 def adapter(code: str) -> type[Operator]:
-    """The adapter class of an operator; raises LookupError where there is none."""
+    """The adapter class of an operator; raises UnknownOperator where there is none."""
     if code not in codes():
-        raise LookupError(f"There is no operator {code!r}; there are {', '.join(codes())}.")
+        raise UnknownOperator(f"There is no operator {code!r}; there are {', '.join(codes())}.")
     found: type[Operator] = importlib.import_module(f"{operators.__name__}.{code}").Adapter
     return found
 
@@ -207,7 +211,7 @@ def adapter(code: str) -> type[Operator]:
 def connect(code: str, settings: Mapping[str, str]) -> Operator:
     """The operator of a code, with its own among all `OPERATOR_…` settings; one per process and configuration.
 
-    Raises LookupError, or ConfigurationError naming every setting that is missing.
+    Raises UnknownOperator, or ConfigurationError naming every setting that is missing.
     """
     return _connected(code, tuple(sorted(_own(code, settings).items())))
 

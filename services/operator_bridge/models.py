@@ -104,7 +104,7 @@ class Redemption(Base):
         _one_of("state", transitions.REDEMPTION),
         sa.CheckConstraint("via IN ('till', 'operator')", name="via"),
         sa.Index("redemption_cheque_id_idx", "cheque_id"),
-        sa.Index("redemption_reference_idx", "contract_id", "reference"),
+        sa.Index("redemption_reference_idx", "reference"),
     )
 
     redemption_id: Mapped[UUID] = mapped_column(primary_key=True)

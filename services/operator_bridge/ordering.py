@@ -16,8 +16,9 @@ from services.operator_bridge import interface
 from services.operator_bridge.models import Cheque, Contract, Order, Redemption
 from services.operator_bridge.transitions import REDEMPTION, WORKING, before
 
-# One at a time: the run of one log, of the other, a contract that goes live. A cheque that came while its contract went
-# live would get no link, and an event that is parked while its cheque comes would never be taken up.
+# One at a time: the run of one log, of the other, a contract that goes live, payments. Of two that need each other and
+# do not see each other, as neither is committed, both would wait for ever: a cheque for its contract, a parked event
+# for its cheque, a payment for its redemption.
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('contract'::regclass::oid::bigint)")
 
 _MARK = sa.text("UPDATE cheque SET state = :state WHERE cheque_id = ANY(:cheques)")
@@ -54,7 +55,8 @@ _DECLARE = sa.text("""
     WITH declared AS (
         INSERT INTO operator_order (contract_id, kind, cheque_id, redemption_id, structure_id)
         SELECT contract_id, 'declare', cheque_id, redemption_id, structure_id FROM redemption
-        WHERE redemption_id = ANY(:redemptions) AND via = 'till' AND contract_id = ANY(:contracts)
+        WHERE redemption_id = ANY(:redemptions) AND via = 'till' AND reference IS NULL
+          AND contract_id = ANY(:contracts)
         RETURNING order_id, redemption_id
     )
     UPDATE redemption SET reference = declared.order_id::text

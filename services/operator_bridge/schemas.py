@@ -114,6 +114,19 @@ class OrderSchema(Schema):
     settled_at = fields.AwareDateTime(allow_none=True)
 
 
+class DiscrepancySchema(Schema):
+    discrepancy_id = fields.UUID(required=True)
+    operator = fields.Str(required=True)
+    kind = fields.Str(required=True)
+    reference = fields.Str(required=True, metadata={"description": "The operator's, of what it said."})
+    contract_id = fields.UUID(allow_none=True)
+    cheque_id = fields.UUID(allow_none=True)
+    ours = fields.Dict(required=True)
+    theirs = fields.Dict(required=True)
+    found_at = fields.AwareDateTime(required=True)
+    resolved_at = fields.AwareDateTime(allow_none=True)
+
+
 class AmountSchema(Schema):
     state = fields.Str(required=True)
     number = fields.Int(required=True)

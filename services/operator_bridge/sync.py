@@ -72,18 +72,17 @@ class _Sending:
 
     def send_with_codes(self, orders: Sequence[Order]) -> None:
         """Sends claimed orders; those whose code the issuer does not give now are pending again."""
+        needing = [order for order in orders if order.kind == "register" and self.operator.needs_codes]
         try:
-            codes = self.ask_codes([order.cheque_id for order in orders if self.is_code_needed(order)])
+            codes = self.ask_codes([order.cheque_id for order in needing])
         except PeerUnavailable as error:
             self.put_back(orders, str(error))
             return
-        without = [order for order in orders if self.is_code_needed(order) and order.cheque_id not in codes]
-        self.put_back(without, "the issuer gave no code")
-        ready = [order for order in orders if order not in without]
-        self.send([dataclasses.replace(order, code=codes.get(order.cheque_id)) for order in ready])
-
-    def is_code_needed(self, order: Order) -> bool:
-        return order.kind == "register" and self.operator.needs_codes
+        without = {order.reference for order in needing if order.cheque_id not in codes}
+        self.put_back([order for order in orders if order.reference in without], "the issuer gave no code")
+        ready = [order for order in orders if order.reference not in without]
+        if ready:
+            self.send([dataclasses.replace(order, code=codes.get(order.cheque_id)) for order in ready])
 
     def ask_codes(self, cheques: Sequence[UUID | None]) -> dict[UUID | None, str]:
         """The codes of cheques, for this one call; raises PeerUnavailable."""

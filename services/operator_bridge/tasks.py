@@ -31,12 +31,13 @@ def wake_pushes() -> None:
 
 @shared_task(name="operator_bridge.push")
 def push(contract_id: str) -> None:
-    """Sends the orders of one contract; whoever does it already goes on, so one worker is enough."""
+    """Sends the orders of one contract, unless another worker does: one is enough, and others have other work."""
     waking.awake(runtime(), "operator_bridge.push", contract_id)
     with waking.alone(runtime(), f"push:{contract_id}") as first:
-        sent = sync.push(runtime(), UUID(contract_id), _PUSH_SECONDS) if first else 0
-    if sent:
-        wake_pushes()
+        if first:
+            sync.push(runtime(), UUID(contract_id), _PUSH_SECONDS)
+    if first:
+        wake_pushes()  # what came after the last look and before the lock was let go, or was too much for one task
 
 
 @shared_task(name="operator_bridge.apply")

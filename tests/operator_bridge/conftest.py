@@ -31,10 +31,11 @@ class Office:
     bridge: ServiceUnderTest
     codes: dict[str, str]
     structure: UUID = field(default_factory=new_id)
+    programme: str = PROGRAMME
 
     def contract(self, operator: str = docaposte.CODE, state: str = "live", code: str = "contract") -> UUID:
         """Makes a contract and takes it to a state."""
-        body = {"code": code, "operator": operator, "programme": PROGRAMME, "starts_on": clock.today().isoformat()}
+        body = {"code": code, "operator": operator, "programme": self.programme, "starts_on": clock.today().isoformat()}
         answer = self.post("/v1/contracts", body)
         assert answer.status_code == 201, answer.json
         contract_id = UUID(answer.json["contract_id"])
@@ -71,7 +72,7 @@ class Office:
             "cheques.issued",
             {
                 "grant_id": new_id(),
-                "programme": {"code": PROGRAMME, "spendable": "on_issue", "services": [], "territory": []},
+                "programme": {"code": self.programme, "spendable": "on_issue", "services": [], "territory": []},
                 "granted_on": today,
                 "valid_until": today + timedelta(days=300),
                 "presentable_until": today + timedelta(days=330),
@@ -79,13 +80,13 @@ class Office:
             },
         )
 
-    def affiliate(self, contract_id: UUID) -> None:
+    def affiliate(self, contract_id: UUID, name: str = "Espace public numérique") -> None:
         self.tell(
             "structure.affiliated",
             {
                 "structure_id": self.structure,
                 "siret": "35600000000048",
-                "name": "Espace public numérique",
+                "name": name,
                 "contract_id": contract_id,
                 "starts_on": clock.today(),
                 "ends_on": None,
@@ -102,7 +103,7 @@ class Office:
             {
                 "presentation_id": report or new_id(),
                 "structure_id": self.structure,
-                "programme": PROGRAMME,
+                "programme": self.programme,
                 "via": via,
                 "contract_id": contract_id,
                 "redeemed_at": clock.now(),
@@ -192,7 +193,7 @@ def operator_settings(simulated: dict[str, str]) -> Mapping[str, str]:
     return simulated
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def codes(service_addresses: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Codes by cheque, as the issuer gives them to the bridge."""
     known: dict[str, str] = {}

@@ -180,7 +180,8 @@ def test_a_report_that_lost_is_a_discrepancy(
     office.apply()
     report = applying.report_id("docaposte", "TILL-1")
     office.tell("redemption.contested", {"report_id": report, "cheque_id": cheque, "reason": "already-redeemed"})
-    assert office.rows("SELECT kind, reference FROM discrepancy") == [("redeemed_twice", "TILL-1")]
+    (found,) = office.get("/v1/discrepancies")["items"]
+    assert (found["kind"], found["reference"]) == ("redeemed_twice", "TILL-1")
 
 
 def test_a_report_of_a_cheque_that_the_operator_was_never_given_is_a_discrepancy(

@@ -153,6 +153,16 @@ def test_a_refused_cheque_is_told_of_and_what_waited_for_it_is_refused(office: O
     assert office.orders() == {"refused": 2}
 
 
+def test_one_order_that_spoils_its_batch_is_found_and_refused_alone(office: Office) -> None:
+    contract = office.contract()
+    office.issue(20)
+    office.affiliate(contract, name="x" * 300)
+    office.issue(20)
+    office.push(contract)
+    assert office.orders("register") == {"accepted": 40}
+    assert office.rows("SELECT state, reason FROM operator_order WHERE kind = 'affiliate'") == [("refused", "http-422")]
+
+
 def test_an_operator_that_is_not_there_is_tried_again_later(office: Office, simulator: Simulator) -> None:
     contract = office.contract()
     office.issue(2)

@@ -6,8 +6,9 @@ to be compared with the real one before it is used:
 * OAuth2 client credentials at `POST /oauth/token`.
 * `POST /v1/operations`: up to 500 operations, worked off in their order, each with a reference of ours. The answer has
   one result per operation: `accepted`, `refused` with a reason, or `duplicate` where the reference was seen before,
-  with the `original` outcome. A cheque is known by our number for it, a structure by ours. Blocking a cheque or
-  suspending a structure stops Docaposte's own till; what our register declares is taken all the same.
+  with the `original` outcome. What is not valid (422) or too much (413) is refused whole, and nothing of it is done.
+  A cheque is known by our number for it, a structure by ours. Blocking a cheque or suspending a structure stops
+  Docaposte's own till; what our register declares is taken all the same.
 * Webhooks signed by Standard Webhooks: `redemption.made` (at its own till) and `payment.made`. None contains a code.
 * `GET /v1/statement?contract=…&since=…&cursor=…`: pages of lines, oldest first: `operation` with its outcome,
   `redemption` (at its own till), `payment`, then each `cheque` as it stands. What a call did is there in 30 seconds.

@@ -105,7 +105,7 @@ def _create_cheques() -> None:
         _state("redemption", "till operator", "via"),
     )
     op.create_index("redemption_cheque_id_idx", "redemption", ["cheque_id"])
-    op.create_index("redemption_reference_idx", "redemption", ["contract_id", "reference"])
+    op.create_index("redemption_reference_idx", "redemption", ["reference"])
 
 
 def _create_orders() -> None:

@@ -1,0 +1,105 @@
+"""The tasks: woken once however often, alone where one is enough, and finding their work in PostgreSQL."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from demo.simulators.docaposte import Simulator
+from services.operator_bridge import tasks, waking
+from services.operator_bridge.tasks import BEAT
+from shared.runtime import Runtime
+from tests.harness import ServiceUnderTest
+from tests.operator_bridge.conftest import Office
+
+QUEUE = "operator_bridge"
+
+
+@pytest.fixture
+def runtime(bridge: ServiceUnderTest) -> Iterator[Runtime]:
+    """The runtime that the tasks find, as in a worker."""
+    bridge.runtime.celery.set_current()
+    yield bridge.runtime
+    bridge.runtime.redis.flushall()
+
+
+def waiting(runtime: Runtime) -> int:
+    return int(runtime.redis.llen(QUEUE))
+
+
+def test_a_task_is_woken_once_until_it_is_taken_up(runtime: Runtime) -> None:
+    for _ in range(3):
+        waking.wake(runtime, "operator_bridge.apply")
+    assert waiting(runtime) == 1
+    waking.awake(runtime, "operator_bridge.apply")
+    waking.wake(runtime, "operator_bridge.apply")
+    assert waiting(runtime) == 2
+
+
+def test_waking_without_a_broker_is_no_failure(bridge: ServiceUnderTest) -> None:
+    deaf = Runtime(bridge.settings)
+    deaf.redis = redis.Redis(port=9, socket_connect_timeout=0.2)
+    waking.wake(deaf, "operator_bridge.apply")
+
+
+def test_one_worker_at_a_time_pushes_to_a_contract(runtime: Runtime, office: Office) -> None:
+    contract = office.contract()
+    office.issue()
+    with waking.alone(runtime, f"push:{contract}") as first:
+        assert first
+        tasks.push(str(contract))
+        assert office.orders() == {"pending": 1}
+    tasks.push(str(contract))
+    assert office.orders() == {"accepted": 1}
+
+
+def test_what_is_due_is_found_whatever_became_of_the_messages(runtime: Runtime, office: Office) -> None:
+    contract = office.contract()
+    office.issue()
+    runtime.redis.flushall()
+    tasks.wake_pushes()
+    assert waiting(runtime) == 1
+    tasks.push(str(contract))
+    runtime.redis.flushall()
+    tasks.wake_pushes()
+    assert waiting(runtime) == 0
+
+
+def test_a_push_that_has_not_done_with_it_all_wakes_the_next(runtime: Runtime, office: Office) -> None:
+    contract = office.contract()
+    office.affiliate(contract)
+    cheques = office.issue()
+    office.redeem(cheques)
+    runtime.redis.flushall()
+    tasks.push(str(contract))
+    assert office.orders() == {"accepted": 3}
+    assert waiting(runtime) == 0
+
+
+def test_unknown_orders_have_the_statement_read(runtime: Runtime, office: Office, simulator: Simulator) -> None:
+    contract = office.contract()
+    office.issue()
+    runtime.redis.flushall()
+    tasks.repair()
+    assert waiting(runtime) == 0
+    simulator.faults.order("error", 1, 0)
+    office.push(contract)
+    tasks.repair()
+    assert waiting(runtime) == 1
+    tasks.poll(str(contract))
+    tasks.poll_all()
+    assert waiting(runtime) == 2
+
+
+def test_a_statement_that_cannot_be_had_is_no_failure_of_the_task(
+    runtime: Runtime, office: Office, simulator: Simulator
+) -> None:
+    contract = office.contract()
+    simulator.faults.order("error", 1, 0)
+    tasks.poll(str(contract))
+
+
+def test_every_tick_is_a_task_of_this_service(runtime: Runtime) -> None:
+    for entry in BEAT.values():
+        assert entry["task"] in runtime.celery.tasks
+        assert entry["options"]["queue"] == QUEUE
