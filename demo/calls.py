@@ -62,11 +62,12 @@ class Calls:
         )
         return self._ask("POST", service, path, who, tuple(expected) or (200, 201, 202, 204), **given)
 
-    def tell(self, address: str, body: Mapping[str, Any], *, expected: int) -> None:
-        """POSTs JSON to somebody who is not of ours, without a token."""
+    def tell(self, address: str, body: Mapping[str, Any], *, expected: int) -> Any:
+        """POSTs JSON to somebody who is not of ours, without a token, and gives the JSON that answers."""
         response = self._session.post(address, json=body, timeout=TIMEOUT)
         if response.status_code != expected:
             raise Unexpected(f"POST {address} answered {response.status_code}, not {expected}")
+        return response.json()
 
     def pages(self, service: str, path: str, who: Identity, **query: Any) -> list[Any]:
         """All items of a listing, page after page."""

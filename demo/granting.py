@@ -21,7 +21,7 @@ def split(year: Year) -> tuple[list[PlannedGrant], list[PlannedGrant], list[Plan
     planned = year.world.plan_grants()
     year.chance("split").shuffle(planned)
     singly = len(planned) - round(len(planned) * IN_BULK)
-    calm = min(CALM, singly)
+    calm = min(CALM, singly // 2)
     return planned[:calm], planned[calm:singly], planned[singly:]
 
 
@@ -33,6 +33,7 @@ def grant_calmly(year: Year, planned: Sequence[PlannedGrant], bar: Bar) -> float
         year.grants.append(_grant(year, (f"calm {number}", grant)))
         bar.advance()
         time.sleep(CALM_SECONDS)
+    year.count("grants made one by one", len(planned))
     return time.monotonic() - begin
 
 
@@ -41,7 +42,7 @@ def grant_singly(year: Year, planned: Sequence[PlannedGrant], bar: Bar) -> None:
     bar.begin(len(planned))
     named = [(f"grant {number}", grant) for number, grant in enumerate(planned)]
     year.grants += year.at_once(lambda item: _grant(year, item), named, bar)
-    year.count("grants made singly", len(planned))
+    year.count("grants made one by one", len(planned))
 
 
 def grant_in_bulk(year: Year, planned: Sequence[PlannedGrant], bar: Bar) -> None:

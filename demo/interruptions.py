@@ -27,7 +27,7 @@ class Interruptions:
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Handles the signals within the block; call it from the main thread."""
-        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        before = {number: signal.signal(number, self._handle) for number in SIGNALS if not _is_for_background(number)}
         try:
             yield
         finally:
@@ -57,3 +57,8 @@ class Interruptions:
         if self._pending is not None and not self._held and not self._raised:
             self._raised = True
             raise Interrupted(self._pending)
+
+
+def _is_for_background(number: signal.Signals) -> bool:
+    """`nohup` has us ignore that the terminal was closed, and we go on doing so."""
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN

@@ -14,6 +14,7 @@ def prepare(year: Year, bar: Bar) -> None:
     for envelope in envelopes:
         year.calls.post("issuer", "/v1/envelopes", FINANCE, envelope, key=envelope["convention_reference"])
         bar.advance()
+    year.count("funders", len(envelopes))
     _import_prescribers(year)
     bar.advance()
     year.contract_id = _sign_contract(year)
@@ -32,6 +33,7 @@ def _import_prescribers(year: Year) -> None:
         for number in range(year.world.advisers)
     ]
     year.count("prescribers", len(prescribers))
+    year.count("advisers", len(year.advisers))
 
 
 def _import_structures(year: Year) -> None:

@@ -2,6 +2,8 @@
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 
@@ -52,49 +54,68 @@ def _play(console: Console, stack: Stack, world: World, *, stay: bool) -> int:
         console.print(f"It does not balance. The logs are kept: {stack.directory / 'logs'}", style="bold red")
     if stay:
         summary.guide(console, stack, year)
-        signal.pause()
+        _wait(stack)
     return 0 if balances else 1
+
+
+def _wait(stack: Stack) -> None:
+    """Waits for Ctrl-C, the way in which a stack that stays up is meant to end."""
+    try:
+        signal.pause()
+    except Interrupted:
+        if stack.failure:
+            raise
 
 
 def _acts(console: Console, stack: Stack, year: Year) -> Outcome:
     begin = time.monotonic()
     calm, singly, bulk = granting.split(year)
-    with act(console, "Programme, envelopes, prescribers, structures") as bar:
+    with _act(console, year, "Programme, envelopes, prescribers, structures") as bar:
         preparing.prepare(year, bar)
-    with act(console, "A calm hour: grants one after the other") as bar:
+    with _act(console, year, "A calm hour: grants one after the other") as bar:
         seconds = granting.grant_calmly(year, calm, bar)
         settling.wait_until_read(year)
         calm_lag = summary.lag(year, seconds)
-    with act(console, "39 advisers grant, one by one") as bar:
+    with _act(console, year, "39 advisers grant, one by one") as bar:
         granting.grant_singly(year, singly, bar)
-    with act(console, "Grants in bulk") as bar:
+    with _act(console, year, "Grants in bulk") as bar:
         granting.grant_in_bulk(year, bulk, bar)
-    with act(console, "Booklets printed") as bar:
+    with _act(console, year, "Booklets printed") as bar:
         granting.print_codes(year, bar)
-    with act(console, "The operator learns of the cheques") as bar:
+    with _act(console, year, "The operator learns of the cheques") as bar:
         settling.settle(year, bar)
     year_lag = summary.lag(year, time.monotonic() - begin)
     _spend(console, stack, year)
-    seconds = time.monotonic() - begin
-    with act(console, "Our register against the operator's statement") as bar:
+    with _act(console, year, "Our register against the operator's statement") as bar:
         differences = settling.compare(year, bar)
-    with act(console, "souche verify") as bar:
+    with _act(console, year, "souche verify") as bar:
         verified = _verify(console, stack, bar)
-    return Outcome(calm_lag, year_lag, seconds, differences, verified)
+    return Outcome(calm_lag, year_lag, differences, verified)
 
 
 def _spend(console: Console, stack: Stack, year: Year) -> None:
     ends = spending.plan(year)
-    with act(console, "Workshops paid at our tills") as bar:
+    with _act(console, year, "Workshops paid at our tills") as bar:
         spending.redeem(year, ends.visits, bar)
-    with act(console, "Workshops paid at the operator's till") as bar:
+    with _act(console, year, "Workshops paid at the operator's till") as bar:
         spending.redeem_at_operator(year, stack.operator_address, ends.at_operator, bar)
-    with act(console, "Redemptions taken back") as bar:
+    with _act(console, year, "Redemptions taken back") as bar:
         spending.reverse(year, bar)
-    with act(console, "Cheques past their last day") as bar:
+    with _act(console, year, "Cheques past their last day") as bar:
         settling.expire(year, bar)
-    with act(console, "The operator learns of what was spent") as bar:
+    with _act(console, year, "The operator learns of what was spent") as bar:
         settling.settle(year, bar)
+    with _act(console, year, "The operator pays the structures") as bar:
+        settling.pay(year, stack.operator_address, bar)
+
+
+@contextmanager
+def _act(console: Console, year: Year, title: str) -> Iterator[Bar]:
+    """One act with its bar; how fast requests were answered is noted."""
+    before, begin = len(year.calls.seconds), time.monotonic()
+    with act(console, title) as bar:
+        yield bar
+    year.rates[title] = (len(year.calls.seconds) - before) / (time.monotonic() - begin)
 
 
 def _verify(console: Console, stack: Stack, bar: Bar) -> bool:

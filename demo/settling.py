@@ -47,7 +47,7 @@ def settle(year: Year, bar: Bar) -> None:
     """Waits until every event is read and no order to the operator is on its way."""
     wait_until_read(year)
     waiting = _unsettled(year)
-    bar.begin(max(1, waiting))
+    bar.begin(waiting)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while waiting:
         if time.monotonic() > deadline:
@@ -62,6 +62,27 @@ def _unsettled(year: Year) -> int:
     """How many orders to the operator have no outcome yet."""
     contracts = year.calls.get("operator_bridge", "/v1/balances", OPERATIONS)["contracts"]
     return sum(order["number"] for contract in contracts for order in contract["orders"] if order["state"] in UNSETTLED)
+
+
+def pay(year: Year, operator: str, bar: Bar) -> None:
+    """Has the operator pay the structures, and waits until the tills' own register knows of every payment."""
+    due = year.calls.tell(f"{operator}/admin/payments", {}, expected=200)["redemptions"]
+    bar.begin(due)
+    paid = 0
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while paid < due:
+        if time.monotonic() > deadline:
+            raise Unexpected(f"only {paid} of {due} payments were heard of within {PATIENCE_SECONDS:.0f} s")
+        time.sleep(PAUSE_SECONDS)
+        before, paid = paid, _paid(year)
+        bar.advance(paid - before)
+    wait_until_read(year)
+    year.count("redemptions paid by the operator", paid)
+
+
+def _paid(year: Year) -> int:
+    programmes = year.calls.get("redeemer", "/v1/balances", OPERATIONS)["programmes"]
+    return sum(int(programme["redemptions"]["paid"]["number"]) for programme in programmes)
 
 
 def compare(year: Year, bar: Bar) -> int:

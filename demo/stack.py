@@ -30,9 +30,10 @@ from demo.interruptions import Interrupted, Interruptions
 from shared import db, migrations
 from shared.config import SERVICES, ConfigurationError
 from souche.keys import Signer
-from souche.processes import PORTS
+from souche.serving import PORTS
 
 OK = 200
+LOCK = Path(f"/tmp/souche-ports-{os.getuid()}.lock")  # noqa: S108 (nothing is in it, and nobody else opens it)
 READY_SECONDS = 60.0
 STOP_SECONDS = 8.0
 THREADS = 8
@@ -66,7 +67,7 @@ class Stack:
             self.processes[name] = children.spawn(
                 [sys.executable, *arguments],
                 log=self.log(name),
-                env=_inherited() | self.environ | dict(environ or {}),
+                env=_inherited() | {"TMPDIR": str(self.directory)} | self.environ | dict(environ or {}),
                 cwd=self.directory,
             )
 
@@ -210,15 +211,17 @@ def _start_operator(stack: Stack, operator: str) -> None:
 
 
 def _inherited() -> dict[str, str]:
-    """Our environment without settings of a deployment: the stack has its own."""
-    ours = tuple(f"{service.upper()}_" for service in SERVICES)
-    return {name: value for name, value in os.environ.items() if not name.startswith((*ours, "OPERATOR_"))}
+    """Our environment without settings of another deployment: the stack has its own."""
+    others = [f"{service.upper()}_" for service in SERVICES] + ["OPERATOR_"]
+    if not os.environ.get("REDIS_URL"):
+        others.append("BROKER_URL")
+    return {name: value for name, value in os.environ.items() if not name.startswith(tuple(others))}
 
 
 @contextlib.contextmanager
 def _ports_to_ourselves() -> Iterator[None]:
-    """Two stacks that start at once choose their ports one after the other."""
-    with (Path(tempfile.gettempdir()) / f"souche-ports-{os.getuid()}.lock").open("w") as lock:
+    """Two stacks that start at once choose their ports one after the other, wherever they keep their files."""
+    with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

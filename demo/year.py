@@ -76,6 +76,8 @@ class Year:
     grants: list[MadeGrant] = field(default_factory=list)
     redemptions: list[tuple[Identity, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
+    """HTTP requests a second, by act."""
 
     def count(self, what: str, by: int = 1) -> None:
         """Note that something happened `by` times."""

@@ -10,16 +10,16 @@ import click
 from shared.config import ConfigurationError
 
 COMMANDS: Mapping[str, str] = {
-    "beat": "souche.processes:beat",
+    "beat": "souche.working:beat",
     "demo": "souche.demonstration:demo",
     "import": "souche.importing:import_places",
     "keys": "souche.keys:keys",
     "migrate": "souche.migrating:migrate",
     "operator": "souche.operators:operator",
-    "serve": "souche.processes:serve",
+    "serve": "souche.serving:serve",
     "token": "souche.tokens:token",
     "verify": "souche.verify:verify",
-    "worker": "souche.processes:worker",
+    "worker": "souche.working:worker",
 }
 
 # Celery reads this when it is imported. SIGTERM, what containers are stopped with, then gives what a worker could not

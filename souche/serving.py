@@ -1,0 +1,50 @@
+"""`souche serve`: the web server of a service."""
+
+import socket
+
+import click
+from granian import Granian
+from granian.constants import Interfaces
+from granian.log import LogLevels
+
+from shared.config import SERVICES, load
+
+PORTS = {"issuer": 8001, "redeemer": 8002, "operator_bridge": 8003}
+BACKLOG = 1024
+
+
+@click.command()
+@click.argument("service", type=click.Choice(SERVICES))
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), help="8001, 8002 or 8003 by default, by service.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--threads", type=click.IntRange(1), default=8, show_default=True, help="Threads of each process.")
+def serve(service: str, host: str, port: int | None, workers: int, threads: int) -> None:
+    """Serve SERVICE over HTTP.
+
+    Every thread may hold one database connection: DATABASE_POOL_SIZE should be no less than --threads.
+    """
+    load(service)  # a wrong setting is told here, in one line, and not by each process of the server
+    port = port or PORTS[service]
+    _refuse_taken(host, port)
+    Granian(
+        f"services.{service}:create_app",
+        factory=True,
+        interface=Interfaces.WSGI,
+        address=host,
+        port=port,
+        workers=workers,
+        blocking_threads=threads,
+        backlog=BACKLOG,
+        respawn_failed_workers=True,
+        log_level=LogLevels.warning,
+        websockets=False,
+    ).serve()
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """The server would share a port with another process (SO_REUSEPORT), and callers reach now one, now the other."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise click.ClickException(f"{host}:{port} cannot be listened on: {error.strerror}") from None

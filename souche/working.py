@@ -1,0 +1,57 @@
+"""`souche worker` and `souche beat`: the processes that work on what requests have left to do."""
+
+import importlib
+from typing import Any
+
+import click
+
+from shared import logs
+from shared.celery import sweeps
+from shared.config import SERVICES, load
+from shared.runtime import Runtime
+
+# Beat needs the broker's address and no secret: this service holds no keys.
+SERVICE_WITHOUT_KEYS = "operator_bridge"
+
+
+@click.command()
+@click.argument("service", type=click.Choice(SERVICES))
+@click.option("--concurrency", type=click.IntRange(1), default=2, show_default=True, help="Tasks at once.")
+def worker(service: str, concurrency: int) -> None:
+    """Run the Celery worker of SERVICE: it takes from the queue of that name, and from no other."""
+    runtime = _runtime(service)
+    runtime.celery.set_current()
+    importlib.import_module(f"services.{service}.tasks")
+    runtime.celery.worker_main(
+        [
+            "worker",
+            f"--queues={service}",
+            f"--concurrency={concurrency}",
+            f"--hostname={service}@%h",
+            f"--loglevel={runtime.settings.log_level}",
+            "--without-gossip",
+            "--without-mingle",
+        ]
+    )
+
+
+@click.command()
+def beat() -> None:
+    """Run the clock of all three services; a second one does no harm, as every tick may come twice."""
+    runtime = _runtime(SERVICE_WITHOUT_KEYS)
+    runtime.celery.conf.beat_schedule = _schedule(runtime)
+    runtime.celery.Beat(loglevel=runtime.settings.log_level, quiet=True).run()
+
+
+def _runtime(service: str) -> Runtime:
+    settings = load(service)
+    logs.configure(service, settings.log_level)
+    return Runtime(settings)
+
+
+def _schedule(runtime: Runtime) -> dict[str, Any]:
+    entries = dict(sweeps(runtime.settings))
+    for service in SERVICES:
+        own = importlib.import_module(f"services.{service}.tasks").BEAT
+        entries |= {f"{service}: {name}": entry for name, entry in own.items()}
+    return entries
