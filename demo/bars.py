@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 
@@ -47,10 +48,10 @@ class Act:
 def act(console: Console, title: str) -> Iterator[Act]:
     """Shows the bar of an act while its block runs; where nobody watches, one line at its end."""
     columns = (
-        TextColumn("{task.description:<44}"),
+        TextColumn("{task.description:<46}"),
         BarColumn(12),
-        MofNCompleteColumn(),
-        RateColumn(),
+        MofNCompleteColumn(table_column=Column(justify="right", min_width=11, no_wrap=True)),
+        RateColumn(table_column=Column(justify="right", min_width=8, no_wrap=True)),
         TimeElapsedColumn(),
         TimeRemainingColumn(compact=True),
     )

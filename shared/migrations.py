@@ -100,6 +100,20 @@ def _grant(connection: sa.Connection, service: str, role: str) -> None:
 
 def create_event_tables(op: Any) -> None:
     """The tables that every service has: its log, what it read of the others', and the answers kept for repeats."""
+    _create_log(op)
+    _create_reading(op)
+    op.create_table(
+        "idempotent_answer",
+        sa.Column("caller", sa.Text, primary_key=True),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("request_digest", sa.LargeBinary, nullable=False),
+        sa.Column("status", sa.SmallInteger, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    )
+
+
+def _create_log(op: Any) -> None:
     op.create_table(
         "event",
         sa.Column("sequence", sa.BigInteger, sa.Identity(always=True), primary_key=True),
@@ -121,6 +135,9 @@ def create_event_tables(op: Any) -> None:
         sa.Column("epoch", sa.Uuid, nullable=False),
         sa.Column("fingerprint", sa.Text, nullable=False),
     )
+
+
+def _create_reading(op: Any) -> None:
     op.create_table(
         "cursor",
         sa.Column("publisher", sa.Text, primary_key=True),
@@ -145,15 +162,6 @@ def create_event_tables(op: Any) -> None:
         sa.Column("key", sa.Text, nullable=False),
         sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("body", pg.JSONB, nullable=False),
-    )
-    op.create_table(
-        "idempotent_answer",
-        sa.Column("caller", sa.Text, primary_key=True),
-        sa.Column("key", sa.Text, primary_key=True),
-        sa.Column("request_digest", sa.LargeBinary, nullable=False),
-        sa.Column("status", sa.SmallInteger, nullable=False),
-        sa.Column("body", sa.LargeBinary, nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     )
 
 

@@ -30,9 +30,7 @@ def page_of(item: type[Schema]) -> type[Schema]:
     return Schema.from_dict(members, name=f"{item.__name__}Page")
 
 
-def page(
-    session: Session, query: sa.Select[Any], identifier: Any, after: UUID | None, limit: int
-) -> dict[str, Any]:
+def page(session: Session, query: sa.Select[Any], identifier: Any, after: UUID | None, limit: int) -> dict[str, Any]:
     """One page of an ORM query, in the order of its UUIDv7 identifier column."""
     if after is not None:
         query = query.where(identifier > after)

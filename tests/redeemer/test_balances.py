@@ -20,7 +20,7 @@ class History:
 
     def __init__(self, till: Till, seed: int) -> None:
         self.till = till
-        self.chance = random.Random(seed)  # noqa: S311
+        self.chance = random.Random(seed)
         self.cheques: list[Cheque] = []
         self.states: dict[Any, str] = {}
 

@@ -126,11 +126,11 @@ def test_a_second_live_redemption_of_a_cheque_cannot_even_be_written(many: Till)
 
 
 def test_overlapping_sets_in_any_order_never_wait_in_a_circle(many: Till, postgres: EmbeddedPostgres) -> None:
-    before, chance = deadlocks(postgres), random.Random(1)  # noqa: S311
+    before, chance = deadlocks(postgres), random.Random(1)
     cheques = many.issue(40)
 
     def present_some(seed: int) -> Callable[[], int]:
-        order = random.Random(seed)  # noqa: S311
+        order = random.Random(seed)
         sets = [order.sample(cheques, 6) for _ in range(8)]
         return lambda: sum(
             len(answer.get_json()["redemptions"])
@@ -217,7 +217,7 @@ def test_of_all_who_want_a_cheque_at_once_exactly_one_has_it(many: Till, owner: 
             many.tell("redemption.reported", many.reported(cheque))
 
     def cancel() -> None:
-        for cheque_id in random.Random(3).sample(ids, 20):  # noqa: S311
+        for cheque_id in random.Random(3).sample(ids, 20):
             many.tell("cancellation.requested", {"cancellation_id": new_id(), "cheque_ids": [cheque_id], "reason": "x"})
 
     def expire() -> None:

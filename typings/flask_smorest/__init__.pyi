@@ -8,7 +8,6 @@ from flask import Flask
 from marshmallow import Schema
 from werkzeug.exceptions import HTTPException
 
-
 class Blueprint(FlaskBlueprint):
     def __init__(self, *args: Any, description: str = ..., **kwargs: Any) -> None: ...
     def route(self, rule: str, **options: Any) -> Callable[[Any], Any]: ...
