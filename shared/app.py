@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from shared import feed, logs, problems
+from shared import feed, logs, openapi, problems
 from shared.auth import Verifier, allowed_roles, public
 from shared.config import Settings, load
 from shared.problems import Problem, Unavailable
@@ -24,7 +24,6 @@ from shared.runtime import Runtime
 
 _SEND_AGAIN = "The database does not answer. Send the request again, with the same Idempotency-Key if it has one."
 _MAX_BODY_BYTES = 16 * 1024 * 1024
-_TITLES = {"issuer": "Souche: issuer", "redeemer": "Souche: redeemer", "operator_bridge": "Souche: operator bridge"}
 
 
 class ProblemSchema(Schema):
@@ -53,7 +52,7 @@ def build(service: str, settings: Settings | None, blueprints: Sequence[Blueprin
     settings = settings or load(service)
     logs.configure(service, settings.log_level)
     app = Flask(service)
-    app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False, **_openapi(service))
+    app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False, **openapi.settings(service))
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["souche"] = Runtime(settings)
     app.extensions["souche.verifier"] = Verifier(settings.token_public_keys)
@@ -63,22 +62,6 @@ def build(service: str, settings: Settings | None, blueprints: Sequence[Blueprin
     _add_documents(app, [*blueprints, feed.blueprint])
     _refuse_open_routes(app)
     return app
-
-
-def _openapi(service: str) -> dict[str, Any]:
-    return {
-        "API_TITLE": _TITLES[service],
-        "API_VERSION": "v1",
-        "OPENAPI_VERSION": "3.1.0",
-        "OPENAPI_URL_PREFIX": "/",
-        "OPENAPI_JSON_PATH": "openapi.json",
-        "API_SPEC_OPTIONS": {
-            "security": [{"token": []}],
-            "components": {
-                "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT (EdDSA)"}}
-            },
-        },
-    }
 
 
 def _add_errors(app: Flask) -> None:
@@ -155,39 +138,24 @@ def _add_documents(app: Flask, blueprints: Sequence[Blueprint]) -> None:
     api = _Api(app)
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
-    _name_roles(app, api)
-    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": app.config["API_TITLE"]}))
-    for endpoint in ("api-docs.openapi_json", "swagger_ui.show", "static"):
-        if endpoint in app.view_functions:
-            view: Any = app.view_functions[endpoint]
-            app.view_functions[endpoint] = public(view)
+    document = openapi.document(app, api.spec.to_dict())
+    page = get_swaggerui_blueprint("/docs", "/openapi.json", openapi.page_options(app.config["API_TITLE"]))
+    app.register_blueprint(page)
+    for endpoint in ("swagger_ui.show", "static"):
+        view: Any = app.view_functions[endpoint]
+        app.view_functions[endpoint] = public(view)
+
+    @app.get("/openapi.json")
+    @public
+    def openapi_json() -> ResponseReturnValue:
+        """The OpenAPI 3.1 document of this service."""
+        return jsonify(document)
 
     @app.get("/")
     @public
     def home() -> ResponseReturnValue:
         """Leads a person to the readable page."""
         return redirect("/docs/")
-
-
-def _name_roles(app: Flask, api: Any) -> None:
-    """Writes into the OpenAPI document who may call each operation."""
-    for rule in app.url_map.iter_rules():
-        allowed = allowed_roles(app.view_functions[rule.endpoint])
-        path = api.spec._paths.get(_openapi_path(rule.rule), {})
-        for operation in (path[method.lower()] for method in rule.methods or () if method.lower() in path):
-            if allowed:
-                operation["x-roles"] = sorted(allowed)
-            else:
-                operation["security"] = []
-
-
-def _openapi_path(rule: str) -> str:
-    """`/v1/grants/<uuid:grant_id>` as OpenAPI writes it: `/v1/grants/{grant_id}`."""
-    pieces = []
-    for piece in rule.split("/"):
-        name = piece.strip("<>").rpartition(":")[2]
-        pieces.append(f"{{{name}}}" if piece.startswith("<") else piece)
-    return "/".join(pieces)
 
 
 def _refuse_open_routes(app: Flask) -> None:

@@ -8,7 +8,7 @@ kept: it left nothing, and asking again may end differently.
 import functools
 import hashlib
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import sqlalchemy as sa
 from flask import Response, make_response, request
@@ -22,7 +22,8 @@ from shared.web import runtime, transaction
 
 _P = ParamSpec("_P")
 HEADER = "Idempotency-Key"
-_MAX_LENGTH = 200
+_MARK = "__souche_key__"
+MAX_LENGTH = 200
 
 KEPT = sa.Table(
     "idempotent_answer",
@@ -62,8 +63,8 @@ class InHand(Conflict):
 def key() -> str | None:
     """The request's key; raises Invalid where it is too long."""
     given = request.headers.get(HEADER, "").strip().strip('"')
-    if len(given) > _MAX_LENGTH:
-        raise Invalid(f"{HEADER} takes at most {_MAX_LENGTH} characters.")
+    if len(given) > MAX_LENGTH:
+        raise Invalid(f"{HEADER} takes at most {MAX_LENGTH} characters.")
     return given or None
 
 
@@ -102,9 +103,16 @@ def idempotent(
                 _keep(session, given, response, sealed_with)
                 return response
 
+        vars(once)[_MARK] = required
         return once
 
     return decorate
+
+
+def takes_key(view: Any) -> bool | None:
+    """Whether a view requires a key; None where it takes none."""
+    found: bool | None = getattr(view, _MARK, None)
+    return found
 
 
 def _find(session: Session, given: str, sealed_with: str | None) -> Response | None:

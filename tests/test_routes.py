@@ -1,9 +1,11 @@
 """No route of any service is open by omission."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from flask import Flask
+from openapi_spec_validator import validate
 from werkzeug.routing import Rule
 
 from shared.auth import Role, allowed_roles
@@ -68,3 +70,14 @@ def test_every_other_route_refuses_the_roles_that_it_does_not_name(any_service: 
             headers = any_service.headers(role, new_id() if role in SCOPED else None)
             answer = any_service.app.test_client().open(path, method=method, data=b"{", headers=headers)
             assert answer.status_code == 403, f"{method} {path} as {role}"
+
+
+def test_the_openapi_document_is_valid(any_service: ServiceUnderTest) -> None:
+    document = any_service.client.get("/openapi.json").get_json()
+    validate(document)
+    assert all("x-roles" in operation or operation["security"] == [] for operation in operations(document))
+
+
+def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        yield from (path[method] for method in ("get", "post", "put", "patch", "delete") if method in path)

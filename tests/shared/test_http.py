@@ -285,6 +285,9 @@ def test_the_openapi_document_is_valid_and_says_who_may_call(client: FlaskClient
     assert document["openapi"] == "3.1.0"
     assert document["paths"]["/v1/things"]["post"]["x-roles"] == ["admin", "structure"]
     assert document["paths"]["/v1/events"]["get"]["x-roles"] == ["service"]
+    [key] = document["paths"]["/v1/things"]["post"]["parameters"]
+    assert (key["name"], key["required"]) == ("Idempotency-Key", True)
+    assert list(document["components"]["responses"]["DEFAULT_ERROR"]["content"]) == ["application/problem+json"]
 
 
 def test_the_readable_page_needs_no_outside_host(client: FlaskClient) -> None:

@@ -1,0 +1,87 @@
+"""What flask-smorest cannot know of our OpenAPI documents: who may call, what carries a key, what an error is."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Flask
+from werkzeug.routing import Rule
+
+from shared import idempotency
+from shared.auth import allowed_roles
+from shared.problems import CONTENT_TYPE
+
+_TITLES = {"issuer": "Souche: issuer", "redeemer": "Souche: redeemer", "operator_bridge": "Souche: operator bridge"}
+
+
+def settings(service: str) -> dict[str, Any]:
+    """The settings of flask-smorest: OpenAPI 3.1, served by ourselves."""
+    token = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT (EdDSA)"}
+    return {
+        "API_TITLE": _TITLES[service],
+        "API_VERSION": "v1",
+        "OPENAPI_VERSION": "3.1.0",
+        "API_SPEC_OPTIONS": {"security": [{"token": []}], "components": {"securitySchemes": {"token": token}}},
+    }
+
+
+def page_options(title: str) -> dict[str, Any]:
+    """The options of the readable page, which needs no outside host: not for validating the document either."""
+    return {"app_name": title, "validatorUrl": None, "persistAuthorization": True}
+
+
+def document(app: Flask, described: dict[str, Any]) -> dict[str, Any]:
+    """Completes a service's document."""
+    for operation, view in _operations(app, described):
+        _name_roles(operation, view)
+        _name_key(operation, view)
+        _name_errors(operation["responses"])
+    _name_errors(described.get("components", {}).get("responses", {}), all_of_them=True)
+    return described
+
+
+def _operations(app: Flask, described: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
+    for rule in app.url_map.iter_rules():
+        path = described["paths"].get(_path(rule), {})
+        for method in rule.methods or ():
+            if method.lower() in path:
+                yield path[method.lower()], app.view_functions[rule.endpoint]
+
+
+def _path(rule: Rule) -> str:
+    """`/v1/grants/<uuid:grant_id>` as OpenAPI writes it: `/v1/grants/{grant_id}`."""
+    pieces = []
+    for piece in rule.rule.split("/"):
+        name = piece.strip("<>").rpartition(":")[2]
+        pieces.append(f"{{{name}}}" if piece.startswith("<") else piece)
+    return "/".join(pieces)
+
+
+def _name_roles(operation: dict[str, Any], view: Any) -> None:
+    roles = sorted(allowed_roles(view) or ())
+    if not roles:
+        operation["security"] = []
+        return
+    operation["x-roles"] = roles
+    said = operation.get("description", "")
+    operation["description"] = f"{said}\n\nFor tokens of role: {', '.join(roles)}.".strip()
+
+
+def _name_key(operation: dict[str, Any], view: Any) -> None:
+    required = idempotency.takes_key(view)
+    if required is not None:
+        operation.setdefault("parameters", []).append(
+            {
+                "in": "header",
+                "name": idempotency.HEADER,
+                "required": required,
+                "schema": {"type": "string", "maxLength": idempotency.MAX_LENGTH},
+                "description": "The same key and the same request get the same answer, and are done once.",
+            }
+        )
+
+
+def _name_errors(responses: dict[str, Any], *, all_of_them: bool = False) -> None:
+    for status, response in responses.items():
+        content = response.get("content", {})
+        if (all_of_them or not status.startswith("2")) and "application/json" in content:
+            content[CONTENT_TYPE] = content.pop("application/json")
