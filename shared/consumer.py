@@ -82,6 +82,8 @@ def pull(transaction: Transaction, peer: Peer, handlers: Mapping[str, Handler]) 
             return applied
         else:
             applied += _apply(transaction, peer.name, UUID(page["epoch"]), position, page["events"], handlers)
+            if page["events"][-1]["position"] == page["head"]:
+                return applied
 
 
 def _apply(

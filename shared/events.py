@@ -76,6 +76,7 @@ _FINGERPRINT: sa.ColumnElement[str] = sa.literal_column("""
     (SELECT timeline_id FROM pg_control_checkpoint())
 """)
 _SAME_EPOCH = sa.select(EPOCH.c.epoch).where(EPOCH.c.fingerprint == _FINGERPRINT)
+_HEAD = sa.select(sa.func.coalesce(sa.func.max(EVENT.c.position), 0)).scalar_subquery()
 _MINTED = pg.insert(EPOCH).values(epoch=sa.bindparam("epoch"), fingerprint=_FINGERPRINT)
 _NEW_EPOCH = _MINTED.on_conflict_do_update(
     index_elements=["single"],
@@ -149,8 +150,7 @@ def page(engine: sa.Engine, after: int, limit: int) -> Page:
     """The entries after a position. Numbers what has committed since, and commits that, before it reads."""
     _number(engine)
     with engine.connect() as connection:
-        epoch = connection.execute(_SAME_EPOCH).scalar_one()
-        head = connection.execute(sa.text("SELECT coalesce(max(position), 0) FROM event")).scalar_one()
+        epoch, head = connection.execute(_SAME_EPOCH.add_columns(_HEAD)).one()
         rows = connection.execute(_PAGE, {"after": after, "limit": limit}).mappings()
         return Page(epoch, head, [dict(row) for row in rows])
 
