@@ -21,8 +21,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import redis
 import requests
 import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from demo import children, environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
@@ -146,7 +148,9 @@ def _start_servers(stack: Stack, cleanup: contextlib.ExitStack, say: Callable[[s
         with stack.interruptions.held():
             postgres = cleanup.enter_context(EmbeddedPostgres.start(stack.directory / "pg"))
             stack.servers["postgresql"] = postgres.process
-    if not redis_url:
+    if redis_url:
+        _refuse_silent(redis_url)
+    else:
         say("Valkey")
         with stack.interruptions.held():
             valkey = cleanup.enter_context(EmbeddedRedis.start(stack.directory / "redis"))
@@ -156,13 +160,26 @@ def _start_servers(stack: Stack, cleanup: contextlib.ExitStack, say: Callable[[s
 
 def _refuse_used(owner_url: str) -> None:
     """The demonstration makes keys of its own: it must not write beside what other keys have sealed."""
-    engine = sa.create_engine(db.driver_url(owner_url))
     try:
+        engine = sa.create_engine(db.driver_url(owner_url))
         used = sorted(set(sa.inspect(engine).get_schema_names()) & set(SERVICES))
-    finally:
-        engine.dispose()
+    except (ArgumentError, OperationalError) as error:
+        raise ConfigurationError(f"DATABASE_URL: the database does not answer: {_first_line(error)}") from None
+    engine.dispose()
     if used:
         raise ConfigurationError(f"DATABASE_URL already holds the schemas {', '.join(used)}: give an empty database.")
+
+
+def _refuse_silent(redis_url: str) -> None:
+    try:
+        with redis.Redis.from_url(redis_url, socket_connect_timeout=5) as server:
+            server.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise ConfigurationError(f"REDIS_URL: the server does not answer: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _migrate(stack: Stack, say: Callable[[str], None]) -> None:

@@ -12,14 +12,15 @@ from flask.typing import ResponseReturnValue
 from flask_smorest import Api, Blueprint
 from flask_swagger_ui import get_swaggerui_blueprint
 from marshmallow import Schema, fields
-from sqlalchemy.exc import OperationalError
+from psycopg.errors import UniqueViolation
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from shared import feed, logs, openapi, problems
 from shared.auth import Verifier, allowed_roles, public
 from shared.config import Settings, load
-from shared.problems import Problem, Unavailable
+from shared.problems import Conflict, Problem, Unavailable
 from shared.runtime import Runtime
 
 _SEND_AGAIN = "The database does not answer. Send the request again, with the same Idempotency-Key if it has one."
@@ -68,12 +69,21 @@ def _add_errors(app: Flask) -> None:
     app.register_error_handler(Problem, problems.answer)
     app.register_error_handler(OperationalError, _answer_database_down)
     app.register_error_handler(PoolTimeout, _answer_database_down)
+    app.register_error_handler(IntegrityError, _answer_taken)
 
 
 def _answer_database_down(error: Exception) -> Response:
     """Whatever the request was, it may be sent again: with its key, if it creates."""
     logs.logger().error("database_unavailable", error=str(getattr(error, "orig", error)).strip())
     return problems.answer(Unavailable(_SEND_AGAIN, headers={"Retry-After": "2"}))
+
+
+def _answer_taken(error: IntegrityError) -> Response:
+    """Two asked for the same at the same moment, and the other was first."""
+    if not isinstance(error.orig, UniqueViolation):
+        raise error
+    logs.logger().info("taken_meanwhile", constraint=error.orig.diag.constraint_name)
+    return problems.answer(Conflict("Somebody made the same at this moment.", slug="taken-meanwhile"))
 
 
 def _add_logging(app: Flask) -> None:
@@ -85,6 +95,7 @@ def _add_logging(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         response.headers[logs.REQUEST_ID_HEADER] = g.request_id
+        response.headers.setdefault("Cache-Control", "no-store")  # answers hold codes and names
         logs.logger().info(
             "request",
             method=request.method,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _REQUEST_ID = "souche_request_id"
 
-# Longer than the hardest time limit plus the longest wait of a prefetched message, or a message would be delivered
-# again while its first delivery still runs (celery#5935).
+# Longer than any task's hard limit, or a message would be delivered again while its first delivery still runs
+# (celery#5935); one that waited long before is at worst done twice, and finds nothing left to do.
 _VISIBILITY_SECONDS = 300
 
 _CONFIGURATION: dict[str, Any] = {
@@ -37,9 +37,10 @@ _CONFIGURATION: dict[str, Any] = {
     # A task that hangs is told to stop, then killed; both well under the visibility timeout.
     "task_soft_time_limit": 60,
     "task_time_limit": 90,
-    # On SIGTERM finish what is in hand for this long, then give the rest back to the queue, delayed tasks included.
+    # On SIGTERM finish what is in hand for this long, then give the rest back to the queue. An idle worker stops at
+    # once: waiting would be for delayed tasks (ETA), and what we delay is a time in PostgreSQL.
     "worker_soft_shutdown_timeout": 30,
-    "worker_enable_soft_shutdown_on_idle": True,
+    "worker_enable_soft_shutdown_on_idle": False,
     # Children are renewed now and then, against slow leaks.
     "worker_max_tasks_per_child": 10_000,
     # Start although the broker does not answer yet, and go on trying after it went away.

@@ -7,6 +7,7 @@ nearly every swap of two neighbours. Printed `XXXX-XXXX-XXXX-XXXX-C`.
 
 import hashlib
 import hmac
+import re
 import secrets
 
 from stdnum.exceptions import ValidationError
@@ -15,6 +16,10 @@ from stdnum.iso7064 import mod_37_36
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LENGTH = 16
 _LOOK_ALIKES = str.maketrans({"I": "1", "L": "1", "O": "0", "-": "", " ": "", "\u00a0": "", "\u202f": "", "\t": ""})
+
+
+# Wherever 17 letters or digits begin, perhaps set apart in groups.
+_CANDIDATE = re.compile(r"(?=((?:[0-9A-Za-z][-\s]?){16}[0-9A-Za-z]))")
 
 
 class InvalidCode(ValueError):
@@ -48,6 +53,17 @@ def normalise(text: str) -> str:
 def printed(code: str) -> str:
     """A canonical code as it is printed: `XXXX-XXXX-XXXX-XXXX-C`."""
     return "-".join((code[0:4], code[4:8], code[8:12], code[12:16], code[16:]))
+
+
+def mask(text: str) -> str:
+    """A text of somebody else's in which every code is blotted out: what is kept or told must not hold one."""
+    for candidate in sorted({match[1] for match in _CANDIDATE.finditer(text)}, key=len, reverse=True):
+        try:
+            normalise(candidate)
+        except InvalidCode:
+            continue
+        text = text.replace(candidate, "[code]")
+    return text
 
 
 def digest(code: str, key: bytes) -> bytes:

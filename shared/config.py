@@ -26,6 +26,10 @@ _KEYS = {
 _OF_THE_COMMAND_LINE = ("DATABASE_URL", "TOKEN_PRIVATE_KEY", "SOUCHE_TOKEN")
 
 
+# Which of them digest what must not be guessed.
+_DIGESTING = ("IDENTITY_DIGEST_KEY", "CODE_DIGEST_KEY")
+
+
 class ConfigurationError(Exception):
     """A setting is missing or wrong; the message names each and says what is expected."""
 
@@ -51,6 +55,11 @@ class Settings:
     attempts_per_minute: int
     sweep_seconds: float
     log_level: str
+
+    @property
+    def request_key(self) -> bytes:
+        """The key of digests of requests; a service without secret keys is told nothing that needs one."""
+        return next((next(iter(ring.values())) for name, ring in self.keys.items() if name in _DIGESTING), b"")
 
 
 def read_keys(text: str) -> dict[str, bytes]:

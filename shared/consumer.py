@@ -18,16 +18,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from shared import events, messages
+from shared import db, events, logs, messages
 from shared.events import Event
-from shared.logs import logger
 from shared.peers import Peer
 
 Handler = Callable[[Session, Sequence[Event]], None]
 Transaction = Callable[[], Any]
 
 PAGE_SIZE = 500
-_UUIDS: pg.ARRAY[UUID] = pg.ARRAY(sa.Uuid())
 
 CURSOR = sa.Table(
     "cursor",
@@ -52,6 +50,7 @@ PARKED = sa.Table(
     events.TABLES,
     sa.Column("cheque_id", sa.Uuid, primary_key=True),
     sa.Column("event_id", sa.Uuid, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
@@ -104,9 +103,12 @@ def _apply(
 
 
 def run_handlers(session: Session, read: Iterable[Event], handlers: Mapping[str, Handler]) -> None:
-    """Hands each run of consecutive events of one kind to its handler."""
-    for kind, run in itertools.groupby(read, key=lambda event: event.kind):
-        handlers[kind](session, list(run))
+    """Hands each run of consecutive events of one kind to its handler, under their request's id where they have one."""
+    for kind, grouped in itertools.groupby(read, key=lambda event: event.kind):
+        run = list(grouped)
+        causes = {event.request_id for event in run}
+        with logs.caused_by(causes.pop() if len(causes) == 1 else None):
+            handlers[kind](session, run)
 
 
 def park(session: Session, cheque_id: UUID, event: Event) -> None:
@@ -114,6 +116,7 @@ def park(session: Session, cheque_id: UUID, event: Event) -> None:
     row = {
         "cheque_id": cheque_id,
         "event_id": event.event_id,
+        "position": event.position,
         "kind": event.kind,
         "key": event.key,
         "occurred_at": event.occurred_at,
@@ -123,16 +126,20 @@ def park(session: Session, cheque_id: UUID, event: Event) -> None:
 
 
 def unpark(session: Session, cheque_ids: Sequence[UUID]) -> list[Event]:
-    """Takes the events that waited for these cheques, oldest first."""
-    taken = PARKED.delete().where(PARKED.c.cheque_id == sa.any_(sa.cast(list(cheque_ids), _UUIDS))).returning(PARKED)
-    rows = sorted(session.execute(taken), key=lambda row: row.event_id)
-    return [Event(row.event_id, row.kind, row.key, row.occurred_at, messages.load(row.kind, row.body)) for row in rows]
+    """Takes the events that waited for these cheques, in the order of their log."""
+    taken = PARKED.delete().where(db.among(PARKED.c.cheque_id, cheque_ids)).returning(PARKED)
+    rows = sorted(session.execute(taken), key=lambda row: row.position)
+    return [
+        Event(row.event_id, row.kind, row.key, row.occurred_at, messages.load(row.kind, row.body), row.position)
+        for row in rows
+    ]
 
 
 def _read(entry: Mapping[str, Any]) -> Event:
     body = messages.load(entry["kind"], entry["body"])
     occurred_at = datetime.fromisoformat(entry["occurred_at"])
-    return Event(UUID(entry["event_id"]), entry["kind"], entry["key"], occurred_at, body)
+    event_id, kind, key = UUID(entry["event_id"]), entry["kind"], entry["key"]
+    return Event(event_id, kind, key, occurred_at, body, entry["position"], entry["request_id"])
 
 
 def _cursor(session: Session, publisher: str) -> tuple[UUID | None, int]:
@@ -158,7 +165,7 @@ def _start_again(transaction: Transaction, publisher: str, known: UUID | None, e
     with transaction() as session:
         session.execute(statement)
     if known is not None:
-        logger().warning("log_restored", publisher=publisher, effect="read again from the start")
+        logs.logger().warning("log_restored", publisher=publisher, effect="read again from the start")
 
 
 def _remember(session: Session, publisher: str, entries: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -3,12 +3,14 @@
 A service's role has its schema as its search path, so neither models nor SQL ever name a schema.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session, sessionmaker
 
 # A lock or a statement that takes this long is a fault to be told, not a wait to be borne.
@@ -16,6 +18,8 @@ _LOCK_TIMEOUT = "5s"
 _STATEMENT_TIMEOUT = "30s"
 # A process that froze in mid-transaction must not hold its rows for ever.
 _IDLE_IN_TRANSACTION_TIMEOUT = "60s"
+
+UUIDS: pg.ARRAY[UUID] = pg.ARRAY(sa.Uuid())
 
 _NAMES = {
     "ix": "%(table_name)s_%(column_0_N_name)s_idx",
@@ -46,6 +50,8 @@ def connect(url: str, schema: str, pool_size: int = 8, **options: Any) -> sa.Eng
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
+        # Parameters are codes' digests, identities, amounts: no error message repeats them.
+        hide_parameters=True,
         connect_args={"options": " ".join(f"-c {name}={value}" for name, value in settings.items())},
         **options,
     )
@@ -54,6 +60,12 @@ def connect(url: str, schema: str, pool_size: int = 8, **options: Any) -> sa.Eng
 def driver_url(url: str) -> sa.URL:
     """The address with psycopg 3 as its driver, however IT wrote it."""
     return sa.make_url(url).set(drivername="postgresql+psycopg")
+
+
+def among(column: Any, ids: Collection[UUID]) -> sa.ColumnElement[bool]:
+    """Whether a column is one of these ids: one parameter, however many they are (a statement takes 65 535)."""
+    wanted: sa.ColumnElement[bool] = column == sa.any_(sa.cast(list(ids), UUIDS))
+    return wanted
 
 
 def sessions(engine: sa.Engine, after_news: Callable[[], None]) -> sessionmaker[Session]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import redis
 from kombu.exceptions import OperationalError
 
+from shared import logs
 from shared.logs import logger
 
 # A ring whose task was lost must not silence those that follow for longer than a sweep would take.
@@ -29,11 +30,13 @@ class Doorbell:
         self._store = store
         self._send = send
         self._news = threading.Event()
+        self._cause: str | None = None
         self._ringer: threading.Thread | None = None
         self._starting = threading.Lock()
 
     def ring(self) -> None:
-        """Says that there is news; returns at once."""
+        """Says that there is news, and which request it came of; returns at once."""
+        self._cause = logs.current_request_id()
         self._news.set()
         if self._ringer is None:
             with self._starting:
@@ -53,12 +56,16 @@ class Doorbell:
         while self._news.wait():
             self._news.clear()
             try:
-                for reader in self._readers:
-                    if self._store.set(_key(self._publisher, reader), 1, nx=True, ex=_SILENCE_SECONDS):
-                        self._send(reader, self._publisher)
+                with logs.caused_by(self._cause):
+                    self._ring_all()
             except (redis.RedisError, OperationalError, OSError) as error:
                 logger().warning("doorbell_unheard", error=type(error).__name__)
                 pause.wait(_PAUSE_AFTER_FAILURE_SECONDS)
+
+    def _ring_all(self) -> None:
+        for reader in self._readers:
+            if self._store.set(_key(self._publisher, reader), 1, nx=True, ex=_SILENCE_SECONDS):
+                self._send(reader, self._publisher)
 
 
 def _key(publisher: str, reader: str) -> str:

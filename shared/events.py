@@ -99,6 +99,8 @@ class Event:
     key: str
     occurred_at: datetime
     body: Mapping[str, Any]
+    position: int = 0
+    request_id: str | None = None
 
 
 @dataclass(frozen=True)

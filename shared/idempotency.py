@@ -7,6 +7,7 @@ kept: it left nothing, and asking again may end differently.
 
 import functools
 import hashlib
+import hmac
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
@@ -77,8 +78,12 @@ def required_key() -> str:
 
 
 def request_digest() -> bytes:
-    """What makes two requests the same: method, path and body."""
-    return hashlib.sha256(f"{request.method} {request.full_path}\n".encode() + request.get_data()).digest()
+    """What makes two requests the same: method, path and body.
+
+    Keyed, as a body may name a person: without the key nobody can try names against it.
+    """
+    said = f"{request.method} {request.full_path}\n".encode() + request.get_data()
+    return hmac.digest(runtime().settings.request_key, said, hashlib.sha256)
 
 
 def idempotent(

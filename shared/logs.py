@@ -3,6 +3,8 @@
 import logging
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -58,6 +60,14 @@ def begin_request(request_id: str | None) -> str:
         request_id = str(new_id())
     structlog.contextvars.bind_contextvars(request_id=request_id)
     return request_id
+
+
+@contextmanager
+def caused_by(request_id: str | None) -> Iterator[None]:
+    """What is logged and told in this block follows from that request; None leaves the one in hand."""
+    bound = {"request_id": request_id} if request_id else {}
+    with structlog.contextvars.bound_contextvars(**bound):
+        yield
 
 
 def current_request_id() -> str | None:

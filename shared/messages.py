@@ -5,6 +5,7 @@ understand is a new version. Money is integer cents of EUR, instants are UTC, da
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, validate
@@ -16,8 +17,13 @@ def _ids(**options: Any) -> fields.Field[Any]:
     return fields.List(fields.UUID(), required=True, **options)
 
 
+# Readers keep the value of a cheque in 32 bits; a writer is refused what they could not hold.
+_MOST_CENTS = 2**31 - 1
+_CENTURIES = validate.Range(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+
+
 def _cents() -> fields.Int:
-    return fields.Int(required=True, strict=True, validate=validate.Range(min=1))
+    return fields.Int(required=True, strict=True, validate=validate.Range(1, _MOST_CENTS))
 
 
 class _Message(Schema):
@@ -171,7 +177,7 @@ class RedemptionReported(_Message):
     cheque_id = fields.UUID(required=True)
     structure_id = fields.UUID(required=True)
     amount_cents = _cents()
-    redeemed_at = fields.AwareDateTime(required=True)
+    redeemed_at = fields.AwareDateTime(required=True, validate=_CENTURIES)
 
 
 class RedemptionsConfirmed(_Message):

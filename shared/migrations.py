@@ -158,6 +158,7 @@ def _create_reading(op: Any) -> None:
         "parked_event",
         sa.Column("cheque_id", sa.Uuid, primary_key=True),
         sa.Column("event_id", sa.Uuid, primary_key=True),
+        sa.Column("position", sa.BigInteger, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("key", sa.Text, nullable=False),
         sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from shared.config import ConfigurationError
 
@@ -47,8 +48,10 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except ConfigurationError as error:
+        except (ConfigurationError, ArgumentError) as error:
             raise Misconfigured(str(error)) from None
+        except OperationalError as error:
+            raise click.ClickException(f"The database does not answer: {error.orig}") from None
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

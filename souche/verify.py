@@ -34,13 +34,15 @@ ISSUED = """
     ORDER BY cheque.id
 """
 SPENT = """
-    SELECT cheque.id AS cheque_id, cheque.value_cents, cheque.state, count(redemption.id) AS redemptions,
-           coalesce(sum(redemption.amount_cents), 0) AS redeemed_cents
-    FROM cheque LEFT JOIN redemption ON redemption.cheque_id = cheque.id AND redemption.reversed_at IS NULL
-    GROUP BY cheque.id ORDER BY cheque.id
+    SELECT cheque.id AS cheque_id, rules.programme, cheque.value_cents, cheque.state,
+           count(redemption.id) AS redemptions, coalesce(sum(redemption.amount_cents), 0) AS redeemed_cents
+    FROM cheque JOIN spending_rules rules ON rules.id = cheque.rules_id
+    LEFT JOIN redemption ON redemption.cheque_id = cheque.id AND redemption.reversed_at IS NULL
+    GROUP BY cheque.id, rules.programme ORDER BY cheque.id
 """
 LINKED = """
-    SELECT cheque.cheque_id, cheque.value_cents,
+    SELECT cheque.cheque_id, cheque.programme, cheque.value_cents,
+           cheque.programme IN (SELECT programme FROM contract WHERE state = 'live') AS has_operator,
            CASE WHEN cheque.state = 'open' AND cheque.blocked THEN 'blocked' ELSE cheque.state END AS state,
            array_agg(contract.code ORDER BY contract.code) FILTER (WHERE contract.code IS NOT NULL) AS contracts,
            (SELECT count(*) FROM redemption
@@ -49,12 +51,15 @@ LINKED = """
     GROUP BY cheque.cheque_id ORDER BY cheque.cheque_id
 """
 OWED = """
-    SELECT id AS redemption_id, cheque_id, amount_cents, structure_id, reversed_at IS NOT NULL AS reversed
+    SELECT id AS redemption_id, cheque_id, amount_cents, structure_id,
+           CASE WHEN reversed_at IS NULL THEN state ELSE 'reversed' END AS state
     FROM redemption ORDER BY id
 """
 DECLARED = """
-    SELECT redemption_id, cheque_id, amount_cents, structure_id, state = 'reversed' AS reversed
-    FROM redemption ORDER BY redemption_id
+    SELECT redemption_id, cheque_id, amount_cents, structure_id, redemption.state,
+           redemption.state = 'due' AND redemption.contract_id IS NULL AND programme IN (
+               SELECT programme FROM contract WHERE state = 'live') AS nobody_pays
+    FROM redemption JOIN cheque USING (cheque_id) ORDER BY redemption_id
 """
 ENVELOPES = """
     SELECT envelope.convention_reference AS envelope, envelope.amount_cents, envelope.engaged_cents,
@@ -70,6 +75,7 @@ GRANTS = """
     ORDER BY cheque_grant.id
 """
 HEAD = "SELECT count(*) FROM event"
+PARKED = "SELECT count(*) FROM parked_event"
 READ = "SELECT count(*) FROM event WHERE position <= :position"
 
 
@@ -157,6 +163,9 @@ def _behind(engines: dict[str, sa.Engine]) -> list[str]:
             read = _scalar(engines[publisher], READ, position=position or 0)
             if read < written:
                 found.append(f"{reader} has {written - read} events of {publisher} still to read")
+    for service, engine in engines.items():
+        if parked := _scalar(engine, PARKED):
+            found.append(f"{service} has {parked} events parked for cheques that it was not told of")
     return found
 
 
@@ -194,6 +203,9 @@ def _check_cheque(cheque_id: UUID, stub: Any, judged: Any, known: Any) -> None:
     for service, row in (("issuer", stub), ("redeemer", judged), ("operator bridge", known)):
         if row is None:
             raise Fault(f"cheque {cheque_id} is not known to the {service}")
+    if not stub.programme == judged.programme == known.programme:
+        programmes = f"{stub.programme}, {judged.programme} and {known.programme}"
+        raise Fault(f"cheque {cheque_id} is of {programmes} to issuer, redeemer and operator bridge")
     if not stub.value_cents == judged.value_cents == known.value_cents:
         values = f"{stub.value_cents}, {judged.value_cents} and {known.value_cents}"
         raise Fault(f"cheque {cheque_id} is worth {values} cents to issuer, redeemer and operator bridge")
@@ -207,6 +219,8 @@ def _check_cheque(cheque_id: UUID, stub: Any, judged: Any, known: Any) -> None:
         raise Fault(f"cheque {cheque_id}, worth {judged.value_cents} cents, is {judged.state} and has {found}")
     if known.redemptions != expected[0]:
         raise Fault(f"cheque {cheque_id} is {judged.state} and the operator bridge has {known.redemptions} redemptions")
+    if known.state == "open" and known.has_operator and not known.contracts:
+        raise Fault(f"cheque {cheque_id} can be spent and the operator bridge links it with no contract")
 
 
 def _as_the_bridge_says(state: str) -> str:
@@ -218,10 +232,12 @@ def _check_redemption(redemption_id: UUID, ours: Any, theirs: Any) -> None:
     for service, row in (("redeemer", ours), ("operator bridge", theirs)):
         if row is None:
             raise Fault(f"redemption {redemption_id} is not known to the {service}")
-    for name in ("cheque_id", "amount_cents", "structure_id", "reversed"):
+    for name in ("cheque_id", "amount_cents", "structure_id", "state"):
         if getattr(ours, name) != getattr(theirs, name):
             values = f"{getattr(ours, name)} to the redeemer and {getattr(theirs, name)} to the operator bridge"
             raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id}: {name} is {values}")
+    if theirs.nobody_pays:
+        raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id} is due and no operator was told of it")
 
 
 def _check_money(issuer: sa.Engine) -> None:

@@ -8,7 +8,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from services.issuer import assessing, programmes
 from services.issuer.assessing import Outcome
 from services.issuer.models import ON_ISSUE, ON_REGISTRATION, Programme
-from services.issuer.schemas import MOST_CENTS, cents, day, programme_code, text
+from services.issuer.schemas import MOST_CENTS, MOST_FACE_VALUE_CENTS, cents, day, programme_code, text
 from shared.app import ProblemSchema
 from shared.auth import roles
 from shared.idempotency import idempotent
@@ -68,7 +68,7 @@ class ProgrammeSchema(Schema):
 
     code = programme_code(required=True)
     name = text(required=True)
-    face_value_cents = cents(load_default=1000)
+    face_value_cents = cents(MOST_FACE_VALUE_CENTS, load_default=1000)
     minimum_grant_cents = cents(load_default=5000)
     validity = fields.Nested(ValiditySchema, required=True)
     grace_days = fields.Int(

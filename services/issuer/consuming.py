@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer import envelopes
 from services.issuer.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, CancelledCheque, Cheque
+from shared import db
 from shared.consumer import Handler
 from shared.events import Event
 
@@ -67,7 +68,7 @@ HANDLERS: Mapping[str, Handler] = {
 
 
 def _update(cheque_ids: Sequence[UUID]) -> sa.Update:
-    return sa.update(Cheque).where(Cheque.id.in_(cheque_ids)).execution_options(synchronize_session=False)
+    return sa.update(Cheque).where(db.among(Cheque.id, cheque_ids)).execution_options(synchronize_session=False)
 
 
 def _end(session: Session, cheque_ids: Sequence[UUID], ending: str) -> None:
@@ -81,6 +82,12 @@ def _end(session: Session, cheque_ids: Sequence[UUID], ending: str) -> None:
 
 def _settle(asked: Sequence[tuple[UUID, UUID]]) -> sa.Update:
     """Settles requests that are still open, each given as cancellation and cheque."""
-    which = sa.tuple_(CancelledCheque.cancellation_id, CancelledCheque.cheque_id).in_(asked)
+    cancellations = sa.cast([cancellation_id for cancellation_id, _ in asked], db.UUIDS)
+    cheques = sa.cast([cheque_id for _, cheque_id in asked], db.UUIDS)
+    both = sa.func.unnest(cancellations, cheques).table_valued("cancellation_id", "cheque_id")
+    given = both.render_derived(name="given")
+    which = sa.and_(
+        CancelledCheque.cancellation_id == given.c.cancellation_id, CancelledCheque.cheque_id == given.c.cheque_id
+    )
     statement = sa.update(CancelledCheque).where(which, CancelledCheque.outcome == REQUESTED)
     return statement.execution_options(synchronize_session=False)

@@ -12,6 +12,8 @@ from services.issuer import programmes
 _UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 12, 31)
 MOST_CENTS = 10**12
+# What one cheque may be worth: every reader of the log keeps it as a 32-bit number.
+MOST_FACE_VALUE_CENTS = 1_000_000
 
 
 def text(most: int = 200, **options: Any) -> fields.Str:
@@ -20,9 +22,9 @@ def text(most: int = 200, **options: Any) -> fields.Str:
     return fields.Str(validate=checks, **options)
 
 
-def cents(**options: Any) -> fields.Int:
+def cents(most: int = MOST_CENTS, **options: Any) -> fields.Int:
     """A sum of money."""
-    return fields.Int(strict=True, validate=validate.Range(1, MOST_CENTS), **options)
+    return fields.Int(strict=True, validate=validate.Range(1, most), **options)
 
 
 def day(**options: Any) -> fields.Date:

@@ -9,10 +9,17 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface, ordering
 from services.operator_bridge.models import Contract
-from services.operator_bridge.transitions import CONTRACT, allowed
+from services.operator_bridge.transitions import CONTRACT, UNFINISHED, allowed
 from shared import clock, events
 from shared.config import ConfigurationError
 from shared.problems import Conflict, Invalid, NotFound
+
+_LEFT = sa.text("""
+    SELECT
+        (SELECT count(*) FROM operator_order WHERE contract_id = :contract AND state = ANY(:unfinished)) AS orders,
+        (SELECT count(*) FROM redemption
+         WHERE contract_id = :contract AND state IN ('due', 'confirmed')) AS redemptions
+""")
 
 
 def create(session: Session, given: Mapping[str, Any]) -> Contract:
@@ -47,6 +54,8 @@ def change(session: Session, settings: Mapping[str, str], contract_id: UUID, sta
         return contract
     if not allowed(CONTRACT, contract.state, state):
         raise Conflict(f"A contract that is {contract.state} cannot become {state}.", slug="illegal-transition")
+    if state == "ended":
+        _require_settled(session, contract_id)
     contract.state = state
     if state == "live":
         _require_settings(contract.operator, settings)
@@ -55,6 +64,14 @@ def change(session: Session, settings: Mapping[str, str], contract_id: UUID, sta
         ordering.link_all(session, contract.contract_id)
     _tell(session, contract)
     return contract
+
+
+def _require_settled(session: Session, contract_id: UUID) -> None:
+    """An end leaves nothing behind: whatever an operator has still to do is done, or the contract has failed."""
+    left = session.execute(_LEFT, {"contract": contract_id, "unfinished": list(UNFINISHED)}).one()
+    if left.orders or left.redemptions:
+        detail = f"{left.orders} orders have no outcome yet and {left.redemptions} redemptions are not paid."
+        raise Conflict(detail, slug="contract-not-settled", orders=left.orders, redemptions=left.redemptions)
 
 
 def _tell(session: Session, contract: Contract) -> None:

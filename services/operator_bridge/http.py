@@ -39,16 +39,16 @@ class ClientCredentials:
         """A token that is good now; raises OperatorUnavailable, as nothing was asked for yet."""
         with self._lock:
             if time.monotonic() >= self._ends:
-                answer = self._ask()
-                self._token = str(answer["access_token"])
-                self._ends = time.monotonic() + float(answer.get("expires_in", 300)) - _TOKEN_MARGIN_SECONDS
+                self._token, seconds = self._ask()
+                self._ends = time.monotonic() + seconds - _TOKEN_MARGIN_SECONDS
             return self._token
 
     def forget(self) -> None:
         """Has the next call ask for a new token."""
         self._ends = 0.0
 
-    def _ask(self) -> dict[str, Any]:
+    def _ask(self) -> tuple[str, float]:
+        """A new token and how many seconds it lasts."""
         try:
             response = requests.post(
                 self._address,
@@ -57,10 +57,12 @@ class ClientCredentials:
                 timeout=(_CONNECT_SECONDS, self._timeout),
             )
             response.raise_for_status()
-            answer: dict[str, Any] = response.json()
+            answer = response.json()
+            return str(answer["access_token"]), float(answer.get("expires_in", 300))
         except requests.RequestException as error:
             raise OperatorUnavailable(f"no token: {_name(error)}") from None
-        return answer
+        except (KeyError, TypeError, ValueError):
+            raise OperatorUnavailable("no token: the answer is not one of OAuth2") from None
 
 
 class Client:

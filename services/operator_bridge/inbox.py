@@ -1,9 +1,10 @@
 """Messages of operators: verified and stored as they came, answered at once, applied by a task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import applying, interface
@@ -55,19 +56,37 @@ def apply_waiting(runtime: Runtime) -> int:
             messages = session.scalars(_WAITING).all()
             for operator in sorted({message.operator for message in messages}):
                 chosen = [message for message in messages if message.operator == operator]
-                applying.apply(session, operator, _read(runtime.settings.operators, operator, chosen))
+                _apply(session, runtime.settings.operators, operator, chosen)
         applied += len(messages)
         if len(messages) < _AT_ONCE:
             return applied
 
 
-def _read(settings: Mapping[str, str], operator: str, messages: list[Message]) -> list[Event]:
+def _apply(session: Session, settings: Mapping[str, str], operator: str, messages: Sequence[Message]) -> None:
+    """Applies messages together; where one of them cannot be, one by one, so that it does not hold up the others."""
+    try:
+        with session.begin_nested():
+            applying.apply(session, operator, _read(settings, operator, messages))
+    except DataError as error:
+        if len(messages) == 1:
+            _give_up(messages[0], f"It cannot be stored: {type(error.orig).__name__}")
+            return
+        for message in messages:
+            _apply(session, settings, operator, [message])
+
+
+def _read(settings: Mapping[str, str], operator: str, messages: Sequence[Message]) -> list[Event]:
     said: list[Event] = []
     for message in messages:
         try:
             said += interface.connect(operator, settings).read(message.body)
             message.applied_at = clock.now()
         except (Unreadable, UnknownOperator, ConfigurationError) as error:
-            message.error = str(error)
-            logger().error("message_unreadable", operator=operator, webhook_id=message.webhook_id, error=str(error))
+            _give_up(message, str(error))
     return said
+
+
+def _give_up(message: Message, error: str) -> None:
+    """Leaves a message unapplied, and says why where people look."""
+    message.applied_at, message.error = None, error
+    logger().error("message_unreadable", operator=message.operator, webhook_id=message.webhook_id, error=error)

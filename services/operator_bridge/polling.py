@@ -38,7 +38,7 @@ _OVERLAP = timedelta(minutes=5)
 
 _UNKNOWN = sa.text("""
     SELECT order_id, sent_at FROM operator_order
-    WHERE contract_id = :contract AND state = 'unknown' ORDER BY sent_at LIMIT :limit
+    WHERE contract_id = :contract AND state = 'unknown' AND lost < :most ORDER BY sent_at LIMIT :limit
 """)
 
 _NOT_DONE = sa.text("""
@@ -73,7 +73,7 @@ def poll(runtime: Runtime, contract_id: UUID) -> Poll:
     taken_at = clock.now()
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
-        rows = session.execute(_UNKNOWN, {"contract": contract_id, "limit": _AT_ONCE})
+        rows = session.execute(_UNKNOWN, {"contract": contract_id, "limit": _AT_ONCE, "most": MAX_LOST})
         unknown: dict[UUID, datetime] = {row.order_id: row.sent_at for row in rows}
     operator = interface.connect(contract.operator, runtime.settings.operators)
     period = Period(contract.code, _since(contract, unknown), [str(order_id) for order_id in unknown])

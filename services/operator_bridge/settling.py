@@ -11,12 +11,13 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from services.operator_bridge import discrepancies
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.transitions import LINK, ORDER, REDEMPTION, before
-from shared import events
+from shared import cheque_code, events
 
 Settled = sa.RowMapping
-"""An order that was settled just now: contract_id, kind, cheque_id, redemption_id, state, reason, number."""
+"""An order that was settled just now, with its operator and the number that it gave the cheque."""
 
 _SETTLE = sa.text("""
     UPDATE operator_order o SET state = :state, reason = r.reason, settled_at = clock_timestamp()
@@ -24,7 +25,8 @@ _SETTLE = sa.text("""
          AS r (order_id, reason, number), contract
     WHERE o.order_id = r.order_id AND o.state = ANY(:before)
       AND contract.contract_id = o.contract_id AND contract.operator = :operator
-    RETURNING o.contract_id, o.kind, o.cheque_id, o.redemption_id, o.state, o.reason, r.number
+    RETURNING o.order_id, o.contract_id, o.kind, o.cheque_id, o.redemption_id, o.state, o.reason, r.number,
+              contract.operator
 """)
 
 _LOSE = sa.text("""
@@ -57,7 +59,8 @@ _VOID = sa.text("""
          AS r (contract_id, cheque_id, redemption_id)
     WHERE o.contract_id = r.contract_id AND o.cheque_id = r.cheque_id AND o.state = ANY(:before)
       AND (r.redemption_id IS NULL OR o.redemption_id = r.redemption_id)
-    RETURNING o.contract_id, o.kind, o.cheque_id, o.redemption_id, o.state, o.reason, NULL AS number
+    RETURNING o.order_id, o.contract_id, o.kind, o.cheque_id, o.redemption_id, o.state, o.reason, NULL AS number,
+              (SELECT operator FROM contract WHERE contract.contract_id = o.contract_id) AS operator
 """)
 
 
@@ -91,7 +94,7 @@ def _settle(session: Session, operator: str, outcome: str, receipts: Iterable[tu
         "state": outcome,
         "before": before(ORDER, outcome),
         "references": list(chosen),
-        "reasons": [receipt.reason for receipt in chosen.values()],
+        "reasons": [receipt.reason and cheque_code.mask(receipt.reason) for receipt in chosen.values()],
         "numbers": [receipt.number for receipt in chosen.values()],
     }
     settled = list(session.execute(_SETTLE, given).mappings())
@@ -138,12 +141,27 @@ def _cancelled(session: Session, orders: Sequence[Settled]) -> None:
     _move_links(session, "closed", orders)
 
 
+def _disputed(session: Session, orders: Sequence[Settled]) -> None:
+    """What we took back or cancelled stands otherwise with the operator: a person has to look."""
+    differences = [
+        discrepancies.found(
+            order["operator"], "status_differs", str(order["order_id"]),
+            contract_id=order["contract_id"], cheque_id=order["cheque_id"],
+            ours={"ordered": order["kind"]}, theirs={"refused": order["reason"] or "refused"},
+        )
+        for order in orders
+    ]  # fmt: skip
+    discrepancies.record(session, differences)
+
+
 _CONSEQUENCES: Mapping[tuple[str, str], Callable[[Session, Sequence[Settled]], None]] = {
     ("register", "accepted"): _registered,
     ("register", "refused"): _not_registered,
     ("declare", "accepted"): _declared,
     ("declare", "refused"): _not_declared,
     ("cancel", "accepted"): _cancelled,
+    ("cancel", "refused"): _disputed,
+    ("reverse", "refused"): _disputed,
 }
 
 

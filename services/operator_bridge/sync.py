@@ -73,13 +73,14 @@ class _Sending:
     def send_with_codes(self, orders: Sequence[Order]) -> None:
         """Sends claimed orders; those whose code the issuer does not give now are pending again."""
         needing = [order for order in orders if order.kind == "register" and self.operator.needs_codes]
+        codes: dict[UUID | None, str] = {}
+        reason = "the issuer gave no code"
         try:
             codes = self.ask_codes([order.cheque_id for order in needing])
         except PeerUnavailable as error:
-            self.put_back(orders, str(error))
-            return
+            reason = str(error)
         without = {order.reference for order in needing if order.cheque_id not in codes}
-        self.put_back([order for order in orders if order.reference in without], "the issuer gave no code")
+        self.put_back([order for order in orders if order.reference in without], reason)
         ready = [order for order in orders if order.reference not in without]
         if ready:
             self.send([dataclasses.replace(order, code=codes.get(order.cheque_id)) for order in ready])

@@ -51,7 +51,9 @@ def apply() -> None:
 def poll(contract_id: str) -> None:
     """Reads one contract's statement."""
     waking.awake(runtime(), "operator_bridge.poll", contract_id)
-    polling.try_poll(runtime(), UUID(contract_id))
+    with waking.alone(runtime(), f"poll:{contract_id}") as first:
+        if first:
+            polling.try_poll(runtime(), UUID(contract_id))
 
 
 @shared_task(name="operator_bridge.poll_all")

@@ -44,7 +44,7 @@ REDEMPTION = _table(
     confirmed="paid refused reversed stranded",
     stranded="due reversed",
     refused="due reversed",
-    paid="",
+    paid="reversed",
     reversed="",
 )
 

@@ -19,13 +19,18 @@ from services.operator_bridge.interface import Order, Unreadable
 _T = TypeVar("_T")
 _MAX_CENTS = 1_000_000_000
 
+# Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither, and nobody means them.
+_FIT = validate.Regexp(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z", error="Control characters are not expected.")
+_TEXT = [validate.Length(1, 500), _FIT]
+_CENTURIES = validate.Range(date(2000, 1, 1), date(2200, 12, 31))
+
 _FIELDS: Mapping[Any, tuple[type[fields.Field[Any]], dict[str, Any]]] = {
-    str: (fields.Str, {"validate": validate.Length(1, 500)}),
-    str | None: (fields.Str, {"allow_none": True}),
+    str: (fields.Str, {"validate": _TEXT}),
+    str | None: (fields.Str, {"allow_none": True, "validate": [validate.Length(max=500), _FIT]}),
     int: (fields.Int, {"strict": True, "validate": validate.Range(0, _MAX_CENTS)}),
     UUID: (fields.UUID, {}),
-    date: (fields.Date, {}),
-    datetime: (fields.AwareDateTime, {}),
+    date: (fields.Date, {"validate": _CENTURIES}),
+    datetime: (fields.AwareDateTime, {"validate": lambda given: _CENTURIES(given.date()) and None}),
 }
 
 
@@ -82,7 +87,7 @@ def _plain(value: Any) -> Any:
 def _field(hint: Any, member: "dataclasses.Field[Any]", name: str | None) -> fields.Field[Any]:
     needed = member.default is dataclasses.MISSING
     if hint == tuple[str, ...]:
-        return fields.List(fields.Str(validate=validate.Length(1, 500)), required=needed, data_key=name)
+        return fields.List(fields.Str(validate=_TEXT), required=needed, data_key=name)
     if typing.get_origin(hint) is typing.Literal:
         return fields.Str(required=needed, data_key=name, validate=validate.OneOf(typing.get_args(hint)))
     field, options = _FIELDS[hint]

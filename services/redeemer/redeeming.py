@@ -6,6 +6,8 @@ than a rival's commit, so everything that decides is read from rows that it has 
 * of two requests with one key at the same time, the second does not get the key's lock and is told to wait;
 * `known` locks the cheques, in the order of their ids, and gives them as they stand once locked, so of any number of
   rivals one finds them spendable, and sets of cheques that overlap wait for one another but never in a circle;
+* `spent` asks nothing more of them: a condition there would be held against the snapshot, in which a cheque that was
+  given back a moment ago is not spendable yet;
 * a request whose twin committed after the snapshot finds its cheques spent, or its presentation there already
   (`ON CONFLICT`), does nothing, and a second look finds what it was answered.
 """
@@ -61,7 +63,7 @@ _REDEEM = Statement(
     ),
     spent AS (
         UPDATE cheque SET ending = 'redeemed', redeemed_at = %(now)s
-        FROM taken WHERE cheque.id = taken.cheque_id AND cheque.state = 'spendable'
+        FROM taken WHERE cheque.id = taken.cheque_id
     ),
     redeemed AS (
         INSERT INTO redemption (id, cheque_id, presentation_id, structure_id, programme, amount_cents, via, given_on,

@@ -21,7 +21,7 @@ from services.operator_bridge.interface import Operator, Receipt
 
 
 class Adapter(Operator):
-    name = "Idle"
+    name = "Idler"
     needs_codes = False
     has_statement = False
 
@@ -44,15 +44,19 @@ def test_an_operator_is_added_by_one_file_and_one_line(tmp_path: Path) -> None:
     for room in ("services", "shared", "demo", "souche", "tests"):
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "services/operator_bridge/operators/idle.py").write_text(DO_NOTHING, encoding="utf-8")
+    (tmp_path / "services/operator_bridge/operators/idler.py").write_text(DO_NOTHING, encoding="utf-8")
     guard = "test_each_adapter_has_its_line_in_the_contract_suite"
     assert _pytest(tmp_path, guard) != 0
 
     cases = tmp_path / "tests/contract/cases.py"
-    cases.write_text(cases.read_text(encoding="utf-8").replace("CASES = (", 'CASES = (\n    "idle",'), encoding="utf-8")
-    assert _pytest(tmp_path, f"idle or {guard}") == 0
+    cases.write_text(
+        cases.read_text(encoding="utf-8").replace("CASES = (", 'CASES = (\n    "idler",'), encoding="utf-8"
+    )
+    assert _pytest(tmp_path, f"idler or {guard}") == 0
 
 
 def _pytest(where: Path, chosen: str) -> int:
     command = [sys.executable, "-m", "pytest", "tests/contract", "-q", "-k", chosen, "-p", "no:cacheprovider"]
-    return subprocess.run(command, cwd=where, capture_output=True).returncode
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True)
+    print(done.stdout)
+    return done.returncode

@@ -73,6 +73,31 @@ FAULTS = {
         f"UPDATE redemption SET amount_cents = 1 WHERE cheque_id = {REDEEMED}",
         "amount_cents is 1000 to the redeemer and 1 to the operator bridge",
     ),
+    "a redemption that is paid to one and not to the other": Fault(
+        "redeemer",
+        f"UPDATE redemption SET state = 'paid' WHERE cheque_id = {REDEEMED}",
+        "state is paid to the redeemer and confirmed to the operator bridge",
+    ),
+    "a redemption that nobody pays": Fault(
+        "operator_bridge",
+        f"""UPDATE redemption SET state = 'due', contract_id = NULL WHERE cheque_id = {REDEEMED};
+            UPDATE redeemer.redemption SET state = 'due' WHERE cheque_id = {REDEEMED}""",
+        "is due and no operator was told of it",
+    ),
+    "a cheque of another programme": Fault(
+        "redeemer",
+        "UPDATE spending_rules SET programme = 'other'",
+        "is of pass-numerique, other and pass-numerique",
+    ),
+    "a cheque that no operator was told of": Fault(
+        "operator_bridge", f"DELETE FROM link WHERE cheque_id = {FIRST}", "links it with no contract"
+    ),
+    "an event that waits for a cheque for ever": Fault(
+        "operator_bridge",
+        """INSERT INTO parked_event (cheque_id, event_id, position, kind, key, occurred_at, body)
+           VALUES (gen_random_uuid(), gen_random_uuid(), 1, 'cheques.expired', 'k', now(), '{}')""",
+        "operator_bridge has 1 events parked",
+    ),
     "a redemption that is declared for another structure": Fault(
         "operator_bridge",
         f"UPDATE redemption SET structure_id = gen_random_uuid() WHERE cheque_id = {REDEEMED}",

@@ -185,6 +185,28 @@ def test_a_request_whose_twin_is_in_hand_is_told_to_wait(many: Till, owner: sa.E
     assert many.present([cheque.code], key="k").data == first.result().data
 
 
+@pytest.mark.parametrize(
+    ("before", "meanwhile"),
+    [("active = false", "active = true"), ("blocked = true", "blocked = false")],
+    ids=["registered", "unblocked"],
+)
+def test_a_cheque_that_became_spendable_while_a_till_waited_is_spent_by_it(
+    before: str, meanwhile: str, many: Till, owner: sa.Engine
+) -> None:
+    """In the till's snapshot it was not spendable: what counts is the row that it locked."""
+    [cheque] = many.issue()
+    with owner.begin() as connection:
+        connection.execute(sa.text(f"UPDATE redeemer.cheque SET {before} WHERE id = :id"), {"id": cheque.id})
+    with ThreadPoolExecutor() as threads:
+        with held(owner, cheque) as connection:
+            waiting = threads.submit(many.present, [cheque.code])
+            until_waiting(owner, 1)
+            connection.execute(sa.text(f"UPDATE cheque SET {meanwhile} WHERE id = :id"), {"id": cheque.id})
+        assert waiting.result().status_code == 201
+    assert many.state(cheque) == "redeemed"
+    assert many.present([cheque.code]).get_json()["refusals"][0]["reason"] == "already-redeemed"
+
+
 def test_a_cheque_that_was_spent_and_given_back_while_a_till_waited_is_taken_by_it(
     many: Till, owner: sa.Engine
 ) -> None:
@@ -200,6 +222,7 @@ def test_a_cheque_that_was_spent_and_given_back_while_a_till_waited_is_taken_by_
             free = "UPDATE cheque SET ending = NULL, redeemed_at = NULL WHERE id = :id"
             connection.execute(sa.text(free), {"id": cheque.id})
         assert waiting.result().status_code == 201
+    assert many.state(cheque) == "redeemed"
     assert len(many.rows("SELECT FROM redemption WHERE reversed_at IS NULL")) == 1
 
 

@@ -40,6 +40,17 @@ def test_whatever_is_typed_is_a_code_or_is_refused_without_repeating_it(typed: s
     assert len(answer) == 17 or len(typed) < 6 or typed not in answer
 
 
+@given(codes, st.sampled_from(["", "-", " "]), st.text("abc .,:;'", max_size=6), st.text("abc .,:;'", max_size=6))
+def test_a_code_in_somebodys_text_is_blotted_out(code: str, separator: str, before: str, after: str) -> None:
+    written = cheque_code.printed(code).replace("-", separator)
+    masked = cheque_code.mask(f"{before} {written} {after}")
+    assert "[code]" in masked
+    assert code not in masked.replace("-", "").replace(" ", "")
+    assert cheque_code.mask("Refused: the cheque 01a20541-1b80-7447 is unknown") == (
+        "Refused: the cheque 01a20541-1b80-7447 is unknown"
+    )
+
+
 def test_every_character_comes_up_in_every_place() -> None:
     made = [cheque_code.generate() for _ in range(3000)]
     assert len(set(made)) == len(made)

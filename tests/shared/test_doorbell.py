@@ -87,6 +87,14 @@ def test_a_commit_does_not_wait_for_a_broker_that_is_down(logs: Logs) -> None:
     assert events.page(down.engine, 0, 10).head == 3
 
 
+def test_a_ring_carries_the_request_that_it_came_of(publisher: Runtime, broker: redis.Redis) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="request-42"):
+        tell(publisher, new_id(), "news")
+    assert eventually(lambda: waiting(broker, "redeemer") == 1)
+    message = json.loads(broker.lindex("redeemer", 0) or b"{}")
+    assert message["headers"]["souche_request_id"] == "request-42"
+
+
 def test_a_request_id_travels_with_a_task_and_is_gone_after_it(publisher: Runtime, broker: redis.Redis) -> None:
     seen: list[str | None] = []
     app = publisher.celery

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from marshmallow import ValidationError
 from sqlalchemy.orm import Session
 
@@ -19,6 +20,7 @@ from demo.embedded import EmbeddedPostgres
 from shared import clock, config, consumer, events
 from shared.events import Event
 from shared.ids import new_id
+from shared.logs import current_request_id
 from shared.runtime import Runtime
 from tests.shared.conftest import Logs
 
@@ -107,6 +109,15 @@ def test_a_reader_that_dies_between_applying_and_committing_leaves_no_effect_and
         assert pull(reader) == 3
         assert pull(reader) == 0
     assert steps(reader, cheque) == ["a", "b", "c"]
+
+
+def test_what_a_reader_does_is_put_down_to_the_request_that_it_follows_from(logs: Logs) -> None:
+    seen: list[str | None] = []
+    with logs.publisher() as publisher:
+        with structlog.contextvars.bound_contextvars(request_id="till-7"):
+            tell(publisher, new_id(), "news")
+        pull(logs.runtime("redeemer"), lambda _session, _run: seen.append(current_request_id()))
+    assert seen == ["till-7"]
 
 
 def test_two_readers_at_once_apply_every_event_once(logs: Logs) -> None:
@@ -204,12 +215,13 @@ def restore(dump: bytes, other: EmbeddedPostgres, restored: Logs, original: Logs
 
 def test_an_event_for_a_cheque_not_known_yet_is_parked_and_given_back_once(logs: Logs) -> None:
     reader, cheque = logs.runtime("redeemer"), new_id()
-    waiting = Event(new_id(), "cheques.registered", "k", clock.now(), {"contract_id": new_id(), "cheque_ids": [cheque]})
+    body = {"contract_id": new_id(), "cheque_ids": [cheque]}
+    second, first = (Event(new_id(), "cheques.registered", "k", clock.now(), body, place) for place in (2, 1))
     with reader.transaction() as session:
-        consumer.park(session, cheque, waiting)
-        consumer.park(session, cheque, waiting)
+        for waiting in (second, first, second):
+            consumer.park(session, cheque, waiting)
     with reader.transaction() as session:
-        assert [event.body for event in consumer.unpark(session, [cheque, new_id()])] == [waiting.body]
+        assert consumer.unpark(session, [cheque, new_id()]) == [first, second]
     with reader.transaction() as session:
         assert consumer.unpark(session, [cheque]) == []
 

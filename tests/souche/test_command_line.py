@@ -132,6 +132,16 @@ def test_migrating_makes_a_schema_and_a_role_and_may_be_repeated(postgres: Embed
     engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("url", "exit_code", "told"),
+    [("postgresql://127.0.0.1:9/x", 1, "The database does not answer: "), ("nonsense", 2, "Could not parse")],
+)
+def test_a_database_that_cannot_be_reached_is_told_without_a_traceback(url: str, exit_code: int, told: str) -> None:
+    result = run("migrate", "issuer", DATABASE_URL=url, ISSUER_DATABASE_URL=url)
+    assert result.exit_code == exit_code
+    assert result.output.startswith(f"Error: {told}")
+
+
 def test_an_import_tells_what_became_of_each_line(issuer: ServiceUnderTest, tmp_path: Path) -> None:
     file = tmp_path / "places.csv"
     file.write_text(PLACES, encoding="utf-8")
