@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,8 @@ class Calls:
     signer: Signer
     addresses: Mapping[str, str]
     seconds: list[float] = field(default_factory=list)
+    unavailable: Counter[str] = field(default_factory=Counter)
+    """How many requests of a service were answered that nothing was done, and sent again."""
     _tokens: dict[Identity, str] = field(default_factory=dict)
     _local: threading.local = field(default_factory=threading.local)
 
@@ -63,11 +66,15 @@ class Calls:
         return self._ask("POST", service, path, who, tuple(expected) or (200, 201, 202, 204), **given)
 
     def tell(self, address: str, body: Mapping[str, Any], *, expected: int) -> Any:
-        """POSTs JSON to somebody who is not of ours, without a token, and gives the JSON that answers."""
+        """POSTs JSON to somebody who is not of ours, without a token, and gives the JSON that answers, if any."""
         response = self._session.post(address, json=body, timeout=TIMEOUT)
         if response.status_code != expected:
             raise Unexpected(f"POST {address} answered {response.status_code}, not {expected}")
-        return response.json()
+        return response.json() if response.content else None
+
+    def look(self, address: str) -> Any:
+        """The JSON at an address of somebody who is not of ours."""
+        return self._session.get(address, timeout=TIMEOUT).json()
 
     def pages(self, service: str, path: str, who: Identity, **query: Any) -> list[Any]:
         """All items of a listing, page after page."""
@@ -98,6 +105,7 @@ class Calls:
             self.seconds.append(time.perf_counter() - begin)
             if response.status_code != RETRY_STATUS:
                 break
+            self.unavailable[service] += 1
             time.sleep(RETRY_SECONDS)
         if response.status_code not in expected:
             raise Unexpected(f"{method} {service} {path} answered {response.status_code}{_why(response)}")

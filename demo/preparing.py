@@ -1,5 +1,8 @@
 """Before the year: programme, envelopes, prescribers and advisers, the operator's contract, affiliated structures."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from demo.calls import Identity
 from demo.settling import wait_until_read
 from demo.year import ADMIN, FINANCE, Bar, Year
@@ -47,9 +50,15 @@ def _import_structures(year: Year) -> None:
 
 
 def _sign_contract(year: Year) -> str:
-    contract = year.world.described["contract"] | {"programme": year.world.programme["code"]} | year.world.period
-    contract_id: str = year.calls.post("operator_bridge", "/v1/contracts", ADMIN, contract, key="contract")[
-        "contract_id"
-    ]
+    contract_id = draft_contract(year, year.world.described["contract"])
     year.calls.post("operator_bridge", f"/v1/contracts/{contract_id}/state", ADMIN, {"state": "live"})
+    return contract_id
+
+
+def draft_contract(year: Year, described: Mapping[str, Any]) -> str:
+    """Drafts a contract for the programme, and gives its id."""
+    of = {name: described[name] for name in ("code", "operator")}
+    contract = of | {"programme": year.world.programme["code"]} | year.world.period
+    made = year.calls.post("operator_bridge", "/v1/contracts", ADMIN, contract, key=f"contract {of['code']}")
+    contract_id: str = made["contract_id"]
     return contract_id

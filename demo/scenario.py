@@ -2,23 +2,30 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
 
 from rich.console import Console
 
-from demo import granting, preparing, settling, spending, summary
+from demo import dying, granting, preparing, settling, spending, summary, switching
 from demo.bars import act
 from demo.calls import Calls, Unexpected
 from demo.embedded import EmbeddedServerError
 from demo.interruptions import Interrupted
+from demo.spending import Ends
 from demo.stack import Stack, StackFailed, running
 from demo.summary import Outcome
+from demo.switching import Switched
+from demo.traffic import Traffic
 from demo.world import World
-from demo.year import Bar, Year
+from demo.year import Bar, Cheque, Visit, Year
 from shared import clock
 
 WIDTH = 120  # of what is written to a file
+BEFORE_SECONDS = 2.0  # of traffic, before anything happens
+UNNOTICED_SECONDS = 3.0  # in which the operator is dead and nobody has done anything about it
 
 
 def play(*, stay: bool = False, scale: float = 1.0) -> int:
@@ -28,7 +35,8 @@ def play(*, stay: bool = False, scale: float = 1.0) -> int:
         console.width = WIDTH
     world = World.read(clock.today(), scale)
     try:
-        with running(world.described["contract"]["operator"], lambda what: console.print(f"Starting {what}")) as stack:
+        operator = world.described["contract"]["operator"]
+        with running(operator, lambda what: console.print(f"Starting {what}"), world.successors) as stack:
             exit_code = _play(console, stack, world, stay=stay)
             console.print("Stopping everything. [bold]make up[/bold] plays the same and leaves it running.")
         return exit_code
@@ -48,7 +56,7 @@ def _play(console: Console, stack: Stack, world: World, *, stay: bool) -> int:
         stack.failure = str(unexpected)
         raise
     summary.show(console, year, outcome)
-    balances = outcome.verified and outcome.differences == 0
+    balances = outcome.balances
     if not balances:
         stack.failure = "it does not balance"
         console.print(f"It does not balance. The logs are kept: {stack.directory / 'logs'}", style="bold red")
@@ -85,20 +93,23 @@ def _acts(console: Console, stack: Stack, year: Year) -> Outcome:
     with _act(console, year, "The operator learns of the cheques") as bar:
         settling.settle(year, bar)
     year_lag = summary.lag(year, time.monotonic() - begin)
-    _spend(console, stack, year)
+    ends = spending.plan(year)
+    later = [ends.keep_back(_per_mille(year, each["spent_meanwhile"])) for each in year.world.successors]
+    _spend(console, stack, year, ends)
     with _act(console, year, "Our register against the operator's statement") as bar:
-        differences = settling.compare(year, bar)
+        differences = settling.compare(year, year.contract_id, bar)
+    switches = _switches(console, stack, year, later, ends.kept)
     with _act(console, year, "souche verify") as bar:
         verified = _verify(console, stack, bar)
-    return Outcome(calm_lag, year_lag, differences, verified)
+    return Outcome(calm_lag, year_lag, differences, switches, verified)
 
 
-def _spend(console: Console, stack: Stack, year: Year) -> None:
-    ends = spending.plan(year)
+def _spend(console: Console, stack: Stack, year: Year, ends: Ends) -> None:
+    operator = stack.operators[year.world.described["contract"]["operator"]]
     with _act(console, year, "Workshops paid at our tills") as bar:
         spending.redeem(year, ends.visits, bar)
     with _act(console, year, "Workshops paid at the operator's till") as bar:
-        spending.redeem_at_operator(year, stack.operator_address, ends.at_operator, bar)
+        spending.redeem_at_operator(year, operator, ends.at_operator, bar)
     with _act(console, year, "Redemptions taken back") as bar:
         spending.reverse(year, bar)
     with _act(console, year, "Cheques past their last day") as bar:
@@ -106,7 +117,42 @@ def _spend(console: Console, stack: Stack, year: Year) -> None:
     with _act(console, year, "The operator learns of what was spent") as bar:
         settling.settle(year, bar)
     with _act(console, year, "The operator pays the structures") as bar:
-        settling.pay(year, stack.operator_address, bar)
+        settling.pay(year, operator, bar)
+
+
+def _switches(
+    console: Console, stack: Stack, year: Year, later: Sequence[Sequence[Visit]], kept: Sequence[Cheque]
+) -> list[Switched]:
+    """The second half: one contract after the other takes over, while the tills go on."""
+    contracts = pairwise([year.world.described["contract"], *year.world.successors])
+    return [
+        _switch(console, stack, year, old, new, Traffic(year, new["code"], visits, kept))
+        for (old, new), visits in zip(contracts, later, strict=True)
+    ]
+
+
+def _switch(
+    console: Console, stack: Stack, year: Year, old: Mapping[str, Any], new: Mapping[str, Any], traffic: Traffic
+) -> Switched:
+    with traffic.flowing():
+        traffic.last("before", BEFORE_SECONDS, leaving=0.8)
+        if new["mode"] == "failure":
+            traffic.enter("as the operator dies", leaving=0.6)
+            with _act(console, year, "The operator dies for good, in mid-batch") as bar:
+                dying.die(year, stack, old["operator"], bar)
+            traffic.last("while it is dead and nobody knows", UNNOTICED_SECONDS, leaving=0.4)
+        traffic.enter("during the switch", leaving=0.1)
+        with _act(console, year, f"souche operator switch --mode {new['mode']}") as bar:
+            done = switching.switch(year, stack, old, new, bar)
+    with _act(console, year, "The tills go on") as bar:
+        traffic.finish("afterwards", bar)
+    with _act(console, year, "The new operator learns of the rest") as bar:
+        switching.settle(year, bar)
+    return Switched(old, new, done, traffic, switching.prove(year, stack, new, done["report"]))
+
+
+def _per_mille(year: Year, of_cheques: int) -> int:
+    return year.counts["cheques"] * of_cheques // 1000
 
 
 @contextmanager

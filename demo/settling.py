@@ -46,19 +46,19 @@ def expire(year: Year, bar: Bar) -> None:
 def settle(year: Year, bar: Bar) -> None:
     """Waits until every event is read and no order to the operator is on its way."""
     wait_until_read(year)
-    waiting = _unsettled(year)
+    waiting = unsettled(year)
     bar.begin(waiting)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while waiting:
         if time.monotonic() > deadline:
             raise Unexpected(f"{waiting} orders to the operator were not settled within {PATIENCE_SECONDS:.0f} s")
         time.sleep(PAUSE_SECONDS)
-        before, waiting = waiting, _unsettled(year)
+        before, waiting = waiting, unsettled(year)
         bar.advance(max(0, before - waiting))
     wait_until_read(year)
 
 
-def _unsettled(year: Year) -> int:
+def unsettled(year: Year) -> int:
     """How many orders to the operator have no outcome yet."""
     contracts = year.calls.get("operator_bridge", "/v1/balances", OPERATIONS)["contracts"]
     return sum(order["number"] for contract in contracts for order in contract["orders"] if order["state"] in UNSETTLED)
@@ -85,10 +85,10 @@ def _paid(year: Year) -> int:
     return sum(int(programme["redemptions"]["paid"]["number"]) for programme in programmes)
 
 
-def compare(year: Year, bar: Bar) -> int:
+def compare(year: Year, contract_id: str, bar: Bar) -> int:
     """Reads the operator's statement, and says how many cheques stand there otherwise than in our register."""
     bar.begin(2)
-    path = f"/v1/contracts/{year.contract_id}"
+    path = f"/v1/contracts/{contract_id}"
     year.calls.post("operator_bridge", f"{path}/polls", OPERATIONS)
     bar.advance()
     deadline = time.monotonic() + PATIENCE_SECONDS

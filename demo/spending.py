@@ -23,6 +23,16 @@ class Ends:
 
     visits: list[Visit]
     at_operator: list[tuple[Cheque, Identity]]
+    kept: list[Cheque]
+    """Valid and not to be spent."""
+
+    def keep_back(self, cheques: int) -> list[Visit]:
+        """The last visits, with about so many cheques, which are to be made later."""
+        held: list[Visit] = []
+        while self.visits and cheques > 0:
+            held.append(self.visits.pop())
+            cheques -= len(held[-1].cheques)
+        return held
 
 
 def plan(year: Year) -> Ends:
@@ -35,8 +45,9 @@ def plan(year: Year) -> Ends:
     spent = {cheque.cheque_id for visit in visits for cheque in visit.cheques}
     left = [cheque for grant in alive if grant.valid_until >= today for cheque in grant.cheques]
     kept = [cheque for cheque in left if cheque.cheque_id not in spent]
-    at_operator = kept[: year.world.share("at_the_operators_till", issued)]
-    return Ends(visits, [(cheque, chance.choice(year.structures)) for cheque in at_operator])
+    spent_there = year.world.share("at_the_operators_till", issued)
+    at_operator = [(cheque, chance.choice(year.structures)) for cheque in kept[:spent_there]]
+    return Ends(visits, at_operator, kept[spent_there:])
 
 
 def _visits(year: Year, chance: random.Random, grants: Sequence[MadeGrant], wanted: int) -> Iterator[Visit]:
@@ -117,11 +128,12 @@ def _numbers(year: Year, of: str, among: int, wanted: int) -> set[int]:
 
 
 def _redeem(year: Year, visit: Visit, key: str) -> None:
-    answer = year.calls.post("redeemer", "/v1/redemptions", visit.structure, _presented(visit), key=key)
+    answer = year.calls.post("redeemer", "/v1/redemptions", visit.structure, presented(visit), key=key)
     year.redemptions += [(visit.structure, redemption["redemption_id"]) for redemption in answer["redemptions"]]
 
 
-def _presented(visit: Visit) -> dict[str, Any]:
+def presented(visit: Visit) -> dict[str, Any]:
+    """What a till sends to redeem."""
     return {"codes": [cheque.code for cheque in visit.cheques], "given_on": visit.given_on.isoformat()}
 
 
@@ -138,7 +150,7 @@ def _type_wrongly(year: Year, visit: Visit) -> None:
 
 
 def _present_again(year: Year, visit: Visit, key: str) -> None:
-    _expect(year, visit.structure, _presented(visit), "already-redeemed", key=key)
+    _expect(year, visit.structure, presented(visit), "already-redeemed", key=key)
 
 
 def _expect(year: Year, structure: Identity, body: dict[str, Any], reason: str, key: str) -> None:

@@ -5,7 +5,7 @@ Whatever ends the block of `running` stops them all, in reverse order, and remov
 
 import contextlib
 import fcntl
-import importlib
+import importlib.util
 import os
 import secrets
 import shlex
@@ -17,9 +17,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import redis
 import requests
@@ -56,9 +57,12 @@ class Stack:
     signer: Signer
     environ: dict[str, str] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
-    operator_address: str = ""
+    operators: dict[str, str] = field(default_factory=dict)
+    """Where the simulated operators listen, by code."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     servers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    ending: set[str] = field(default_factory=set)
+    """The processes whose end is no failure."""
     stopping: bool = False
     failure: str | None = None
     """What went wrong, if anything did; the files are kept then."""
@@ -72,6 +76,17 @@ class Stack:
                 env=_inherited() | {"TMPDIR": str(self.directory)} | self.environ | dict(environ or {}),
                 cwd=self.directory,
             )
+
+    def expect_end(self, name: str) -> subprocess.Popen[bytes]:
+        """A process that may end by itself from now on."""
+        self.ending.add(name)
+        return self.processes[name]
+
+    def start_souche(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start the command line against what runs here, under a name; it ends by itself."""
+        self.ending.add(name)
+        self.start(name, "-m", "souche", *arguments)
+        return self.processes[name]
 
     def log(self, name: str) -> Path:
         """The log of a process."""
@@ -112,10 +127,11 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running(operator: str, say: Callable[[str], None]) -> Iterator[Stack]:
+def running(operator: str, say: Callable[[str], None], successors: Sequence[Mapping[str, Any]] = ()) -> Iterator[Stack]:
     """Start everything, yield it when it is ready, and stop everything however the block ends.
 
-    Raises Interrupted on Ctrl-C or SIGTERM, StackFailed where a process fails. `operator` is simulated.
+    `operator` is simulated, and of its successors those that there is a simulator of; `arguments` are further ones of
+    its command line. Raises Interrupted on Ctrl-C or SIGTERM, StackFailed where a process fails.
     """
     interruptions = Interruptions()
     with contextlib.ExitStack() as cleanup:
@@ -127,7 +143,7 @@ def running(operator: str, say: Callable[[str], None]) -> Iterator[Stack]:
             _start_servers(stack, cleanup, say)
             _migrate(stack, say)
             cleanup.callback(stack.stop)
-            _start_services(stack, operator, say)
+            _start_services(stack, [{"operator": operator}, *successors], say)
             yield stack
         except Interrupted:
             if stack.failure:
@@ -192,18 +208,20 @@ def _migrate(stack: Stack, say: Callable[[str], None]) -> None:
         migrations.upgrade(service, owner_url, own_url)
 
 
-def _start_services(stack: Stack, operator: str, say: Callable[[str], None]) -> None:
-    say("three web services, three workers, beat and the simulated operator")
+def _start_services(stack: Stack, operators: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> None:
+    say("three web services, three workers, beat and the simulated operators")
     with _ports_to_ourselves():
         ports = _free_ports()
         stack.addresses = {service: f"http://127.0.0.1:{port}" for service, port in ports.items()}
         _configure(stack)
-        _start_operator(stack, operator)
+        for described in operators:
+            if importlib.util.find_spec(f"demo.simulators.{described['operator']}"):
+                _start_operator(stack, described["operator"], described.get("arguments", ()))
         stack.write_settings()
         for service, port in ports.items():
             stack.start(service, "-m", "souche", "serve", service, "--port", str(port), "--threads", str(THREADS))
         _watch(stack)
-        for address in (stack.operator_address, *stack.addresses.values()):
+        for address in (*stack.operators.values(), *stack.addresses.values()):
             _wait_until_ready(address)
     for service in SERVICES:
         stack.start(f"{service}-worker", "-m", "souche", "worker", service, environ={"REMAP_SIGTERM": "SIGTERM"})
@@ -216,15 +234,25 @@ def _configure(stack: Stack) -> None:
     stack.environ = given | {"LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING")} | stack.environ
 
 
-def _start_operator(stack: Stack, operator: str) -> None:
+def _start_operator(stack: Stack, operator: str, arguments: Sequence[str]) -> None:
     """Start the simulator of that name, with an account that the operator bridge is told of."""
-    account = importlib.import_module(f"demo.simulators.{operator}").Account.generate()
+    module = f"demo.simulators.{operator}"
+    with _temporary_files_in(stack.directory):
+        account = importlib.import_module(module).Account.generate()
     port = free_port()
-    stack.operator_address = f"http://127.0.0.1:{port}"
-    stack.environ |= account.settings(stack.operator_address)
-    stack.start(
-        "operator", "-m", f"demo.simulators.{operator}", *account.arguments(port, stack.addresses["operator_bridge"])
-    )
+    stack.operators[operator] = f"http://127.0.0.1:{port}"
+    stack.environ |= account.settings(stack.operators[operator])
+    stack.start(operator, "-m", module, *account.arguments(port, stack.addresses["operator_bridge"]), *arguments)
+
+
+@contextlib.contextmanager
+def _temporary_files_in(directory: Path) -> Iterator[None]:
+    """What is made meanwhile goes when the directory goes: an operator may be a folder."""
+    before, tempfile.tempdir = tempfile.tempdir, str(directory)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _inherited() -> dict[str, str]:
@@ -264,8 +292,8 @@ def _watch(stack: Stack) -> None:
 
     def watch() -> None:
         while not stack.failure:
-            for name, process in (stack.servers | stack.processes).items():
-                if process.poll() is not None and not stack.stopping:
+            for name, process in (stack.servers | dict(stack.processes)).items():
+                if process.poll() is not None and name not in stack.ending and not stack.stopping:
                     stack.failure = f"{name} ended by itself with code {process.returncode}: see {stack.log(name)}"
                     os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.2)

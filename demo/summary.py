@@ -10,6 +10,8 @@ from rich.table import Table
 
 from demo.calls import Identity
 from demo.stack import Stack
+from demo.switching import Switched, claims_folder
+from demo.traffic import Request
 from demo.year import FINANCE, OPERATIONS, Year
 
 STATES = {
@@ -21,6 +23,12 @@ STATES = {
     "blocked": "Blocked",
 }
 
+CLAIMS = {
+    "unspent": "claimed: prepaid cheques that nobody spent",
+    "declared": "claimed: redemptions declared and not paid",
+    "undeclared": "claimed: redemptions that it did not hear of",
+}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -29,7 +37,14 @@ class Outcome:
     calm_lag: Mapping[str, float]
     year_lag: Mapping[str, float]
     differences: int
+    switches: Sequence[Switched]
     verified: bool
+
+    @property
+    def balances(self) -> bool:
+        """Whether nothing differs, nothing is lost and nobody was refused."""
+        quiet = all(each.proof.holds and not each.traffic.refused for each in self.switches)
+        return self.verified and quiet and not self.differences
 
 
 def lag(year: Year, seconds: float) -> dict[str, float]:
@@ -44,6 +59,9 @@ def show(console: Console, year: Year, outcome: Outcome) -> None:
     balances = year.calls.get("issuer", "/v1/balances", FINANCE)
     console.print(_counts(year))
     console.print(_envelopes(balances["envelopes"]))
+    names = {each["code"]: each["name"] for each in year.calls.get("operator_bridge", "/v1/operators", OPERATIONS)}
+    for switched in outcome.switches:
+        console.print(_switched(switched, names))
     console.print(_measures(year, outcome))
 
 
@@ -81,7 +99,7 @@ def _measures(year: Year, outcome: Outcome) -> Table:
     for what, measured in {
         "HTTP requests": _number(len(requests)),
         "requests a second, at the busiest": f"{max(year.rates.values()):.0f}",
-        "a request's answer, median / 99th percentile": _both(median(requests), requests[len(requests) * 99 // 100]),
+        "a request's answer, median / 99th percentile": _speed(requests),
         "from grant to spendable at light load, median / 99th percentile": _lag(outcome.calm_lag),
         "from grant to spendable over the year, median / 99th percentile": _lag(outcome.year_lag),
         "differences with the operator": str(outcome.differences),
@@ -89,6 +107,49 @@ def _measures(year: Year, outcome: Outcome) -> Table:
     }.items():
         table.add_row(what, measured)
     return table
+
+
+def _switched(switched: Switched, names: Mapping[str, str]) -> Table:
+    """What one switch came to."""
+    report, proof, died = switched.report, switched.proof, switched.new["mode"] == "failure"
+    how = "died in full traffic" if died else "handed over"
+    title = f"{names[switched.old['operator']]} {how}, {names[switched.new['operator']]} took over"
+    table = Table(title=title, show_header=False)
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    for what, found in {
+        **_tills(switched.traffic.requests),
+        "requests that the tills refused because of it": _number(switched.traffic.refused),
+        "cheques moved": _amount(report["moved"]),
+        "refused by the new operator": _amount(report["refused_by_new"]),
+        "redemptions declared to the new operator": _amount(report["declared_again"]),
+        **{CLAIMS[kind]: _amount(found) for kind, found in switched.claims.items()},
+        **({"claimed from the dead operator in all": _amount(report["claimed"])} if died else {}),
+        **({} if died else {"accepted by the old operator, which pays it": _amount(report["left_to_pay"])}),
+        "seconds from the command to the end": f"{report['seconds']:.0f}",
+        "differences found by the switch": _number(report["differences"]),
+        "cheques in people's hands, spendable at our tills": _number(proof.spendable),
+        **(
+            {} if proof.in_their_books is None else {"… in the new operator's own books": _number(proof.in_their_books)}
+        ),
+        "cheques lost, redemptions lost, cents lost": (
+            f"{proof.lost_cheques}, {proof.lost_redemptions}, {proof.lost_cents}"
+        ),
+    }.items():
+        table.add_row(what, found)
+    return table
+
+
+def _tills(requests: Sequence[Request]) -> dict[str, str]:
+    """By phase, how many requests the tills made and how fast they were answered."""
+    phases = dict.fromkeys(request.phase for request in requests)
+    seconds = {phase: sorted(each.seconds for each in requests if each.phase == phase) for phase in phases}
+    rows = {f"  {phase}": f"{_number(len(took))}, {_speed(took)}" for phase, took in seconds.items()}
+    return {"requests of the tills: number, median / 99th percentile": ""} | rows
+
+
+def _speed(took: Sequence[float]) -> str:
+    return _both(median(took), took[len(took) * 99 // 100])
 
 
 def guide(console: Console, stack: Stack, year: Year) -> None:
@@ -101,6 +162,7 @@ def guide(console: Console, stack: Stack, year: Year) -> None:
     for name, who in {"prescriber": adviser, "structure": structure, "admin": Identity("admin")}.items():
         console.print(f"\nA token of role {name}:", style="bold")
         console.print(year.calls.token(who), soft_wrap=True, highlight=False)
+    console.print(f"\nWhat is claimed from the dead operator: {claims_folder(stack)}", style="bold", soft_wrap=True)
     console.print("\nTo go on, for example:", style="bold")
     console.print(
         f"  set -a; . {stack.settings_file}; set +a\n"
@@ -111,6 +173,10 @@ def guide(console: Console, stack: Stack, year: Year) -> None:
         soft_wrap=True,
         highlight=False,
     )
+
+
+def _amount(found: Mapping[str, int]) -> str:
+    return f"{_number(found['number'])} ({_euros(found['cents'])})"
 
 
 def _euros(cents: int) -> str:

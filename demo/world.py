@@ -70,6 +70,12 @@ class World:
         """How many people grant cheques."""
         return int(self.described["advisers"])
 
+    @property
+    def successors(self) -> Sequence[Mapping[str, Any]]:
+        """The contracts that follow the first one, each with how it takes over."""
+        successors: Sequence[Mapping[str, Any]] = self.described["successors"]
+        return successors
+
     def share(self, use: str, of: int) -> int:
         """How many of `of` cheques meet this end."""
         per_mille: int = self.described["use"][use]

@@ -208,6 +208,13 @@ class RedemptionsPaid(_Message):
     redemption_ids = _ids()
 
 
+class RedemptionsStranded(_Message):
+    """The operator of a contract failed before it paid these redemptions: they will be declared to another."""
+
+    contract_id = fields.UUID(required=True)
+    redemption_ids = _ids()
+
+
 class ContractChanged(_Message):
     """A contract with an operator, as it now stands."""
 
@@ -218,6 +225,7 @@ class ContractChanged(_Message):
     state = fields.Str(required=True, validate=validate.OneOf(("draft", "live", "draining", "ended", "failed")))
     starts_on = fields.Date(required=True)
     ends_on = fields.Date(required=True, allow_none=True)
+    succeeds = fields.UUID(load_default=None, allow_none=True)
 
 
 KINDS: Mapping[str, Schema] = {
@@ -239,6 +247,7 @@ KINDS: Mapping[str, Schema] = {
     "redemptions.confirmed": RedemptionsConfirmed(),
     "redemptions.refused": RedemptionsRefused(),
     "redemptions.paid": RedemptionsPaid(),
+    "redemptions.stranded": RedemptionsStranded(),
     "contract.changed": ContractChanged(),
 }
 

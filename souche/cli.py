@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "keys": "souche.keys:keys",
     "migrate": "souche.migrating:migrate",
     "operator": "souche.operators:operator",
+    "reconcile": "souche.reconciling:reconcile",
     "serve": "souche.serving:serve",
     "token": "souche.tokens:token",
     "verify": "souche.verify:verify",

@@ -2,6 +2,8 @@
 
 import getpass
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ from souche.keys import Signer
 
 TIMEOUT = (3.0, 120.0)  # seconds to connect, and to answer: an import takes its time
 TOKEN_LIFETIME = timedelta(minutes=10)
+_PART_BYTES = 64 * 1024
 
 
 class Client:
@@ -35,14 +38,28 @@ class Client:
         """The JSON that answers a POST; `request` is as of requests."""
         return self._ask("POST", path, **request)
 
+    def download(self, path: str) -> bytes:
+        """The file at a path."""
+        return self._answer("GET", path).content
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[Iterator[bytes]]:
+        """The bytes at a path, as they come."""
+        with self._answer("GET", path, stream=True) as response:
+            yield response.iter_content(_PART_BYTES)
+
     def _ask(self, method: str, path: str, **request: Any) -> Any:
+        response = self._answer(method, path, **request)
+        return response.json() if response.content else {}
+
+    def _answer(self, method: str, path: str, **request: Any) -> requests.Response:
         try:
             response = self._session.request(method, self._address + path, timeout=TIMEOUT, **request)
         except requests.RequestException as error:
             raise click.ClickException(f"{self._address} did not answer: {type(error).__name__}") from None
         if not response.ok:
             raise click.ClickException(_refusal(response))
-        return response.json() if response.content else {}
+        return response
 
 
 def _own_token(environ: dict[str, str], role: str) -> str:

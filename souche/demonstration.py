@@ -13,6 +13,8 @@ import click
 def demo(stay: bool, scale: float) -> None:
     """Play a year of a real département: 300 000 €, 23 000 cheques, every cent accounted for.
 
+    Then the operator dies in full traffic, another takes over, and that one hands over to a third.
+
     Starts PostgreSQL and Valkey of its own, unless DATABASE_URL and REDIS_URL are set.
     """
     try:

@@ -6,12 +6,15 @@ from typing import Any
 
 import click
 
+from souche import switching
 from souche.client import Client
 from souche.tables import write_table
 
 BRIDGE = "operator_bridge"
 ORDER_COLUMNS = ("order_id", "kind", "state", "reason", "attempts", "created_at", "settled_at")
 contract_argument = click.argument("contract")
+held_argument = click.argument("held")
+OVER = ("ended", "failed")
 
 
 @click.group()
@@ -20,6 +23,10 @@ def operator() -> None:
 
     Speaks with the operator bridge. Takes SOUCHE_TOKEN, or makes a token with TOKEN_PRIVATE_KEY.
     """
+
+
+for command in (switching.switch, switching.claims_of, switching.accept):
+    operator.add_command(command)
 
 
 @operator.command("list")
@@ -33,7 +40,9 @@ def list_operators() -> None:
 @operator.command()
 def contracts() -> None:
     """List the contracts, oldest first."""
-    columns = ("code", "operator", "programme", "state", "starts_on", "ends_on", "contract_id")
+    columns = (
+        "code", "operator", "programme", "state", "circuit", "held_reason", "starts_on", "ends_on", "contract_id",
+    )  # fmt: skip
     _show(columns, list(_pages(_client(), "/v1/contracts")))
 
 
@@ -55,6 +64,41 @@ def state(contract: str, state: str) -> None:
     client = _client()
     changed = client.post(f"/v1/contracts/{_contract_id(client, contract)}/state", json={"state": state})
     click.echo(f"{changed['code']} is {changed['state']}")
+
+
+@operator.command()
+@held_argument
+@click.option("--reason", required=True, help="Why; it is shown to all who ask why nothing is sent.")
+def hold(held: str, reason: str) -> None:
+    """Send nothing to HELD, an operator or one contract (their codes), until its release.
+
+    Cheques are issued and redeemed as ever; what the operator has to be told of them is kept, and what it says heard.
+    """
+    client = _client()
+    for contract in _contracts(client, held):
+        changed = client.post(f"/v1/contracts/{contract}/hold", json={"reason": reason})
+        click.echo(f"{changed['code']} is held: {changed['held_reason']}")
+
+
+@operator.command()
+@held_argument
+def release(held: str) -> None:
+    """Send what was kept for HELD, an operator or one contract (their codes)."""
+    client = _client()
+    for contract in _contracts(client, held):
+        changed = client.post(f"/v1/contracts/{contract}/release")
+        click.echo(f"{changed['code']} is no longer held")
+
+
+@operator.command()
+@contract_argument
+@click.option("--payment-order", required=True, help="The number of the payment order (mandat) that paid for them.")
+def activate(contract: str, payment_order: str) -> None:
+    """Have all cheques of CONTRACT (its code) that wait for it activated, where the operator needs a payment order."""
+    client = _client()
+    path = f"/v1/contracts/{_contract_id(client, contract)}/activations"
+    done = client.post(path, json={"payment_order": payment_order})
+    click.echo(f"{done['ordered']} cheques are being activated by {payment_order}")
 
 
 @operator.command()
@@ -87,6 +131,16 @@ def _contract_id(client: Client, code: str) -> str:
         if code in (contract["code"], contract["contract_id"]):
             return str(contract["contract_id"])
     raise click.ClickException(f"There is no contract {code}: see `souche operator contracts`.")
+
+
+def _contracts(client: Client, code: str) -> list[str]:
+    """The contract of a code, or all of an operator that are not over."""
+    all_contracts = list(_pages(client, "/v1/contracts"))
+    found = [each for each in all_contracts if code in (each["code"], each["contract_id"])]
+    found = found or [each for each in all_contracts if each["operator"] == code and each["state"] not in OVER]
+    if not found:
+        raise click.ClickException(f"There is no operator with a contract and no contract {code}.")
+    return [str(each["contract_id"]) for each in found]
 
 
 def _pages(client: Client, path: str, **query: str | None) -> Iterator[dict[str, Any]]:

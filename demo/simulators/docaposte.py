@@ -9,16 +9,18 @@ are, without a token:
 
 * `POST /till/redemptions` {code, structure}: somebody presents a cheque at the operator's own till → 201, 404 or 409;
 * `POST /admin/payments` {paid_on?}: pays all that is redeemed and unpaid, and says so by webhook;
-* `GET /admin/state`: what it holds; `POST /admin/faults` {name, times?, seconds?}, `DELETE /admin/faults`.
+* `GET /admin/state`: what it holds; `POST /admin/faults` {name, times?, seconds?}, `DELETE /admin/faults`; what there
+  are is in `demo.simulators.faults`.
 
-Everything is in memory.
+Everything is in memory. Where it is to `die`, the process ends in the middle of a batch.
 """
 
 import argparse
 import base64
+import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -27,14 +29,14 @@ from typing import Self
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from demo.simulators import serving
+from demo.simulators import calls, serving, statements
 from demo.simulators.docaposte_register import MAX_NAME, MAX_OPERATIONS, Line, Refused, Register
-from demo.simulators.faults import Faults
+from demo.simulators.faults import CALLS, MESSAGES, STATEMENTS, Faults
 from demo.simulators.webhooks import Sender
 
 CODE = "docaposte"
 NAME = "Docaposte"
-FAULTS = ("unavailable", "error", "refuse", "time_out_after_doing", "lose_webhooks", "bad_signature")
+FAULTS = (*CALLS, *MESSAGES, *STATEMENTS)
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,13 @@ class Account:
     client_id: str
     client_secret: str = field(repr=False)
     webhook_secret: str = field(repr=False)
+    old_webhook_secret: str = field(default="", repr=False)
+    """While the secret is rotated, the one that is still signed with here and there."""
 
     @classmethod
     def generate(cls) -> Self:
-        """Fresh credentials."""
-        secret = base64.b64encode(secrets.token_bytes(32)).decode()
-        return cls("souche", secrets.token_urlsafe(24), f"whsec_{secret}")
+        """Fresh credentials, in the middle of a rotation."""
+        return cls("souche", secrets.token_urlsafe(24), _secret(), _secret())
 
     def settings(self, url: str) -> dict[str, str]:
         """The operator bridge's settings to work with the simulator at an address."""
@@ -57,29 +60,45 @@ class Account:
             "OPERATOR_DOCAPOSTE_URL": url,
             "OPERATOR_DOCAPOSTE_CLIENT_ID": self.client_id,
             "OPERATOR_DOCAPOSTE_CLIENT_SECRET": self.client_secret,
-            "OPERATOR_DOCAPOSTE_WEBHOOK_SECRETS": self.webhook_secret,
+            "OPERATOR_DOCAPOSTE_WEBHOOK_SECRETS": ",".join(
+                filter(None, [self.webhook_secret, self.old_webhook_secret])
+            ),
         }
 
     def arguments(self, port: int, bridge: str) -> list[str]:
         """The command line of the simulator that works with the operator bridge at an address."""
         return [
             "--port", str(port), "--webhook-url", f"{bridge}/v1/operators/{CODE}/webhooks",
-            "--secret", self.webhook_secret, "--client-id", self.client_id, "--client-secret", self.client_secret,
+            "--secret", self.webhook_secret, "--old-secret", self.old_webhook_secret,
+            "--client-id", self.client_id, "--client-secret", self.client_secret,
         ]  # fmt: skip
+
+
+def _secret() -> str:
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 class Simulator:
     """One simulated operator: its books, its faults, its webhooks, and the application in front of them."""
 
-    def __init__(self, account: Account, webhook_url: str, token_seconds: float = 300.0) -> None:
+    def __init__(
+        self,
+        account: Account,
+        webhook_url: str,
+        token_seconds: float = 300.0,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
         self.account = account
         self.register = Register()
         self.faults = Faults(FAULTS)
-        self.webhooks = Sender(webhook_url, account.webhook_secret, self.faults)
+        self.webhooks = Sender(webhook_url, account.webhook_secret, self.faults, account.old_webhook_secret)
+        self.dead = False
+        self._on_death = on_death
         self.tokens: dict[str, float] = {}
         self.token_seconds = token_seconds
         self.app = Flask(CODE)
         self._add_interface()
+        self._add_statement()
         self._add_till()
         self._add_administration()
 
@@ -90,9 +109,19 @@ class Simulator:
             yield self.account.settings(url)
 
     def forget(self) -> None:
-        """Begins again with empty books, and with nothing going wrong."""
+        """Begins again with empty books, and with nothing going wrong; it lives again if it was dead."""
         self.register = Register()
         self.faults.clear()
+        self.dead = self.webhooks.silent = False
+
+    def die(self) -> None:
+        """Is gone for good: answers nobody, and says nothing any more."""
+        self.dead = self.webhooks.silent = True
+        self._on_death()
+
+    def stock(self, contract: str, number: int) -> None:
+        """Has so many cheques in the books, as if they had been registered."""
+        self.register.stock(contract, number)
 
     def expire_tokens(self) -> None:
         """Has every token that was given be of no use any more."""
@@ -112,39 +141,55 @@ class Simulator:
 
         @app.post("/v1/operations")
         def operations() -> ResponseReturnValue:
-            fault = self._refusal()
-            if fault:
-                return fault
             given = serving.member(request.get_json(), "operations") or []
-            if len(given) > MAX_OPERATIONS:
-                return jsonify(error="too-many-operations", most=MAX_OPERATIONS), 413
-            if any(len(operation.get("name", "")) > MAX_NAME for operation in given):
-                return jsonify(error="name-too-long", most=MAX_NAME), 422
+            hindered = self._hindered(given)
+            if hindered:
+                return hindered
+            if self.faults.happens("die"):
+                self.register.work_off(given[: len(given) // 2])
+                self.die()
+                return calls.hang_up()
             results = self.register.work_off(given, "refused-on-demand" if self.faults.happens("refuse") else None)
-            if self.faults.happens("time_out_after_doing"):
-                time.sleep(self.faults.seconds("time_out_after_doing"))
-            return jsonify(results=results)
+            return calls.spoil(self.faults, jsonify(results=calls.disturb(self.faults, results)))
+
+        @app.post("/v1/operations/status")
+        def status() -> ResponseReturnValue:
+            hindered = self._hindered([])
+            if hindered:
+                return hindered
+            return jsonify(results=self.register.status(serving.member(request.get_json(), "references") or []))
+
+    def _add_statement(self) -> None:
+        app = self.app
 
         @app.get("/v1/statement")
         def statement() -> ResponseReturnValue:
-            fault = self._refusal()
-            if fault:
-                return fault
+            hindered = self._hindered([])
+            if hindered:
+                return hindered
             query = request.args
             since = datetime.fromisoformat(query["since"]).astimezone(UTC).isoformat() if query.get("since") else ""
-            return jsonify(self.register.statement(query["contract"], since, query.get("cursor", "")))
+            cursor = query.get("cursor", "")
+            page = self.register.statement(query["contract"], since, cursor)
+            lines = statements.lie(self.faults, page["lines"], of_cheques=cursor.startswith("cheques"))
+            return calls.spoil(self.faults, jsonify({**page, "lines": list(lines)}))
 
-    def _refusal(self) -> ResponseReturnValue | None:
+        @app.before_request
+        def be_dead() -> ResponseReturnValue | None:
+            return calls.hang_up() if self.dead else None
+
+    def _hindered(self, operations: list[Line]) -> ResponseReturnValue | None:
         """What is answered before anything is done, where it is not let through."""
+        if self.faults.happens("expired_token"):
+            self.expire_tokens()
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or self.tokens.get(token, 0.0) < time.monotonic():
             return jsonify(error="invalid_token"), 401
-        if self.faults.happens("unavailable"):
-            seconds = str(int(self.faults.seconds("unavailable")))
-            return jsonify(error="unavailable"), 503, {"Retry-After": seconds}
-        if self.faults.happens("error"):
-            return jsonify(error="internal"), 500
-        return None
+        if len(operations) > MAX_OPERATIONS:
+            return jsonify(error="too-many-operations", most=MAX_OPERATIONS), 413
+        if any(len(operation.get("name", "")) > MAX_NAME for operation in operations):
+            return jsonify(error="name-too-long", most=MAX_NAME), 422
+        return calls.hinder(self.faults)
 
     def redeem_at_till(self, structure: str, code: str | None = None, number: str | None = None) -> Line:
         """Somebody presents a cheque at the operator's own till; raises KeyError where it is not known, or Refused."""
@@ -213,10 +258,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     for name in ("webhook-url", "secret", "client-id", "client-secret"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--old-secret", default="")
     parser.add_argument("--token-seconds", type=float, default=300.0)
     given = parser.parse_args()
-    account = Account(given.client_id, given.client_secret, given.secret)
-    serving.serve(Simulator(account, given.webhook_url, given.token_seconds).app, given.port, NAME)
+    account = Account(given.client_id, given.client_secret, given.secret, given.old_secret)
+    simulator = Simulator(account, given.webhook_url, given.token_seconds, on_death=lambda: os._exit(1))
+    serving.serve(simulator.app, given.port, NAME)
 
 
 if __name__ == "__main__":

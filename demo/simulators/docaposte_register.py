@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 MAX_OPERATIONS = 500
 MAX_NAME = 200
@@ -69,6 +70,7 @@ class Register:
         self._till, self._payments = count(1), count(1)
         self._work: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
             "register": self._register,
+            "activate": self._activate,
             "declare": self._declare,
             "reverse": self._reverse,
             "cancel": self._cancel,
@@ -83,6 +85,15 @@ class Register:
         with self._lock:
             self.calls += 1
             return [self._result(operation, refuse) for operation in operations]
+
+    def status(self, references: list[str]) -> list[Line]:
+        """The outcome of each operation that was seen, by its reference."""
+        with self._lock:
+            return [
+                {"reference": reference, "outcome": self.outcomes[reference][0], "reason": self.outcomes[reference][1]}
+                for reference in references
+                if reference in self.outcomes
+            ]
 
     def _result(self, operation: Mapping[str, Any], refuse: str | None) -> Line:
         reference = operation["reference"]
@@ -100,6 +111,15 @@ class Register:
         result = {"reference": reference, "outcome": outcome, "reason": reason}
         self._note(operation["contract"], {"type": "operation", **result})
         return result
+
+    def stock(self, contract: str, number: int) -> None:
+        """Has so many cheques of 10 € in the books, as if they had been registered."""
+        now = _now()
+        with self._lock:
+            for _ in range(number):
+                cheque = Cheque(str(uuid4()), contract, 1000, now)
+                self.cheques[cheque.number] = cheque
+                self._order.append(cheque)
 
     def redeem_at_till(self, structure: str, code: str | None, number: str | None) -> Line:
         """Somebody presents a cheque at the operator's own till; raises KeyError where it is not known, or Refused."""
@@ -176,6 +196,9 @@ class Register:
         cheque = Cheque(number, given["contract"], given["amount_cents"], _now())
         self.cheques[number], self.numbers[code] = cheque, number
         self._order.append(cheque)
+
+    def _activate(self, given: Mapping[str, Any]) -> None:
+        self._find(given)  # a registered cheque is active
 
     def _declare(self, given: Mapping[str, Any]) -> None:
         cheque = self._find(given)

@@ -1,7 +1,45 @@
 """Faults on demand: each is ordered for a number of times and happens that often."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+CALLS: Mapping[str, str] = {
+    "slow": "a call is worked off `seconds` later than it came",
+    "too_many": "429 with Retry-After `seconds`; nothing is done",
+    "unavailable": "503 with Retry-After `seconds`; nothing is done",
+    "error": "500; nothing is done",
+    "expired_token": "the token that was given is good no longer",
+    "refuse": "every operation of a call is refused",
+    "time_out_after_doing": "it is done, and answered `seconds` later than anybody waits for",
+    "cut": "it is done, and the connection is cut in the middle of the answer",
+    "malformed_body": "it is done, and what is answered is no JSON",
+    "answer_twice": "each outcome is in the answer twice",
+    "out_of_order": "the outcomes are in the reverse order",
+    "half_an_answer": "it is done, and every other outcome is missing from the answer",
+    "die": "half of the operations of a call are done; then the operator is gone for good",
+}
+"""What may go wrong when an operator is called, by name: the same names for all simulators."""
+
+MESSAGES: Mapping[str, str] = {
+    "lose_webhooks": "a message is never sent",
+    "late_webhooks": "a message is sent `seconds` later",
+    "repeat_webhooks": "a message is sent twice, the second time under another id",
+    "disorder_webhooks": "a message is sent after the next one",
+    "bad_signature": "a message is signed with a wrong key, then again rightly",
+    "old_key": "a message is signed with the key that is being replaced",
+    "malformed_webhooks": "a message says nothing that can be read",
+}
+"""What may go wrong with what an operator says by itself."""
+
+STATEMENTS: Mapping[str, str] = {
+    "wrong_amounts": "a cheque is on the statement with a cent too many",
+    "duplicate_lines": "a line is on the statement twice",
+    "missing_lines": "a cheque is not on the statement",
+    "missing_outcomes": "something that happened is not on the statement",
+    "unknown_lines": "a cheque that nobody knows is on the statement",
+    "malformed_statement": "a line lacks a member",
+}
+"""What may go wrong with a statement; each counts for one line."""
 
 
 class Faults:
@@ -25,9 +63,9 @@ class Faults:
             self._left = dict.fromkeys(self._left, 0)
 
     def happens(self, name: str) -> bool:
-        """Whether the fault happens now; it is one time less from then on."""
+        """Whether the fault happens now, never where this operator has none of the name; one time less from then on."""
         with self._lock:
-            if self._left[name] <= 0:
+            if self._left.get(name, 0) <= 0:
                 return False
             self._left[name] -= 1
             return True

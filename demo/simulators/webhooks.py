@@ -30,10 +30,13 @@ class _Message:
 
 
 class Sender:
-    """Sends messages to one address, signed with one secret."""
+    """Sends messages to one address, signed with one secret; `old_secret` is the one that it replaces."""
 
-    def __init__(self, url: str, secret: str, faults: Faults) -> None:
+    def __init__(self, url: str, secret: str, faults: Faults, old_secret: str = "") -> None:
         self.secret = secret
+        self.old_secret = old_secret
+        self.silent = False
+        self._held_up: _Message | None = None
         self._faults = faults
         self.delivered = 0
         self._url = url
@@ -44,10 +47,23 @@ class Sender:
 
     def send(self, kind: str, data: Mapping[str, Any]) -> None:
         """Sends a message some time soon; returns at once."""
-        if self._faults.happens("lose_webhooks"):
+        if self.silent or self._faults.happens("lose_webhooks"):
             return
-        body = json.dumps({"type": kind, "timestamp": datetime.now(UTC).isoformat(), "data": data})
-        self._put(_Message(f"msg_{uuid4().hex}", body), 0.0)
+        said = {} if self._faults.happens("malformed_webhooks") else data
+        body = json.dumps({"type": kind, "timestamp": datetime.now(UTC).isoformat(), "data": said})
+        for _ in range(2 if self._faults.happens("repeat_webhooks") else 1):
+            self._line_up(_Message(f"msg_{uuid4().hex}", body))
+
+    def _line_up(self, message: _Message) -> None:
+        """Has a message sent, and after it one that is to come out of order."""
+        if self._faults.happens("disorder_webhooks"):
+            self._held_up = message
+            return
+        late = self._faults.seconds("late_webhooks") if self._faults.happens("late_webhooks") else 0.0
+        self._put(message, late)
+        if self._held_up:
+            self._put(self._held_up, late + 0.1)
+            self._held_up = None
 
     def deliver(self, identifier: str, body: str, *, secret: str | None = None, at: datetime | None = None) -> int:
         """Sends one message now, and gives the status of the answer."""
@@ -80,12 +96,16 @@ class Sender:
             self._waiting.task_done()
 
     def _try(self, message: _Message) -> None:
-        secret = _WRONG_SECRET if self._faults.happens("bad_signature") else self.secret
         try:
-            accepted = self.deliver(message.identifier, message.body, secret=secret) < 300
+            accepted = self.deliver(message.identifier, message.body, secret=self._key()) < 300
         except requests.RequestException:
             accepted = False
         if accepted:
             self.delivered += 1
         elif message.attempt < len(_PAUSES):
             self._put(_Message(message.identifier, message.body, message.attempt + 1), _PAUSES[message.attempt])
+
+    def _key(self) -> str:
+        if self._faults.happens("bad_signature"):
+            return _WRONG_SECRET
+        return self.old_secret if self._faults.happens("old_key") and self.old_secret else self.secret

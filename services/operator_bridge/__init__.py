@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from services.operator_bridge import api, api_contracts, api_operators, interface
+from services.operator_bridge import api, api_contracts, api_operators, api_reconciliation, api_switch, interface
 from shared.app import build
 from shared.config import Settings, load
 
@@ -11,5 +11,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The web application; raises ConfigurationError where an operator's settings are incomplete."""
     settings = settings or load("operator_bridge")
     interface.check(settings.operators)
-    blueprints = [api_contracts.blueprint, api_operators.blueprint, api.orders, api.discrepancies, api.balances]
+    blueprints = [
+        api_contracts.blueprint,
+        api_operators.blueprint,
+        api.orders,
+        api.balances,
+        api_reconciliation.reconciliations,
+        api_reconciliation.differences,
+        api_reconciliation.balances,
+        api_switch.blueprint,
+    ]
     return build("operator_bridge", settings, blueprints)

@@ -1,4 +1,4 @@
-"""Orders, discrepancies and balances over HTTP."""
+"""Orders and balances over HTTP."""
 
 from typing import Any
 
@@ -7,15 +7,12 @@ from flask_smorest import Blueprint
 
 from services.operator_bridge import balances as balancing
 from services.operator_bridge import schemas
-from services.operator_bridge.models import Discrepancy, Order
+from services.operator_bridge.models import Order
 from shared.auth import roles
-from shared.paging import PageQuery, page, page_of
+from shared.paging import page, page_of
 from shared.web import transaction
 
 orders = Blueprint("orders", __name__, url_prefix="/v1/orders", description="What operators are told.")
-discrepancies = Blueprint(
-    "discrepancies", __name__, url_prefix="/v1/discrepancies", description="Where an operator's word differs from ours."
-)
 balances = Blueprint("balances", __name__, url_prefix="/v1/balances", description="What stands where.")
 
 
@@ -33,17 +30,6 @@ def browse_orders(query: dict[str, Any]) -> dict[str, Any]:
         chosen = chosen.where(Order.stuck.is_(query["stuck"]))
     with transaction() as session:
         return page(session, chosen, Order.order_id, query["after"], query["limit"])
-
-
-@discrepancies.route("")
-@roles("admin", "operations", "finance")
-@discrepancies.arguments(PageQuery, location="query")
-@discrepancies.response(200, page_of(schemas.DiscrepancySchema))
-def browse_discrepancies(query: dict[str, Any]) -> dict[str, Any]:
-    """What operators said that does not fit, with both sides' rows, oldest first."""
-    chosen: sa.Select[Any] = sa.select(Discrepancy)
-    with transaction() as session:
-        return page(session, chosen, Discrepancy.discrepancy_id, query["after"], query["limit"])
 
 
 @balances.route("")

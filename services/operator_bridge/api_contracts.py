@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from services.operator_bridge import contracts, polling, reconciliation, schemas, waking
+from services.operator_bridge import activating, contracts, holding, polling, reconciliation, schemas, waking
 from services.operator_bridge.models import Contract
 from shared.app import ProblemSchema
 from shared.auth import roles
@@ -59,6 +59,42 @@ def change(body: dict[str, str], contract_id: UUID) -> Contract:
         contract = contracts.change(session, runtime().settings.operators, contract_id, body["state"])
     waking.wake(runtime(), "operator_bridge.push", str(contract_id))
     return contract
+
+
+@blueprint.route("/<uuid:contract_id>/hold", methods=["POST"])
+@roles("admin", "operations")
+@blueprint.arguments(schemas.HoldSchema)
+@blueprint.response(200, schemas.ContractSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+def hold(body: dict[str, str], contract_id: UUID) -> Contract:
+    """Stops sending to the operator until release; what it has to be told is kept, its messages are still heard."""
+    with transaction() as session:
+        return holding.hold(session, contract_id, body["reason"])
+
+
+@blueprint.route("/<uuid:contract_id>/release", methods=["POST"])
+@roles("admin", "operations")
+@blueprint.response(200, schemas.ContractSchema)
+def release(contract_id: UUID) -> Contract:
+    """Ends a planned stop: what was held is sent."""
+    with transaction() as session:
+        contract = holding.release(session, contract_id)
+    waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+    return contract
+
+
+@blueprint.route("/<uuid:contract_id>/activations", methods=["POST"])
+@roles("admin", "operations", "finance")
+@idempotent()
+@blueprint.arguments(schemas.ActivationSchema)
+@blueprint.response(201, schemas.ActivatedSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
+    """Has cheques activated by the number of the payment order that paid for them, where the operator needs it."""
+    with transaction() as session:
+        ordered = activating.activate(session, contract_id, body["payment_order"], body["cheque_ids"])
+    waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+    return {"ordered": ordered}
 
 
 @blueprint.route("/<uuid:contract_id>/polls", methods=["POST"])

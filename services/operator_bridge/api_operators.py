@@ -72,6 +72,8 @@ def _describe(code: str) -> dict[str, Any]:
         "has_statement": adapter.has_statement,
         "needs_codes": adapter.needs_codes,
         "supplies_codes": adapter.supplies_codes,
+        "activates": adapter.activates,
+        "by_status": adapter.by_status,
         "batch_size": adapter.batch_size,
         "rate": adapter.rate,
     }

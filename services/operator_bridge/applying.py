@@ -53,6 +53,24 @@ _MATCH = sa.text("""
               redemption.redemption_id, redemption.contract_id, redemption.cheque_id, redemption.state
 """)
 
+# What a dead operator pays after all, once it was declared to another: somebody is about to pay it twice.
+_LATE = sa.text("""
+    UPDATE payment SET redemption_id = redemption.redemption_id
+    FROM claim JOIN switch USING (switch_id)
+    JOIN contract ON contract.contract_id = switch.from_contract_id
+    JOIN redemption ON redemption.redemption_id = claim.redemption_id
+    WHERE payment.redemption_id IS NULL AND payment.operator = contract.operator
+      AND payment.reference = claim.reference
+    RETURNING payment.operator, payment.reference, payment.payment_reference, payment.paid_on,
+              redemption.redemption_id, contract.contract_id, claim.cheque_id, redemption.state
+""")
+
+_PAID = sa.text("""
+    SELECT payment.operator, payment.reference, payment.payment_reference, payment.paid_on,
+           redemption_id, redemption.contract_id, redemption.cheque_id, redemption.state
+    FROM payment JOIN redemption USING (redemption_id) WHERE redemption_id = ANY(:redemptions)
+""")
+
 _MARK_PAID = sa.text("""
     UPDATE redemption SET state = 'paid' WHERE redemption_id = ANY(:redemptions) AND state = ANY(:before)
     RETURNING redemption_id
@@ -87,18 +105,26 @@ def match_payments(session: Session) -> None:
     given = {"redemptions": [row["redemption_id"] for row in matched], "before": before(REDEMPTION, "paid")}
     marked = set(session.scalars(_MARK_PAID, given))
     _tell_paid(session, [row for row in matched if row["redemption_id"] in marked])
-    discrepancies.record(
-        session,
-        [
-            discrepancies.found(
-                row["operator"], "paid_not_redeemed", row["reference"],
-                contract_id=row["contract_id"], cheque_id=row["cheque_id"],
-                ours={"redemption_id": str(row["redemption_id"]), "state": row["state"]},
-                theirs={"payment_reference": row["payment_reference"], "paid_on": row["paid_on"].isoformat()},
-            )
-            for row in matched if row["redemption_id"] not in marked
-        ],
-    )  # fmt: skip
+    _dispute(session, [row for row in matched if row["redemption_id"] not in marked])
+    _dispute(session, session.execute(_LATE).mappings().all())
+
+
+def dispute_payments(session: Session, reversed_ids: Sequence[UUID]) -> None:
+    """Records the payments of redemptions that were taken back while the word of the payment was on its way."""
+    _dispute(session, session.execute(_PAID, {"redemptions": list(reversed_ids)}).mappings().all())
+
+
+def _dispute(session: Session, paid: Sequence[sa.RowMapping]) -> None:
+    differences = [
+        discrepancies.found(
+            row["operator"], "paid_not_redeemed", row["reference"],
+            contract_id=row["contract_id"], cheque_id=row["cheque_id"],
+            ours={"redemption_id": str(row["redemption_id"]), "state": row["state"]},
+            theirs={"payment_reference": row["payment_reference"], "paid_on": row["paid_on"].isoformat()},
+        )
+        for row in paid
+    ]  # fmt: skip
+    discrepancies.record(session, differences)
 
 
 def _tell_paid(session: Session, paid: Sequence[sa.RowMapping]) -> None:

@@ -1,7 +1,11 @@
 """Taking up orders to be sent: who may call an operator now, and which orders are next.
 
 Workers share nothing but these rows. A contract's row says before which instant nobody calls (its rate, a Retry-After,
-our backoff in one); a batch is claimed with SKIP LOCKED and marked `sent` before it leaves, so no order leaves twice.
+our backoff in one) and whether it is held; a batch is claimed with SKIP LOCKED and marked `sent` before it leaves, so
+no order leaves twice. Whoever locks both a contract and its orders locks the contract first.
+
+The circuit: an operator that failed several times in a row is sent one order at a time, later each time, instead of
+whole batches that would all be lost or unknown. The first such probe that it answers has all flow again.
 """
 
 import random
@@ -19,21 +23,28 @@ from services.operator_bridge.transitions import UNFINISHED, WORKING
 LOST_AFTER = timedelta(minutes=5)
 """An order `sent` this long ago has no worker any more: a task is killed well before."""
 
+OPENS_AFTER = 5
+"""So many calls that failed in a row open the circuit."""
+_PROBE_SIZE = 1
+
 _MAX_BACKOFF_SECONDS = 60.0
-_MAX_RETRY_AFTER_SECONDS = 3600.0
+# Neither "at once" nor "next year" is an answer to when a failing operator is to be called again.
+_MIN_RETRY_AFTER_SECONDS, _MAX_RETRY_AFTER_SECONDS = 1.0, 3600.0
 
 _IS_UNFINISHED = "state IN ({})".format(", ".join(f"'{state}'" for state in UNFINISHED))
 
 # An order waits for the registration of its cheque, then for the earlier orders of its cheque or of its structure. A
-# registration that came last, as the logs are read in any order, goes first.
+# registration that came last, as the logs are read in any order, goes first; an activation, where the operator needs
+# one, right after it.
 _DUE = f"""
     o.state = 'pending' AND o.next_attempt_at <= clock_timestamp()
-    AND (o.kind = 'register' OR o.cheque_id IS NULL OR NOT EXISTS (
+    AND (o.kind IN ('register', 'activate') OR o.cheque_id IS NULL OR NOT EXISTS (
         SELECT FROM link WHERE link.cheque_id = o.cheque_id AND link.contract_id = o.contract_id
         AND link.state = 'wanted'))
     AND (o.kind = 'register' OR NOT EXISTS (
         SELECT FROM operator_order e WHERE e.cheque_id = o.cheque_id AND e.contract_id = o.contract_id
-        AND e.sequence < o.sequence AND e.{_IS_UNFINISHED}))
+        AND e.sequence < o.sequence AND e.{_IS_UNFINISHED}
+        AND (o.kind <> 'activate' OR e.kind IN ('register', 'activate'))))
     AND NOT EXISTS (
         SELECT FROM operator_order e WHERE e.structure_id = o.structure_id AND e.contract_id = o.contract_id
         AND e.cheque_id IS NULL AND e.sequence < o.sequence AND e.{_IS_UNFINISHED})
@@ -41,13 +52,19 @@ _DUE = f"""
 
 _TAKE_TURN = sa.text("""
     UPDATE contract SET next_push_at = clock_timestamp() + make_interval(secs => :interval)
-    WHERE contract_id = :contract AND next_push_at <= clock_timestamp() AND state = ANY(:working)
+    WHERE contract_id = :contract AND next_push_at <= clock_timestamp() AND state = ANY(:working) AND held_at IS NULL
     RETURNING contract_id
 """)
 
 _NEXT_TURN = sa.text("""
     SELECT greatest(0, extract(epoch FROM next_push_at - clock_timestamp())) FROM contract
-    WHERE contract_id = :contract AND state = ANY(:working)
+    WHERE contract_id = :contract AND state = ANY(:working) AND held_at IS NULL
+""")
+
+# The lock keeps a planned stop out until what is claimed here is marked: after a stop is made nothing more is claimed.
+_PERMIT = sa.text("""
+    SELECT CASE WHEN circuit_opened_at IS NULL THEN CAST(:size AS integer) ELSE least(:size, :probe) END
+    FROM contract WHERE contract_id = :contract AND held_at IS NULL FOR SHARE
 """)
 
 _CLAIM = sa.text(f"""
@@ -72,7 +89,7 @@ _READ = sa.text("""
 
 _CONTRACTS_DUE = sa.text(f"""
     SELECT contract_id FROM contract
-    WHERE state = ANY(:working) AND next_push_at <= clock_timestamp()
+    WHERE state = ANY(:working) AND next_push_at <= clock_timestamp() AND held_at IS NULL
       AND EXISTS (SELECT FROM operator_order o WHERE o.contract_id = contract.contract_id AND {_DUE})
 """)  # noqa: S608 (as above)
 
@@ -83,12 +100,20 @@ _PUT_BACK = sa.text("""
 """)
 
 _STAND_BACK = sa.text("""
-    UPDATE contract SET failures = least(failures + 1, 1000), next_push_at = clock_timestamp()
+    UPDATE contract SET failures = least(failures + 1, 1000), last_failure = :reason,
+        circuit_opened_at = coalesce(circuit_opened_at, CASE WHEN failures + 1 >= :opens THEN clock_timestamp() END),
+        next_push_at = clock_timestamp()
         + make_interval(secs => coalesce(:wait, least(:most, power(2, least(failures, 10))) * :jitter))
     WHERE contract_id = :contract
+    RETURNING failures = :opens AS opened
 """)
 
-_STAND_UP = sa.text("UPDATE contract SET failures = 0 WHERE contract_id = :contract AND failures > 0")
+_STAND_UP = sa.text("""
+    UPDATE contract SET failures = 0, last_failure = NULL, circuit_opened_at = NULL
+    FROM contract before
+    WHERE contract.contract_id = :contract AND before.contract_id = contract.contract_id AND contract.failures > 0
+    RETURNING before.circuit_opened_at IS NOT NULL AS closed
+""")
 
 _SWEEP = sa.text("""
     UPDATE operator_order SET state = 'unknown', lost = lost + 1, reason = 'the worker that sent it ended'
@@ -108,14 +133,20 @@ def take_turn(session: Session, contract_id: UUID, rate: float) -> bool:
 
 
 def next_turn(session: Session, contract_id: UUID) -> float | None:
-    """The seconds until somebody may call the operator; None while the contract's state forbids it."""
+    """The seconds until somebody may call the operator; None while the contract's state or a stop forbids it."""
     seconds = session.scalar(_NEXT_TURN, {"contract": contract_id, "working": list(WORKING)})
     return None if seconds is None else float(seconds)
 
 
 def claim(session: Session, contract_id: UUID, size: int) -> list[Order]:
-    """Claims the next orders of a contract, which are `sent` from the commit on. They are still without codes."""
-    claimed = session.scalars(_CLAIM, {"contract": contract_id, "size": size}).all()
+    """Claims the next orders of a contract, which are `sent` from the commit on. They are still without codes.
+
+    None of a contract that is held, and one at most while its circuit is open.
+    """
+    permitted = session.scalar(_PERMIT, {"contract": contract_id, "size": size, "probe": _PROBE_SIZE})
+    if permitted is None:
+        return []
+    claimed = session.scalars(_CLAIM, {"contract": contract_id, "size": permitted}).all()
     return [_order(row) for row in session.execute(_READ, {"orders": claimed})] if claimed else []
 
 
@@ -124,25 +155,34 @@ def put_back(session: Session, orders: Sequence[UUID], reason: str) -> None:
     session.execute(_PUT_BACK, {"orders": list(orders), "reason": reason, "most": _MAX_BACKOFF_SECONDS})
 
 
-def stand_back(session: Session, contract_id: UUID, retry_after: float | None) -> None:
-    """Has all workers leave the operator alone: as long as it said, else longer after each failure."""
+def stand_back(session: Session, contract_id: UUID, retry_after: float | None, reason: str) -> bool:
+    """Has all workers leave the operator alone: as long as it said, else longer after each failure.
+
+    Says whether that opened the circuit.
+    """
     given = {
         "contract": contract_id,
-        "wait": None if retry_after is None else min(retry_after, _MAX_RETRY_AFTER_SECONDS),
+        "wait": None if retry_after is None else _within(retry_after),
         "most": _MAX_BACKOFF_SECONDS,
         "jitter": random.uniform(0.5, 1.5),  # noqa: S311 (spreads calls, guards nothing)
+        "opens": OPENS_AFTER,
+        "reason": reason,
     }
-    session.execute(_STAND_BACK, given)
+    return bool(session.scalar(_STAND_BACK, given))
 
 
-def stand_up(session: Session, contract_id: UUID) -> None:
-    """Forgets earlier failures: the operator answered."""
-    session.execute(_STAND_UP, {"contract": contract_id})
+def stand_up(session: Session, contract_id: UUID) -> bool:
+    """Forgets earlier failures, as the operator answered; says whether that closed the circuit."""
+    return bool(session.scalar(_STAND_UP, {"contract": contract_id}))
 
 
 def sweep(session: Session) -> None:
     """Marks as unknown what a worker sent that died before it could settle it."""
     session.execute(_SWEEP, {"seconds": LOST_AFTER.total_seconds()})
+
+
+def _within(seconds: float) -> float:
+    return min(max(seconds, _MIN_RETRY_AFTER_SECONDS), _MAX_RETRY_AFTER_SECONDS)
 
 
 def _order(row: "sa.Row[Any]") -> Order:
@@ -163,6 +203,7 @@ def _order(row: "sa.Row[Any]") -> Order:
         reason=details.get("reason", ""),
         starts_on=_day(details.get("starts_on")),
         ends_on=_day(details.get("ends_on")),
+        payment_order=details.get("payment_order"),
     )
 
 

@@ -64,6 +64,7 @@ def _reversed(session: Session, run: Sequence[Event]) -> None:
     known = _of_known_cheques(session, run, lambda event: [event.body["cheque_id"]], lambda event, _: event)
     reasons = {event.body["redemption_id"]: event.body["reason"] for event in known}
     ordering.reverse(session, reasons, [event.body["cheque_id"] for event in known])
+    applying.dispute_payments(session, list(reasons))
 
 
 def _closed(session: Session, run: Sequence[Event], state: str) -> None:
@@ -92,8 +93,9 @@ def _contested(session: Session, run: Sequence[Event]) -> None:
             continue
         report.contested = event.body["reason"]
         contract = session.get_one(Contract, report.contract_id)
+        twice = event.body["reason"] == "already-redeemed"
         difference = discrepancies.found(
-            contract.operator, "redeemed_twice", report.reference,
+            contract.operator, "redeemed_twice" if twice else "redeemed_there_not_here", report.reference,
             contract_id=report.contract_id, cheque_id=report.cheque_id,
             ours={"reason": event.body["reason"]},
             theirs={"amount_cents": report.amount_cents, "structure_id": str(report.structure_id)},

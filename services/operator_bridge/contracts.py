@@ -29,7 +29,7 @@ def create(session: Session, given: Mapping[str, Any]) -> Contract:
         raise Conflict("There is a contract of this code already.", slug="contract-exists")
     contract = Contract(**given)
     session.add(contract)
-    _tell(session, contract)
+    tell(session, contract)
     return contract
 
 
@@ -41,9 +41,12 @@ def find(session: Session, contract_id: UUID) -> Contract:
     return contract
 
 
-def change(session: Session, settings: Mapping[str, str], contract_id: UUID, state: str) -> Contract:
+def change(
+    session: Session, settings: Mapping[str, str], contract_id: UUID, state: str, *, linking: bool = True
+) -> Contract:
     """Takes a contract to another state; going live links the cheques of its programme that have no operator.
 
+    Not so without `linking`: a switch links them itself, part by part.
     Raises Conflict where that state may not follow, or where the operator's settings are incomplete.
     """
     ordering.exclude_others(session)
@@ -58,11 +61,12 @@ def change(session: Session, settings: Mapping[str, str], contract_id: UUID, sta
         _require_settled(session, contract_id)
     contract.state = state
     if state == "live":
-        _require_settings(contract.operator, settings)
+        require_settings(contract.operator, settings)
         contract.live_at = clock.now()
         session.flush()
-        ordering.link_all(session, contract.contract_id)
-    _tell(session, contract)
+        if linking:
+            ordering.link_all(session, contract.contract_id)
+    tell(session, contract)
     return contract
 
 
@@ -74,12 +78,11 @@ def _require_settled(session: Session, contract_id: UUID) -> None:
         raise Conflict(detail, slug="contract-not-settled", orders=left.orders, redemptions=left.redemptions)
 
 
-def _tell(session: Session, contract: Contract) -> None:
+def tell(session: Session, contract: Contract) -> None:
+    """Tells the others of a contract as it stands."""
     session.flush()
-    body = {
-        name: getattr(contract, name)
-        for name in ("contract_id", "code", "operator", "programme", "state", "starts_on", "ends_on")
-    }
+    names = ("contract_id", "code", "operator", "programme", "state", "starts_on", "ends_on", "succeeds")
+    body = {name: getattr(contract, name) for name in names}
     events.append(session, "contract.changed", contract.contract_id, body)
 
 
@@ -90,7 +93,8 @@ def _adapter(code: str) -> type[interface.Operator]:
         raise Invalid(str(error), slug="unknown-operator") from None
 
 
-def _require_settings(code: str, settings: Mapping[str, str]) -> None:
+def require_settings(code: str, settings: Mapping[str, str]) -> None:
+    """Raises Conflict where an operator cannot be reached for want of settings."""
     try:
         interface.connect(code, settings)
     except ConfigurationError as error:

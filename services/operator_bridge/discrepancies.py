@@ -1,4 +1,4 @@
-"""Differences between an operator's word and ours that wait for a person: each found once, with both sides' rows."""
+"""Differences between an operator's word and ours: each found once, with both sides' rows, and resolved by a person."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,9 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.models import Discrepancy
+from shared import clock
 from shared.logs import logger
+from shared.problems import Conflict, NotFound
 
 
 def found(
@@ -40,3 +42,18 @@ def record(session: Session, differences: Sequence[Mapping[str, Any]]) -> None:
         logger().warning(
             "operator_differs", kinds=sorted({each["kind"] for each in differences}), count=len(differences)
         )
+
+
+def resolve(session: Session, discrepancy_id: UUID, resolver: str, note: str) -> Discrepancy:
+    """Closes a difference as a person decided, whose note says why; it stays as it is and is not opened again for it.
+
+    Raises NotFound, or Conflict where it is resolved already.
+    """
+    difference = session.get(Discrepancy, discrepancy_id, with_for_update=True)
+    if difference is None:
+        raise NotFound("There is no such discrepancy.")
+    if difference.state == "resolved":
+        raise Conflict("This discrepancy is resolved already.", slug="discrepancy-resolved")
+    difference.state, difference.resolved_by, difference.resolved_at = "resolved", "person", clock.now()
+    difference.resolver, difference.note, difference.accepted = resolver, note, True
+    return difference

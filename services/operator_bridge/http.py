@@ -7,7 +7,7 @@ nobody knows.
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ _CONNECT_SECONDS = 3.0
 _TOKEN_MARGIN_SECONDS = 10
 _UNAVAILABLE = (401, 403, 404, 405, 408, 429, 503)
 _REFUSED = (400, 413, 415, 422)
+_NOTHING: Mapping[Any, str] = {}
 
 
 class ClientCredentials:
@@ -48,7 +49,7 @@ class ClientCredentials:
         self._ends = 0.0
 
     def _ask(self) -> tuple[str, float]:
-        """A new token and how many seconds it lasts."""
+        """A new token and its seconds of life."""
         try:
             response = requests.post(
                 self._address,
@@ -61,8 +62,8 @@ class ClientCredentials:
             return str(answer["access_token"]), float(answer.get("expires_in", 300))
         except requests.RequestException as error:
             raise OperatorUnavailable(f"no token: {_name(error)}") from None
-        except (KeyError, TypeError, ValueError):
-            raise OperatorUnavailable("no token: the answer is not one of OAuth2") from None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise OperatorUnavailable("no token: the answer makes no sense") from None
 
 
 class Client:
@@ -82,6 +83,30 @@ class Client:
         """The JSON that answers a POST; raises OperatorUnavailable, OperatorRefused or NoAnswer."""
         return self._json(self._send("POST", path, json=body))
 
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] = _NOTHING,
+        *,
+        unavailable: Mapping[int, str] = _NOTHING,
+        refused: Mapping[int, str] = _NOTHING,
+        answers: Container[int] = (),
+    ) -> tuple[int, Any]:
+        """The status and the JSON of any call, for an operator with statuses of its own.
+
+        They mean OperatorUnavailable or OperatorRefused, for that reason, or are answers without JSON. Raises as the
+        others do for what is not said.
+        """
+        response = self._send(method, path, json=body, headers=headers)
+        status = response.status_code
+        if status in unavailable:
+            raise OperatorUnavailable(unavailable[status], _retry_after(response))
+        if status in refused:
+            raise OperatorRefused(refused[status])
+        return status, None if status in answers else self._json(response)
+
     def _send(self, method: str, path: str, **options: Any) -> requests.Response:
         response = self._once(method, path, **options)
         if response.status_code == 401 and self._credentials:
@@ -90,7 +115,7 @@ class Client:
         return response
 
     def _once(self, method: str, path: str, **options: Any) -> requests.Response:
-        headers = {}
+        headers = dict(options.pop("headers", {}))
         if self._credentials:
             headers["Authorization"] = f"Bearer {self._credentials.token()}"
         timeout = (_CONNECT_SECONDS, self._timeout)

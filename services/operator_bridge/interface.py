@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 from services.operator_bridge import operators
+from shared import clock
 from shared.config import ConfigurationError
 
 KINDS = ("register", "activate", "declare", "reverse", "cancel", "block", "unblock", "affiliate", "suspend")
@@ -60,7 +61,7 @@ class Order:
     contract: str
     """The contract's code."""
     cheque_id: UUID | None = None
-    number: str | None = None
+    number: str | None = field(default=None, repr=False)
     """The operator's own number of the cheque, where it gave one."""
     code: str | None = field(default=None, repr=False)
     """The code in the person's hand, with `register` alone and never kept."""
@@ -76,6 +77,8 @@ class Order:
     """With `reverse`: what the operator knows the redemption by."""
     redeemed_at: datetime | None = None
     reason: str = ""
+    payment_order: str | None = None
+    """With `activate`: the number of the payment order (mandat) with which the cheque was paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Receipt:
     outcome: Literal["accepted", "refused", "unknown"]
     """`accepted` (a duplicate of what was accepted before is that too), `refused` with its reason, or `unknown`."""
     reason: str | None = None
-    number: str | None = None
+    number: str | None = field(default=None, repr=False)
     """The number that the operator gives the cheque, if it does."""
 
 
@@ -126,6 +129,15 @@ Line = Event | Standing
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """A cheque that we hold to be with an operator, under the number that it gave, worth so many cents."""
+
+    cheque_id: UUID
+    number: str = field(repr=False)
+    value_cents: int
+
+
+@dataclass(frozen=True, slots=True)
 class Period:
     """What a statement is asked for."""
 
@@ -134,6 +146,8 @@ class Period:
     """Only what changed from then on; None is everything from the start of the contract."""
     unsettled: Sequence[str] = ()
     """The references whose outcome we do not know, for an operator that is asked one by one."""
+    cheques: Iterable[Known] = ()
+    """With `by_status` alone: the cheques whose standing is asked for, one by one; read once, as a stream."""
 
 
 class Operator:
@@ -151,10 +165,16 @@ class Operator:
     """Whether it must be told the code to register a cheque."""
     supplies_codes: ClassVar[bool] = False
     """Whether it gives cheques numbers of its own."""
+    activates: ClassVar[bool] = False
+    """Whether a cheque can be spent with it only once it was told, by `activate`, the number of the payment order."""
     own_till: ClassVar[bool] = False
     """Whether cheques can be spent with it directly."""
     pays_structures: ClassVar[bool] = True
+    payment_days: ClassVar[int] = 30
+    """Within how many days of the declaration it pays: as long as French public buyers have (décret 2013-269)."""
     has_statement: ClassVar[bool] = True
+    by_status: ClassVar[bool] = False
+    """Whether, without a statement, it can be asked how each cheque stands (`Period.cheques`)."""
     statement_lag: ClassVar[timedelta] = timedelta(seconds=60)
     """How long after the sending an order that was done is sure to be on the statement."""
     batch_size: ClassVar[int] = 100
@@ -192,6 +212,10 @@ class Operator:
     def fetch(self, period: Period) -> Iterator[Line]:
         """Streams the statement; raises OperatorUnavailable, NoAnswer or Unreadable."""
         return iter(())
+
+    def stands_at(self, contract: str) -> datetime | None:
+        """The instant that the cheques' standings on a statement fetched now are of; None where there are none yet."""
+        return clock.now()
 
 
 @functools.cache

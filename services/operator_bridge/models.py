@@ -57,9 +57,24 @@ class Contract(Base):
     next_push_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     """Before this instant nobody calls the operator: its rate, its Retry-After and our backoff in one."""
     failures: Mapped[int] = mapped_column(sa.SmallInteger, default=0)
-    """Calls in a row at which the operator was not there."""
+    """Calls in a row at which the operator was not there, or did not answer."""
+    last_failure: Mapped[str | None]
+    """What went wrong at the last of them; None from the next answer on."""
+    circuit_opened_at: Mapped[datetime | None]
+    """Since when it has failed so often that only one order at a time is sent, to see whether it is back."""
+    held_at: Mapped[datetime | None]
+    """Since when nothing is sent to it, as somebody said so."""
+    held_reason: Mapped[str | None]
+    """What they said."""
     polled_at: Mapped[datetime | None]
     """The instant up to which its statement was read and applied."""
+    succeeds: Mapped[UUID | None]
+    """The contract that it took over from, by a switch; the structures affiliated to that one are to this one too."""
+
+    @property
+    def circuit(self) -> str:
+        """`closed` while all is well, `open` while the operator fails again and again."""
+        return "closed" if self.circuit_opened_at is None else "open"
 
 
 class Cheque(Base):
@@ -215,10 +230,15 @@ class Payment(Base):
 
 
 class Discrepancy(Base):
-    """A difference between an operator's word and ours that waits for a person, with both sides' rows."""
+    """A difference between an operator's word and ours, with both sides' rows, and what became of it."""
 
     __tablename__ = "discrepancy"
-    __table_args__ = (sa.UniqueConstraint("operator", "kind", "reference"),)
+    __table_args__ = (
+        sa.UniqueConstraint("operator", "kind", "reference"),
+        _one_of("state", transitions.DISCREPANCY),
+        sa.CheckConstraint("resolved_by IN ('policy', 'person', 'agreement')", name="resolved_by"),
+        sa.Index("discrepancy_open_idx", "contract_id", "state", postgresql_where=sa.text("state <> 'resolved'")),
+    )
 
     discrepancy_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
     operator: Mapped[str]
@@ -231,3 +251,153 @@ class Discrepancy(Base):
     found_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     resolved_at: Mapped[datetime | None]
     note: Mapped[str | None]
+    """What the person who resolved it wrote."""
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    reconciliation_id: Mapped[UUID | None]
+    """The last comparison that found it; none where a message told of it."""
+    policy: Mapped[str | None]
+    """What was done about it without a person: once, then it waits for one."""
+    resolved_by: Mapped[str | None]
+    resolver: Mapped[str | None]
+    """The person."""
+    accepted: Mapped[bool] = mapped_column(server_default=sa.false())
+    """It stays as it is: found again with the same rows it is not opened again."""
+    history: Mapped[list[Any]] = mapped_column(pg.JSONB, server_default=sa.text("'[]'"))
+    """Earlier ends of it, if it came again."""
+
+
+class Reconciliation(Base):
+    """One comparison of a contract's whole statement with our register, and what came of it."""
+
+    __tablename__ = "reconciliation"
+    __table_args__ = (
+        sa.CheckConstraint("state IN ('requested', 'running', 'done', 'failed')", name="state"),
+        sa.UniqueConstraint("contract_id", "night"),
+        sa.Index(
+            "reconciliation_unfinished_idx", "next_attempt_at",
+            postgresql_where=sa.text("state IN ('requested', 'running')"),
+        ),
+    )  # fmt: skip
+
+    reconciliation_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
+    contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.contract_id"))
+    night: Mapped[date | None]
+    """The day in Paris whose nightly run it is; none where it was asked for."""
+    state: Mapped[str] = mapped_column(server_default="requested")
+    requested_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    next_attempt_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
+    error: Mapped[str | None]
+    compared: Mapped[bool | None]
+    """Whether the operator holds a statement at all."""
+    lines: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    moving: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    ours: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
+    """By status number, cents and redeemed cents, as we have it; `theirs` as the statement has it."""
+    theirs: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
+    differences: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
+    """How many by kind."""
+    settled: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    """How many a policy acted on."""
+    resolved: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    """How many of before are in agreement now."""
+    waiting: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    """How many of the contract's waited for a person at its end."""
+    withheld: Mapped[bool] = mapped_column(server_default=sa.false())
+    """Whether so much differed that no policy acted."""
+
+
+class DailyBalance(Base):
+    """What register, redeemer and operators had on one day, per programme: number and cents of EUR."""
+
+    __tablename__ = "daily_balance"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    programme: Mapped[str] = mapped_column(primary_key=True)
+    kept_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    register: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
+    redeemer: Mapped[dict[str, Any] | None] = mapped_column(pg.JSONB(none_as_null=True))
+    """None where the redeemer did not answer."""
+    operators: Mapped[list[Any]] = mapped_column(pg.JSONB, server_default=sa.text("'[]'"))
+    """The last comparison of each contract."""
+    agrees: Mapped[bool | None]
+
+
+class Affiliation(Base):
+    """A structure's affiliation to a contract, as the redeemer last told of it: for an operator that is new to it."""
+
+    __tablename__ = "affiliation"
+
+    contract_id: Mapped[UUID] = mapped_column(primary_key=True)
+    structure_id: Mapped[UUID] = mapped_column(primary_key=True)
+    siret: Mapped[str | None]
+    name: Mapped[str]
+    starts_on: Mapped[date]
+    ends_on: Mapped[date | None]
+
+
+class Switch(Base):
+    """A switch from one contract to another, and how far it has come; done when `finished_at` is set."""
+
+    __tablename__ = "switch"
+    __table_args__ = (
+        sa.CheckConstraint("mode IN ('handover', 'failure')", name="mode"),
+        sa.Index(
+            "switch_running_idx", "from_contract_id", unique=True, postgresql_where=sa.text("finished_at IS NULL")
+        ),
+    )
+
+    switch_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    from_contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.contract_id"))
+    to_contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.contract_id"))
+    payer_contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.contract_id"))
+    """Under which redemptions that are not paid are declared again; mostly the new contract."""
+    mode: Mapped[str]
+    step: Mapped[str]
+    """The step in hand, or the last."""
+    waiting_for: Mapped[str | None]
+    """What it waits for, in words; None while it is at work."""
+    creditor: Mapped[str]
+    """In whose name the claims are."""
+    asked_by: Mapped[str]
+    accepted: Mapped[str | None]
+    """The note of a person who had it go on although something differs."""
+    started_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    finished_at: Mapped[datetime | None]
+    report: Mapped[dict[str, Any] | None]
+
+
+class SwitchStep(Base):
+    """One of the steps of a switch, with its figures once there are any."""
+
+    __tablename__ = "switch_step"
+
+    switch_id: Mapped[UUID] = mapped_column(sa.ForeignKey("switch.switch_id"), primary_key=True)
+    step: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    finished_at: Mapped[datetime | None]
+    figures: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
+
+
+class Claim(Base):
+    """What an operator that failed owes for one cheque that it held: written once, never changed."""
+
+    __tablename__ = "claim"
+    __table_args__ = (
+        sa.CheckConstraint("kind IN ('unspent', 'declared', 'undeclared')", name="kind"),
+        sa.Index("claim_reference_idx", "reference", postgresql_where=sa.text("reference IS NOT NULL")),
+    )
+
+    switch_id: Mapped[UUID] = mapped_column(sa.ForeignKey("switch.switch_id"), primary_key=True)
+    cheque_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque.cheque_id"), primary_key=True)
+    kind: Mapped[str]
+    """Prepaid and not spent; or redeemed and not paid: declared to the operator, or not any more."""
+    amount_cents: Mapped[int]
+    structure_id: Mapped[UUID | None]
+    redemption_id: Mapped[UUID | None]
+    reference: Mapped[str | None]
+    """What the operator knows the redemption by."""
+    given_on: Mapped[date | None]
+    redeemed_at: Mapped[datetime | None]

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
-from services.operator_bridge.models import Cheque, Contract, Order, Redemption
+from services.operator_bridge.models import Affiliation, Cheque, Contract, Order, Redemption
 from services.operator_bridge.transitions import REDEMPTION, WORKING, before
 
 # One at a time: the run of one log, of the other, a contract that goes live, payments. Of two that need each other and
@@ -91,6 +91,26 @@ _TELL = sa.text("""
     WHERE contract_id = ANY(:contracts) AND state IN ('wanted', 'registered')
 """)
 
+# A cheque that is open again while only an operator that takes no new ones, or none at all, holds it: the next has it.
+_ASTRAY = sa.text("""
+    SELECT cheque_id FROM cheque WHERE cheque_id = ANY(:cheques) AND state = 'open'
+      AND EXISTS (SELECT FROM link WHERE link.cheque_id = cheque.cheque_id)
+      AND NOT EXISTS (
+            SELECT FROM link JOIN contract USING (contract_id)
+            WHERE link.cheque_id = cheque.cheque_id AND link.state <> 'stranded' AND contract.state = 'live')
+""")
+
+_LEAVE = sa.text("""
+    INSERT INTO operator_order (contract_id, kind, cheque_id, details)
+    SELECT contract_id, 'cancel', cheque_id, jsonb_build_object('reason', 'moved-to-another-operator')
+    FROM link JOIN contract USING (contract_id)
+    WHERE cheque_id = ANY(:cheques) AND link.state = 'registered' AND contract.state = 'draining'
+      AND contract_id = ANY(:contracts)
+      AND EXISTS (
+            SELECT FROM link next JOIN contract holder USING (contract_id)
+            WHERE next.cheque_id = link.cheque_id AND next.state = 'wanted' AND holder.state = 'live')
+""")
+
 # The cheques of a programme that nobody has yet, and that somebody still has to know: to take them, or to pay for them.
 _WITHOUT_OPERATOR = sa.text("""
     SELECT cheque_id FROM cheque JOIN contract USING (programme)
@@ -150,6 +170,7 @@ def reverse(session: Session, reasons: Mapping[UUID, str], cheques: Sequence[UUI
     session.execute(_REVERSE, {**given, "contracts": _taking(session, "reverse")})
     session.execute(_TAKE_BACK, {"redemptions": list(reasons), "before": before(REDEMPTION, "reversed")})
     session.execute(_MARK, {"state": "open", "cheques": cheques})
+    _move_on(session, cheques)
 
 
 def close(session: Session, state: str, reasons: Mapping[UUID, str]) -> None:
@@ -165,7 +186,9 @@ def block(session: Session, kind: str, reasons: Mapping[UUID, str]) -> None:
 
 
 def affiliate(session: Session, affiliations: Iterable[Mapping[str, Any]]) -> None:
-    """Has structures made known to the operator of the contract that they are affiliated to."""
+    """Has structures made known to the operator of the contract that they are affiliated to, and keeps that."""
+    affiliations = list(affiliations)
+    _keep(session, affiliations)
     contracts = set(_taking(session, "affiliate", ("draft", *WORKING)))
     orders = [
         {"contract_id": given["contract_id"], "kind": "affiliate", "structure_id": given["structure_id"], "details": {
@@ -195,6 +218,23 @@ def link_all(session: Session, contract_id: UUID) -> None:
         session.execute(_DECLARE, {"redemptions": due, "contracts": _taking(session, "declare")})
         blocked = session.scalars(_BLOCKED, {"cheques": cheques})
         _tell(session, "block", dict.fromkeys(blocked, "blocked"))
+
+
+def _keep(session: Session, affiliations: Iterable[Mapping[str, Any]]) -> None:
+    columns = [column.key for column in Affiliation.__table__.columns]
+    last = {(given["contract_id"], given["structure_id"]): given for given in affiliations}
+    made = pg.insert(Affiliation)
+    changes = {name: made.excluded[name] for name in columns[2:]}
+    rows = [{name: given[name] for name in columns} for given in last.values()]
+    session.execute(made.on_conflict_do_update(index_elements=columns[:2], set_=changes), rows)
+
+
+def _move_on(session: Session, cheques: Sequence[UUID]) -> None:
+    """Has cheques that are open again taken by the operator that came after theirs, if there is one."""
+    astray = list(session.scalars(_ASTRAY, {"cheques": cheques}))
+    if astray:
+        session.execute(_REGISTER, {"cheques": astray})
+        session.execute(_LEAVE, {"cheques": astray, "contracts": _taking(session, "cancel", ("draining",))})
 
 
 def _tell(session: Session, kind: str, reasons: Mapping[UUID, str]) -> None:

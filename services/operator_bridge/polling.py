@@ -33,7 +33,8 @@ from shared.problems import Unavailable
 from shared.runtime import Runtime
 
 _AT_ONCE = 1000
-# Each statement begins this long before the end of the last: clocks differ, and a line may be dated late.
+# Each statement begins this long before the end of the last, or longer where its lines come later: clocks differ, and
+# a line may be dated late.
 _OVERLAP = timedelta(minutes=5)
 
 _UNKNOWN = sa.text("""
@@ -76,7 +77,9 @@ def poll(runtime: Runtime, contract_id: UUID) -> Poll:
         rows = session.execute(_UNKNOWN, {"contract": contract_id, "limit": _AT_ONCE, "most": MAX_LOST})
         unknown: dict[UUID, datetime] = {row.order_id: row.sent_at for row in rows}
     operator = interface.connect(contract.operator, runtime.settings.operators)
-    period = Period(contract.code, _since(contract, unknown), [str(order_id) for order_id in unknown])
+    period = Period(
+        contract.code, _since(contract, unknown, operator.statement_lag), [str(order_id) for order_id in unknown]
+    )
     lines = 0
     for part in parts(operator, period, _AT_ONCE):
         with runtime.transaction() as session:
@@ -107,7 +110,15 @@ def parts(operator: Operator, period: Period, size: int) -> Iterator[tuple[Line,
         while part := tuple(itertools.islice(lines, size)):
             yield part
     except (OperatorUnavailable, OperatorRefused, NoAnswer, Unreadable) as error:
-        raise Unavailable(f"The operator does not give its statement: {error}.", slug="operator-unavailable") from None
+        raise _unavailable(error) from None
+
+
+def stands_at(operator: Operator, contract: str) -> datetime | None:
+    """The instant that how cheques stand on its statement is of, if there is any; raises Unavailable."""
+    try:
+        return operator.stands_at(contract)
+    except (OperatorUnavailable, NoAnswer, Unreadable) as error:
+        raise _unavailable(error) from None
 
 
 def contracts_to_poll(session: Session) -> list[UUID]:
@@ -121,11 +132,15 @@ def contracts_to_repair(session: Session) -> list[UUID]:
     return list(session.scalars(_WITH_UNKNOWN, {"most": MAX_LOST}))
 
 
-def _since(contract: Contract, unknown: Mapping[UUID, datetime]) -> datetime | None:
+def _unavailable(error: Exception) -> Unavailable:
+    return Unavailable(f"The operator does not give its statement: {error}.", slug="operator-unavailable")
+
+
+def _since(contract: Contract, unknown: Mapping[UUID, datetime], lag: timedelta) -> datetime | None:
     """From the last statement on, or from the first sending whose outcome is unknown."""
     if contract.polled_at is None:
         return None
-    return min([contract.polled_at, *unknown.values()]) - _OVERLAP
+    return min([contract.polled_at, *unknown.values()]) - max(_OVERLAP, lag)
 
 
 def _send_again(session: Session, orders: list[UUID], sent_before: datetime) -> int:

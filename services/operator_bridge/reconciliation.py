@@ -1,87 +1,43 @@
 """Comparing an operator's whole statement with our links: by set, in SQL, in constant memory.
 
 Comparing changes nothing. What is on its way is not compared: a cheque with an order that is not settled, or was
-settled after the statement was begun, or with a report that the redeemer has not judged yet.
+settled after the statement was begun, or with a report that the redeemer has not judged yet. What becomes of the
+differences is decided elsewhere (`recording`, `policies`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.operator_bridge import interface, polling
-from services.operator_bridge.interface import Line, Period, Standing
+from services.operator_bridge import comparison_sql, gathering, interface, known, polling
+from services.operator_bridge.interface import Known, Line, Operator, Period
 from services.operator_bridge.models import Contract
 from shared import clock
 from shared.runtime import Runtime
 
+KINDS = (
+    "missing_at_operator",
+    "unknown_here",
+    "amount_differs",
+    "status_differs",
+    "redeemed_twice",
+    "redeemed_there_not_here",
+    "paid_not_redeemed",
+    "redeemed_not_paid_in_time",
+)
+"""Everything in which an operator's word may differ from ours."""
+
 _AT_ONCE = 5000
 _EXAMPLES = 5
-_MOVING = "moving"
-
-_CREATE = sa.text("""
-    CREATE TEMPORARY TABLE statement_line (
-        cheque_id uuid NOT NULL, status text NOT NULL, value_cents integer NOT NULL, redeemed_cents integer NOT NULL
-    )
-""")
-_DROP = sa.text("DROP TABLE IF EXISTS statement_line, comparison")
-_COPY = "COPY statement_line (cheque_id, status, value_cents, redeemed_cents) FROM STDIN"
 # A comparison of millions takes longer than any other statement may, and takes every table whole: looking rows up one
 # by one, as is done where the statistics still say that a table is small, would take a thousand times as long.
-_WHOLE = sa.text("SET LOCAL statement_timeout = '10min'; SET LOCAL enable_nestloop = off")
-
-_COMPARE = sa.text(f"""
-    CREATE TEMPORARY TABLE comparison AS
-    WITH ours AS (
-        SELECT link.cheque_id, cheque.value_cents, coalesce(redemption.amount_cents, 0) AS redeemed_cents,
-               CASE WHEN cheque.state IN ('cancelled', 'expired') THEN 'cancelled'
-                    WHEN redemption.redemption_id IS NOT NULL THEN 'redeemed'
-                    WHEN cheque.blocked THEN 'blocked' ELSE 'registered' END AS status
-        FROM link JOIN cheque USING (cheque_id)
-        LEFT JOIN redemption ON redemption.cheque_id = link.cheque_id AND redemption.contract_id = link.contract_id
-             AND redemption.state IN ('confirmed', 'paid')
-        WHERE link.contract_id = :contract AND link.state IN ('registered', 'closed')
-    ), moving AS (
-        SELECT cheque_id FROM operator_order
-        WHERE contract_id = :contract AND cheque_id IS NOT NULL AND (settled_at IS NULL OR settled_at >= :taken_at)
-        UNION
-        SELECT report.cheque_id FROM report
-        WHERE report.contract_id = :contract AND report.contested IS NULL
-          AND NOT EXISTS (SELECT FROM redemption WHERE redemption.contract_id = report.contract_id
-                          AND redemption.reference = report.reference)
-    )
-    SELECT coalesce(o.cheque_id, s.cheque_id) AS cheque_id,
-           o.status AS our_status, o.value_cents AS our_cents, o.redeemed_cents AS our_redeemed_cents,
-           s.status AS their_status, s.value_cents AS their_cents, s.redeemed_cents AS their_redeemed_cents,
-           CASE WHEN moving.cheque_id IS NOT NULL THEN '{_MOVING}'
-                WHEN s.cheque_id IS NULL THEN 'missing_at_operator'
-                WHEN o.cheque_id IS NULL THEN 'unknown_here'
-                WHEN o.value_cents <> s.value_cents THEN 'amount_differs'
-                WHEN s.status = 'redeemed' AND o.status <> 'redeemed' THEN 'redeemed_there_not_here'
-                WHEN o.status = 'redeemed' AND s.status <> 'redeemed' THEN 'redeemed_here_not_there'
-                WHEN o.status <> s.status THEN 'status_differs'
-                WHEN o.redeemed_cents <> s.redeemed_cents THEN 'amount_differs' END AS kind
-    FROM ours o FULL JOIN statement_line s USING (cheque_id)
-    LEFT JOIN moving ON moving.cheque_id = coalesce(o.cheque_id, s.cheque_id)
-""")  # noqa: S608 (a constant of this module)
-
-_TOTALS = sa.text("""
-    SELECT count(our_status) AS our_cheques, coalesce(sum(our_cents), 0) AS our_cents,
-           coalesce(sum(our_redeemed_cents), 0) AS our_redeemed_cents,
-           count(their_status) AS their_cheques, coalesce(sum(their_cents), 0) AS their_cents,
-           coalesce(sum(their_redeemed_cents), 0) AS their_redeemed_cents
-    FROM comparison
-""")
-_DIFFERENCES = sa.text("""
-    SELECT kind, count(*) AS count,
-           jsonb_agg(to_jsonb(ranked) - 'kind' - 'rank' ORDER BY rank) FILTER (WHERE rank <= :examples) AS examples
-    FROM (SELECT *, row_number() OVER (PARTITION BY kind ORDER BY cheque_id) AS rank
-          FROM comparison WHERE kind IS NOT NULL) ranked
-    GROUP BY kind ORDER BY kind
+_WHOLE = sa.text("""
+    SET LOCAL statement_timeout = '10min'; SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'
 """)
 
 
@@ -96,47 +52,86 @@ class Comparison:
     moving: int = 0
     """Cheques that were not compared, as something about them is on its way."""
     count: int = 0
-    """How many cheques differ."""
+    """How many differences there are."""
     differences: Sequence[Mapping[str, Any]] = ()
     """By kind, how many and the first examples with both sides."""
 
 
-def compare(runtime: Runtime, contract_id: UUID) -> Comparison:
-    """Compares the whole statement of a contract with our register; raises Unavailable where it cannot be had whole."""
-    taken_at = clock.now()
+@dataclass(frozen=True)
+class Sides:
+    """Who is compared, and what instant the operator's statement is of."""
+
+    contract: Contract
+    operator: Operator
+    taken_at: datetime
+    comparable: bool
+    """Whether the operator says how cheques stand, at all and yet."""
+    cheques: Iterable[Known] = ()
+    """Those to be asked for, where it is asked one by one."""
+
+
+def sides(runtime: Runtime, contract_id: UUID) -> Sides:
+    """A contract and its operator, to be compared now."""
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
     operator = interface.connect(contract.operator, runtime.settings.operators)
-    if not operator.has_statement:
-        return Comparison(taken_at, compared=False)
-    with _temporary_tables(runtime.engine) as connection:
-        for part in polling.parts(operator, Period(contract.code), _AT_ONCE):
-            _copy(connection, part)
-        connection.execute(_WHOLE)
-        connection.execute(_COMPARE, {"contract": contract_id, "taken_at": taken_at})
-        totals = connection.execute(_TOTALS).one()._asdict()
-        found = [row._asdict() for row in connection.execute(_DIFFERENCES, {"examples": _EXAMPLES})]
-    differences = [row for row in found if row["kind"] != _MOVING]
-    moving = sum(row["count"] for row in found if row["kind"] == _MOVING)
-    return Comparison(taken_at, True, totals, moving, sum(row["count"] for row in differences), differences)
+    stands_at = polling.stands_at(operator, contract.code)
+    able = stands_at is not None and (operator.has_statement or operator.by_status)
+    asked = known.cheques(runtime, contract_id) if operator.by_status else ()
+    return Sides(contract, operator, stands_at or clock.now(), able, asked)
+
+
+def compare(runtime: Runtime, contract_id: UUID) -> Comparison:
+    """Compares the whole statement of a contract with our register; raises Unavailable where it cannot be had whole."""
+    between = sides(runtime, contract_id)
+    if not between.comparable:
+        return Comparison(between.taken_at, compared=False)
+    with compared(runtime.engine, between, statement(between)) as (connection, _):
+        return Comparison(
+            between.taken_at,
+            True,
+            connection.execute(comparison_sql.TOTALS).one()._asdict(),
+            moving(connection),
+            connection.execute(comparison_sql.COUNT).scalar_one(),
+            [row._asdict() for row in connection.execute(comparison_sql.EXAMPLES, {"examples": _EXAMPLES})],
+        )
+
+
+def statement(between: Sides) -> Iterator[Sequence[Line]]:
+    """The operator's whole statement, part by part."""
+    return polling.parts(between.operator, Period(between.contract.code, cheques=between.cheques), _AT_ONCE)
 
 
 @contextmanager
-def _temporary_tables(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection with tables of its own; no transaction is open on it while the operator is waited for."""
-    with engine.connect() as connection:
-        connection.execute(_DROP)
-        connection.execute(_CREATE)
-        connection.commit()
-        yield connection
-        connection.execute(_DROP)
-        connection.commit()
+def compared(engine: sa.Engine, between: Sides, parts: Iterator[Sequence[Line]]) -> Iterator[tuple[sa.Connection, int]]:
+    """A connection on which `comparison` and `difference` are temporary tables, and how many lines were compared."""
+    given = {
+        "contract": between.contract.contract_id,
+        "operator": between.contract.operator,
+        "taken_at": between.taken_at,
+        "overdue": between.taken_at - timedelta(days=between.operator.payment_days),
+        "tells_payments": between.operator.pays_structures and between.operator.has_statement,
+        "blocks": "block" in between.operator.takes,
+    }
+    with gathering.tables(engine) as connection:
+        lines = gathering.gather(connection, parts)
+        connection.execute(_WHOLE)
+        for statement in (comparison_sql.MOVING, comparison_sql.COMPARE, *comparison_sql.DIFFER):
+            connection.execute(statement, given)
+        yield connection, lines
 
 
-def _copy(connection: sa.Connection, part: Sequence[Line]) -> None:
-    driver: Any = connection.connection.driver_connection
-    with driver.cursor().copy(_COPY) as copy:
-        for line in part:
-            if isinstance(line, Standing):
-                copy.write_row((line.cheque_id, line.status, line.value_cents, line.redeemed_cents))
-    driver.commit()
+def moving(connection: sa.Connection) -> int:
+    """How many cheques were not compared."""
+    return int(connection.execute(comparison_sql.MOVED).scalar_one())
+
+
+def by_status(connection: sa.Connection, side: str) -> dict[str, dict[str, int]]:
+    """What one side (`our`, `their`) has: by status number, cents and redeemed cents."""
+    rows = connection.execute(comparison_sql.BY_STATUS[side])
+    return {row.status: {"number": row.number, "cents": row.cents, "redeemed_cents": row.redeemed} for row in rows}
+
+
+def by_kind(connection: sa.Connection) -> dict[str, int]:
+    """How many differences there are of each kind."""
+    return {row.kind: row.number for row in connection.execute(comparison_sql.BY_KIND)}

@@ -17,6 +17,12 @@ class OperatorSchema(Schema):
     has_statement = fields.Bool(required=True)
     needs_codes = fields.Bool(required=True)
     supplies_codes = fields.Bool(required=True)
+    activates = fields.Bool(
+        required=True, metadata={"description": "Whether cheques wait for the payment order's number (mandat)."}
+    )
+    by_status = fields.Bool(
+        required=True, metadata={"description": "Whether it has no statement, but says of each cheque how it stands."}
+    )
     batch_size = fields.Int(required=True)
     rate = fields.Float(required=True, metadata={"description": "Calls a second, from all workers together."})
 
@@ -37,10 +43,50 @@ class ContractSchema(NewContractSchema):
     polled_at = fields.AwareDateTime(
         allow_none=True, metadata={"description": "Up to when its statement was read and applied."}
     )
+    held_at = fields.AwareDateTime(
+        allow_none=True, metadata={"description": "Since when nothing is sent, as somebody said so."}
+    )
+    held_reason = fields.Str(allow_none=True)
+    circuit = fields.Str(
+        required=True,
+        metadata={"description": "`open` while the operator fails again and again: one order at a time is tried."},
+    )
+    circuit_opened_at = fields.AwareDateTime(allow_none=True)
+    failures = fields.Int(required=True, metadata={"description": "Calls in a row that failed."})
+    last_failure = fields.Str(allow_none=True)
+    next_push_at = fields.AwareDateTime(
+        required=True, metadata={"description": "The operator is not called before: its rate, or a failure."}
+    )
+
+
+class HoldSchema(Schema):
+    reason = fields.Str(
+        required=True,
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why.")],
+        metadata={"description": "Shown to all who ask why nothing is sent."},
+    )
 
 
 class StateSchema(Schema):
     state = fields.Str(required=True, validate=validate.OneOf(tuple(transitions.CONTRACT)))
+
+
+class ActivationSchema(Schema):
+    payment_order = fields.Str(
+        required=True,
+        validate=validate.Length(1, 100),
+        metadata={"description": "Number of the mandat."},
+    )
+    cheque_ids = fields.List(
+        fields.UUID(),
+        load_default=None,
+        validate=validate.Length(1, 100_000),
+        metadata={"description": "The cheques that it paid for; where there are none, all that wait to be activated."},
+    )
+
+
+class ActivatedSchema(Schema):
+    ordered = fields.Int(required=True, metadata={"description": "How many cheques are being activated now."})
 
 
 class PollSchema(Schema):
@@ -52,13 +98,10 @@ class PollSchema(Schema):
 
 
 class ExampleSchema(Schema):
-    cheque_id = fields.UUID(required=True)
-    our_status = fields.Str(allow_none=True)
-    our_cents = fields.Int(allow_none=True)
-    our_redeemed_cents = fields.Int(allow_none=True)
-    their_status = fields.Str(allow_none=True)
-    their_cents = fields.Int(allow_none=True)
-    their_redeemed_cents = fields.Int(allow_none=True)
+    reference = fields.Str(required=True, metadata={"description": "The cheque, or what the operator says it of."})
+    cheque_id = fields.UUID(allow_none=True)
+    ours = fields.Dict(required=True)
+    theirs = fields.Dict(required=True)
 
 
 class DifferenceSchema(Schema):
@@ -112,19 +155,6 @@ class OrderSchema(Schema):
     next_attempt_at = fields.AwareDateTime(required=True)
     sent_at = fields.AwareDateTime(allow_none=True)
     settled_at = fields.AwareDateTime(allow_none=True)
-
-
-class DiscrepancySchema(Schema):
-    discrepancy_id = fields.UUID(required=True)
-    operator = fields.Str(required=True)
-    kind = fields.Str(required=True)
-    reference = fields.Str(required=True, metadata={"description": "The operator's, of what it said."})
-    contract_id = fields.UUID(allow_none=True)
-    cheque_id = fields.UUID(allow_none=True)
-    ours = fields.Dict(required=True)
-    theirs = fields.Dict(required=True)
-    found_at = fields.AwareDateTime(required=True)
-    resolved_at = fields.AwareDateTime(allow_none=True)
 
 
 class AmountSchema(Schema):

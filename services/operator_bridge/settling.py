@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import discrepancies
+from services.operator_bridge import discrepancies, interface
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.transitions import LINK, ORDER, REDEMPTION, before
 from shared import cheque_code, events
@@ -41,6 +41,13 @@ _MOVE_LINKS = sa.text("""
                 CAST(:numbers AS text[])) AS r (contract_id, cheque_id, reason, number)
     WHERE link.contract_id = r.contract_id AND link.cheque_id = r.cheque_id AND link.state = ANY(:before)
     RETURNING link.contract_id, link.cheque_id, link.reason
+""")
+
+_KEEP_NUMBERS = sa.text("""
+    UPDATE link SET number = r.number
+    FROM unnest(CAST(:contract AS uuid[]), CAST(:cheque AS uuid[]), CAST(:numbers AS text[]))
+         AS r (contract_id, cheque_id, number)
+    WHERE link.contract_id = r.contract_id AND link.cheque_id = r.cheque_id AND r.number IS NOT NULL
 """)
 
 _MOVE_REDEMPTIONS = sa.text("""
@@ -109,6 +116,15 @@ def _follow(session: Session, settled: Sequence[Settled]) -> None:
             consequence(session, concerned)
 
 
+def _taken_in(session: Session, orders: Sequence[Settled]) -> None:
+    """Links are registered at once, or once they are activated where the operator needs that."""
+    waiting = [order for order in orders if interface.adapter(order["operator"]).activates]
+    _registered(session, [order for order in orders if not interface.adapter(order["operator"]).activates])
+    if waiting:
+        given = {name: _column(waiting, f"{name}_id") for name in ("contract", "cheque")}
+        session.execute(_KEEP_NUMBERS, {**given, "numbers": _column(waiting, "number")})
+
+
 def _registered(session: Session, orders: Sequence[Settled]) -> None:
     for contract_id, links in _by_contract(_move_links(session, "registered", orders)).items():
         body = {"contract_id": contract_id, "cheque_ids": [link["cheque_id"] for link in links]}
@@ -155,7 +171,8 @@ def _disputed(session: Session, orders: Sequence[Settled]) -> None:
 
 
 _CONSEQUENCES: Mapping[tuple[str, str], Callable[[Session, Sequence[Settled]], None]] = {
-    ("register", "accepted"): _registered,
+    ("register", "accepted"): _taken_in,
+    ("activate", "accepted"): _registered,
     ("register", "refused"): _not_registered,
     ("declare", "accepted"): _declared,
     ("declare", "refused"): _not_declared,

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from services.operator_bridge import claiming, interface, settling
 from services.operator_bridge.interface import (
     NoAnswer,
@@ -114,20 +116,22 @@ class _Sending:
 
     def settle(self, receipts: Sequence[Receipt], rest: Sequence[Order], failure: Exception | None) -> None:
         """Records all that one call brought, in one transaction."""
-        contract_id = self.contract.contract_id
         with self.runtime.transaction() as session:
+            self.judge(session, failure)
             settling.settle(session, self.contract.operator, receipts)
             if isinstance(failure, OperatorUnavailable):
                 claiming.put_back(session, _ids(rest), str(failure))
-                claiming.stand_back(session, contract_id, failure.retry_after)
-            elif isinstance(failure, OperatorRefused):
-                claiming.stand_up(session, contract_id)
-            elif failure:
-                settling.lose(session, _ids(rest), str(failure))
-                claiming.stand_back(session, contract_id, None)
-            else:
-                settling.lose(session, _ids(rest), "no receipt")
-                claiming.stand_up(session, contract_id)
+            elif not isinstance(failure, OperatorRefused):
+                settling.lose(session, _ids(rest), str(failure or "no receipt"))
+
+    def judge(self, session: Session, failure: Exception | None) -> None:
+        """Has the operator left alone after a failure, or not any more after an answer."""
+        contract_id = self.contract.contract_id
+        if failure is None or isinstance(failure, OperatorRefused):
+            if claiming.stand_up(session, contract_id):
+                logger().info("circuit_closed", contract=self.contract.code)
+        elif claiming.stand_back(session, contract_id, getattr(failure, "retry_after", None), str(failure)):
+            logger().error("circuit_opened", contract=self.contract.code, failure=str(failure))
 
     def send_halves(self, orders: Sequence[Order]) -> None:
         """Sends what was refused together in two, so that the one order that is the cause does not spoil the others."""

@@ -4,8 +4,19 @@ from uuid import UUID
 
 from celery import shared_task
 
-from services.operator_bridge import claiming, inbox, polling, sync, waking
+from services.operator_bridge import (
+    claiming,
+    daily_balances,
+    holding,
+    inbox,
+    polling,
+    reconciling,
+    switchover,
+    sync,
+    waking,
+)
 from services.operator_bridge.consuming import HANDLERS
+from shared import clock
 from shared.celery import every, runtime
 
 # For so long one task sends, well under the time limit; what is left is sent by the next.
@@ -24,6 +35,7 @@ def wake_pushes() -> None:
     """Wakes a push for every contract with orders to send, after what dead workers left was swept up."""
     with runtime().transaction() as session:
         claiming.sweep(session)
+        holding.hold_new(session)
         due = claiming.contracts_due(session)
     for contract_id in due:
         waking.wake(runtime(), "operator_bridge.push", str(contract_id))
@@ -74,9 +86,52 @@ def repair() -> None:
         waking.wake(runtime(), "operator_bridge.poll", str(contract_id))
 
 
+# Longer than other tasks may take: a statement of millions is streamed. A message that is delivered again meanwhile
+# finds the contract taken and ends.
+@shared_task(name="operator_bridge.reconcile", soft_time_limit=3000, time_limit=3300)
+def reconcile(reconciliation_id: str) -> None:
+    """Compares one contract's statement with our register and has policy settle what is safe."""
+    waking.awake(runtime(), "operator_bridge.reconcile", reconciliation_id)
+    reconciling.run(runtime(), UUID(reconciliation_id))
+    wake_pushes()
+
+
+@shared_task(name="operator_bridge.reconcile_due")
+def reconcile_due() -> None:
+    """Has the night's runs made, takes up what is due of them, and keeps the day's balance after them."""
+    with runtime().transaction() as session:
+        reconciling.request_nightly(session, clock.now())
+        runs = reconciling.due(session)
+    for reconciliation_id in runs:
+        waking.wake(runtime(), "operator_bridge.reconcile", str(reconciliation_id))
+    daily_balances.keep_if_due(runtime())
+
+
+@shared_task(name="operator_bridge.switch", soft_time_limit=240, time_limit=270)
+def switch(switch_id: str) -> None:
+    """Takes one switch on as far as it goes now."""
+    waking.awake(runtime(), "operator_bridge.switch", switch_id)
+    with waking.alone(runtime(), f"switch:{switch_id}") as first:
+        if first:
+            switchover.advance(runtime(), UUID(switch_id))
+    wake_pushes()
+
+
+@shared_task(name="operator_bridge.switch_all")
+def switch_all() -> None:
+    """Has every switch that is not done taken on."""
+    with runtime().transaction() as session:
+        switches = switchover.running(session)
+    for switch_id in switches:
+        waking.wake(runtime(), "operator_bridge.switch", str(switch_id))
+
+
 BEAT = {
+    "take switches on": every(2, "operator_bridge.switch_all"),
     "wake pushes": every(5, "operator_bridge.wake_pushes"),
     "apply messages": every(5, "operator_bridge.apply"),
     "repair unknown orders": every(30, "operator_bridge.repair"),
     "read statements": every(3600, "operator_bridge.poll_all"),
+    # Often, and once a night by what PostgreSQL has: a tick that is lost at its hour would lose the night.
+    "reconcile": every(300, "operator_bridge.reconcile_due"),
 }

@@ -29,16 +29,18 @@ LINK = _table(
     stranded="",
 )
 
-# An order that went back to `pending` may yet be settled by a late answer to its first sending.
+# An order that went back to `pending` may yet be settled by a late answer to its first sending. One that was accepted
+# is sent again, under its own reference, where the statement shows that the operator has lost what it did.
 ORDER = _table(
     pending="sent held accepted refused",
     held="pending accepted refused",
     sent="accepted refused unknown pending",
     unknown="accepted refused pending",
-    accepted="",
+    accepted="pending",
     refused="",
 )
 
+# The redeemer is the judge: what it takes back while the word of the payment is on its way was paid and is reversed.
 REDEMPTION = _table(
     due="confirmed paid refused reversed stranded",
     confirmed="paid refused reversed stranded",
@@ -48,7 +50,13 @@ REDEMPTION = _table(
     reversed="",
 )
 
-UNFINISHED = tuple(state for state, following in ORDER.items() if following)
+DISCREPANCY = _table(
+    waiting="settling resolved",
+    settling="waiting resolved",
+    resolved="waiting",
+)
+
+UNFINISHED = tuple(state for state, following in ORDER.items() if "accepted" in following)
 """States of an order that the operator has still to settle."""
 
 WORKING = ("live", "draining")

@@ -9,6 +9,7 @@ import json
 import typing
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -51,6 +52,17 @@ def member(given: Any, name: str, kind: type[_T]) -> _T:
     if not isinstance(found, kind):
         raise Unreadable(f"{name}: expected a {kind.__name__}.")
     return found
+
+
+def cents(amount: str) -> int:
+    """The cents of a decimal number of euros; raises Unreadable."""
+    try:
+        found = Decimal(amount) * 100
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not (found.is_finite() and found == int(found) and 0 <= found <= _MAX_CENTS):
+        raise Unreadable("amount: expected euros and cents.")
+    return int(found)
 
 
 def reader(kind: type[_T], **names: str) -> Callable[[Any], _T]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer.models import Affiliation, Contract, Structure
-from shared import events
+from shared import clock, events
 from shared.problems import Conflict, Invalid
 
 
@@ -41,6 +41,27 @@ def of(session: Session, structure_id: UUID, contract_id: UUID | None = None) ->
     """The affiliations of a structure, to one contract or to all."""
     query = sa.select(Affiliation).where(Affiliation.structure_id == structure_id).order_by(Affiliation.id)
     return session.scalars(query if contract_id is None else query.filter_by(contract_id=contract_id)).all()
+
+
+def carry_over(session: Session, contract_id: UUID, successor_id: UUID) -> None:
+    """Affiliates who is affiliated to a contract, today or later, to the one that succeeds it, for the same period.
+
+    Who is affiliated to that one already stays as it is, so once or often is the same.
+    """
+    known = sa.select(Affiliation.structure_id).where(Affiliation.contract_id == successor_id)
+    lasting = (Affiliation.ends_on.is_(None)) | (Affiliation.ends_on >= clock.today())
+    chosen = (
+        sa.select(Affiliation, Structure)
+        .join(Structure, Structure.id == Affiliation.structure_id)
+        .where(Affiliation.contract_id == contract_id, lasting, Affiliation.structure_id.not_in(known))
+        .order_by(Affiliation.id)
+    )
+    for old, structure in session.execute(chosen).all():
+        made = Affiliation(
+            structure_id=structure.id, contract_id=successor_id, starts_on=old.starts_on, ends_on=old.ends_on
+        )
+        session.add(made)
+        announce(session, structure, [made])
 
 
 def announce(session: Session, structure: Structure, made: Iterable[Affiliation]) -> None:

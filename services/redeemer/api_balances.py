@@ -40,7 +40,7 @@ class BalancesSchema(Schema):
 
 
 @blueprint.route("")
-@roles("admin", "finance", "operations")
+@roles("admin", "finance", "operations", "service")
 @blueprint.response(200, BalancesSchema)
 def show_balances() -> dict[str, Any]:
     """Number and cents of all cheques by state, and of all redemptions, per programme."""

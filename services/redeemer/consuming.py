@@ -94,6 +94,11 @@ def paid(session: Session, run: Sequence[Event]) -> None:
     _settle(session, "paid", told)
 
 
+def stranded(session: Session, run: Sequence[Event]) -> None:
+    """Marks redemptions whose operator failed before it paid them."""
+    _settle(session, "stranded", _by_redemption(run))
+
+
 def contract_changed(session: Session, run: Sequence[Event]) -> None:
     """Keeps the mirror of contracts."""
     contracts.mirror(session, [event.body for event in run])
@@ -109,6 +114,7 @@ HANDLERS: Mapping[str, Handler] = {
     "redemptions.confirmed": confirmed,
     "redemptions.refused": refused,
     "redemptions.paid": paid,
+    "redemptions.stranded": stranded,
     "contract.changed": contract_changed,
 }
 

@@ -1,4 +1,4 @@
-"""The mirror of the operators' contracts: an affiliation is to one of them."""
+"""The mirror of the operators' contracts: an affiliation is to one of them and goes over to its successor."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,14 +6,21 @@ from typing import Any
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
+from services.redeemer import affiliations
 from services.redeemer.models import Contract
 
 
 def mirror(session: Session, contracts: Sequence[Mapping[str, Any]]) -> None:
-    """Keeps contracts as the bodies of their `contract.changed` say, the last word on each."""
+    """Keeps contracts as the bodies of their `contract.changed` say, the last word on each.
+
+    Who is affiliated to a contract that another one succeeds is affiliated to that one too from then on.
+    """
     last = {given["contract_id"]: {**given, "id": given["contract_id"]} for given in contracts}
     columns = [column.key for column in Contract.__table__.columns]
     given = pg.insert(Contract)
     changes = {name: given.excluded[name] for name in columns if name != "id"}
     rows = [{name: contract[name] for name in columns} for contract in last.values()]
     session.execute(given.on_conflict_do_update(index_elements=["id"], set_=changes), rows)
+    for contract in last.values():
+        if contract.get("succeeds"):
+            affiliations.carry_over(session, contract["succeeds"], contract["id"])

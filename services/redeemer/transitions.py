@@ -40,7 +40,7 @@ REDEMPTION = _table(
     due="confirmed refused paid stranded",
     confirmed="refused paid stranded",
     refused="paid due",
-    stranded="paid due",
+    stranded="confirmed refused paid due",
     paid="",
 )
 

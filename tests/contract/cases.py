@@ -4,6 +4,8 @@ An adapter that talks to somebody has a simulator of the same name in `demo.simu
 """
 
 CASES = (
+    "aptic",
     "docaposte",
+    "govstack",
     "regie",
 )

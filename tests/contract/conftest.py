@@ -4,10 +4,10 @@ import importlib
 import importlib.util
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 import pytest
@@ -17,7 +17,17 @@ from flask.typing import ResponseReturnValue
 from demo.simulators import serving
 from demo.simulators.faults import Faults
 from services.operator_bridge import interface
-from services.operator_bridge.interface import Operator, Order, Period, Receipt, Standing
+from services.operator_bridge.interface import (
+    Known,
+    NoAnswer,
+    Operator,
+    OperatorUnavailable,
+    Order,
+    Period,
+    Receipt,
+    Standing,
+    Unreadable,
+)
 from shared import cheque_code, clock
 from shared.ids import new_id
 from tests.contract.cases import CASES
@@ -32,9 +42,23 @@ class Simulator(Protocol):
 
     def running(self) -> Any: ...
     def forget(self) -> None: ...
-    def expire_tokens(self) -> None: ...
     def redeem_at_till(self, structure: str, code: str | None = None, number: str | None = None) -> Any: ...
     def pay(self, paid_on: date | None = None) -> Any: ...
+
+
+@runtime_checkable
+class TakesItsTime(Protocol):
+    """A simulator of an operator that works off later what it is given, and states from time to time what it holds."""
+
+    def work_off(self) -> None: ...
+    def state_all(self) -> None: ...
+
+
+@runtime_checkable
+class GivesTokens(Protocol):
+    """A simulator of an operator that has to be asked for a token."""
+
+    def expire_tokens(self) -> None: ...
 
 
 @dataclass
@@ -47,6 +71,17 @@ class Case:
     simulator: Simulator | None
     messages: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     structure: UUID = field(default_factory=new_id)
+    known: dict[UUID | None, Known] = field(default_factory=dict)
+    """The cheques to which the operator gave numbers."""
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether what it says to an order comes with the call, and not some time later."""
+        return not isinstance(self.simulator, TakesItsTime)
+
+    @property
+    def sends_messages(self) -> bool:
+        return type(self.operator).verify is not Operator.verify
 
     @property
     def books(self) -> Simulator:
@@ -59,6 +94,11 @@ class Case:
         """Skips the test where the operator is not able to do something."""
         if not able:
             pytest.skip(f"{self.code} {what}")
+
+    def trouble(self, fault: str, times: int = 1, seconds: float = 0) -> None:
+        """Has something go wrong, by its name in `demo.simulators.faults`; skips where it cannot with this operator."""
+        self.needs(fault in self.books.faults.names, f"has no {fault}")
+        self.books.faults.order(fault, times, seconds)
 
     def order(self, kind: str, **members: Any) -> Order:
         """An order with a fresh reference."""
@@ -77,17 +117,67 @@ class Case:
 
     def about(self, kind: str, registered: Order, **members: Any) -> Order:
         """An order about a cheque that was registered."""
-        given = {"cheque_id": registered.cheque_id, "amount_cents": 1000, "structure_id": self.structure}
-        return self.order(kind, **{**given, "redeemed_at": clock.now(), "reason": "because", **members})
+        known = self.known.get(registered.cheque_id)
+        given = {
+            "cheque_id": registered.cheque_id,
+            "number": known.number if known else None,
+            "amount_cents": 1000,
+            "structure_id": self.structure,
+            "redeemed_at": clock.now(),
+            "reason": "because",
+            "payment_order": "M-2026-1" if kind == "activate" else None,
+        }
+        return self.order(kind, **{**given, **members})
 
     def push(self, *orders: Order) -> list[Receipt]:
-        return list(self.operator.push(orders))
+        """Sends those of the orders that the operator takes, as the bridge does, and waits for what it says to them.
+
+        Registered cheques are activated with an operator that needs it.
+        """
+        taken = [order for order in orders if order.kind in self.operator.takes]
+        receipts = self.send(*taken)
+        accepted = {receipt.reference: receipt for receipt in receipts if receipt.outcome == "accepted"}
+        registered = [order for order in taken if order.kind == "register" and order.reference in accepted]
+        for order in registered:
+            number = accepted[order.reference].number
+            if order.cheque_id and number:
+                self.known[order.cheque_id] = Known(order.cheque_id, number, order.amount_cents)
+        if self.operator.activates and registered:
+            self.send(*(self.about("activate", order) for order in registered))
+        return receipts
+
+    def send(self, *orders: Order) -> list[Receipt]:
+        """Sends orders and waits for what the operator says to them."""
+        receipts = list(self.operator.push(orders))
+        if isinstance(self.simulator, TakesItsTime):
+            self.simulator.work_off()
+            said = {line.reference: line for line in self.heard() if isinstance(line, Receipt)}
+            receipts = [said.get(receipt.reference, receipt) for receipt in receipts]
+        return receipts
+
+    def heard(self) -> Iterator[interface.Line]:
+        """What is on the statement, as far as it can be read."""
+        with suppress(OperatorUnavailable, NoAnswer, Unreadable):
+            yield from self.operator.fetch(Period(CONTRACT))
+
+    def leaves_unknown(self, order: Order) -> bool:
+        """Sends an order; whether we do not know then what became of it."""
+        try:
+            return self.outcomes(order) == ["unknown"]
+        except NoAnswer:
+            return True
 
     def outcomes(self, *orders: Order) -> list[str]:
         return [receipt.outcome for receipt in self.push(*orders)]
 
+    def stream(self) -> Iterator[interface.Line]:
+        """The whole statement as it is now."""
+        if isinstance(self.simulator, TakesItsTime):
+            self.simulator.state_all()
+        return self.operator.fetch(Period(CONTRACT, cheques=iter(list(self.known.values()))))
+
     def lines(self) -> list[interface.Line]:
-        return list(self.operator.fetch(Period(CONTRACT)))
+        return list(self.stream())
 
     def standing(self, order: Order) -> Standing:
         (found,) = [line for line in self.lines() if isinstance(line, Standing) and line.cheque_id == order.cheque_id]
@@ -104,6 +194,7 @@ class Case:
     def at_till(self) -> tuple[Order, tuple[dict[str, str], bytes]]:
         """Has a registered cheque spent at the operator's own till, and gives it with the message about it."""
         self.needs(self.operator.own_till, "has no till")
+        self.needs(self.sends_messages, "sends no messages")
         registered = self.register()
         self.push(self.affiliate(), registered)
         self.books.redeem_at_till(str(self.structure), registered.code, None)
@@ -143,5 +234,6 @@ def case(started: Case) -> Case:
     if started.simulator:
         started.simulator.forget()
     started.messages.clear()
+    started.known.clear()
     started.structure = new_id()
     return started

@@ -25,7 +25,7 @@ from services.operator_bridge.interface import (
 )
 from shared import clock
 from shared.config import ConfigurationError
-from tests.contract.conftest import CONTRACT, Case
+from tests.contract.conftest import CONTRACT, Case, GivesTokens
 
 Message = tuple[dict[str, str], bytes]
 
@@ -60,7 +60,7 @@ def test_a_missing_setting_is_named(case: Case) -> None:
 def test_each_kind_of_order_that_it_takes_is_accepted(case: Case, kind: str) -> None:
     case.needs(kind in case.operator.takes, f"takes no {kind}")
     registered, affiliated = case.register(), case.affiliate()
-    assert case.outcomes(affiliated, registered) == ["accepted", "accepted"]
+    assert set(case.outcomes(affiliated, registered)) == {"accepted"}
     if kind in ("register", "affiliate"):
         return
     before = {"reverse": "declare", "unblock": "block"}.get(kind)
@@ -103,7 +103,7 @@ def test_a_refused_order_again_is_still_refused(case: Case) -> None:
 
 
 def test_a_cheque_is_declared_once_whatever_the_reference(case: Case) -> None:
-    case.needs(case.operator.has_statement, "holds no books")
+    case.needs(case.operator.has_statement or case.operator.by_status, "holds no books")
     registered = case.register()
     case.push(case.affiliate(), registered)
     first, second = case.about("declare", registered), case.about("declare", registered)
@@ -114,16 +114,15 @@ def test_a_cheque_is_declared_once_whatever_the_reference(case: Case) -> None:
 def test_a_lost_answer_is_no_refusal_and_asking_again_does_it_once(case: Case) -> None:
     order = case.register()
     case.books.faults.order("time_out_after_doing", 1, 1.5)
-    with pytest.raises(NoAnswer):
-        case.push(order)
+    assert case.leaves_unknown(order)
     assert case.outcomes(order) == ["accepted"]
     assert case.standing(order).value_cents == 1000
 
 
 def test_an_answer_without_sense_is_no_refusal(case: Case) -> None:
-    case.books.faults.order("error", 1, 0)
-    with pytest.raises(NoAnswer):
-        case.push(case.register())
+    for fault in ("error", "malformed_body"):
+        case.books.faults.order(fault, 1, 0)
+        assert case.leaves_unknown(case.register())
 
 
 def test_an_operator_that_is_not_there_did_nothing(case: Case) -> None:
@@ -131,7 +130,7 @@ def test_an_operator_that_is_not_there_did_nothing(case: Case) -> None:
     case.books.faults.order("unavailable", 1, 7)
     with pytest.raises(OperatorUnavailable) as caught:
         case.push(order)
-    assert caught.value.retry_after == 7
+    assert caught.value.retry_after == (7 if case.answers_at_once else None)
     assert case.lines() == []
 
 
@@ -145,6 +144,8 @@ def test_an_address_where_nobody_listens_is_unavailable(case: Case) -> None:
 
 def test_an_expired_token_is_renewed(case: Case) -> None:
     assert case.outcomes(case.register()) == ["accepted"]
+    if not isinstance(case.books, GivesTokens):
+        pytest.skip("it gives no tokens")
     case.books.expire_tokens()
     assert case.outcomes(case.register()) == ["accepted"]
 
@@ -167,35 +168,36 @@ def test_the_statement_has_each_order_with_its_outcome(case: Case) -> None:
     accepted, refused = case.register(), case.about("declare", case.register())
     case.push(accepted, refused)
     outcomes = {line.reference: line.outcome for line in case.lines() if isinstance(line, Receipt)}
-    assert outcomes == {accepted.reference: "accepted", refused.reference: "refused"}
+    assert outcomes.items() >= {accepted.reference: "accepted", refused.reference: "refused"}.items()
 
 
 def test_the_statement_has_each_cheque_as_it_stands(case: Case) -> None:
-    case.needs(case.operator.has_statement, "holds no statement")
-    kinds = [None, "declare", "cancel", "block"]
-    registered = [case.register() for _ in kinds]
-    case.push(case.affiliate(), *registered)
-    case.push(*(case.about(kind, order) for kind, order in zip(kinds, registered, strict=True) if kind))
-    statuses = [case.standing(order).status for order in registered]
-    assert statuses == ["registered", "redeemed", "cancelled", "blocked"]
-    assert case.standing(registered[1]).redeemed_cents == 1000
+    case.needs(case.operator.has_statement or case.operator.by_status, "holds no statement")
+    kinds = {None: "registered", "declare": "redeemed", "cancel": "cancelled", "block": "blocked"}
+    able = {kind: case.register() for kind in kinds if kind is None or kind in case.operator.takes}
+    case.push(case.affiliate(), *able.values())
+    case.push(*(case.about(kind, order) for kind, order in able.items() if kind))
+    assert {kind: case.standing(order).status for kind, order in able.items()} == {kind: kinds[kind] for kind in able}
+    assert case.standing(able["declare"]).redeemed_cents == 1000
 
 
 def test_the_statement_begins_where_it_is_asked_to(case: Case) -> None:
     case.needs(case.operator.has_statement, "holds no statement")
-    case.push(case.register())
+    earlier, later = case.register(), case.register()
+    case.push(earlier)
     between = datetime.now(UTC)
-    later = case.register()
     case.push(later)
     lines = list(case.operator.fetch(Period(CONTRACT, between)))
-    assert {line.reference for line in lines if isinstance(line, Receipt)} == {later.reference}
+    receipts = {line.reference for line in lines if isinstance(line, Receipt)}
+    assert later.reference in receipts
+    assert earlier.reference not in receipts
 
 
 def test_the_statement_is_streamed(case: Case) -> None:
     case.needs(case.operator.has_statement, "holds no statement")
     for _ in range(4):
         case.push(*(case.register() for _ in range(case.operator.batch_size)))
-    lines = case.operator.fetch(Period(CONTRACT))
+    lines = case.stream()
     assert isinstance(lines, Iterator)
     assert len(list(islice(lines, 10))) == 10
     assert sum(1 for line in lines if isinstance(line, Standing)) == 4 * case.operator.batch_size
@@ -205,7 +207,7 @@ def test_a_statement_that_cannot_be_had_is_told(case: Case) -> None:
     case.needs(case.operator.has_statement, "holds no statement")
     case.push(case.register())
     case.books.faults.order("error", 1, 0)
-    with pytest.raises((NoAnswer, OperatorUnavailable)):
+    with pytest.raises((NoAnswer, OperatorUnavailable, Unreadable)):
         case.lines()
 
 
@@ -219,13 +221,24 @@ def test_a_redemption_at_its_own_till_is_told_with_a_reference(case: Case) -> No
     assert event.reference
 
 
+def test_a_redemption_at_its_own_till_and_its_payment_are_on_the_statement(case: Case) -> None:
+    case.needs(case.operator.own_till, "has no till")
+    registered = case.register()
+    case.push(case.affiliate(), registered)
+    case.books.redeem_at_till(str(case.structure), registered.code, None)
+    (redeemed,) = [line for line in case.lines() if isinstance(line, Redeemed)]
+    assert (redeemed.cheque_id, redeemed.structure_id) == (registered.cheque_id, case.structure)
+    case.books.pay()
+    (payment,) = [line for line in case.lines() if isinstance(line, Paid)]
+    assert list(payment.redemptions) == [redeemed.reference]
+
+
 def test_message_and_statement_say_the_same(case: Case) -> None:
     _, (headers, body) = case.at_till()
     assert case.operator.parse(headers, body) == [line for line in case.lines() if isinstance(line, Redeemed)]
 
 
 def test_a_payment_names_what_it_pays(case: Case) -> None:
-    case.needs(case.operator.own_till, "sends no messages")
     registered, (headers, body) = case.at_till()
     declared = case.register()
     declaration = case.about("declare", declared)
@@ -291,7 +304,7 @@ def test_a_message_that_lacks_something_says_what(case: Case) -> None:
 
 
 def test_a_kind_of_message_that_nobody_knows_says_nothing(case: Case) -> None:
-    case.needs(case.operator.own_till, "sends no messages")
+    case.needs(case.sends_messages, "sends no messages")
     assert case.operator.read(b'{"type": "novelty", "data": {}}') == []
 
 
@@ -300,15 +313,16 @@ def test_nothing_secret_is_shown_or_logged(case: Case, caplog: pytest.LogCapture
     order = case.register()
     case.push(order)
     case.push(order)
-    secrets = [value for name, value in case.settings.items() if "SECRET" in name]
+    secrets = [value for name, value in case.settings.items() if "SECRET" in name or "KEY" in name]
     shown = f"{caplog.text} {order!r} {case.operator!r}"
     for secret in [*secrets, *filter(None, [order.code])]:
         assert secret not in shown
 
 
-def test_what_it_refuses_shows_no_code(case: Case) -> None:
+def test_what_cannot_be_sent_shows_no_code(case: Case) -> None:
+    case.needs(case.operator.needs_codes, "is told no code")
     order = case.register(valid_until=clock.today())
-    case.books.faults.order("error", 1, 0)
-    with pytest.raises(NoAnswer) as caught:
+    case.books.faults.order("unavailable", 1, 7)
+    with pytest.raises(OperatorUnavailable) as caught:
         case.push(order)
     assert str(order.code) not in f"{caught.value!r} {caught.value.__cause__!r}"

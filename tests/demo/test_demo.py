@@ -16,9 +16,13 @@ import pytest
 SMALL = "0.01"
 STARTED = "three web services"
 ACTING = "Programme, envelopes"
-PATIENCE = 90.0
+DYING = "The operator dies for good"
+PATIENCE = 240.0
 
-pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="finds the processes left behind in /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc").exists(), reason="finds the processes left behind in /proc"),
+    pytest.mark.timeout(2 * PATIENCE),
+]
 
 
 class Demo:
@@ -39,6 +43,11 @@ class Demo:
 
     def says(self, words: str) -> bool:
         return words in self.output.read_text(encoding="utf-8")
+
+    def row(self, title: str) -> list[str]:
+        """What stands in the last column of every line of a table that begins so."""
+        lines = self.output.read_text(encoding="utf-8").splitlines()
+        return [line.strip("│ ").split("│")[-1].strip() for line in lines if line.startswith(f"│ {title}")]
 
     def processes(self) -> dict[int, str]:
         """The programs that work in its folder, by process id."""
@@ -99,12 +108,14 @@ def test_two_beside_each_other_balance_and_one_stays_up_until_it_is_told_to_stop
     staying.process.send_signal(signal.SIGTERM)
     assert staying.end() == 0
     for demo in (passing, staying):
-        assert demo.says("every cent accounted for (souche verify)")
+        assert demo.row("every cent accounted for (souche verify)") == ["yes"]
+        assert demo.row("requests that the tills refused because of it") == ["0", "0"]
+        assert demo.row("cheques lost, redemptions lost, cents lost") == ["0, 0, 0", "0, 0, 0"]
         assert demo.processes() == {}
         assert demo.files() == []
 
 
-@pytest.mark.parametrize("moment", ["Starting PostgreSQL", "the schemas", STARTED, ACTING])
+@pytest.mark.parametrize("moment", ["Starting PostgreSQL", "the schemas", STARTED, ACTING, DYING])
 def test_ctrl_c_at_any_moment_leaves_no_process_and_no_file_behind(start: Callable[..., Demo], moment: str) -> None:
     demo = start()
     assert eventually(lambda: demo.says(moment))

@@ -57,6 +57,16 @@ def test_a_smaller_world_has_fewer_grants_of_every_amount() -> None:
     assert {grant.amount_cents for grant in grants} == {5000, 6000, 8000, 10000}
 
 
+def test_nobody_takes_over_from_itself_and_who_died_never_comes_back(world: World) -> None:
+    operators = [world.described["contract"]["operator"], *(each["operator"] for each in world.successors)]
+    assert len(set(operators)) == len(operators)
+    assert [each["mode"] for each in world.successors] == ["failure", "handover"]
+
+
+def test_most_cheques_are_spent_before_anything_happens_to_the_operator(world: World) -> None:
+    assert sum(each["spent_meanwhile"] for each in world.successors) < world.described["use"]["at_our_tills"] / 2
+
+
 @pytest.mark.parametrize(("kind", "number"), [("structures", 25), ("prescribers", 30)])
 def test_every_place_is_taken_with_a_siret_of_its_own(world: World, kind: str, number: int) -> None:
     reading = read_places(world.places(kind))

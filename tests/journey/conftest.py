@@ -42,9 +42,10 @@ PLACE = "id,pivot,nom,commune,code_postal,adresse,date_maj,services\n"
 
 @dataclass
 class World:
-    """A programme with one envelope, one prescriber, one structure, and a contract with the département's own régie."""
+    """A programme with one envelope, one prescriber, one structure, and a contract (with the régie, unless told)."""
 
     services: Mapping[str, ServiceUnderTest]
+    operator: str = "regie"
     prescriber: UUID = field(init=False)
     structure: UUID = field(init=False)
     contract: UUID = field(init=False)
@@ -101,7 +102,12 @@ class World:
         self.ask("redeemer", "POST", "/v1/structures/imports", "admin", place.format("s1", "82854918800021", "Campus"))
         self.prescriber = UUID(self.ask("issuer", "GET", "/v1/prescribers", "admin")["items"][0]["prescriber_id"])
         self.structure = UUID(self.ask("redeemer", "GET", "/v1/structures", "admin")["items"][0]["structure_id"])
-        contract = {"code": "regie-2026", "operator": "regie", "programme": "pass-numerique", "starts_on": "2026-01-01"}
+        contract = {
+            "code": f"{self.operator}-2026",
+            "operator": self.operator,
+            "programme": "pass-numerique",
+            "starts_on": "2026-01-01",
+        }
         made = self.ask("operator_bridge", "POST", "/v1/contracts", "admin", contract)
         self.contract = UUID(made["contract_id"])
         self.ask("operator_bridge", "POST", f"/v1/contracts/{self.contract}/state", "admin", {"state": "live"})

@@ -172,6 +172,20 @@ def test_a_payment_of_a_reversed_redemption_is_a_discrepancy(
     assert office.rows("SELECT kind, cheque_id FROM discrepancy") == [("paid_not_redeemed", cheque)]
 
 
+def test_a_reversal_that_crossed_the_word_of_the_payment_stands_and_is_a_discrepancy(
+    office: Office, simulator: Simulator, registered: tuple[UUID, UUID]
+) -> None:
+    contract, cheque = registered
+    (redemption_id,) = office.redeem([cheque])
+    office.push_all(contract)
+    (payment,) = simulator.register.pay(clock.today())
+    send(office, simulator, "payment.made", payment)
+    office.apply()
+    office.reverse(redemption_id, cheque)
+    assert office.rows("SELECT state FROM redemption") == [("reversed",)]
+    assert office.rows("SELECT kind, cheque_id FROM discrepancy") == [("paid_not_redeemed", cheque)]
+
+
 def test_a_report_that_lost_is_a_discrepancy(
     office: Office, simulator: Simulator, registered: tuple[UUID, UUID]
 ) -> None:

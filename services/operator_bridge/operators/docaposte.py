@@ -8,7 +8,9 @@ to be compared with the real one before it is used:
   one result per operation: `accepted`, `refused` with a reason, or `duplicate` where the reference was seen before,
   with the `original` outcome. What is not valid (422) or too much (413) is refused whole, and nothing of it is done.
   A cheque is known by our number for it, a structure by ours. Blocking a cheque or suspending a structure stops
-  Docaposte's own till; what our register declares is taken all the same.
+  Docaposte's own till; what our register declares is taken all the same. A registered cheque is active: `activate` is
+  accepted and changes nothing.
+* `POST /v1/operations/status`: up to 500 references of ours; one result, as above, for each that was seen before.
 * Webhooks signed by Standard Webhooks: `redemption.made` (at its own till) and `payment.made`. None contains a code.
 * `GET /v1/statement?contract=…&since=…&cursor=…`: pages of lines, oldest first: `operation` with its outcome,
   `redemption` (at its own till), `payment`, then each `cheque` as it stands. What a call did is there in 30 seconds.
@@ -40,7 +42,9 @@ class Adapter(Operator):
     name = "Docaposte"
     required = ("URL", "CLIENT_ID", "CLIENT_SECRET", "WEBHOOK_SECRETS")
     optional: ClassVar[Mapping[str, str]] = {"TIMEOUT_SECONDS": "20"}
-    takes = frozenset({"register", "declare", "reverse", "cancel", "block", "unblock", "affiliate", "suspend"})
+    takes = frozenset(
+        {"register", "activate", "declare", "reverse", "cancel", "block", "unblock", "affiliate", "suspend"}
+    )
     own_till = True
     statement_lag = timedelta(seconds=30)
     batch_size = 500
@@ -70,6 +74,10 @@ class Adapter(Operator):
         return [read(message.get("data"))] if read else []
 
     def fetch(self, period: Period) -> Iterator[Line]:
+        for start in range(0, len(period.unsettled), self.batch_size):
+            references = list(period.unsettled[start : start + self.batch_size])
+            answer = self._client.post("/v1/operations/status", {"references": references})
+            yield from map(_receipt, wire.member(answer, "results", list))
         query = {"contract": period.contract, "since": period.since.isoformat() if period.since else ""}
         cursor: str | None = ""
         while cursor is not None:

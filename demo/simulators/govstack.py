@@ -1,0 +1,301 @@
+"""An operator that keeps to the GovStack voucher API, simulated: a real HTTP server, with faults on demand.
+
+    python -m demo.simulators.govstack --port 9003 --key …
+
+It prints a line when it is ready, and answers `GET /readyz`. The four calls answer with the status codes of version
+1.0.3 of the API. Numbers are given as strings and taken as integers. Beside the API there are, without a key,
+`GET /admin/state`, `POST /admin/faults` {name, times?, seconds?} and `DELETE /admin/faults`. Everything is in memory.
+"""
+
+import argparse
+import re
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, Self
+
+from flask import Flask, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from demo.simulators import calls, serving
+from demo.simulators.faults import CALLS, Faults
+
+CODE = "govstack"
+NAME = "GovStack"
+GROUP = "PASS-NUMERIQUE"
+BLOCK = "SOUCHE"
+
+STATUSES: Mapping[str, tuple[int, str]] = {
+    "refuse": (452, "Invalid amount"),
+    "group_exhausted": (455, "Voucher group exhausted"),
+    "unknown_block": (460, "Gov Stack Building Block does not exist"),
+    "no_funds": (462, "Insufficient funds in funding a/c"),
+    "cannot_credit": (463, "Cannot credit merchant"),
+    "network_timeout": (599, "Network connection timeout error"),
+}
+"""What it answers on demand, without having done anything."""
+FAULTS = (
+    *(name for name in CALLS if name not in ("expired_token", "answer_twice", "out_of_order", "half_an_answer", "die")),
+    *(name for name in STATUSES if name != "refuse"),
+)
+_AMOUNT = re.compile(r"([0]|([1-9][0-9]{0,17}))([.][0-9]{0,3}[0-9])?")
+
+Answer = tuple[int, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Account:
+    """The key that the operator and we share."""
+
+    key: str = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> Self:
+        """A fresh key."""
+        return cls(secrets.token_urlsafe(24))
+
+    def settings(self, url: str) -> dict[str, str]:
+        """The operator bridge's settings to work with the simulator at an address."""
+        return {
+            "OPERATOR_GOVSTACK_URL": url,
+            "OPERATOR_GOVSTACK_API_KEY": self.key,
+            "OPERATOR_GOVSTACK_BUILDING_BLOCK": BLOCK,
+            "OPERATOR_GOVSTACK_VOUCHER_GROUP": GROUP,
+        }
+
+    def arguments(self, port: int, _bridge: str = "") -> list[str]:
+        """The command line of the simulator."""
+        return ["--port", str(port), "--key", self.key]
+
+
+@dataclass
+class Voucher:
+    """A voucher in the operator's books."""
+
+    serial: int
+    number: int = field(repr=False)
+    amount: str
+    expires_at: datetime
+    status: str = "Pre-Activated"
+    merchant: str | None = None
+
+
+class Books:
+    """The operator's vouchers, and what it answered to each call that it can recognise."""
+
+    def __init__(self) -> None:
+        self.vouchers: dict[int, Voucher] = {}
+        self.numbers: dict[int, Voucher] = {}
+        self.answers: dict[tuple[str, str], Answer] = {}
+        self._serials = count(10**15 + 1)
+
+    def preactivate(self, given: Mapping[str, Any]) -> Answer:
+        if not _AMOUNT.fullmatch(str(given["voucher_amount"])) or float(given["voucher_amount"]) <= 0:
+            return 452, {"message": "Invalid amount"}
+        if given["voucher_currency"] != "EUR":
+            return 453, {"message": "Invalid currency"}
+        if given["voucher_group"] != GROUP:
+            return 454, {"message": "Invalid voucher group"}
+        number = 10**17 + secrets.randbelow(9 * 10**17)
+        ends = datetime.now(UTC) + timedelta(days=730)
+        voucher = Voucher(next(self._serials), number, given["voucher_amount"], ends)
+        self.vouchers[voucher.serial] = self.numbers[number] = voucher
+        return 200, {
+            "voucher_number": str(number),
+            "voucher_serial_number": str(voucher.serial),
+            "expiry_date_time": ends.isoformat(),
+        }
+
+    def activate(self, given: Mapping[str, Any]) -> Answer:
+        voucher = self.vouchers.get(given["voucher_serial_number"])
+        if voucher is None or voucher.status not in ("Pre-Activated", "Activated"):
+            return 456, {"message": "Invalid voucher serial number"}
+        voucher.status = "Activated"
+        return 200, {"result_status": "Successfully activated voucher"}
+
+    def redeem(self, given: Mapping[str, Any]) -> Answer:
+        voucher = self.numbers.get(given["voucher_number"])
+        if voucher is None or voucher.status != "Activated":
+            return 461, {"message": "Invalid voucher number"}
+        if not given["merchant_bank_details"] or given["merchant_voucher_group"] != GROUP:
+            return 463, {"message": "Cannot credit merchant"}
+        voucher.status, voucher.merchant = "Consumed", given["merchant_bank_details"]
+        return 200, {"result_status": "Voucher is successfully redeemed"}
+
+    def status(self, serial: str) -> Answer:
+        voucher = self.vouchers.get(int(serial)) if serial.isdigit() else None
+        if voucher is None:
+            return 456, {"message": "Invalid voucher number"}
+        if voucher.status == "Consumed":
+            return 458, {"message": "Voucher number already used"}
+        if voucher.expires_at < datetime.now(UTC):
+            return 459, {"message": "Voucher has expired"}
+        return 200, {"voucher_status": voucher.status, "voucher_amount": voucher.amount}
+
+    def cancel(self, given: Mapping[str, Any]) -> Answer:
+        serial = given["voucherserialnumber"]
+        voucher = self.vouchers.get(int(serial)) if str(serial).isdigit() else None
+        if voucher is None or voucher.status == "Consumed":
+            return 463, {"message": "Invalid voucher"}
+        if voucher.status == "Purged":
+            return 464, {"message": "Voucher is already cancelled"}
+        voucher.status = "Purged"
+        return 200, {"message": "Voucher cancelled"}
+
+
+class Simulator:
+    """One simulated operator: its books, its faults, and the application in front of them."""
+
+    def __init__(self, account: Account, _webhook_url: str = "") -> None:
+        self.account = account
+        self.register = Books()
+        self.faults = Faults(FAULTS)
+        self._lock = threading.Lock()
+        self.app = Flask(CODE)
+        self._add_interface()
+        self._add_administration()
+
+    @contextmanager
+    def running(self) -> Iterator[dict[str, str]]:
+        """Serves it in this process for the length of the block, and gives the operator bridge's settings."""
+        with serving.serving(self.app) as url:
+            yield self.account.settings(url)
+
+    def forget(self) -> None:
+        """Begins again with empty books, and with nothing going wrong."""
+        self.register = Books()
+        self.faults.clear()
+
+    def redeem_at_till(self, structure: str, code: str | None = None, number: str | None = None) -> None:
+        """It has no till of its own that would know the codes in people's hands."""
+        raise KeyError(code or number)
+
+    def pay(self, paid_on: object = None) -> list[object]:
+        """It pays with each redemption, and says nothing of it."""
+        return []
+
+    def _add_interface(self) -> None:
+        app = self.app
+        required = ("Gov_Stack_BB",)
+
+        @app.post("/vouchers/voucher_preactivation")
+        def preactivate() -> ResponseReturnValue:
+            needed = (*required, "voucher_amount", "voucher_currency", "voucher_group")
+            return self._work(self.register.preactivate, needed, "refuse", "group_exhausted")
+
+        @app.patch("/vouchers/voucher_activation")
+        def activate() -> ResponseReturnValue:
+            return self._work(self.register.activate, (*required, "voucher_serial_number"))
+
+        @app.post("/vouchers/voucher_redemption")
+        def redeem() -> ResponseReturnValue:
+            needed = (*required, "voucher_number", "merchant_name", "merchant_bank_details", "merchant_voucher_group")
+            return self._work(self.register.redeem, (*needed, "override"), "no_funds", "cannot_credit")
+
+        @app.get("/vouchers/voucherstatuscheck/<serial>")
+        def status(serial: str) -> ResponseReturnValue:
+            return self._hindered() or calls.spoil(self.faults, _response(self.register.status(serial)))
+
+        @app.patch("/vouchers/voucherstatuscheck/<serial>")
+        def cancel(serial: str) -> ResponseReturnValue:
+            return self._work(self.register.cancel, (*required, "voucherserialnumber"))
+
+    def _work(
+        self, work: Callable[[Mapping[str, Any]], Answer], needed: tuple[str, ...], *refusals: str
+    ) -> ResponseReturnValue:
+        """Does a call once, whatever often it comes with the same X-CorrelationID."""
+        hindered = self._hindered()
+        if hindered:
+            return hindered
+        given, reference = request.get_json(silent=True) or {}, request.headers.get("X-CorrelationID", "")
+        with self._lock:
+            key = (work.__name__, reference)
+            if key not in self.register.answers:
+                self.register.answers[key] = self._answer(work, given, needed, refusals)
+            answer = self.register.answers[key]
+            if answer[0] in (455, 462, 460):  # what passes is not remembered
+                del self.register.answers[key]
+        return calls.spoil(self.faults, _response(answer))
+
+    def _answer(
+        self,
+        work: Callable[[Mapping[str, Any]], Answer],
+        given: Mapping[str, Any],
+        needed: tuple[str, ...],
+        refusals: tuple[str, ...],
+    ) -> Answer:
+        if any(name not in given for name in needed) or not _integers(given):
+            return 400, {"message": "Invalid request"}
+        if given["Gov_Stack_BB"] != BLOCK or self.faults.happens("unknown_block"):
+            return STATUSES["unknown_block"][0], {"message": STATUSES["unknown_block"][1]}
+        for name in refusals:
+            if self.faults.happens(name):
+                return STATUSES[name][0], {"message": STATUSES[name][1]}
+        return work(given)
+
+    def _hindered(self) -> ResponseReturnValue | None:
+        """What is answered before anything is done, where it is not let through."""
+        if request.headers.get("X-API-Key") != self.account.key:
+            return jsonify(message="Unauthorized"), 401
+        if self.faults.happens("network_timeout"):
+            return _response((STATUSES["network_timeout"][0], {"message": STATUSES["network_timeout"][1]}))
+        return calls.hinder(self.faults)
+
+    def _add_administration(self) -> None:
+        app = self.app
+
+        @app.get("/admin/state")
+        def state() -> ResponseReturnValue:
+            found: dict[str, int] = {}
+            for voucher in self.register.vouchers.values():
+                found[voucher.status] = found.get(voucher.status, 0) + 1
+            return jsonify(vouchers=found)
+
+        @app.post("/admin/faults")
+        def order_fault() -> ResponseReturnValue:
+            given = request.get_json()
+            try:
+                self.faults.order(given["name"], int(given.get("times", 1)), float(given.get("seconds", 0)))
+            except KeyError:
+                return jsonify(error="unknown-fault", faults=self.faults.names), 422
+            return "", 204
+
+        @app.delete("/admin/faults")
+        def clear_faults() -> ResponseReturnValue:
+            self.faults.clear()
+            return "", 204
+
+        @app.get("/readyz")
+        def ready() -> ResponseReturnValue:
+            return jsonify(status="ok")
+
+
+def _integers(given: Mapping[str, Any]) -> bool:
+    return all(
+        type(given[name]) is int and abs(given[name]) < 2**63
+        for name in ("voucher_number", "voucher_serial_number")
+        if name in given
+    )
+
+
+def _response(answer: Answer) -> Response:
+    response = jsonify(answer[1])
+    response.status_code = answer[0]
+    return response
+
+
+def main() -> None:
+    """Runs the simulator until it is stopped."""
+    parser = argparse.ArgumentParser(description=f"{NAME}, simulated.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--key", required=True)
+    given = parser.parse_args()
+    serving.serve(Simulator(Account(given.key)).app, given.port, NAME)
+
+
+if __name__ == "__main__":
+    main()

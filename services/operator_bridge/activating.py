@@ -1,0 +1,40 @@
+"""Activating cheques with an operator that lets them be spent only once it knows that they were paid for."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import contracts, interface, ordering
+from services.operator_bridge.transitions import UNFINISHED
+from shared.problems import Conflict
+
+# An activation that was refused may be ordered again, with another number.
+_ACTIVATE = sa.text("""
+    INSERT INTO operator_order (contract_id, kind, cheque_id, details)
+    SELECT contract_id, 'activate', cheque_id, jsonb_build_object('payment_order', CAST(:payment_order AS text))
+    FROM link
+    WHERE contract_id = :contract AND state = 'wanted'
+      AND (CAST(:cheques AS uuid[]) IS NULL OR cheque_id = ANY(:cheques))
+      AND NOT EXISTS (
+            SELECT FROM operator_order o WHERE o.contract_id = link.contract_id AND o.cheque_id = link.cheque_id
+            AND o.kind = 'activate' AND o.state = ANY(:unfinished))
+    ORDER BY cheque_id
+    RETURNING order_id
+""")
+
+
+def activate(session: Session, contract_id: UUID, payment_order: str, cheques: Sequence[UUID] | None = None) -> int:
+    """Orders the activation of those of the cheques, or of all, that are not active yet; says how many that are.
+
+    `payment_order` is the number of the payment order (mandat) that paid for them. The order follows the registration,
+    if that is still on its way. Raises NotFound, or Conflict where the operator needs no activation.
+    """
+    ordering.exclude_others(session)
+    contract = contracts.find(session, contract_id)
+    if not interface.adapter(contract.operator).activates:
+        raise Conflict("Cheques need no activation with this operator.", slug="needs-no-activation")
+    given = {"contract": contract_id, "payment_order": payment_order, "unfinished": list(UNFINISHED)}
+    cheque_ids = None if cheques is None else list(cheques)
+    return len(session.scalars(_ACTIVATE, {**given, "cheques": cheque_ids}).all())

@@ -1,0 +1,252 @@
+"""Reconciliations, discrepancies and daily balances over HTTP, and each of them as CSV."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from flask import Response
+from flask_smorest import Blueprint
+from marshmallow import EXCLUDE, Schema, fields, validate
+
+from services.operator_bridge import discrepancies, exporting, reconciling, transitions, waking
+from services.operator_bridge.models import DailyBalance, Discrepancy, Reconciliation
+from services.operator_bridge.reconciliation import KINDS
+from shared.app import ProblemSchema
+from shared.auth import caller, roles
+from shared.idempotency import idempotent
+from shared.paging import PageQuery, page, page_of
+from shared.problems import NotFound
+from shared.web import runtime, transaction
+
+reconciliations = Blueprint(
+    "reconciliations",
+    __name__,
+    url_prefix="/v1/reconciliations",
+    description="Operators' statements beside our register.",
+)
+differences = Blueprint(
+    "discrepancies", __name__, url_prefix="/v1/discrepancies", description="Where an operator's word differs from ours."
+)
+balances = Blueprint(
+    "daily-balances",
+    __name__,
+    url_prefix="/v1/daily-balances",
+    description="Register, redeemer and operators, each day.",
+)
+
+_CSV = {"description": "CSV in UTF-8; amounts in cents of EUR.", "content": {"text/csv": {}}}
+
+
+class NewReconciliationSchema(Schema):
+    contract_id = fields.UUID(required=True)
+
+
+class ReconciliationSchema(Schema):
+    reconciliation_id = fields.UUID(required=True)
+    contract_id = fields.UUID(required=True)
+    night = fields.Date(allow_none=True, metadata={"description": "The day whose nightly run it is."})
+    state = fields.Str(required=True)
+    requested_at = fields.AwareDateTime(required=True)
+    started_at = fields.AwareDateTime(allow_none=True)
+    finished_at = fields.AwareDateTime(allow_none=True)
+    attempts = fields.Int(required=True)
+    error = fields.Str(allow_none=True)
+    compared = fields.Bool(allow_none=True, metadata={"description": "False where the operator holds no statement."})
+    lines = fields.Int(required=True)
+    moving = fields.Int(required=True, metadata={"description": "Cheques not compared: something is on its way."})
+    ours = fields.Dict(required=True, metadata={"description": "By status: number, cents, redeemed cents."})
+    theirs = fields.Dict(required=True)
+    differences = fields.Dict(required=True, metadata={"description": "How many by kind."})
+    settled = fields.Int(required=True, metadata={"description": "On how many a policy acted."})
+    resolved = fields.Int(required=True, metadata={"description": "How many of before are in agreement now."})
+    waiting = fields.Int(required=True, metadata={"description": "How many wait for a person."})
+    withheld = fields.Bool(required=True, metadata={"description": "So much differs that no policy acted."})
+
+
+class ContractQuery(PageQuery):
+    contract_id = fields.UUID(load_default=None)
+
+
+class DiscrepancyFilter(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    contract_id = fields.UUID(load_default=None)
+    state = fields.Str(load_default=None, validate=validate.OneOf(tuple(transitions.DISCREPANCY)))
+    kind = fields.Str(load_default=None, validate=validate.OneOf(KINDS))
+
+
+class DiscrepancyQuery(PageQuery, DiscrepancyFilter):
+    class Meta:
+        unknown = EXCLUDE
+
+
+class DiscrepancySchema(Schema):
+    discrepancy_id = fields.UUID(required=True)
+    operator = fields.Str(required=True)
+    kind = fields.Str(required=True)
+    reference = fields.Str(required=True, metadata={"description": "The cheque, or what the operator says it of."})
+    contract_id = fields.UUID(allow_none=True)
+    cheque_id = fields.UUID(allow_none=True)
+    state = fields.Str(required=True)
+    ours = fields.Dict(required=True)
+    theirs = fields.Dict(required=True)
+    found_at = fields.AwareDateTime(required=True)
+    policy = fields.Str(allow_none=True, metadata={"description": "What was done about it without a person."})
+    resolved_at = fields.AwareDateTime(allow_none=True)
+    resolved_by = fields.Str(allow_none=True)
+    resolver = fields.Str(allow_none=True)
+    note = fields.Str(allow_none=True)
+    history = fields.List(fields.Dict(), required=True, metadata={"description": "Earlier ends, if it came again."})
+
+
+class ResolutionSchema(Schema):
+    note = fields.Str(required=True, validate=[validate.Length(1, 2000), validate.Regexp(r"\s*\S")])
+
+
+class DayFilter(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    since = fields.Date(load_default=None, data_key="from")
+    until = fields.Date(load_default=None, data_key="to")
+    programme = fields.Str(load_default=None)
+
+
+class DailyBalanceSchema(Schema):
+    day = fields.Date(required=True)
+    programme = fields.Str(required=True)
+    kept_at = fields.AwareDateTime(required=True)
+    register = fields.Dict(required=True, metadata={"description": "By state: number and cents."})
+    redeemer = fields.Dict(required=True, allow_none=True, metadata={"description": "Null where it did not answer."})
+    operators = fields.List(fields.Dict(), required=True, metadata={"description": "Each contract's last comparison."})
+    agrees = fields.Bool(required=True, allow_none=True)
+
+
+@reconciliations.route("", methods=["POST"])
+@roles("admin", "operations", "finance")
+@idempotent()
+@reconciliations.arguments(NewReconciliationSchema)
+@reconciliations.response(202, ReconciliationSchema)
+def ask(body: dict[str, Any]) -> Reconciliation:
+    """Asks for a contract to be reconciled now: a worker does it, and this run says when it is done."""
+    with transaction() as session:
+        run = reconciling.request(session, body["contract_id"])
+    waking.wake(runtime(), "operator_bridge.reconcile", str(run.reconciliation_id))
+    return run
+
+
+@reconciliations.route("")
+@roles("admin", "operations", "finance")
+@reconciliations.arguments(ContractQuery, location="query")
+@reconciliations.response(200, page_of(ReconciliationSchema))
+def browse(query: dict[str, Any]) -> dict[str, Any]:
+    """All runs, or those of a contract, oldest first."""
+    chosen = _chosen(sa.select(Reconciliation), Reconciliation, query, "contract_id")
+    with transaction() as session:
+        return page(session, chosen, Reconciliation.reconciliation_id, query["after"], query["limit"])
+
+
+@reconciliations.route("/<uuid:reconciliation_id>")
+@roles("admin", "operations", "finance")
+@reconciliations.response(200, ReconciliationSchema)
+def show(reconciliation_id: UUID) -> Reconciliation:
+    """One run."""
+    with transaction() as session:
+        run = session.get(Reconciliation, reconciliation_id)
+    if run is None:
+        raise NotFound("There is no such reconciliation.")
+    return run
+
+
+@reconciliations.route("/export.csv")
+@roles("admin", "operations", "finance")
+@reconciliations.arguments(ContractQuery, location="query")
+@reconciliations.doc(responses={"200": _CSV})
+def export_runs(query: dict[str, Any]) -> Response:
+    """All runs, or those of a contract, as CSV."""
+    return _csv("reconciliations", exporting.RECONCILIATIONS, query)
+
+
+@differences.route("")
+@roles("admin", "operations", "finance")
+@differences.arguments(DiscrepancyQuery, location="query")
+@differences.response(200, page_of(DiscrepancySchema))
+def browse_discrepancies(query: dict[str, Any]) -> dict[str, Any]:
+    """Where an operator's word differs from ours, with both sides' rows, oldest first."""
+    chosen = _chosen(sa.select(Discrepancy), Discrepancy, query, "contract_id", "state", "kind")
+    with transaction() as session:
+        return page(session, chosen, Discrepancy.discrepancy_id, query["after"], query["limit"])
+
+
+@differences.route("/<uuid:discrepancy_id>")
+@roles("admin", "operations", "finance")
+@differences.response(200, DiscrepancySchema)
+def show_discrepancy(discrepancy_id: UUID) -> Discrepancy:
+    """One difference."""
+    with transaction() as session:
+        found = session.get(Discrepancy, discrepancy_id)
+    if found is None:
+        raise NotFound("There is no such discrepancy.")
+    return found
+
+
+@differences.route("/<uuid:discrepancy_id>/resolution", methods=["POST"])
+@roles("admin", "operations", "finance")
+@idempotent()
+@differences.arguments(ResolutionSchema)
+@differences.response(200, DiscrepancySchema)
+@differences.alt_response(409, schema=ProblemSchema)
+def resolve(body: dict[str, str], discrepancy_id: UUID) -> Discrepancy:
+    """Resolves a difference as a person decided, with the reason. It is not opened again while both sides stay so."""
+    with transaction() as session:
+        return discrepancies.resolve(session, discrepancy_id, caller().subject, body["note"])
+
+
+@differences.route("/export.csv")
+@roles("admin", "operations", "finance")
+@differences.arguments(DiscrepancyFilter, location="query")
+@differences.doc(responses={"200": _CSV})
+def export_discrepancies(query: dict[str, Any]) -> Response:
+    """Differences by contract, state and kind, as CSV."""
+    return _csv("discrepancies", exporting.DISCREPANCIES, query)
+
+
+@balances.route("")
+@roles("admin", "operations", "finance")
+@balances.arguments(DayFilter, location="query")
+@balances.response(200, DailyBalanceSchema(many=True))
+def browse_balances(query: dict[str, Any]) -> list[DailyBalance]:
+    """What register, redeemer and operators had, day by day and programme by programme: the last 366 days asked for."""
+    chosen = _chosen(sa.select(DailyBalance), DailyBalance, query, "programme")
+    if query["since"]:
+        chosen = chosen.where(DailyBalance.day >= query["since"])
+    if query["until"]:
+        chosen = chosen.where(DailyBalance.day <= query["until"])
+    with transaction() as session:
+        found = session.scalars(chosen.order_by(DailyBalance.day.desc(), DailyBalance.programme).limit(366)).all()
+    return list(reversed(found))
+
+
+@balances.route("/export.csv")
+@roles("admin", "operations", "finance")
+@balances.arguments(DayFilter, location="query")
+@balances.doc(responses={"200": _CSV})
+def export_balances(query: dict[str, Any]) -> Response:
+    """The same as CSV: one line per day, programme, party and state."""
+    return _csv("daily-balances", exporting.DAILY_BALANCES, query)
+
+
+def _chosen(query: sa.Select[Any], model: Any, given: Mapping[str, Any], *names: str) -> sa.Select[Any]:
+    for name in names:
+        if given[name] is not None:
+            query = query.where(getattr(model, name) == given[name])
+    return query
+
+
+def _csv(name: str, query: str, given: Mapping[str, Any]) -> Response:
+    """Streams a CSV file; the runtime is taken now, as the lines are made when the request has ended."""
+    lines = exporting.export(runtime(), query, given)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response(lines, content_type="text/csv; charset=utf-8", headers=headers)

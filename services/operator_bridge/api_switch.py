@@ -1,0 +1,104 @@
+"""Switches over HTTP: beginning one, watching it, accepting what differs, and the claims on an operator that failed."""
+
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from flask import Response
+from flask_smorest import Blueprint
+
+from services.operator_bridge import claims, claims_pdf, switchover, waking
+from services.operator_bridge.models import Switch
+from services.operator_bridge.switch_schemas import (
+    AcceptanceSchema,
+    NewSwitchSchema,
+    SwitchSchema,
+    WatchedSwitchSchema,
+)
+from shared.app import ProblemSchema
+from shared.auth import caller, roles
+from shared.idempotency import idempotent
+from shared.paging import PageQuery, page, page_of
+from shared.web import runtime, transaction
+
+blueprint = Blueprint("switches", __name__, url_prefix="/v1/switches", description="Switching operator.")
+
+
+@blueprint.route("", methods=["POST"])
+@roles("admin", "operations")
+@idempotent()
+@blueprint.arguments(NewSwitchSchema)
+@blueprint.response(201, SwitchSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+@blueprint.alt_response(422, schema=ProblemSchema)
+def start(body: dict[str, Any]) -> Switch:
+    """Begins a switch; asked for again, it is given as it stands, and a handover is turned into a failure."""
+    with transaction() as session:
+        switch = switchover.start(session, runtime().settings.operators, body, caller().subject)
+    _wake(switch.switch_id)
+    return switch
+
+
+@blueprint.route("")
+@roles("admin", "operations", "finance")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, page_of(SwitchSchema))
+def browse(query: dict[str, Any]) -> dict[str, Any]:
+    """All switches, oldest first."""
+    with transaction() as session:
+        return page(session, sa.select(Switch), Switch.switch_id, query["after"], query["limit"])
+
+
+@blueprint.route("/<uuid:switch_id>")
+@roles("admin", "operations", "finance")
+@blueprint.response(200, WatchedSwitchSchema)
+def show(switch_id: UUID) -> dict[str, Any]:
+    """One switch: its steps with their figures, what it waits for, and its report when it is done."""
+    with transaction() as session:
+        switch = switchover.find(session, switch_id)
+        columns = {column.key: getattr(switch, column.key) for column in Switch.__table__.columns}
+        return {**columns, "steps": switchover.steps(session, switch_id)}
+
+
+@blueprint.route("/<uuid:switch_id>/acceptance", methods=["POST"])
+@roles("admin", "operations")
+@blueprint.arguments(AcceptanceSchema)
+@blueprint.response(200, SwitchSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+def accept(body: dict[str, str], switch_id: UUID) -> Switch:
+    """Has a switch cut over although something differs, with a person's note of why."""
+    with transaction() as session:
+        switch = switchover.accept(session, switch_id, body["note"])
+    _wake(switch_id)
+    return switch
+
+
+@blueprint.route("/<uuid:switch_id>/claims.csv")
+@roles("admin", "operations", "finance")
+@blueprint.response(200, content_type="text/csv")
+@blueprint.alt_response(409, schema=ProblemSchema)
+def claims_table(switch_id: UUID) -> Response:
+    """What the operator that failed owes, a line per cheque; in French, streamed."""
+    with transaction() as session:
+        claims.check(session, switch_id)
+    return _file(claims.stream(runtime(), switch_id), "text/csv; charset=utf-8", "creances.csv")
+
+
+@blueprint.route("/<uuid:switch_id>/claims.pdf")
+@roles("admin", "operations", "finance")
+@blueprint.response(200, content_type="application/pdf")
+@blueprint.alt_response(409, schema=ProblemSchema)
+def claims_document(switch_id: UUID) -> Response:
+    """What the operator that failed owes, as a document in French to print and send to its liquidator."""
+    with transaction() as session:
+        claims.check(session, switch_id)
+        document = claims_pdf.write(claims.summary(session, switch_id))
+    return _file(document, "application/pdf", "creances.pdf")
+
+
+def _file(content: Any, kind: str, name: str) -> Response:
+    return Response(content, content_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def _wake(switch_id: UUID) -> None:
+    waking.wake(runtime(), "operator_bridge.switch", str(switch_id))

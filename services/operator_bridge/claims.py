@@ -1,0 +1,191 @@
+"""What an operator that failed owes: the lines of the claims file, and their sums per structure and in all.
+
+Amounts are cents of EUR here; the files are in French, for the liquidator (mandataire judiciaire).
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import interface, switchover
+from services.operator_bridge.models import Contract
+from shared import clock
+from shared.problems import Conflict
+from shared.runtime import Runtime
+
+KINDS = {
+    "unspent": "Chèque prépayé non utilisé",
+    "declared": "Utilisation déclarée et non payée",
+    "undeclared": "Utilisation non déclarée et non payée",
+}
+_COLUMNS = (
+    "Nature", "Chèque", "Référence de l’enregistrement", "Structure", "SIRET", "Identifiant de la structure",
+    "Référence de la déclaration", "Date de l’atelier", "Date d’utilisation", "Montant (euros)",
+)  # fmt: skip
+
+# The name of a structure is the same under whatever contract it was told of.
+_CLAIMED = """
+    claim LEFT JOIN LATERAL (
+        SELECT name, siret FROM affiliation WHERE affiliation.structure_id = claim.structure_id
+        ORDER BY contract_id DESC LIMIT 1
+    ) known ON true
+"""
+# What the operator knows a cheque by is our reference of its registration: its own number for it may be worth money,
+# and is not shown.
+_LINES = sa.text(f"""
+    SELECT claim.*, known.name, known.siret, registered.order_id AS registration
+    FROM {_CLAIMED} LEFT JOIN (
+        SELECT DISTINCT ON (cheque_id) cheque_id, order_id FROM operator_order
+        WHERE kind = 'register'
+          AND contract_id = (SELECT from_contract_id FROM switch WHERE switch_id = :switch)
+        ORDER BY cheque_id, sequence
+    ) registered ON registered.cheque_id = claim.cheque_id
+    WHERE switch_id = :switch
+    ORDER BY claim.kind = 'unspent', name, structure_id, redeemed_at, claim.cheque_id
+""").execution_options(yield_per=2000)  # noqa: S608 (a constant of this module)
+_SUMS = sa.text(f"""
+    SELECT kind, structure_id, name, siret, count(*) AS number, sum(amount_cents) AS cents
+    FROM {_CLAIMED} WHERE switch_id = :switch
+    GROUP BY kind, structure_id, name, siret ORDER BY name, structure_id, kind
+""")  # noqa: S608 (as above)
+
+
+@dataclass(frozen=True)
+class Amount:
+    """So many cheques, and their cents."""
+
+    number: int = 0
+    cents: int = 0
+
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(self.number + other.number, self.cents + other.cents)
+
+
+NOTHING = Amount()
+
+
+@dataclass(frozen=True)
+class Owed:
+    """What is owed for the redemptions of one structure."""
+
+    name: str
+    siret: str
+    declared: Amount
+    undeclared: Amount
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that the first pages of the claim say."""
+
+    creditor: str
+    debtor: str
+    contract: str
+    programme: str
+    counted_on: date
+    """The day on which the operator was taken to have failed."""
+    unspent: Amount
+    structures: tuple[Owed, ...]
+    reference: str
+    sha256: str
+    """Of the CSV file, which lists every cheque."""
+
+    def all_of(self, kind: str) -> Amount:
+        """The sum of one kind of redemption over all structures."""
+        return sum((getattr(owed, kind) for owed in self.structures), NOTHING)
+
+    @property
+    def total(self) -> Amount:
+        return self.unspent + self.all_of("declared") + self.all_of("undeclared")
+
+
+def check(session: Session, switch_id: UUID) -> None:
+    """Raises NotFound, or Conflict where there are no claims, or not yet."""
+    switch = switchover.find(session, switch_id)
+    if switch.mode != "failure":
+        raise Conflict("Nothing is claimed in a handover: the old operator pays what it accepted.", slug="no-claims")
+    done = {step.step for step in switchover.steps(session, switch_id) if step.finished_at}
+    if "last_statement" not in done:
+        raise Conflict("The claims are not all written down yet.", slug="claims-not-ready")
+
+
+def table(session: Session, switch_id: UUID) -> Iterator[str]:
+    """The claims file, as CSV for a French spreadsheet: a byte order mark, semicolons, decimal commas."""
+    yield "\ufeff" + _line(_COLUMNS)
+    for row in session.execute(_LINES, {"switch": switch_id}):
+        yield _line(
+            (
+                KINDS[row.kind], row.cheque_id, row.registration, row.name, row.siret, row.structure_id, row.reference,
+                _day(row.given_on), _day(row.redeemed_at), decimal(row.amount_cents),
+            )
+        )  # fmt: skip
+
+
+def stream(runtime: Runtime, switch_id: UUID) -> Iterator[str]:
+    """The claims file from a transaction of its own, for as long as somebody reads it."""
+    with runtime.transaction() as session:
+        yield from table(session, switch_id)
+
+
+def summary(session: Session, switch_id: UUID) -> Summary:
+    """The sums of the claims."""
+    switch = switchover.find(session, switch_id)
+    contract = session.get_one(Contract, switch.from_contract_id)
+    sums = session.execute(_SUMS, {"switch": switch_id}).all()
+    unspent = sum((Amount(row.number, int(row.cents)) for row in sums if row.kind == "unspent"), NOTHING)
+    return Summary(
+        creditor=switch.creditor,
+        debtor=interface.adapter(contract.operator).name or contract.operator,
+        contract=contract.code,
+        programme=contract.programme,
+        counted_on=switch.started_at.astimezone(clock.PARIS).date(),
+        unspent=unspent,
+        structures=tuple(_by_structure(row for row in sums if row.kind != "unspent")),
+        reference=str(switch_id),
+        sha256=_digest(table(session, switch_id)),
+    )
+
+
+def decimal(cents: int) -> str:
+    """Cents as euros with a decimal comma."""
+    return f"{cents // 100},{cents % 100:02d}"
+
+
+def _by_structure(rows: Iterable[Any]) -> Iterator[Owed]:
+    found: dict[UUID | None, dict[str, Any]] = {}
+    for row in rows:
+        owed = found.setdefault(row.structure_id, {"name": row.name or str(row.structure_id), "siret": row.siret or ""})
+        owed[row.kind] = Amount(row.number, int(row.cents))
+    return (Owed(**{"declared": NOTHING, "undeclared": NOTHING, **owed}) for owed in found.values())
+
+
+def _digest(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _line(values: Iterable[object]) -> str:
+    written = io.StringIO()
+    csv.writer(written, delimiter=";", lineterminator="\r\n").writerow(map(_safe, values))
+    return written.getvalue()
+
+
+def _safe(value: object) -> object:
+    """A name that a spreadsheet would take for a formula is shown as text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
+
+
+def _day(when: date | None) -> str:
+    if when is None:
+        return ""
+    return (when.astimezone(clock.PARIS) if isinstance(when, datetime) else when).strftime("%d/%m/%Y")

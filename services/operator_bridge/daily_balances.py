@@ -1,0 +1,121 @@
+"""The three-way balance of a day: what the register, the redeemer and the operators have, side by side, per programme.
+
+The register's is counted here, the redeemer is asked for its own, an operator's is that of the last comparison with its
+statement. It is kept once a day, and again the same day where there was news.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from services.operator_bridge.models import DailyBalance
+from shared import clock
+from shared.logs import logger
+from shared.peers import PeerUnavailable
+from shared.runtime import Runtime
+
+STATES = ("open", "blocked", "redeemed", "cancelled", "expired")
+"""What both the register and the redeemer can count; `open` is pending or spendable."""
+
+_OF_REDEEMER: Mapping[str, tuple[str, ...]] = {
+    "open": ("pending", "spendable"),
+    **{state: (state,) for state in STATES if state != "open"},
+}
+
+# Counting a country's cheques takes longer than other statements may.
+_COUNTING = sa.text("SET LOCAL statement_timeout = '10min'")
+_REGISTER = sa.text("""
+    SELECT programme, CASE WHEN state = 'open' AND blocked THEN 'blocked' ELSE state END AS state,
+           count(*) AS number, sum(value_cents)::bigint AS cents
+    FROM cheque GROUP BY 1, 2
+""")
+_OPERATORS = sa.text("""
+    SELECT DISTINCT ON (contract_id) contract.programme, contract.code AS contract, contract.operator,
+           contract.state, run.started_at AS taken_at, run.ours, run.theirs, run.moving, run.differences
+    FROM contract JOIN reconciliation run USING (contract_id)
+    WHERE run.state = 'done' AND run.compared
+    ORDER BY contract_id, run.finished_at DESC
+""")
+# Kept too early or without the redeemer, it is kept again; while a run of the night is on its way, it waits.
+_IS_DUE = sa.text("""
+    SELECT NOT EXISTS (SELECT FROM reconciliation WHERE state IN ('requested', 'running')
+                       AND requested_at > clock_timestamp() - interval '3 hours')
+       AND NOT EXISTS (SELECT FROM daily_balance WHERE day = :day AND redeemer IS NOT NULL AND kept_at >
+                       (SELECT coalesce(max(finished_at), '-infinity') FROM reconciliation))
+""")
+
+
+def keep_if_due(runtime: Runtime) -> bool:
+    """Keeps the balance of today where it is not kept, or where a comparison has ended since."""
+    day = clock.today()
+    with runtime.transaction() as session:
+        is_due = session.execute(_IS_DUE, {"day": day}).scalar_one()
+    if is_due:
+        keep(runtime, day)
+    return bool(is_due)
+
+
+def keep(runtime: Runtime, day: date) -> None:
+    """Keeps the balance of a day as things stand now, without the redeemer's part where it does not answer."""
+    redeemer = _redeemer(runtime)
+    with runtime.transaction() as session:
+        session.execute(_COUNTING)
+        rows = list(_rows(session, day, redeemer))
+        if rows:
+            insert = pg.insert(DailyBalance)
+            changes = {
+                name: insert.excluded[name] for name in ("kept_at", "register", "redeemer", "operators", "agrees")
+            }
+            session.execute(insert.on_conflict_do_update(index_elements=["day", "programme"], set_=changes), rows)
+    different = [row["programme"] for row in rows if row["agrees"] is False]
+    if different:
+        logger().warning("balances_differ", day=day.isoformat(), programmes=different)
+
+
+def _rows(session: Session, day: date, redeemer: Mapping[str, Any] | None) -> Iterable[dict[str, Any]]:
+    register: dict[str, dict[str, Any]] = {}
+    for row in session.execute(_REGISTER):
+        register.setdefault(row.programme, {})[row.state] = {"number": row.number, "cents": row.cents}
+    operators = [dict(row) for row in session.execute(_OPERATORS).mappings()]
+    for programme in sorted({*register, *(redeemer or {}), *(each["programme"] for each in operators)}):
+        ours = _sums(register.get(programme, {}))
+        theirs = None if redeemer is None else redeemer.get(programme, _sums({}))
+        held = [_operator(each) for each in operators if each["programme"] == programme]
+        agrees = None if theirs is None else ours == theirs and not any(each["differences"] for each in held)
+        yield {
+            "day": day, "programme": programme, "kept_at": clock.now(), "register": ours, "redeemer": theirs,
+            "operators": held, "agrees": agrees,
+        }  # fmt: skip
+
+
+def _redeemer(runtime: Runtime) -> dict[str, dict[str, Any]] | None:
+    """By programme what the redeemer has, None where it does not answer."""
+    try:
+        answer = runtime.peer("redeemer").get("/v1/balances")
+    except PeerUnavailable as error:
+        logger().warning("peer_unavailable", publisher="redeemer", error=str(error))
+        return None
+    return {
+        each["programme"]: _sums({state: _added(each["states"], names) for state, names in _OF_REDEEMER.items()})
+        for each in answer["programmes"]
+    }
+
+
+def _added(states: Mapping[str, Mapping[str, int]], names: Iterable[str]) -> dict[str, int]:
+    chosen = [states[name] for name in names if name in states]
+    return {"number": sum(each["number"] for each in chosen), "cents": sum(each["cents"] for each in chosen)}
+
+
+def _sums(by_state: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """Every state, those that nothing stands in included, and all together."""
+    states = {state: dict(by_state.get(state, {"number": 0, "cents": 0})) for state in STATES}
+    return {"issued": _added(states, STATES), **states}
+
+
+def _operator(row: Mapping[str, Any]) -> dict[str, Any]:
+    members = ("contract", "operator", "state", "ours", "theirs", "moving", "differences")
+    return {**{name: row[name] for name in members}, "taken_at": row["taken_at"].isoformat()}

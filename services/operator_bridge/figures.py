@@ -1,0 +1,132 @@
+"""The figures of a switch: read from the rows whenever they are asked for, so they are the same after a restart.
+
+Numbers with their cents of EUR.
+"""
+
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge.moving import Move
+from services.operator_bridge.transitions import UNFINISHED
+
+Figures = dict[str, Any]
+
+_SPENDABLE = sa.text("""
+    SELECT count(*) AS number, coalesce(sum(value_cents), 0) AS cents FROM cheque
+    WHERE programme = :programme AND state = 'open' AND NOT EXISTS (
+        SELECT FROM link JOIN contract USING (contract_id)
+        WHERE link.cheque_id = cheque.cheque_id AND link.contract_id <> :old
+        AND contract.state = 'live' AND link.state IN ('wanted', 'registered'))
+""")
+
+_UNPAID = sa.text("""
+    SELECT redemption.state, count(*) AS number, coalesce(sum(amount_cents), 0) AS cents
+    FROM redemption JOIN cheque USING (cheque_id)
+    WHERE programme = :programme AND redemption.state IN ('due', 'confirmed', 'stranded')
+      AND (contract_id = :old OR contract_id IS NULL)
+    GROUP BY redemption.state ORDER BY redemption.state
+""")
+
+_IN_FLIGHT = sa.text("""
+    SELECT kind, count(*) AS number FROM operator_order
+    WHERE contract_id = :old AND state = ANY(:unfinished) GROUP BY kind ORDER BY kind
+""")
+
+# Orders that were sent and have no outcome, and redemptions at its till that the redeemer has not judged.
+_UNSETTLED = sa.text("""
+    SELECT (SELECT count(*) FROM operator_order WHERE contract_id = :old AND state IN ('sent', 'unknown'))
+         + (SELECT count(*) FROM report WHERE contract_id = :old AND contested IS NULL AND amount_cents > 0
+            AND NOT EXISTS (SELECT FROM redemption WHERE redemption.cheque_id = report.cheque_id
+                            AND redemption.reference = report.reference))
+""")
+
+_CLAIMED = sa.text("""
+    SELECT kind, count(*) AS number, sum(amount_cents) AS cents FROM claim
+    WHERE switch_id = :switch GROUP BY kind ORDER BY kind
+""")
+
+_ORDERED = sa.text("""
+    SELECT o.state, count(*) AS number, coalesce(sum(coalesce(redemption.amount_cents, cheque.value_cents)), 0) AS cents
+    FROM operator_order o LEFT JOIN cheque ON cheque.cheque_id = o.cheque_id
+    LEFT JOIN redemption ON redemption.redemption_id = o.redemption_id
+    WHERE details ->> 'switch' = CAST(:switch AS text) AND details ? 'switch'
+      AND (CAST(:kind AS text) IS NULL OR o.kind = :kind)
+    GROUP BY o.state
+""")
+
+_NOT_REGISTERED = sa.text("""
+    SELECT count(*) AS number, coalesce(sum(value_cents), 0) AS cents FROM cheque
+    WHERE programme = :programme AND state = 'open' AND NOT EXISTS (
+        SELECT FROM link JOIN contract USING (contract_id) WHERE link.cheque_id = cheque.cheque_id
+        AND contract.state = 'live' AND link.state IN ('wanted', 'registered'))
+""")
+
+_NOT_DECLARED = sa.text("""
+    SELECT count(*) AS number, coalesce(sum(amount_cents), 0) AS cents FROM redemption
+    WHERE state IN ('stranded', 'refused') AND contract_id = :old OR redemption_id IN (
+        SELECT o.redemption_id FROM operator_order o
+        WHERE details ->> 'switch' = CAST(:switch AS text) AND details ? 'switch'
+          AND o.kind = 'declare' AND o.state = 'refused') AND state = 'refused'
+""")
+
+_LEFT = sa.text("""
+    SELECT count(*) AS number, coalesce(sum(amount_cents), 0) AS cents FROM redemption
+    WHERE contract_id = :old AND state = 'confirmed'
+""")
+
+
+def inventory(session: Session, move: Move) -> Figures:
+    """What there is to move: spendable cheques, redemptions that are not paid, orders in flight."""
+    unpaid = session.execute(_UNPAID, move.given()).mappings()
+    in_flight = session.execute(_IN_FLIGHT, move.given(unfinished=list(UNFINISHED)))
+    return {
+        "spendable": _amount(session, _SPENDABLE, move.given()),
+        "unpaid": {row["state"]: {"number": row["number"], "cents": int(row["cents"])} for row in unpaid},
+        "in_flight": {row.kind: row.number for row in in_flight},
+    }
+
+
+def unsettled(session: Session, contract_id: UUID) -> int:
+    """How many orders and reports of a contract are still without an outcome."""
+    return int(session.execute(_UNSETTLED, {"old": contract_id}).scalar_one())
+
+
+def claimed(session: Session, switch_id: UUID) -> Figures:
+    """What is claimed, by kind and in all."""
+    rows = session.execute(_CLAIMED, {"switch": switch_id}).all()
+    kinds = {row.kind: {"number": row.number, "cents": int(row.cents)} for row in rows}
+    total = {name: sum(kind[name] for kind in kinds.values()) for name in ("number", "cents")}
+    return {"claimed": total, "kinds": kinds}
+
+
+def ordered(session: Session, switch_id: UUID, kind: str | None = None) -> Figures:
+    """What became of the orders that a switch gave, of one kind or of all."""
+    rows = session.execute(_ORDERED, {"switch": switch_id, "kind": kind}).all()
+    by_state = {row.state: {"number": row.number, "cents": int(row.cents)} for row in rows}
+    nothing = {"number": 0, "cents": 0}
+    return {
+        "accepted": by_state.get("accepted", nothing),
+        "refused": by_state.get("refused", nothing),
+        "unsettled": sum(found["number"] for state, found in by_state.items() if state in UNFINISHED),
+    }
+
+
+def register_proof(session: Session, move: Move) -> Figures:
+    """What our own register still misses: cheques that no live contract has, redemptions that nobody was told of."""
+    return {
+        "not_registered": _amount(session, _NOT_REGISTERED, move.given()),
+        "not_declared": _amount(session, _NOT_DECLARED, move.given()),
+    }
+
+
+def left(session: Session, contract_id: UUID) -> Figures:
+    """What an operator that was handed over from has accepted and has still to pay."""
+    return {"left_to_pay": _amount(session, _LEFT, {"old": contract_id})}
+
+
+def _amount(session: Session, query: sa.TextClause, given: dict[str, Any]) -> dict[str, int]:
+    row = session.execute(query, given).one()
+    return {"number": row.number, "cents": int(row.cents)}

@@ -1,0 +1,92 @@
+"""Files for adapters: CSV in a folder that both sides see, such as a mounted SFTP share.
+
+A file is written under a hidden temporary name, made durable and renamed; its last line is a marker with the number of
+lines before it. So whatever the share does to a rename, a file without that line is still being written.
+"""
+
+import contextlib
+import csv
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Unreadable
+
+_DELIMITER = ";"
+# What the marker's line takes at most.
+_TAIL = 64
+# Files hold codes: nobody reads them but we and the group that we share the folder with.
+_MODE = 0o640
+
+
+@contextlib.contextmanager
+def reachable() -> Iterator[None]:
+    """Raises OperatorUnavailable for whatever the folder does not let us do in the block."""
+    try:
+        yield
+    except OSError as error:
+        raise OperatorUnavailable(f"folder: {type(error).__name__}") from None
+
+
+def drop(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]], marker: str) -> None:
+    """Writes a file whole or not at all.
+
+    Raises OperatorUnavailable where it is not there, NoAnswer where it may be. Folders are never made: of a share that
+    is not mounted there is only an empty place, on our own disk.
+    """
+    hidden = path.with_name(f".{path.name}.part")
+    with reachable():
+        try:
+            _write(hidden, columns, rows, marker)
+        except OSError:
+            with contextlib.suppress(OSError):
+                hidden.unlink(missing_ok=True)
+            raise
+    try:
+        hidden.rename(path)
+    except OSError as error:
+        raise NoAnswer(f"folder: {type(error).__name__}") from None
+
+
+def is_whole(path: Path, marker: str) -> bool:
+    """Whether a file was written to its end."""
+    return _end(path, marker) is not None
+
+
+def read(path: Path, marker: str) -> Iterator[dict[str, str]]:
+    """Streams the lines of a whole file, by the names of its first line and without what is empty.
+
+    Raises Unreadable where it is not CSV in UTF-8 or has not as many lines as its marker says.
+    """
+    number = 0
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for line in csv.DictReader(file, delimiter=_DELIMITER, strict=True):
+                if next(iter(line.values())) == marker:
+                    break
+                number += 1
+                yield {name: value for name, value in line.items() if name and value}
+    except (csv.Error, UnicodeDecodeError):
+        raise Unreadable(f"no CSV in UTF-8 after line {number}") from None
+    if number != _end(path, marker):
+        raise Unreadable(f"{number} lines, and another number at its end")
+
+
+def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]], marker: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+    with open(handle, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, delimiter=_DELIMITER, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        file.write(f"{marker}{_DELIMITER}{len(rows)}\n")
+        file.flush()
+        os.fsync(handle)
+
+
+def _end(path: Path, marker: str) -> int | None:
+    """The number that the last line gives, if the file is written that far."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        found = re.search(rb"(?:\A|\n)%b;(\d+)\r?\n\Z" % re.escape(marker.encode()), file.read())
+    return int(found[1]) if found else None

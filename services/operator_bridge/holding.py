@@ -1,0 +1,78 @@
+"""Planned stops: while a contract is held nothing is sent under it, and nothing is lost.
+
+Issuing and redeeming go on, and what an operator has to be told of them is kept: its orders are `held` with the
+reason, in their order. What was on its way when the stop was made is still answered or settled by the statement.
+What the operator says is heard as ever. A stop ends when somebody ends it, by the orders being sent.
+"""
+
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge.models import Contract, Order
+from services.operator_bridge.transitions import CONTRACT
+from shared import clock
+from shared.logs import logger
+from shared.problems import Conflict, NotFound
+
+# Rows that are being settled just now are left for the next tick rather than waited for.
+_HOLD = sa.text("""
+    WITH waiting AS (
+        SELECT order_id, held_reason FROM operator_order JOIN contract USING (contract_id)
+        WHERE contract_id = ANY(:contracts) AND operator_order.state = 'pending' AND held_at IS NOT NULL
+        FOR UPDATE OF operator_order SKIP LOCKED
+    )
+    UPDATE operator_order SET state = 'held', reason = waiting.held_reason
+    FROM waiting WHERE operator_order.order_id = waiting.order_id
+""")
+
+_LET_GO = sa.text("""
+    UPDATE operator_order SET state = 'pending', reason = NULL, next_attempt_at = clock_timestamp()
+    WHERE contract_id = :contract AND state = 'held'
+""")
+
+_HELD = sa.text("SELECT contract_id FROM contract WHERE held_at IS NOT NULL FOR SHARE SKIP LOCKED")
+
+
+def hold(session: Session, contract_id: UUID, reason: str) -> Contract:
+    """Has nothing more sent under a contract; said again, it changes the reason.
+
+    Raises NotFound, or Conflict where the contract has ended and nothing is sent under it anyway.
+    """
+    contract = _locked(session, contract_id)
+    if not CONTRACT[contract.state]:
+        raise Conflict(f"A contract that has {contract.state} is sent nothing.", slug="contract-over")
+    contract.held_at = contract.held_at or clock.now()
+    contract.held_reason = reason
+    session.flush()
+    said = sa.update(Order).where(Order.contract_id == contract_id, Order.state == "held").values(reason=reason)
+    session.execute(said)
+    session.execute(_HOLD, {"contracts": [contract_id]})
+    logger().warning("contract_held", contract=contract.code, reason=reason)
+    return contract
+
+
+def release(session: Session, contract_id: UUID) -> Contract:
+    """Has what was held sent; a contract that is not held is left as it is. Raises NotFound."""
+    contract = _locked(session, contract_id)
+    if contract.held_at is not None:
+        contract.held_at = contract.held_reason = None
+        session.flush()
+        session.execute(_LET_GO, {"contract": contract_id})
+        logger().info("contract_released", contract=contract.code)
+    return contract
+
+
+def hold_new(session: Session) -> None:
+    """Has the orders that came since a planned stop was made shown as held too; they were not sent in any case."""
+    held = session.scalars(_HELD).all()
+    if held:
+        session.execute(_HOLD, {"contracts": held})
+
+
+def _locked(session: Session, contract_id: UUID) -> Contract:
+    contract = session.get(Contract, contract_id, with_for_update=True, populate_existing=True)
+    if contract is None:
+        raise NotFound("There is no such contract.")
+    return contract

@@ -1,0 +1,278 @@
+"""Moving cheques and redemptions from one contract to another: by set, part by part, each part one transaction.
+
+A part that is done is not found again, so whoever was interrupted begins at the beginning and moves what is left. No
+link is rewritten: the old one is closed or stranded and a new one made. What a switch orders carries its id.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import interface, ordering
+from services.operator_bridge.models import Contract
+from services.operator_bridge.transitions import LINK, ORDER, REDEMPTION, UNFINISHED, before
+from shared import events
+
+MOVED = "moved-to-another-operator"
+FAILED = "operator-failed"
+
+# Prepaid cheques whose operator has failed: what it owes for each is written down as its link is stranded, from the
+# rows as they were. Whether a redemption was declared is in the order that declared it: sent, or confirmed by then.
+_STRAND = sa.text("""
+    WITH chosen AS (
+        SELECT cheque_id, state FROM link WHERE contract_id = :old AND state = ANY(:before)
+        LIMIT :limit FOR UPDATE
+    ), claimed AS (
+        INSERT INTO claim (switch_id, cheque_id, kind, amount_cents, structure_id, redemption_id, reference,
+                           given_on, redeemed_at)
+        SELECT :switch, cheque.cheque_id,
+               CASE WHEN owed.redemption_id IS NULL THEN 'unspent' WHEN owed.declared THEN 'declared'
+                    ELSE 'undeclared' END,
+               coalesce(owed.amount_cents, cheque.value_cents), owed.structure_id, owed.redemption_id,
+               CASE WHEN owed.declared THEN owed.reference END, owed.given_on, owed.redeemed_at
+        FROM chosen JOIN cheque USING (cheque_id)
+        LEFT JOIN LATERAL (
+            SELECT redemption.*, redemption.state = 'confirmed' OR EXISTS (
+                       SELECT FROM operator_order o WHERE o.redemption_id = redemption.redemption_id
+                       AND o.contract_id = :old AND o.kind = 'declare' AND o.state IN ('sent', 'unknown')) AS declared
+            FROM redemption WHERE redemption.cheque_id = chosen.cheque_id
+            AND (redemption.contract_id = :old OR redemption.contract_id IS NULL)
+            AND redemption.state IN ('due', 'confirmed', 'refused') ORDER BY redemption_id DESC LIMIT 1
+        ) owed ON true
+        WHERE chosen.state = 'registered'
+        ON CONFLICT DO NOTHING
+    )
+    UPDATE link SET state = 'stranded', changed_at = clock_timestamp()
+    FROM chosen WHERE link.contract_id = :old AND link.cheque_id = chosen.cheque_id
+    RETURNING link.cheque_id
+""")
+
+_STRAND_REDEMPTIONS = sa.text("""
+    WITH chosen AS (
+        SELECT redemption_id FROM redemption WHERE contract_id = :old AND state = ANY(:before) LIMIT :limit
+    )
+    UPDATE redemption SET state = 'stranded' FROM chosen WHERE redemption.redemption_id = chosen.redemption_id
+    RETURNING redemption.redemption_id
+""")
+
+_GIVE_UP = sa.text("""
+    WITH chosen AS (
+        SELECT order_id FROM operator_order WHERE contract_id = :old AND state = ANY(:before) LIMIT :limit
+    )
+    UPDATE operator_order o SET state = 'refused', reason = :reason, settled_at = clock_timestamp()
+    FROM chosen WHERE o.order_id = chosen.order_id RETURNING o.order_id
+""")
+
+# The structures of the programme that the new operator does not know: of several affiliations the old contract's.
+_INTRODUCE = sa.text("""
+    INSERT INTO operator_order (contract_id, kind, structure_id, details)
+    SELECT :new, 'affiliate', known.structure_id, jsonb_build_object('siret', siret, 'name', name,
+           'starts_on', starts_on, 'ends_on', ends_on, 'switch', CAST(:switch AS text))
+    FROM (
+        SELECT DISTINCT ON (structure_id) affiliation.* FROM affiliation JOIN contract USING (contract_id)
+        WHERE contract.programme = :programme
+        ORDER BY structure_id, contract_id = :old DESC, starts_on DESC
+    ) known
+    WHERE NOT EXISTS (SELECT FROM operator_order o WHERE o.structure_id = known.structure_id
+                      AND o.contract_id = :new AND o.kind = 'affiliate')
+    ORDER BY known.structure_id
+""")
+
+_SUSPEND = sa.text("""
+    INSERT INTO operator_order (contract_id, kind, structure_id, details)
+    SELECT :new, 'suspend', structure_id, details || jsonb_build_object('switch', CAST(:switch AS text))
+    FROM (
+        SELECT DISTINCT ON (structure_id) structure_id, kind, details FROM operator_order
+        WHERE contract_id = :old AND structure_id IS NOT NULL AND cheque_id IS NULL
+        ORDER BY structure_id, sequence DESC
+    ) last
+    WHERE kind = 'suspend' AND NOT EXISTS (SELECT FROM operator_order o WHERE o.structure_id = last.structure_id
+                                           AND o.contract_id = :new AND o.kind = 'suspend')
+""")
+
+_SPENDABLE = sa.text("""
+    SELECT cheque_id FROM cheque
+    WHERE programme = :programme AND state = 'open' AND cheque_id > :after
+      AND NOT EXISTS (SELECT FROM link WHERE link.cheque_id = cheque.cheque_id AND link.contract_id = :new)
+      AND NOT EXISTS (
+            SELECT FROM link JOIN contract USING (contract_id) WHERE link.cheque_id = cheque.cheque_id
+            AND contract.state = 'live' AND link.state IN ('wanted', 'registered'))
+    ORDER BY cheque_id LIMIT :limit
+""")
+
+_REGISTER = sa.text("""
+    WITH wanted AS (
+        INSERT INTO link (cheque_id, contract_id) SELECT unnest(CAST(:cheques AS uuid[])), :new
+        ON CONFLICT DO NOTHING RETURNING cheque_id
+    )
+    INSERT INTO operator_order (contract_id, kind, cheque_id, details)
+    SELECT :new, 'register', cheque_id, jsonb_build_object('switch', CAST(:switch AS text)) FROM wanted
+    ORDER BY cheque_id
+""")
+
+_BLOCK = sa.text("""
+    INSERT INTO operator_order (contract_id, kind, cheque_id, details)
+    SELECT :new, 'block', cheque_id, jsonb_build_object('reason', 'blocked', 'switch', CAST(:switch AS text))
+    FROM cheque WHERE blocked AND state = 'open' AND cheque_id = ANY(:cheques)
+""")
+
+# Cheques that the old operator was never told of, and what it was to be told of them.
+_NEVER_TOLD = sa.text("""
+    WITH closed AS (
+        UPDATE link SET state = 'closed', changed_at = clock_timestamp()
+        WHERE contract_id = :old AND cheque_id = ANY(:cheques) AND state = 'wanted' RETURNING cheque_id
+    )
+    UPDATE operator_order o SET state = 'refused', reason = :reason, settled_at = clock_timestamp()
+    FROM closed WHERE o.contract_id = :old AND o.cheque_id = closed.cheque_id AND o.state IN ('pending', 'held')
+""")
+
+_UNPAID = sa.text("""
+    SELECT redemption_id, cheque_id FROM redemption JOIN cheque USING (cheque_id)
+    WHERE programme = :programme
+      AND ((contract_id = :old AND redemption.state = :movable) OR (contract_id IS NULL AND redemption.state = 'due'))
+    ORDER BY redemption_id LIMIT :limit FOR UPDATE OF redemption
+""")
+
+_NO_LONGER_DECLARE = sa.text("""
+    UPDATE operator_order SET state = 'refused', reason = :reason, settled_at = clock_timestamp()
+    WHERE contract_id = :old AND cheque_id = ANY(:cheques) AND redemption_id = ANY(:redemptions)
+      AND state IN ('pending', 'held')
+""")
+
+_REASSIGN = sa.text("""
+    UPDATE redemption SET state = 'due', contract_id = :new, reference = NULL WHERE redemption_id = ANY(:redemptions)
+""")
+
+_DECLARE = sa.text("""
+    WITH declared AS (
+        INSERT INTO operator_order (contract_id, kind, cheque_id, redemption_id, structure_id, details)
+        SELECT :new, 'declare', cheque_id, redemption_id, structure_id,
+               jsonb_build_object('switch', CAST(:switch AS text))
+        FROM redemption WHERE redemption_id = ANY(:redemptions) ORDER BY redemption_id
+        RETURNING order_id, redemption_id
+    )
+    UPDATE redemption SET reference = declared.order_id::text
+    FROM declared WHERE redemption.redemption_id = declared.redemption_id
+""")
+
+# What another operator holds now, and the old one is not to pay.
+_LEFT = """
+    SELECT link.cheque_id FROM link
+    WHERE link.contract_id = :old AND link.state = 'registered'
+      AND EXISTS (SELECT FROM link next JOIN contract ON contract.contract_id = next.contract_id
+                  WHERE next.cheque_id = link.cheque_id AND next.contract_id <> :old
+                  AND next.state = 'registered' AND contract.state = 'live')
+      AND NOT EXISTS (SELECT FROM redemption WHERE redemption.cheque_id = link.cheque_id
+                      AND redemption.contract_id = :old AND redemption.state IN ('confirmed', 'paid'))
+      AND NOT EXISTS (SELECT FROM operator_order o WHERE o.cheque_id = link.cheque_id
+                      AND o.contract_id = :old AND o.kind = 'cancel')
+    ORDER BY link.cheque_id LIMIT :limit
+"""
+
+_CANCEL = sa.text(f"""
+    INSERT INTO operator_order (contract_id, kind, cheque_id, details)
+    SELECT :old, 'cancel', cheque_id, jsonb_build_object('reason', CAST(:reason AS text)) FROM ({_LEFT}) gone
+    RETURNING cheque_id
+""")  # noqa: S608 (a constant of this module)
+
+_CLOSE = sa.text(f"""
+    UPDATE link SET state = 'closed', changed_at = clock_timestamp()
+    FROM ({_LEFT}) gone WHERE link.contract_id = :old AND link.cheque_id = gone.cheque_id RETURNING link.cheque_id
+""")  # noqa: S608 (as above)
+
+_FIRST = UUID(int=0)
+_IDS_AN_EVENT = 1000
+
+
+@dataclass(frozen=True)
+class Move:
+    """From which contract to which, of a programme, by which switch; so many rows at once."""
+
+    switch_id: UUID
+    programme: str
+    old: Contract
+    new: Contract
+    at_once: int
+
+    def given(self, **more: Any) -> dict[str, Any]:
+        """The parameters of every statement here."""
+        return {
+            "switch": self.switch_id, "programme": self.programme, "old": self.old.contract_id,
+            "new": self.new.contract_id, "limit": self.at_once, **more,
+        }  # fmt: skip
+
+
+def strand(session: Session, move: Move) -> int:
+    """Strands links with an operator that failed, and claims for those that it had; says how many there were."""
+    return _rows(session, _STRAND, move, before=before(LINK, "stranded"))
+
+
+def strand_redemptions(session: Session, move: Move) -> int:
+    """Strands redemptions that an operator that failed has not paid, and tells of it; says how many there were."""
+    ordering.exclude_others(session)
+    given = move.given(before=before(REDEMPTION, "stranded"))
+    stranded: list[UUID] = list(session.scalars(_STRAND_REDEMPTIONS, given))
+    for start in range(0, len(stranded), _IDS_AN_EVENT):
+        body = {"contract_id": move.old.contract_id, "redemption_ids": stranded[start : start + _IDS_AN_EVENT]}
+        events.append(session, "redemptions.stranded", move.old.contract_id, body)
+    return len(stranded)
+
+
+def give_up(session: Session, move: Move) -> int:
+    """Ends the orders that an operator that failed has not settled; says how many there were."""
+    # A late answer to one of them changes nothing any more: what it was about is stranded and claimed.
+    return _rows(session, _GIVE_UP, move, before=[state for state in UNFINISHED if "refused" in ORDER[state]],
+                 reason=FAILED)  # fmt: skip
+
+
+def introduce(session: Session, move: Move) -> None:
+    """Has the new operator told of the structures of the programme, and which of them are suspended."""
+    takes = interface.adapter(move.new.operator).takes
+    if "affiliate" in takes:
+        session.execute(_INTRODUCE, move.given())
+    if "suspend" in takes:
+        session.execute(_SUSPEND, move.given())
+
+
+def register(session: Session, move: Move, after: UUID | None) -> UUID | None:
+    """Has the next spendable cheques that no live contract has registered under the new one; gives the last of them."""
+    ordering.exclude_others(session)
+    cheques: list[UUID] = list(session.scalars(_SPENDABLE, move.given(after=after or _FIRST)))
+    if not cheques:
+        return None
+    session.execute(_REGISTER, move.given(cheques=cheques))
+    if "block" in interface.adapter(move.new.operator).takes:
+        session.execute(_BLOCK, move.given(cheques=cheques))
+    session.execute(_NEVER_TOLD, move.given(cheques=cheques, reason=MOVED))
+    return cheques[-1]
+
+
+def redeclare(session: Session, move: Move, movable: str) -> int:
+    """Declares the next unpaid redemptions, `movable` under the old contract or under none, anew; says how many."""
+    ordering.exclude_others(session)
+    rows = session.execute(_UNPAID, move.given(movable=movable)).all()
+    cheques, redemptions = [row.cheque_id for row in rows], [row.redemption_id for row in rows]
+    if not rows:
+        return 0
+    moved = move.given(cheques=cheques, redemptions=redemptions, reason=MOVED)
+    session.execute(_NO_LONGER_DECLARE, moved)
+    session.execute(_REGISTER, moved)
+    session.execute(_NEVER_TOLD, moved)
+    session.execute(_REASSIGN, moved)
+    if "declare" in interface.adapter(move.new.operator).takes:
+        session.execute(_DECLARE, moved)
+    return len(rows)
+
+
+def leave(session: Session, move: Move) -> int:
+    """Has the old operator told that cheques are another's now, so that its till takes them no more; says how many."""
+    takes = "cancel" in interface.adapter(move.old.operator).takes
+    return _rows(session, _CANCEL if takes else _CLOSE, move, reason=MOVED)
+
+
+def _rows(session: Session, statement: sa.TextClause, move: Move, **more: Any) -> int:
+    ordering.exclude_others(session)
+    return len(session.scalars(statement, move.given(**more)).all())

@@ -1,0 +1,188 @@
+"""What may be settled without a person, through the same doors as everything else: push again, apply a missed event.
+
+A policy acts once on a difference and writes down what it did; the next comparison shows whether that settled it, and
+what it did not settle waits for a person. Where so much differs that the statement itself must be doubted, none acts.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import applying, interface
+from services.operator_bridge.interface import Paid, Redeemed
+from services.operator_bridge.models import Contract, Discrepancy
+from services.operator_bridge.transitions import WORKING
+from shared.runtime import Runtime
+
+SENT_AGAIN = "sent_again"
+"""The orders that the operator has lost were sent again, under the references that it knows."""
+APPLIED = "applied"
+"""What the operator's statement tells and no message told was applied."""
+WITHOUT_VALUE = "without_value"
+"""A cheque that was cancelled here and is not known there: neither side can lose by it."""
+
+_MOST = 1000
+_MOST_SHARE = 0.01
+# Orders have no index by cheque, which only this would need: each part reads them once.
+_AT_ONCE = 5000
+
+# Which orders make good which difference: those of the kinds listed, the last of each, if the operator took them. What
+# is `needed` and was never taken leaves the difference to a person. So does a spent cheque that is missing: registered
+# again, it could be spent again at the operator's till before it is declared again.
+_REMEDIES = """
+    VALUES ('missing_at_operator', 'registered', NULL, 'register', true),
+           ('missing_at_operator', 'registered', NULL, 'activate', false),
+           ('missing_at_operator', 'blocked', NULL, 'register', true),
+           ('missing_at_operator', 'blocked', NULL, 'activate', false),
+           ('missing_at_operator', 'blocked', NULL, 'block', false),
+           ('status_differs', 'cancelled', 'registered', 'cancel', true),
+           ('status_differs', 'cancelled', 'blocked', 'cancel', true),
+           ('status_differs', 'blocked', 'registered', 'block', true),
+           ('status_differs', 'registered', 'blocked', 'unblock', true),
+           ('status_differs', 'redeemed', 'registered', 'declare', true)
+"""
+
+_SEND_AGAIN = sa.text(f"""
+    WITH remedy (kind, our_status, their_status, order_kind, needed) AS ({_REMEDIES}), chosen AS (
+        SELECT discrepancy_id, cheque_id, kind, ours ->> 'status' AS our_status, theirs ->> 'status' AS their_status
+        FROM discrepancy WHERE discrepancy_id = ANY(:discrepancies)
+    ), found AS (
+        SELECT DISTINCT ON (chosen.discrepancy_id, remedy.order_kind)
+               chosen.discrepancy_id, remedy.needed, o.order_id
+        FROM chosen
+        JOIN remedy ON remedy.kind = chosen.kind AND remedy.our_status = chosen.our_status
+             AND remedy.their_status IS NOT DISTINCT FROM chosen.their_status
+        LEFT JOIN redemption r ON r.cheque_id = chosen.cheque_id AND r.contract_id = :contract
+             AND r.state = 'confirmed'
+        LEFT JOIN operator_order o ON o.cheque_id = chosen.cheque_id AND o.contract_id = :contract
+             AND o.kind = remedy.order_kind AND o.state = 'accepted'
+             AND (o.kind <> 'declare' OR o.order_id::text = r.reference)
+        ORDER BY chosen.discrepancy_id, remedy.order_kind, o.sequence DESC NULLS LAST
+    ), complete AS (
+        SELECT discrepancy_id FROM found GROUP BY discrepancy_id
+        HAVING bool_and(order_id IS NOT NULL OR NOT needed)
+    ), again AS (
+        UPDATE operator_order SET state = 'pending', settled_at = NULL, reason = 'lost by the operator',
+                                  next_attempt_at = clock_timestamp()
+        WHERE order_id IN (SELECT order_id FROM found JOIN complete USING (discrepancy_id)) AND state = 'accepted'
+    )
+    SELECT discrepancy_id FROM complete
+""")  # noqa: S608 (a constant of this module)
+
+_WITHOUT_VALUE = sa.text("""
+    UPDATE discrepancy SET state = 'resolved', policy = :policy, resolved_by = 'policy', accepted = true,
+                           resolved_at = clock_timestamp()
+    WHERE discrepancy_id = ANY(:discrepancies) AND ours ->> 'status' = 'cancelled'
+    RETURNING discrepancy_id
+""")
+
+_ACTED = sa.text("""
+    UPDATE discrepancy SET policy = :policy, state = CASE WHEN kind = ANY(:certain) THEN 'settling' ELSE state END
+    WHERE discrepancy_id = ANY(:discrepancies)
+""")
+
+# An event that is applied settles these. The others it only makes known: two took one cheque, or money has no ground.
+_CERTAIN = ["missing_at_operator", "status_differs", "redeemed_there_not_here"]
+
+
+def settle(runtime: Runtime, contract: Contract, reconciliation_id: UUID) -> int:
+    """Settles what a comparison found and policy may settle, part by part, and says on how many it acted."""
+    chosen = sa.select(Discrepancy).where(
+        Discrepancy.reconciliation_id == reconciliation_id,
+        Discrepancy.state == "waiting",
+        Discrepancy.policy.is_(None),
+    )
+    acted, after = 0, UUID(int=0)
+    while True:
+        following = chosen.where(Discrepancy.discrepancy_id > after)
+        with runtime.transaction() as session:
+            found = session.scalars(following.order_by(Discrepancy.discrepancy_id).limit(_AT_ONCE)).all()
+            acted += sum(policy(session, contract, found) for policy in _POLICIES)
+        if len(found) < _AT_ONCE:
+            return acted
+        after = found[-1].discrepancy_id
+
+
+def doubtful(differences: int, cheques: int) -> bool:
+    """Whether so much differs that a person has to look at the statement before anything is made of it."""
+    return differences > max(_MOST, cheques * _MOST_SHARE)
+
+
+def _send_again(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
+    """Has orders that were accepted and lost sent again; their references tell the operator what it has already."""
+    operator = interface.adapter(contract.operator)
+    ids = [
+        each.discrepancy_id
+        for each in found
+        if not (operator.supplies_codes and each.kind == "missing_at_operator")  # it would give another number
+    ]
+    if contract.state not in WORKING:
+        return 0
+    given = {"discrepancies": ids, "contract": contract.contract_id}
+    return _acted(session, SENT_AGAIN, session.scalars(_SEND_AGAIN, given).all())
+
+
+def _apply_redemptions(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
+    """Applies redemptions at the operator's till of which no message told; the redeemer judges them as any other."""
+    missed = [each for each in found if "redeemed_at" in each.theirs and _is_new(each)]
+    applying.apply(session, contract.operator, map(_redeemed, missed))
+    return _acted(session, APPLIED, [each.discrepancy_id for each in missed])
+
+
+def _apply_payments(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
+    """Applies payments of which no message told."""
+    missed = [each for each in found if "paid_on" in each.theirs and "payment_reference" not in each.ours]
+    paid = sorted(missed, key=_payment)
+    transfers = [(payment, list(each)) for payment, each in groupby(paid, _payment)]
+    said = [
+        Paid(reference, date.fromisoformat(day), tuple(one.theirs["reference"] for one in each))
+        for (reference, day), each in transfers
+    ]
+    applying.apply(session, contract.operator, said)
+    return _acted(session, APPLIED, [each.discrepancy_id for each in missed])
+
+
+def _accept_worthless(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
+    """Leaves what is worth nothing on either side."""
+    ids = [each.discrepancy_id for each in found if each.kind == "missing_at_operator"]
+    given = {"discrepancies": ids, "policy": WITHOUT_VALUE}
+    return len(session.execute(_WITHOUT_VALUE, given).all())
+
+
+_POLICIES: Sequence[Callable[[Session, Contract, Sequence[Discrepancy]], int]] = (
+    _send_again,
+    _apply_redemptions,
+    _apply_payments,
+    _accept_worthless,
+)
+
+
+def _acted(session: Session, policy: str, discrepancies: Sequence[UUID]) -> int:
+    given: dict[str, Any] = {"policy": policy, "discrepancies": list(discrepancies), "certain": _CERTAIN}
+    session.execute(_ACTED, given)
+    return len(discrepancies)
+
+
+def _redeemed(difference: Discrepancy) -> Redeemed:
+    said = difference.theirs
+    return Redeemed(
+        reference=said["reference"],
+        cheque_id=UUID(str(difference.cheque_id)),
+        structure_id=UUID(said["structure_id"]),
+        amount_cents=said["amount_cents"],
+        redeemed_at=datetime.fromisoformat(said["redeemed_at"]),
+    )
+
+
+def _payment(difference: Discrepancy) -> tuple[str, str]:
+    return difference.theirs["payment_reference"], difference.theirs["paid_on"]
+
+
+def _is_new(difference: Discrepancy) -> bool:
+    """Whether a redemption at a till is of a cheque of ours, and was not refused by the redeemer before."""
+    return difference.kind != "unknown_here" and "reason" not in difference.ours

@@ -1,0 +1,161 @@
+"""Runs of reconciliation: asked for by a person or by the night, taken up by a worker, once each.
+
+A run compares, keeps what it found, has policy settle what is safe, and says what is left. All of it is idempotent, so
+a run whose worker died is taken up again from its beginning.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import contracts, policies, reconciliation, recording
+from services.operator_bridge.models import Reconciliation
+from services.operator_bridge.reconciliation import Sides
+from services.operator_bridge.transitions import WORKING
+from shared import clock
+from shared.config import ConfigurationError
+from shared.logs import logger
+from shared.problems import Unavailable
+from shared.runtime import Runtime
+
+NIGHT_HOUR = 3
+"""From this hour on in Paris the runs of the day are due: the news of yesterday have long arrived."""
+
+_MOST_ATTEMPTS = 8
+_RETRY_SECONDS = 900
+
+_REQUEST_NIGHT = sa.text("""
+    INSERT INTO reconciliation (contract_id, night)
+    SELECT contract_id, :night FROM contract WHERE state = ANY(:working)
+    ON CONFLICT DO NOTHING
+""")
+_DUE = sa.text("""
+    SELECT reconciliation_id FROM reconciliation
+    WHERE state IN ('requested', 'running') AND next_attempt_at <= clock_timestamp() AND attempts < :most
+    ORDER BY reconciliation_id
+""")
+# A run that is what kills its workers is not taken up for ever.
+_GIVE_UP = sa.text("""
+    UPDATE reconciliation SET state = 'failed', error = 'its workers ended before it did', finished_at = now()
+    WHERE state = 'running' AND attempts >= :most AND started_at < now() - interval '1 hour'
+""")
+_START = sa.text("""
+    UPDATE reconciliation SET state = 'running', started_at = :now, attempts = attempts + 1
+    WHERE reconciliation_id = :run AND state IN ('requested', 'running')
+    RETURNING contract_id
+""")
+# What a person asked for fails at once; at night the operator is asked again later.
+_FAIL = sa.text("""
+    UPDATE reconciliation SET error = :error, next_attempt_at = clock_timestamp() + make_interval(secs => :wait),
+        state = CASE WHEN night IS NULL OR attempts >= :most THEN 'failed' ELSE 'requested' END,
+        finished_at = CASE WHEN night IS NULL OR attempts >= :most THEN clock_timestamp() END
+    WHERE reconciliation_id = :run
+""")
+_FINISH = sa.text("""
+    UPDATE reconciliation SET state = 'done', finished_at = clock_timestamp(), error = NULL, settled = :settled,
+        waiting = (SELECT count(*) FROM discrepancy d
+                   WHERE d.contract_id = reconciliation.contract_id AND d.state = 'waiting')
+    WHERE reconciliation_id = :run
+""")
+# Held by a session, not by a transaction: it is let go with the connection of a worker that dies.
+_LOCK = sa.text("SELECT pg_try_advisory_lock(hashtextextended('reconciliation ' || :contract, 0))")
+_UNLOCK = sa.text("SELECT pg_advisory_unlock(hashtextextended('reconciliation ' || :contract, 0))")
+
+
+def request(session: Session, contract_id: UUID) -> Reconciliation:
+    """Asks for a run of a contract now; raises NotFound where there is no such contract."""
+    contracts.find(session, contract_id)
+    run = Reconciliation(contract_id=contract_id)
+    session.add(run)
+    session.flush()
+    session.refresh(run)
+    return run
+
+
+def request_nightly(session: Session, now: datetime) -> None:
+    """Asks, once a day and not before its hour, for a run of every contract that orders are sent under."""
+    there = now.astimezone(clock.PARIS)
+    if there.hour >= NIGHT_HOUR:
+        session.execute(_REQUEST_NIGHT, {"night": there.date(), "working": list(WORKING)})
+
+
+def due(session: Session) -> list[UUID]:
+    """The runs to take up now, those included whose worker may have died."""
+    session.execute(_GIVE_UP, {"most": _MOST_ATTEMPTS})
+    return list(session.scalars(_DUE, {"most": _MOST_ATTEMPTS}))
+
+
+def run(runtime: Runtime, reconciliation_id: UUID) -> None:
+    """Does a run that is due; does nothing where it is done, or where another worker is at the same contract."""
+    with runtime.transaction() as session:
+        contract_id = session.get_one(Reconciliation, reconciliation_id).contract_id
+    with _alone(runtime, contract_id) as first:
+        if first:
+            _attempt(runtime, contract_id, reconciliation_id)
+
+
+def _attempt(runtime: Runtime, contract_id: UUID, reconciliation_id: UUID) -> None:
+    with runtime.transaction() as session:
+        started = session.execute(_START, {"run": reconciliation_id, "now": clock.now()}).one_or_none()
+    if started is None:
+        return
+    try:
+        between = reconciliation.sides(runtime, contract_id)
+        settled = _reconcile(runtime, between, reconciliation_id) if between.comparable else 0
+    except (Unavailable, ConfigurationError) as error:
+        given = {"run": reconciliation_id, "error": str(error), "wait": _RETRY_SECONDS, "most": _MOST_ATTEMPTS}
+        with runtime.transaction() as session:
+            session.execute(_FAIL, given)
+        logger().warning("reconciliation_failed", contract_id=str(contract_id), error=str(error))
+        return
+    with runtime.transaction() as session:
+        _note(session, reconciliation_id, compared=between.comparable)
+        session.execute(_FINISH, {"run": reconciliation_id, "settled": settled})
+    logger().info("reconciled", contract=between.contract.code, settled=settled)
+
+
+def _reconcile(runtime: Runtime, between: Sides, reconciliation_id: UUID) -> int:
+    """Compares and keeps in one transaction, then settles in others; says on how many differences policy acted."""
+    statement = reconciliation.statement(between)
+    with reconciliation.compared(runtime.engine, between, statement) as (connection, lines):
+        found = reconciliation.by_kind(connection)
+        noted: dict[str, Any] = {
+            "lines": lines,
+            "moving": reconciliation.moving(connection),
+            "ours": reconciliation.by_status(connection, "our"),
+            "theirs": reconciliation.by_status(connection, "their"),
+            "differences": found,
+            "resolved": recording.keep(connection, between.contract, reconciliation_id),
+        }
+        connection.commit()
+    cheques = sum(each["number"] for each in noted["ours"].values())
+    withheld = policies.doubtful(sum(found.values()), cheques)
+    with runtime.transaction() as session:
+        _note(session, reconciliation_id, withheld=withheld, **noted)
+    if withheld:
+        logger().error("reconciliation_doubtful", contract=between.contract.code, differences=found)
+        return 0
+    return policies.settle(runtime, between.contract, reconciliation_id)
+
+
+def _note(session: Session, reconciliation_id: UUID, **columns: Any) -> None:
+    chosen = Reconciliation.reconciliation_id == reconciliation_id
+    session.execute(sa.update(Reconciliation).where(chosen).values(columns))
+
+
+@contextmanager
+def _alone(runtime: Runtime, contract_id: UUID) -> Iterator[bool]:
+    """Whether nobody else reconciles this contract now."""
+    with runtime.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        given = {"contract": str(contract_id)}
+        first = bool(connection.execute(_LOCK, given).scalar_one())
+        try:
+            yield first
+        finally:
+            if first:
+                connection.execute(_UNLOCK, given)

@@ -1,0 +1,208 @@
+"""The seven steps of a switch. Each may be begun again wherever it was left, any number of times.
+
+A step gives its figures when it is done, or `Waiting` when it has to be called again: for orders to be settled, for an
+operator to answer, for a person. What it changes, it changes in transactions of its own, so nothing long is ever open.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import contracts, figures, holding, interface, moving, polling, reconciliation
+from services.operator_bridge.models import Contract, Switch
+from services.operator_bridge.moving import Move
+from shared.problems import Unavailable
+from shared.runtime import Runtime
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A step that is not done: what for, and what it has come to so far."""
+
+    reason: str
+    figures: Figures = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A switch in hand, with its contracts."""
+
+    runtime: Runtime
+    switch: Switch
+    old: Contract
+    new: Contract
+    payer: Contract
+    at_once: int
+
+    def move(self, to: Contract) -> Move:
+        """The movement to one contract or to the other."""
+        return Move(self.switch.switch_id, self.old.programme, self.old, to, self.at_once)
+
+    @property
+    def takers(self) -> list[Contract]:
+        """The contracts that take over: mostly one; the one that pays first, so that new cheques go to the other."""
+        return [self.new] if self.new is self.payer else [self.payer, self.new]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the old operator is dead."""
+        return self.switch.mode == "failure"
+
+
+Step = Callable[[Work], Figures | Waiting]
+
+
+def freeze(work: Work) -> Figures | Waiting:
+    """Stops telling the old operator anything, for a while or for good, and names its successor."""
+    settings = work.runtime.settings.operators
+    with work.runtime.transaction() as session:
+        if work.failed:
+            contracts.change(session, settings, work.old.contract_id, "failed")
+        else:
+            contracts.change(session, settings, work.old.contract_id, "draining")
+            holding.hold(session, work.old.contract_id, f"switch to {work.new.code}")
+        for taker in work.takers:
+            contract = session.get_one(Contract, taker.contract_id)
+            contract.succeeds = work.old.contract_id
+            contracts.tell(session, contract)
+    return {}
+
+
+def inventory(work: Work) -> Figures | Waiting:
+    """Counts, in our own register alone, what there is to move."""
+    with work.runtime.transaction() as session:
+        return figures.inventory(session, work.move(work.new))
+
+
+def last_statement(work: Work) -> Figures | Waiting:
+    """Hears the old operator out; or, if it is dead, writes down what it owes."""
+    return _claim(work) if work.failed else _hear_out(work)
+
+
+def _hear_out(work: Work) -> Figures | Waiting:
+    if interface.adapter(work.old.operator).has_statement:
+        try:
+            polling.poll(work.runtime, work.old.contract_id)
+        except Unavailable as error:
+            return Waiting(f"the last statement of {work.old.code}: {error.detail}")
+    with work.runtime.transaction() as session:
+        unsettled = figures.unsettled(session, work.old.contract_id)
+    if unsettled:
+        return Waiting(f"{unsettled} orders and reports of {work.old.code} whose outcome only its statement can tell")
+    return {}
+
+
+def _claim(work: Work) -> Figures | Waiting:
+    move = work.move(work.new)
+    for part in (moving.strand, moving.strand_redemptions, moving.give_up):
+        _until_none(work, functools.partial(part, move=move))
+    with work.runtime.transaction() as session:
+        return figures.claimed(session, work.switch.switch_id)
+
+
+def register(work: Work) -> Figures | Waiting:
+    """Takes the new contract live and has every spendable cheque registered under it."""
+    settings = work.runtime.settings.operators
+    with work.runtime.transaction() as session:
+        for taker in work.takers:
+            contracts.change(session, settings, taker.contract_id, "live", linking=False)
+            moving.introduce(session, work.move(taker))
+    _register_rest(work)
+    return _settled(work, "register", "registrations")
+
+
+def redeclare(work: Work) -> Figures | Waiting:
+    """Declares what is not paid to whoever pays it now."""
+    _redeclare_rest(work)
+    return _settled(work, "declare", "declarations")
+
+
+def prove(work: Work) -> Figures | Waiting:
+    """Compares the new operator's statement with our register, and our register with what there was to move."""
+    _register_rest(work)
+    _redeclare_rest(work)
+    with work.runtime.transaction() as session:
+        unsettled = figures.ordered(session, work.switch.switch_id)["unsettled"]
+        proof = figures.register_proof(session, work.move(work.new))
+    if unsettled:
+        return Waiting(f"{unsettled} orders that came while the others were moved")
+    try:
+        proof["statements"] = [statement for taker in work.takers if (statement := _compare(work, taker))]
+    except Unavailable as error:
+        return Waiting(f"the statement to prove it by: {error.detail}", proof)
+    proof["differences"] = _differing(proof)
+    if proof["differences"] and not work.switch.accepted:
+        reason = f"{proof['differences']} differences to be resolved, or accepted by a person with a note"
+        return Waiting(reason, proof)
+    return proof
+
+
+def cut_over(work: Work) -> Figures | Waiting:
+    """Lets the old operator go: what another holds now is taken back from it, and what was held for it flows."""
+    if not work.failed:
+        _until_none(work, lambda session: moving.leave(session, work.move(work.new)))
+    with work.runtime.transaction() as session:
+        if not work.failed:
+            holding.release(session, work.old.contract_id)
+        for taker in work.takers:  # once more, for structures that were affiliated meanwhile
+            contracts.tell(session, session.get_one(Contract, taker.contract_id))
+        return figures.left(session, work.old.contract_id)
+
+
+STEPS: Mapping[str, Step] = {
+    "freeze": freeze,
+    "inventory": inventory,
+    "last_statement": last_statement,
+    "register": register,
+    "redeclare": redeclare,
+    "prove": prove,
+    "cut_over": cut_over,
+}
+
+
+def _register_rest(work: Work) -> None:
+    move, last = work.move(work.new), None
+    while True:
+        with work.runtime.transaction() as session:
+            last = moving.register(session, move, last)
+        if last is None:
+            return
+
+
+def _redeclare_rest(work: Work) -> None:
+    move, movable = work.move(work.payer), "stranded" if work.failed else "due"
+    _until_none(work, lambda session: moving.redeclare(session, move, movable))
+
+
+def _until_none(work: Work, part: Callable[[Session], int]) -> None:
+    """Does one part after another, each in a transaction, until there is nothing left of it."""
+    while True:
+        with work.runtime.transaction() as session:
+            if not part(session):
+                return
+
+
+def _settled(work: Work, kind: str, what: str) -> Figures | Waiting:
+    with work.runtime.transaction() as session:
+        found = figures.ordered(session, work.switch.switch_id, kind)
+    if found["unsettled"]:
+        return Waiting(f"{found['unsettled']} {what} that are not settled yet", found)
+    return found
+
+
+def _compare(work: Work, contract: Contract) -> dict[str, Any] | None:
+    compared = reconciliation.compare(work.runtime, contract.contract_id)
+    if not compared.compared:
+        return None
+    found = {"contract": contract.code, "differences": compared.count, "moving": compared.moving}
+    return found | {name: int(value) for name, value in compared.totals.items()}
+
+
+def _differing(proof: Mapping[str, Any]) -> int:
+    ours = sum(proof[name]["number"] for name in ("not_registered", "not_declared"))
+    return int(ours + sum(statement["differences"] for statement in proof["statements"]))

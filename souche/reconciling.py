@@ -1,0 +1,145 @@
+"""`souche reconcile`: operators' statements beside our register, now and not only at night; what a person decides."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from souche.client import Client
+from souche.tables import write_table
+
+BRIDGE = "operator_bridge"
+COLUMNS = ("contract", "state", "lines", "moving", "differ", "settled", "resolved", "waiting")
+_POLL_SECONDS = 0.5
+_FINISHED = ("done", "failed")
+_WORKING = ("live", "draining")
+_EXPORTS = {
+    "discrepancies": "/v1/discrepancies/export.csv",
+    "runs": "/v1/reconciliations/export.csv",
+    "balances": "/v1/daily-balances/export.csv",
+}
+
+
+@click.group(invoke_without_command=True)
+@click.option("--contract", "codes", multiple=True, help="Only this contract, by its code; may be given several times.")
+@click.option(
+    "--wait", type=click.FloatRange(0), default=3600.0, show_default=True, help="Seconds to wait for the end."
+)
+@click.pass_context
+def reconcile(context: click.Context, codes: Sequence[str], wait: float) -> None:
+    """Compare operators' whole statements with our register, settle what is safe, and say what waits for a person.
+
+    Speaks with the operator bridge, whose worker does it. Takes SOUCHE_TOKEN, or makes a token with TOKEN_PRIVATE_KEY.
+    Exits 1 where differences wait for a person, 2 where a statement could not be had in time.
+    """
+    if context.invoked_subcommand is None:
+        client = Client(BRIDGE)
+        contracts = _contracts(client, codes)
+        runs = [_ask(client, contract["contract_id"]) for contract in contracts]
+        done = _await_end(client, runs, time.monotonic() + wait)
+        _report(contracts, done)
+
+
+@reconcile.command("list")
+@click.option("--state", default="waiting", show_default=True, help="waiting, settling or resolved.")
+@click.option("--kind", help="Only of this kind, such as amount_differs.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+def browse(state: str, kind: str | None, limit: int) -> None:
+    """List the differences that wait for a person, oldest first, with both sides."""
+    found = Client(BRIDGE).get("/v1/discrepancies", state=state, kind=kind, limit=limit)["items"]
+    columns = ("discrepancy_id", "kind", "reference", "ours", "theirs", "found_at")
+    write_table(columns, [[_cell(each[column]) for column in columns] for each in found], left=len(columns))
+
+
+@reconcile.command()
+@click.argument("discrepancy_id", type=click.UUID)
+@click.option("--note", required=True, help="Why, for whoever reads it later.")
+def resolve(discrepancy_id: object, note: str) -> None:
+    """Resolve the difference DISCREPANCY_ID as you decided; it is not opened again while both sides stay so."""
+    done = Client(BRIDGE).post(f"/v1/discrepancies/{discrepancy_id}/resolution", json={"note": note})
+    click.echo(f"{done['kind']} of {done['reference']} is {done['state']}")
+
+
+@reconcile.command()
+@click.argument("what", type=click.Choice(tuple(_EXPORTS)))
+@click.option("--to", "target", type=click.Path(dir_okay=False, path_type=Path), help="A file; else it is printed.")
+def export(what: str, target: Path | None) -> None:
+    """Write WHAT as CSV: amounts in cents of EUR, instants in UTC."""
+    with Client(BRIDGE).stream(_EXPORTS[what]) as parts:
+        if target is None:
+            for part in parts:
+                sys.stdout.buffer.write(part)
+            return
+        with target.open("wb") as file:
+            file.writelines(parts)
+    click.echo(f"{target} is written")
+
+
+def _contracts(client: Client, codes: Sequence[str]) -> list[dict[str, Any]]:
+    """The contracts of these codes, or all that orders are sent under."""
+    found: list[dict[str, Any]] = []
+    after, more = None, True
+    while more:
+        page = client.get("/v1/contracts", after=after, limit=200)
+        found, after = found + page["items"], page["next"]
+        more = after is not None
+    missing = set(codes) - {contract["code"] for contract in found}
+    if missing:
+        raise click.ClickException(
+            f"There is no contract {', '.join(sorted(missing))}: see `souche operator contracts`."
+        )
+    return [each for each in found if each["code"] in codes or (not codes and each["state"] in _WORKING)]
+
+
+def _ask(client: Client, contract_id: str) -> dict[str, Any]:
+    run: dict[str, Any] = client.post("/v1/reconciliations", json={"contract_id": contract_id})
+    return run
+
+
+def _await_end(client: Client, runs: list[dict[str, Any]], deadline: float) -> list[dict[str, Any]]:
+    """The runs when all have ended, or as they stand at the deadline."""
+    while True:
+        now = [client.get(f"/v1/reconciliations/{run['reconciliation_id']}") for run in runs]
+        if all(run["state"] in _FINISHED for run in now) or time.monotonic() >= deadline:
+            return now
+        time.sleep(_POLL_SECONDS)
+
+
+def _report(contracts: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> None:
+    rows = [_row(contract["code"], run) for contract, run in zip(contracts, runs, strict=True)]
+    write_table(COLUMNS, rows)
+    for contract, run in zip(contracts, runs, strict=True):
+        for text in _remarks(run):
+            click.echo(f"{contract['code']}: {text}")
+    if any(run["state"] != "done" for run in runs):
+        raise SystemExit(2)
+    if any(run["waiting"] for run in runs):
+        click.echo("See `souche reconcile list`, and settle each with `souche reconcile resolve`.")
+        raise SystemExit(1)
+
+
+def _row(code: str, run: dict[str, Any]) -> list[str]:
+    figures = [run["lines"], run["moving"], sum(run["differences"].values())]
+    return [
+        code,
+        run["state"],
+        *(str(figure) for figure in (*figures, run["settled"], run["resolved"], run["waiting"])),
+    ]
+
+
+def _remarks(run: dict[str, Any]) -> list[str]:
+    said = [f"{number} {kind}" for kind, number in sorted(run["differences"].items())]
+    if run["compared"] is False:
+        said.append("the operator holds no statement")
+    if run["withheld"]:
+        said.append("so much differs that nothing was settled: look at the statement first")
+    return [*said, run["error"]] if run["error"] else said
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={each}" for name, each in value.items())
+    return "" if value is None else str(value)

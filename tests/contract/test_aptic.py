@@ -1,0 +1,185 @@
+"""What the operator that exchanges files does with files: recorded ones, half-written ones, and none."""
+
+import shutil
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from demo.simulators.aptic import Account, Simulator
+from services.operator_bridge import interface
+from services.operator_bridge.interface import (
+    Operator,
+    OperatorUnavailable,
+    Order,
+    Paid,
+    Period,
+    Receipt,
+    Redeemed,
+    Standing,
+    Unreadable,
+)
+
+RECORDED = Path(__file__).parent / "aptic" / "retour"
+LAST = "REL-20231231T230000000000Z-47.csv"
+CHEQUES = [UUID(f"0198f0a0-0000-7000-8000-00000000000{number}") for number in (1, 2)]
+WHOLE = Period("pass-47")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A share with files as they were recorded."""
+    (tmp_path / "depot").mkdir()
+    shutil.copytree(RECORDED, tmp_path / "retour")
+    return tmp_path
+
+
+@pytest.fixture
+def operator(folder: Path) -> Operator:
+    return interface.connect("aptic", {"OPERATOR_APTIC_FOLDER": str(folder)})
+
+
+def order(kind: str = "register", payment_order: str | None = None) -> Order:
+    return Order(
+        reference="0198f0a1-0000-7000-8000-000000000009",
+        kind=kind,
+        contract="pass-47",
+        cheque_id=CHEQUES[0],
+        code="7K3M-2Q9P-XW4T-8HJN-C" if kind == "register" else None,
+        amount_cents=1000,
+        valid_until=date(2026, 12, 31),
+        payment_order=payment_order,
+    )
+
+
+def test_recorded_files_are_read_with_standings_of_the_last_statement_alone(operator: Operator) -> None:
+    assert list(operator.fetch(WHOLE)) == [
+        Receipt("0198f0a1-0000-7000-8000-000000000001", "accepted"),
+        Receipt("0198f0a1-0000-7000-8000-000000000002", "refused", "code-inconnu"),
+        Redeemed(
+            "APT-000117", CHEQUES[1], UUID("0198f0a0-0000-7000-8000-0000000000aa"), 1000,
+            datetime(2023, 11, 20, 13, 5, tzinfo=UTC),
+        ),
+        Paid("VIR-2023-12", date(2023, 12, 15), ["APT-000117"]),  # type: ignore[arg-type]
+        Standing(CHEQUES[0], "blocked", 1000),
+        Standing(CHEQUES[1], "redeemed", 1000, 1000),
+    ]  # fmt: skip
+    assert operator.stands_at("pass-47") == datetime(2023, 12, 31, 23, tzinfo=UTC)
+
+
+def test_files_from_an_instant_on_are_read(operator: Operator) -> None:
+    lines = list(operator.fetch(Period("pass-47", since=datetime(2023, 12, 1, tzinfo=UTC))))
+    assert [type(line) for line in lines] == [Paid, Standing, Standing]
+
+
+@pytest.mark.parametrize("end", [b"", b"FIN", b"FIN;4", b"FIN;\n", b"FINI;4\n"])
+def test_a_half_written_file_is_not_read_but_told_of(operator: Operator, folder: Path, end: bytes) -> None:
+    path = folder / "retour" / LAST
+    path.write_bytes(path.read_bytes().removesuffix(b"FIN;4\n") + end)
+    with pytest.raises(Unreadable, match=LAST):
+        list(operator.fetch(WHOLE))
+    assert Paid not in [type(line) for line in _read(operator)]
+    assert Standing(CHEQUES[0], "registered", 1000) in _read(operator)
+
+
+def test_a_file_under_a_temporary_name_is_not_looked_at(operator: Operator, folder: Path) -> None:
+    whole = list(operator.fetch(WHOLE))
+    for name in (".REL-20240131T230000000000Z.csv.part", "REL-20240131T230000000000Z.csv.tmp", "LISEZMOI.txt"):
+        (folder / "retour" / name).write_text("type;contrat\ncheque", encoding="utf-8")
+    assert list(operator.fetch(WHOLE)) == whole
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        (b"FIN;4", b"FIN;5", "another number"),
+        (b"versement;pass-47", b"\xff", "UTF-8"),
+        (b";montant;", b";euros;", "montant"),
+        (b";1000;;bloque", b";10,00;;bloque", "montant"),
+        (b";bloque;", b";perdu;", "statut"),
+        (b";contrat;", b";convention;", "contrat"),
+    ],
+)
+def test_a_malformed_file_is_told_by_name_and_does_not_hide_the_others(
+    operator: Operator, folder: Path, old: bytes, new: bytes, named: str
+) -> None:
+    path = folder / "retour" / LAST
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(Unreadable, match=named) as caught:
+        list(operator.fetch(WHOLE))
+    assert LAST in str(caught.value)
+    assert [type(line) for line in _read(operator)][:3] == [Receipt, Receipt, Redeemed]
+
+
+def test_a_column_that_nobody_knows_is_passed_over(operator: Operator, folder: Path) -> None:
+    whole = list(operator.fetch(WHOLE))
+    path = folder / "retour" / LAST
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([*(f"{line};x" for line in lines[:-1]), lines[-1], ""]), encoding="utf-8")
+    assert list(operator.fetch(WHOLE)) == whole
+
+
+def test_what_is_dropped_is_one_whole_file_for_few_eyes(operator: Operator, folder: Path) -> None:
+    assert [receipt.outcome for receipt in operator.push([order()])] == ["unknown"]
+    (path,) = (folder / "depot").iterdir()
+    assert path.stat().st_mode & 0o007 == 0
+    names, line, end = path.read_text(encoding="utf-8").splitlines()
+    assert names.startswith("reference;ordre;contrat;cheque;code;montant;fin_validite;mandat;")
+    assert line.startswith(f"0198f0a1-0000-7000-8000-000000000009;register;pass-47;{CHEQUES[0]};7K3M-")
+    assert end == "FIN;1"
+
+
+def test_the_payment_order_activates_a_cheque(operator: Operator, folder: Path) -> None:
+    list(operator.push([order("activate", payment_order="2026-001234")]))
+    (path,) = (folder / "depot").iterdir()
+    assert ";2026-001234;" in path.read_text(encoding="utf-8")
+
+
+def test_a_share_that_is_not_mounted_is_not_made(tmp_path: Path) -> None:
+    operator = interface.connect("aptic", {"OPERATOR_APTIC_FOLDER": str(tmp_path / "share")})
+    with pytest.raises(OperatorUnavailable):
+        operator.push([order()])
+    with pytest.raises(OperatorUnavailable):
+        list(operator.fetch(WHOLE))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cheque_is_of_no_use_before_it_is_activated() -> None:
+    simulator = Simulator(Account.generate())
+    with simulator.running() as settings:
+        operator = interface.connect("aptic", settings)
+        list(operator.push([order()]))
+        simulator.work_off()
+        list(operator.push([Order("0198f0a1-0000-7000-8000-000000000010", "declare", "pass-47", CHEQUES[0])]))
+        simulator.work_off()
+        simulator.state_all()
+        receipts = [line for line in operator.fetch(WHOLE) if isinstance(line, Receipt)]
+        assert [(each.outcome, each.reason) for each in receipts] == [("accepted", None), ("refused", "inactif")]
+        assert not any(isinstance(line, Standing) for line in operator.fetch(WHOLE))
+    shutil.rmtree(simulator.account.folder)
+
+
+def test_a_statement_of_any_length_takes_the_same_memory(operator: Operator, folder: Path) -> None:
+    few, many = (_memory(operator, folder, lines) for lines in (1_000, 20_000))
+    assert many < few * 1.5 + 100_000
+
+
+def _memory(operator: Operator, folder: Path, lines: int) -> int:
+    text = f"cheque;pass-47;{CHEQUES[0]};1000;actif;0\n" * lines
+    path = folder / "retour" / "REL-20240131T230000000000Z.csv"
+    path.write_text(f"type;contrat;cheque;montant;statut;rembourse\n{text}FIN;{lines}\n", encoding="utf-8")
+    tracemalloc.start()
+    assert sum(1 for line in operator.fetch(WHOLE) if isinstance(line, Standing)) == lines
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def _read(operator: Operator) -> Iterator[interface.Line]:
+    """What is read before something is told of."""
+    with suppress(Unreadable):
+        yield from operator.fetch(WHOLE)

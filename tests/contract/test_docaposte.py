@@ -1,0 +1,157 @@
+"""The assumed contract with the operator over HTTP, in recorded payloads: what is sent, answered, stated and told."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from demo.simulators import serving
+from demo.simulators.docaposte import Account
+from demo.simulators.docaposte_register import Register
+from services.operator_bridge import interface
+from services.operator_bridge.interface import (
+    Operator,
+    OperatorUnavailable,
+    Order,
+    Paid,
+    Period,
+    Receipt,
+    Redeemed,
+    Standing,
+)
+
+RECORDED = Path(__file__).parent / "docaposte"
+CONTRACT = "pass-47"
+CHEQUE = UUID("0198f0a0-0000-7000-8000-000000000001")
+STRUCTURE = UUID("0198f0b0-0000-7000-8000-000000000001")
+AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+
+
+def reference(number: int) -> str:
+    return f"0198f0c0-0000-7000-8000-{number:012}"
+
+
+def recorded(name: str) -> Any:
+    return json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@dataclass
+class Recording:
+    """A server that answers as it was recorded, and keeps what it was asked."""
+
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    token: Any = field(default_factory=lambda: recorded("token"))
+
+    def app(self) -> Flask:
+        app = Flask("recording")
+
+        @app.post("/oauth/token")
+        def token() -> ResponseReturnValue:
+            return jsonify(self.token)
+
+        @app.route("/<path:path>", methods=["GET", "POST"])
+        def answer(path: str) -> ResponseReturnValue:
+            self.asked.append((path, request.get_json(silent=True) or request.args.to_dict()))
+            page = "-2" if request.args.get("cursor") else ""
+            return jsonify(recorded(path.replace("v1/", "").replace("/", "-") + page))
+
+        return app
+
+
+@pytest.fixture
+def recording() -> Recording:
+    return Recording()
+
+
+@pytest.fixture
+def operator(recording: Recording) -> Iterator[Operator]:
+    with serving.serving(recording.app()) as url:
+        yield interface.connect("docaposte", Account.generate().settings(url))
+
+
+def orders() -> list[Order]:
+    """One of each kind, all about one cheque."""
+    cheque: dict[str, Any] = {"contract": CONTRACT, "cheque_id": CHEQUE, "amount_cents": 1000}
+    structure: dict[str, Any] = {"contract": CONTRACT, "structure_id": STRUCTURE}
+    last = date(2026, 12, 31)
+    return [
+        Order(reference(1), "register", code="7K3M-2Q9P-XW4T-8HJN-C", valid_until=last, **cheque),
+        Order(reference(2), "activate", valid_until=last, payment_order="M-2026-17", **cheque),
+        Order(reference(3), "affiliate", siret="35600000000048", name="EPN d'Agen", starts_on=date(2026, 1, 1),
+              **structure),
+        Order(reference(4), "block", reason="lost", **cheque),
+        Order(reference(5), "unblock", reason="found", **cheque),
+        Order(reference(6), "declare", structure_id=STRUCTURE, redeemed_at=AT, **cheque),
+        Order(reference(7), "reverse", structure_id=STRUCTURE, redemption=reference(6), reason="by mistake", **cheque),
+        Order(reference(8), "cancel", reason="expired", **cheque),
+        Order(reference(9), "suspend", reason="closed", **structure),
+    ]  # fmt: skip
+
+
+def test_orders_are_written_as_agreed(operator: Operator, recording: Recording) -> None:
+    receipts = list(operator.push(orders()))
+    assert recording.asked == [("v1/operations", recorded("operations-asked"))]
+    assert receipts == [
+        Receipt(reference(1), "accepted"),
+        Receipt(reference(2), "refused", "unknown-cheque"),
+        Receipt(reference(3), "accepted"),
+        Receipt(reference(4), "refused", "already-redeemed"),
+    ]
+
+
+@pytest.mark.parametrize("token", [{}, [], None, "token", {"access_token": "a", "expires_in": "soon"}])
+def test_a_token_without_sense_is_an_operator_that_is_not_there(
+    operator: Operator, recording: Recording, token: Any
+) -> None:
+    recording.token = token
+    with pytest.raises(OperatorUnavailable, match="no token"):
+        list(operator.push(orders()))
+
+
+def test_what_is_asked_again_and_the_pages_of_the_statement_are_read_as_agreed(
+    operator: Operator, recording: Recording
+) -> None:
+    lines = list(operator.fetch(Period(CONTRACT, AT, unsettled=[reference(1), reference(2), reference(10)])))
+    query = {"contract": CONTRACT, "since": "2026-03-02T09:30:00+00:00"}
+    assert recording.asked == [
+        ("v1/operations/status", recorded("operations-status-asked")),
+        ("v1/statement", {**query, "cursor": ""}),
+        ("v1/statement", {**query, "cursor": "cheques:0"}),
+    ]
+    assert lines == [
+        Receipt(reference(1), "accepted"),
+        Receipt(reference(2), "refused", "unknown-cheque"),
+        Receipt(reference(1), "accepted"),
+        Redeemed("TILL-00000042", CHEQUE, STRUCTURE, 1000, AT),
+        Paid("VIR-000007", date(2026, 3, 31), ["TILL-00000042", reference(6)]),  # type: ignore[arg-type]
+        Standing(CHEQUE, "redeemed", 1000, 1000),
+    ]
+
+
+def test_messages_are_read_as_agreed(operator: Operator) -> None:
+    said = [operator.read((RECORDED / f"{name}.json").read_bytes()) for name in ("redemption.made", "payment.made")]
+    assert [type(event) for (event,) in said] == [Redeemed, Paid]
+
+
+def test_the_simulator_keeps_to_what_is_recorded() -> None:
+    register = Register()
+    asked = recorded("operations-asked")["operations"]
+    results = register.work_off(asked)
+    assert {result["outcome"] for result in results} == {"accepted"}
+    shapes = {frozenset(result) for result in register.work_off([*asked, _stranger(asked)])}
+    assert shapes == {frozenset(result) for result in recorded("operations")["results"]}
+    given = register.statement(CONTRACT, "", "")["lines"] + register.statement(CONTRACT, "", "cheques:0")["lines"]
+    agreed = {line["type"]: set(line) for page in ("statement", "statement-2") for line in recorded(page)["lines"]}
+    assert all(set(line) == agreed[line["type"]] for line in given)
+
+
+def _stranger(asked: list[dict[str, Any]]) -> dict[str, Any]:
+    """An operation about a cheque that the operator never saw."""
+    return {**asked[-2], "reference": reference(99), "cheque": reference(99)}
