@@ -18,8 +18,9 @@ _LENGTH = 16
 _LOOK_ALIKES = str.maketrans({"I": "1", "L": "1", "O": "0", "-": "", " ": "", "\u00a0": "", "\u202f": "", "\t": ""})
 
 
-# Wherever 17 letters or digits begin, perhaps set apart in groups.
-_CANDIDATE = re.compile(r"(?=((?:[0-9A-Za-z][-\s]?){16}[0-9A-Za-z]))")
+# 17 letters or digits, perhaps set apart in groups: those that stand by themselves, then wherever some begin.
+_LETTERS = r"(?:[0-9A-Za-z][-\s]?){16}[0-9A-Za-z]"
+_CANDIDATES = (re.compile(rf"(?<![0-9A-Za-z])(?=({_LETTERS})(?![0-9A-Za-z]))"), re.compile(rf"(?=({_LETTERS}))"))
 
 
 class InvalidCode(ValueError):
@@ -57,13 +58,19 @@ def printed(code: str) -> str:
 
 def mask(text: str) -> str:
     """A text of somebody else's in which every code is blotted out: what is kept or told must not hold one."""
-    for candidate in sorted({match[1] for match in _CANDIDATE.finditer(text)}, key=len, reverse=True):
-        try:
-            normalise(candidate)
-        except InvalidCode:
-            continue
-        text = text.replace(candidate, "[code]")
+    for candidates in _CANDIDATES:
+        for match in list(candidates.finditer(text)):
+            if _is_code(match[1]):
+                text = text.replace(match[1], "[code]")
     return text
+
+
+def _is_code(text: str) -> bool:
+    try:
+        normalise(text)
+    except InvalidCode:
+        return False
+    return True
 
 
 def digest(code: str, key: bytes) -> bytes:

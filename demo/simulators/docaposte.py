@@ -52,7 +52,7 @@ class Account:
     @classmethod
     def generate(cls) -> Self:
         """Fresh credentials, in the middle of a rotation."""
-        return cls("souche", secrets.token_urlsafe(24), _secret(), _secret())
+        return cls("souche", secrets.token_hex(24), _secret(), _secret())
 
     def settings(self, url: str) -> dict[str, str]:
         """The operator bridge's settings to work with the simulator at an address."""

@@ -56,7 +56,7 @@ class Account:
     @classmethod
     def generate(cls) -> Self:
         """A fresh key."""
-        return cls(secrets.token_urlsafe(24))
+        return cls(secrets.token_hex(24))
 
     def settings(self, url: str) -> dict[str, str]:
         """The operator bridge's settings to work with the simulator at an address."""
