@@ -11,7 +11,7 @@ from demo.year import ADMIN, Bar, Cheque, MadeGrant, Year
 
 CALM = 40  # grants made one after the other, to measure the lag as a prescriber feels it
 CALM_SECONDS = 0.06
-IN_BULK = 0.5  # share of the grants
+IN_BULK = 0.75  # share of the grants
 LIST = 250  # grants in one request
 LISTS_AT_ONCE = 2
 
