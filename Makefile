@@ -9,11 +9,11 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 pytho
 UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-config --quiet
 
-.PHONY: help demo up test lint lock clean
+.PHONY: help demo up test test-slow lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/run.stamp ## Play a year of a département through the real processes, then stop
 	@$(BIN)/souche demo
@@ -21,8 +21,11 @@ demo: $(VENV)/run.stamp ## Play a year of a département through the real proces
 up: $(VENV)/run.stamp ## The same, and leave everything running until Ctrl-C
 	@$(BIN)/souche demo --stay
 
-test: $(VENV)/dev.stamp ## Run all tests
-	@$(BIN)/pytest -q -n auto --dist loadfile $(TESTS)
+test: $(VENV)/dev.stamp ## Run the tests
+	@$(BIN)/pytest -q -n auto --dist loadfile -m "not slow" $(TESTS)
+
+test-slow: $(VENV)/dev.stamp ## Run the slower ones: whole demonstrations, kills at every step
+	@$(BIN)/pytest -q -n auto --dist load -m slow $(TESTS)
 
 lint: $(VENV)/dev.stamp ## Check style, types and walls
 	@$(BIN)/ruff check .

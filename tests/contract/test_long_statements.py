@@ -4,6 +4,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import pytest
+
 from services.operator_bridge.interface import Standing
 from tests.contract.conftest import CONTRACT, Case
 
@@ -25,6 +27,7 @@ def resident_bytes() -> int:
     return int(_RESIDENT.read_text().split()[1]) * _PAGE_BYTES
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_lines_take_the_memory_of_one_thousand(case: Case) -> None:
     case.needs(case.operator.has_statement, "holds no statement")
     case.needs(isinstance(case.simulator, Stocked), "has books that fill slowly")

@@ -20,6 +20,7 @@ DYING = "The operator dies for good"
 PATIENCE = 240.0
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc").exists(), reason="finds the processes left behind in /proc"),
     pytest.mark.timeout(2 * PATIENCE),
 ]

@@ -59,6 +59,7 @@ def boundaries(town: Town, killer: Killer) -> list[int]:
     return sorted({*recorded, *middles, *(n + 1 for n in recorded[:-1])})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["failure", "handover"])
 def test_a_worker_killed_anywhere_changes_nothing_of_the_result(
     mode: str, bridge: ServiceUnderTest, codes: dict[str, str], owner: sa.Engine, operator: Operator
