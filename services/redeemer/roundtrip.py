@@ -4,6 +4,7 @@ It goes straight to psycopg, prepared and in autocommit mode, on a connection of
 """
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -33,28 +34,38 @@ class Statement:
         return f"${self.names.index(parameter[1]) + 1}"
 
 
+# Seconds before each further try: who ended a deadlock lets the other pass first, or both meet again.
+_PAUSES = (0.05, 0.2)
+
+
 def ask(engine: sa.Engine, statement: Statement, parameters: Mapping[str, Any], row: type[_Row]) -> list[_Row]:
     """Runs the statement and returns its rows as `row`s; it must be safe to repeat.
 
-    It is repeated once, where it was chosen to end a deadlock or the database went away since the last request.
-    Raises Unavailable.
+    It is repeated where it was chosen to end a deadlock or the database went away since the last request. Raises
+    Unavailable.
     """
-    try:
+    for pause in _PAUSES:
         try:
             return _once(engine, statement, parameters, row)
         except psycopg.OperationalError as error:
             if not _passing(error):
-                raise
+                raise _unavailable(error) from None
             logger().warning("statement_repeated", error=type(error).__name__)
             if not isinstance(error, DeadlockDetected):
                 engine.dispose()  # the pool's other connections were cut with this one
-            return _once(engine, statement, parameters, row)
+        time.sleep(pause)
+    try:
+        return _once(engine, statement, parameters, row)
     except psycopg.OperationalError as error:
-        logger().error("database_unavailable", error=type(error).__name__)
-        raise Unavailable(
-            "The database does not answer. Send the same request again, with the same Idempotency-Key if it has one.",
-            headers={"Retry-After": "2"},
-        ) from None
+        raise _unavailable(error) from None
+
+
+def _unavailable(error: psycopg.OperationalError) -> Unavailable:
+    logger().error("database_unavailable", error=type(error).__name__)
+    return Unavailable(
+        "The database does not answer. Send the same request again, with the same Idempotency-Key if it has one.",
+        headers={"Retry-After": "2"},
+    )
 
 
 def _passing(error: psycopg.OperationalError) -> bool:

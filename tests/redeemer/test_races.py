@@ -158,7 +158,7 @@ def test_a_till_that_is_sacrificed_to_end_a_deadlock_tries_again(
             until_waiting(owner, 1)
             connection.execute(sa.text("SELECT FROM cheque WHERE id = :id FOR UPDATE"), {"id": first.id})
         assert waiting.result().status_code == 201
-    assert deadlocks(postgres) == before + 1
+    assert deadlocks(postgres) > before
 
 
 def test_one_request_sent_many_times_at_once_has_one_effect_and_one_answer(many: Till) -> None:
