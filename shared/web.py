@@ -1,9 +1,9 @@
 """What a view stands on: the runtime of its application, and the transaction of its request."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from flask import current_app, g
+from flask import Response, current_app, g
 from sqlalchemy.orm import Session
 
 from shared.runtime import Runtime
@@ -26,3 +26,15 @@ def transaction() -> Iterator[Session]:
             yield g.session
         finally:
             g.pop("session")
+
+
+def csv_file(name: str, lines: Iterable[str]) -> Response:
+    """A CSV file of this name to save, streamed line by line."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response(lines, content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def pdf_file(name: str, content: bytes | Iterable[bytes]) -> Response:
+    """A PDF of this name, shown where the reader's program can."""
+    headers = {"Content-Disposition": f'inline; filename="{name}.pdf"'}
+    return Response(content, content_type="application/pdf", headers=headers)

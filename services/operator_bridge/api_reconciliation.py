@@ -9,15 +9,16 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from services.operator_bridge import discrepancies, exporting, reconciling, transitions, waking
+from services.operator_bridge import discrepancies, export_queries, reconciling, transitions, waking
 from services.operator_bridge.models import DailyBalance, Discrepancy, Reconciliation
 from services.operator_bridge.reconciliation import KINDS
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
+from shared.exporting import export
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.problems import NotFound
-from shared.web import runtime, transaction
+from shared.web import csv_file, runtime, transaction
 
 reconciliations = Blueprint(
     "reconciliations",
@@ -166,7 +167,7 @@ def show(reconciliation_id: UUID) -> Reconciliation:
 @reconciliations.doc(responses={"200": _CSV})
 def export_runs(query: dict[str, Any]) -> Response:
     """All runs, or those of a contract, as CSV."""
-    return _csv("reconciliations", exporting.RECONCILIATIONS, query)
+    return _csv("reconciliations", export_queries.RECONCILIATIONS, query)
 
 
 @differences.route("")
@@ -210,7 +211,7 @@ def resolve(body: dict[str, str], discrepancy_id: UUID) -> Discrepancy:
 @differences.doc(responses={"200": _CSV})
 def export_discrepancies(query: dict[str, Any]) -> Response:
     """Differences by contract, state and kind, as CSV."""
-    return _csv("discrepancies", exporting.DISCREPANCIES, query)
+    return _csv("discrepancies", export_queries.DISCREPANCIES, query)
 
 
 @balances.route("")
@@ -235,7 +236,7 @@ def browse_balances(query: dict[str, Any]) -> list[DailyBalance]:
 @balances.doc(responses={"200": _CSV})
 def export_balances(query: dict[str, Any]) -> Response:
     """The same as CSV: one line per day, programme, party and state."""
-    return _csv("daily-balances", exporting.DAILY_BALANCES, query)
+    return _csv("daily-balances", export_queries.DAILY_BALANCES, query)
 
 
 def _chosen(query: sa.Select[Any], model: Any, given: Mapping[str, Any], *names: str) -> sa.Select[Any]:
@@ -246,7 +247,5 @@ def _chosen(query: sa.Select[Any], model: Any, given: Mapping[str, Any], *names:
 
 
 def _csv(name: str, query: str, given: Mapping[str, Any]) -> Response:
-    """Streams a CSV file; the runtime is taken now, as the lines are made when the request has ended."""
-    lines = exporting.export(runtime(), query, given)
-    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return Response(lines, content_type="text/csv; charset=utf-8", headers=headers)
+    """A CSV file of a query; the runtime is taken now, as the lines are made when the request has ended."""
+    return csv_file(name, export(runtime(), query, given))

@@ -1,22 +1,4 @@
-"""Lists as CSV, streamed row by row from the database: nothing is held but the rows in hand.
-
-Amounts are cents of EUR, instants are UTC. A cell that a spreadsheet would take for a formula is written as text: what
-operators and people wrote is in these files.
-"""
-
-import csv
-import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
-from typing import Any
-
-import sqlalchemy as sa
-
-from shared.runtime import Runtime
-
-_AT_ONCE = 500
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""The queries of the lists that are exported as CSV (`shared.exporting`)."""
 
 DISCREPANCIES = """
     SELECT discrepancy_id, found_at, contract.code AS contract, discrepancy.operator, kind, reference, cheque_id,
@@ -49,32 +31,3 @@ DAILY_BALANCES = """
       AND (CAST(:programme AS text) IS NULL OR programme = :programme)
     ORDER BY day, programme, party.name, party.contract, entry.key
 """
-
-
-def export(runtime: Runtime, query: str, given: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of a CSV file, its heads first."""
-    with runtime.engine.connect() as connection:
-        options = {"stream_results": True, "max_row_buffer": _AT_ONCE}
-        result = connection.execution_options(**options).execute(sa.text(query), given)
-        yield _line(list(result.keys()))
-        for part in result.partitions(_AT_ONCE):
-            yield "".join(_line([_cell(value) for value in row]) for row in part)
-
-
-def _line(cells: Sequence[str]) -> str:
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\r\n").writerow(cells)
-    return written.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    if isinstance(value, (date, datetime)):
-        return value.isoformat()
-    text = str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text

@@ -1,0 +1,52 @@
+"""Documents are accessible PDFs, the same each time, and what people typed stays text."""
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pikepdf
+import pytest
+from pypdf import PdfReader
+
+from shared import french, typesetting
+
+LETTER = Path(__file__).parent / "typst" / "letter.typ"
+DATA = {"title": "État", "text": "#panic() *L’été* $x$ <a>", "amount": french.in_figures(123450), "code": "0O1I"}
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_a_document_has_a_title_a_language_tags_and_only_embedded_fonts() -> None:
+    with pikepdf.open(io.BytesIO(typesetting.pdf(LETTER, DATA, AT))) as document:
+        root = document.Root
+        assert document.docinfo["/Title"] == "État"
+        assert root["/Lang"] == "fr-FR"
+        assert root["/MarkInfo"]["/Marked"]
+        assert "/StructTreeRoot" in root
+        fonts = [font["/DescendantFonts"][0] for _, font in document.pages[0]["/Resources"]["/Font"].items()]
+        names = {str(font["/BaseFont"]).partition("+")[2] for font in fonts}
+        assert all("/FontFile2" in font["/FontDescriptor"] or "/FontFile3" in font["/FontDescriptor"] for font in fonts)
+    assert {name.removesuffix("-Identity-H") for name in names} >= {"SourceSansPro-Regular", "DejaVuSansMono"}
+
+
+def test_what_a_person_typed_stays_text() -> None:
+    text = PdfReader(io.BytesIO(typesetting.pdf(LETTER, DATA, AT))).pages[0].extract_text()
+    assert "#panic() *L’été* $x$ <a>" in text
+
+
+def test_the_same_data_gives_the_same_bytes() -> None:
+    assert typesetting.pdf(LETTER, DATA, AT) == typesetting.pdf(LETTER, DATA, AT)
+
+
+@pytest.mark.parametrize(
+    ("cents", "figures", "words"),
+    [
+        (0, "0,00 €", "zéro euro"),
+        (100, "1,00 €", "un euro"),
+        (123450, "1 234,50 €", "mille deux cent trente-quatre euros et cinquante centimes"),
+        (100_000_000, "1 000 000,00 €", "un million d’euros"),
+        (-1001, "−10,01 €", "moins dix euros et un centime"),
+    ],
+)
+def test_amounts_are_written_in_figures_and_in_words(cents: int, figures: str, words: str) -> None:
+    assert french.in_figures(cents).replace("\u202f", " ").replace("\xa0", " ") == figures
+    assert french.in_words(cents) == words
