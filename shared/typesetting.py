@@ -1,6 +1,6 @@
-"""Documents to print and to read: Typst templates (https://typst.app/docs) set as PDF/UA-1, the accessible kind of PDF.
+"""Documents to print and to read: Typst templates (https://typst.app/docs) set as PDF/UA-1, accessible PDF.
 
-A template is a `.typ` file beside the code that fills it. It finds its data by `#let data = json(bytes(sys.inputs.data))`:
+A template is a `.typ` file beside the code that fills it, and finds its data by `json(bytes(sys.inputs.data))`:
 data is never markup, so nothing that a person typed can become a command. Fonts come from packages, never from the
 machine: Source Sans Pro (SIL OFL) for text, DejaVu Sans Mono, in which 0, O, 1, l and I differ, for codes.
 """
