@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 import redis
@@ -15,7 +16,8 @@ from marshmallow import Schema, fields
 from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared import feed, logs, openapi, problems
 from shared.auth import Verifier, allowed_roles, public
@@ -57,6 +59,7 @@ def build(service: str, settings: Settings | None, blueprints: Sequence[Blueprin
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["souche"] = Runtime(settings)
     app.extensions["souche.verifier"] = Verifier(settings.token_public_keys)
+    _add_proxies(app, settings.trusted_proxies)
     _add_errors(app)
     _add_logging(app)
     _add_health(app)
@@ -65,11 +68,18 @@ def build(service: str, settings: Settings | None, blueprints: Sequence[Blueprin
     return app
 
 
+def _add_proxies(app: Flask, trusted: int) -> None:
+    """The caller's address and scheme are those that so many proxies of our own name, and nobody else."""
+    if trusted:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted, x_proto=trusted)  # type: ignore[method-assign]
+
+
 def _add_errors(app: Flask) -> None:
     app.register_error_handler(Problem, problems.answer)
     app.register_error_handler(OperationalError, _answer_database_down)
     app.register_error_handler(PoolTimeout, _answer_database_down)
     app.register_error_handler(IntegrityError, _answer_taken)
+    app.register_error_handler(RequestEntityTooLarge, _answer_too_large)
 
 
 def _answer_database_down(error: Exception) -> Response:
@@ -84,6 +94,17 @@ def _answer_taken(error: IntegrityError) -> Response:
         raise error
     logs.logger().info("taken_meanwhile", constraint=error.orig.diag.constraint_name)
     return problems.answer(Conflict("Somebody made the same at this moment.", slug="taken-meanwhile"))
+
+
+class _TooLarge(Problem):
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    slug = "too-large"
+    title = "The request is too large"
+
+
+def _answer_too_large(_: RequestEntityTooLarge) -> Response:
+    most = _MAX_BODY_BYTES // (1024 * 1024)
+    return problems.answer(_TooLarge(f"At most {most} MiB are taken at once. Send the file in parts."))
 
 
 def _add_logging(app: Flask) -> None:

@@ -52,9 +52,16 @@ class Settings:
     operators: Mapping[str, str] = field(repr=False)
     """Every setting that begins with OPERATOR_, for the adapters of the operator bridge."""
     pool_size: int
-    attempts_per_minute: int
+    guesses_per_structure: int
+    guesses_per_address: int
+    guesses_in_all: int
+    lockout_seconds: float
+    trusted_proxies: int
+    """How many proxies of our own stand before the service, and say who called them."""
     sweep_seconds: float
     log_level: str
+    authority_name: str = "Le Département"
+    """Who owes what statements say, as its papers name it."""
 
     @property
     def request_key(self) -> bytes:
@@ -111,9 +118,14 @@ def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
         keys={name: read[name] for name in _KEYS[service]},
         operators={name: value for name, value in environ.items() if _is_operators(name)},
         pool_size=read["DATABASE_POOL_SIZE"],
-        attempts_per_minute=read["ATTEMPTS_PER_MINUTE"],
+        guesses_per_structure=read["GUESSES_PER_STRUCTURE"],
+        guesses_per_address=read["GUESSES_PER_ADDRESS"],
+        guesses_in_all=read["GUESSES_IN_ALL"],
+        lockout_seconds=read["LOCKOUT_SECONDS"],
+        trusted_proxies=read["TRUSTED_PROXIES"],
         sweep_seconds=read["SWEEP_SECONDS"],
         log_level=read["LOG_LEVEL"],
+        authority_name=read["AUTHORITY_NAME"],
     )
 
 
@@ -153,7 +165,12 @@ def _expected(service: str) -> dict[str, fields.Field[Any]]:
         **{f"{name.upper()}_URL": _address("http://", "https://") for name in SERVICES},
         **{name: _Keys(required=True) for name in ("TOKEN_PUBLIC_KEYS", *_KEYS[service])},
         "DATABASE_POOL_SIZE": fields.Int(load_default=8, validate=validate.Range(1, 200)),
-        "ATTEMPTS_PER_MINUTE": fields.Int(load_default=20, validate=validate.Range(1)),
+        "GUESSES_PER_STRUCTURE": fields.Int(load_default=20, validate=validate.Range(2)),
+        "GUESSES_PER_ADDRESS": fields.Int(load_default=60, validate=validate.Range(2)),
+        "GUESSES_IN_ALL": fields.Int(load_default=1000, validate=validate.Range(2)),
+        "LOCKOUT_SECONDS": fields.Float(load_default=60.0, validate=validate.Range(1, 86_400)),
+        "TRUSTED_PROXIES": fields.Int(load_default=0, validate=validate.Range(0, 5)),
+        "AUTHORITY_NAME": fields.Str(load_default="Le Département", validate=validate.Length(1, 200)),
         "SWEEP_SECONDS": fields.Float(load_default=5.0, validate=validate.Range(0.1, 3600)),
         "LOG_LEVEL": fields.Str(
             load_default="INFO", validate=validate.OneOf(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))

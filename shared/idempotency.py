@@ -14,6 +14,7 @@ from typing import Any, ParamSpec
 import sqlalchemy as sa
 from flask import Response, make_response, request
 from flask.typing import ResponseReturnValue
+from marshmallow import fields
 from sqlalchemy.orm import Session
 
 from shared import auth, events
@@ -61,6 +62,17 @@ class InHand(Conflict):
     title = "The first request with this key is still in hand"
 
 
+class AnswerGone(Conflict):
+    """The key was used and its answer is not kept any more."""
+
+    slug = "idempotency-answer-gone"
+    title = "The answer to this Idempotency-Key is not kept any more"
+
+
+EMPTIED = {"request_digest": b"", "body": b""}
+"""The values of an answer that is not kept any more. Its key stays: nothing is done twice."""
+
+
 def key() -> str | None:
     """The request's key; raises Invalid where it is too long."""
     given = request.headers.get(HEADER, "").strip().strip('"')
@@ -77,28 +89,29 @@ def required_key() -> str:
     return given
 
 
-def request_digest() -> bytes:
-    """What makes two requests the same: method, path and body.
+def request_digest(address: str | None = None) -> bytes:
+    """What makes two requests the same: method, path and body; `address` is the path where another is meant.
 
     Keyed, as a body may name a person: without the key nobody can try names against it.
     """
-    said = f"{request.method} {request.full_path}\n".encode() + request.get_data()
+    said = f"{request.method} {address or request.full_path}\n".encode() + request.get_data()
     return hmac.digest(runtime().settings.request_key, said, hashlib.sha256)
 
 
 def idempotent(
-    *, required: bool = False, sealed_with: str | None = None
+    *, required: bool = False, sealed_with: str | None = None, trials: bool = False
 ) -> Callable[[Callable[_P, ResponseReturnValue]], Callable[_P, ResponseReturnValue]]:
     """Makes a creating view safe to repeat; it goes between `@roles` and the view's own decorators.
 
-    `sealed_with` names the key setting that seals the kept answers of a view whose answers are secret.
+    `sealed_with` names the key setting that seals the kept answers of a view whose answers are secret. `trials`: the
+    view takes `dry_run=true`, has no effect then, and nothing is kept of its answer.
     """
 
     def decorate(view: Callable[_P, ResponseReturnValue]) -> Callable[_P, ResponseReturnValue]:
         @functools.wraps(view)
         def once(*args: _P.args, **kwargs: _P.kwargs) -> ResponseReturnValue:
             given = required_key() if required else key()
-            if given is None:
+            if given is None or (trials and _is_trial()):
                 return view(*args, **kwargs)
             with transaction() as session:
                 kept = _find(session, given, sealed_with)
@@ -114,6 +127,10 @@ def idempotent(
     return decorate
 
 
+def _is_trial() -> bool:
+    return request.args.get("dry_run", "") in fields.Boolean.truthy
+
+
 def takes_key(view: Any) -> bool | None:
     """Whether a view requires a key; None where it takes none."""
     found: bool | None = getattr(view, _MARK, None)
@@ -127,6 +144,8 @@ def _find(session: Session, given: str, sealed_with: str | None) -> Response | N
     row = session.execute(sa.select(KEPT).where(KEPT.c.caller == who, KEPT.c.key == given)).one_or_none()
     if row is None:
         return None
+    if not row.request_digest:
+        raise AnswerGone("It was done. Look for what it made, and take a fresh key for a new request.")
     if row.request_digest != request_digest():
         raise KeyReused("Take a fresh key for a new request.")
     return Response(_open(row.body, given, sealed_with), status=row.status, content_type="application/json")

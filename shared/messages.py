@@ -130,7 +130,10 @@ class ChequesExpired(_Message):
 
 
 class StructureAffiliated(_Message):
-    """A training structure may redeem under a contract, from a day and perhaps until one."""
+    """A training structure may redeem under a contract, from a day and perhaps until one.
+
+    Where it is and what it offers was not told at first: null where it is not known, `services` null too.
+    """
 
     structure_id = fields.UUID(required=True)
     siret = fields.Str(required=True, allow_none=True)
@@ -138,6 +141,29 @@ class StructureAffiliated(_Message):
     contract_id = fields.UUID(required=True)
     starts_on = fields.Date(required=True)
     ends_on = fields.Date(required=True, allow_none=True)
+    address = fields.Str(load_default=None, allow_none=True)
+    postcode = fields.Str(load_default=None, allow_none=True)
+    commune = fields.Str(load_default=None, allow_none=True)
+    insee_code = fields.Str(load_default=None, allow_none=True)
+    latitude = fields.Float(load_default=None, allow_none=True)
+    longitude = fields.Float(load_default=None, allow_none=True)
+    services = fields.List(fields.Str(), load_default=None, allow_none=True)
+    phone = fields.Str(load_default=None, allow_none=True)
+
+
+class StructureDescribed(_Message):
+    """Where a training structure that is affiliated is now, and what it offers; null: not known."""
+
+    structure_id = fields.UUID(required=True)
+    name = fields.Str(required=True)
+    address = fields.Str(required=True, allow_none=True)
+    postcode = fields.Str(required=True, allow_none=True)
+    commune = fields.Str(required=True, allow_none=True)
+    insee_code = fields.Str(required=True, allow_none=True)
+    latitude = fields.Float(required=True, allow_none=True)
+    longitude = fields.Float(required=True, allow_none=True)
+    services = fields.List(fields.Str(), required=True, allow_none=True)
+    phone = fields.Str(required=True, allow_none=True)
 
 
 class StructureSuspended(_Message):
@@ -153,6 +179,18 @@ class RedemptionContested(_Message):
     report_id = fields.UUID(required=True)
     cheque_id = fields.UUID(required=True)
     reason = fields.Str(required=True)
+
+
+class CodesGuessed(_Message):
+    """So many codes were tried in vain that whoever tried them is locked out.
+
+    The address, where it is that which is locked out, stands in the redeemer's log alone: a log of events is for ever.
+    """
+
+    scope = fields.Str(required=True, validate=validate.OneOf(("structure", "address", "everybody")))
+    structure_id = fields.UUID(required=True, metadata={"description": "By whose token the last one was tried."})
+    lockout = fields.Int(required=True, metadata={"description": "1 for the first, and so on."})
+    locked_until = fields.AwareDateTime(required=True)
 
 
 class ChequesRegistered(_Message):
@@ -200,9 +238,12 @@ class RedemptionsRefused(_Message):
 
 
 class RedemptionsPaid(_Message):
-    """The operator paid these redemptions to their structures."""
+    """These redemptions were paid to their structures: as their operator says, or as the accountant told the redeemer.
 
-    contract_id = fields.UUID(required=True)
+    The accountant may pay what no operator was told of: then there is no contract.
+    """
+
+    contract_id = fields.UUID(required=True, allow_none=True)
     payment_reference = fields.Str(required=True)
     paid_on = fields.Date(required=True)
     redemption_ids = _ids()
@@ -228,19 +269,33 @@ class ContractChanged(_Message):
     succeeds = fields.UUID(load_default=None, allow_none=True)
 
 
+class NoticePosted(_Message):
+    """Something that somebody should be told; sending it is another system's work."""
+
+    notice_id = fields.UUID(required=True)
+    kind = fields.Str(required=True)
+    key = fields.Str(required=True)
+    subject_id = fields.UUID(required=True, allow_none=True)
+    prescriber_id = fields.UUID(required=True, allow_none=True)
+    body = fields.Dict(keys=fields.Str(), required=True)
+
+
 KINDS: Mapping[str, Schema] = {
     "cheques.issued": ChequesIssued(),
     "cancellation.requested": CancellationRequested(),
     "cheques.blocked": ChequesBlocked(),
     "cheques.unblocked": ChequesBlocked(),
+    "notice.posted": NoticePosted(),
     "cheques.redeemed": ChequesRedeemed(),
     "redemption.reversed": RedemptionReversed(),
     "cheques.cancelled": ChequesCancelled(),
     "cancellation.refused": CancellationRefused(),
     "cheques.expired": ChequesExpired(),
     "structure.affiliated": StructureAffiliated(),
+    "structure.described": StructureDescribed(),
     "structure.suspended": StructureSuspended(),
     "redemption.contested": RedemptionContested(),
+    "codes.guessed": CodesGuessed(),
     "cheques.registered": ChequesRegistered(),
     "cheques.refused": ChequesRefused(),
     "redemption.reported": RedemptionReported(),

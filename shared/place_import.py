@@ -5,20 +5,24 @@ it leaves out.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from shared import importing
 from shared.ids import new_id
-from shared.places import Note, Place, PlacesFileRefused, read_places
+from shared.importing import FileColumns, Terms
+from shared.place_terms import PUBLICS, SERVICES
+from shared.places import Note, Place, PlacesFileRefused, Reading, read_places
 from shared.problems import Invalid
 
+ADDED, CHANGED = "added", "changed"
 _AT_ONCE = 1000
 
 
@@ -37,20 +41,25 @@ class PlaceColumns:
     longitude: Mapped[float | None]
     typologies: Mapped[list[str]]
     labels: Mapped[list[str]]
+    details: Mapped[dict[str, str]] = mapped_column(pg.JSONB, server_default="{}")
+    """What else the source says, by the national schema's names: telephone, opening hours, …"""
     updated_on: Mapped[date]
     """The day the source says that it last changed."""
 
 
-class FileColumns:
-    """The columns of a table of files that were taken in, known again by their SHA-256."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Taken:
+    """A place of the physical line `line` that was added or changed, and which of its columns differ from before."""
 
-    digest: Mapped[str] = mapped_column(primary_key=True)
-    imported_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    line: int
+    source_id: str
+    outcome: str
+    columns: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a file; `refusals` and `remarks` name physical lines, from 1."""
+    """What became of a file; `taken`, `refusals` and `remarks` name physical lines, from 1."""
 
     version: str
     encoding: str
@@ -59,6 +68,7 @@ class Report:
     changed: int
     unchanged: int
     refused: int
+    taken: Sequence[Taken]
     refusals: Sequence[Note]
     remarks: Sequence[Note]
 
@@ -77,6 +87,14 @@ class PlaceSchema(Schema):
     longitude = fields.Float(required=True, allow_none=True)
     typologies = fields.List(fields.Str(), required=True)
     labels = fields.List(fields.Str(), required=True)
+    details = fields.Dict(
+        keys=fields.Str(),
+        values=fields.Str(),
+        required=True,
+        metadata={
+            "description": "What else the source says, by the national schema's names: `telephone`, `horaires`, …"
+        },
+    )
     updated_on = fields.Date(required=True)
 
 
@@ -86,6 +104,15 @@ class NoteSchema(Schema):
     line = fields.Int(required=True)
     field = fields.Str(required=True)
     reason = fields.Str(required=True)
+
+
+class TakenSchema(Schema):
+    """A place that is added or changed; one that is as it was is only counted."""
+
+    line = fields.Int(required=True)
+    source_id = fields.Str(required=True)
+    outcome = fields.Str(required=True, validate=validate.OneOf([ADDED, CHANGED]))
+    columns = fields.List(fields.Str(), required=True, metadata={"description": "What differs from before."})
 
 
 class ReportSchema(Schema):
@@ -100,6 +127,7 @@ class ReportSchema(Schema):
     changed = fields.Int(required=True)
     unchanged = fields.Int(required=True)
     refused = fields.Int(required=True, metadata={"description": "Lines."})
+    taken = fields.List(fields.Nested(TakenSchema), required=True)
     refusals = fields.List(fields.Nested(NoteSchema), required=True)
     remarks = fields.List(fields.Nested(NoteSchema), required=True)
 
@@ -114,34 +142,46 @@ CSV_BODY = {
 """What an importing view says of its request: `@blueprint.doc(**CSV_BODY)`."""
 
 
-def take_in(session: Session, content: bytes, table: type[PlaceColumns], files: type[FileColumns]) -> Report:
-    """Adds places and updates known ones, by their source's identifier; raises Invalid for an unreadable file."""
+def take_in(
+    session: Session, content: bytes, terms: Terms, table: type[PlaceColumns], files: type[FileColumns]
+) -> Report:
+    """Adds places and updates known ones, by their source's identifier.
+
+    Raises Invalid for an unreadable file, NothingTaken where all or nothing is asked and a line is bad.
+    """
     try:
         reading = read_places(content)
     except PlacesFileRefused as refusal:
         raise Invalid(f"The file cannot be read: {refusal}.", slug="file-refused") from None
-    earlier = _note_file(session, reading.digest, files)
-    outcomes = [outcome for places in _portions(reading.places) for outcome in _store(session, places, table)]
-    added = sum(outcomes)
+    with importing.taking(session, terms):
+        earlier = importing.known_since(session, reading.digest, files)
+        report = _store_all(session, reading, earlier, table)
+        lines = len(reading.places) + reading.refused_lines
+        importing.require_whole(terms, reading.refused_lines, lines, _told(report))
+    return report
+
+
+def _store_all(session: Session, reading: Reading, earlier: datetime | None, table: type[PlaceColumns]) -> Report:
+    taken = [one for places in _portions(reading.places) for one in _store(session, places, table)]
+    added = sum(one.outcome == ADDED for one in taken)
     return Report(
         version=reading.version,
         encoding=reading.encoding,
         already_imported_at=earlier,
         added=added,
-        changed=len(outcomes) - added,
-        unchanged=len(reading.places) - len(outcomes),
+        changed=len(taken) - added,
+        unchanged=len(reading.places) - len(taken),
         refused=reading.refused_lines,
+        taken=sorted(taken, key=lambda one: one.line),
         refusals=reading.refused,
         remarks=reading.remarks,
     )
 
 
-def _note_file(session: Session, digest: str, files: type[FileColumns]) -> datetime | None:
-    """Remembers a file, and says when the same one was taken in before."""
-    fresh = pg.insert(files).values(digest=digest).on_conflict_do_nothing().returning(files.digest)
-    if session.scalar(fresh):
-        return None
-    return session.scalar(sa.select(files.imported_at).where(files.digest == digest))
+def _told(report: Report) -> dict[str, Any]:
+    """A report as JSON, of a file that does not go in."""
+    told: dict[str, Any] = ReportSchema().dump(dataclasses.replace(report, added=0, changed=0, unchanged=0, taken=()))
+    return told
 
 
 def _portions(places: Sequence[Place]) -> Iterator[Sequence[Place]]:
@@ -150,11 +190,13 @@ def _portions(places: Sequence[Place]) -> Iterator[Sequence[Place]]:
     return (ordered[at : at + _AT_ONCE] for at in range(0, len(ordered), _AT_ONCE))
 
 
-def _store(session: Session, places: Sequence[Place], table: type[PlaceColumns]) -> list[bool]:
-    """For each place that was new or differed, whether it was new."""
+def _store(session: Session, places: Sequence[Place], table: type[PlaceColumns]) -> Iterator[Taken]:
+    """Adds or updates places, and gives those that were new or differed."""
     kept = [
         field.name for field in dataclasses.fields(Place) if field.name != "source_id" and hasattr(table, field.name)
     ]
+    rows = {place.source_id: _row(place, ("source_id", *kept)) for place in places}
+    before = _known(session, list(rows), table)
     given = pg.insert(table)
     differs = sa.tuple_(*(getattr(table, name) for name in kept)).is_distinct_from(
         sa.tuple_(*(given.excluded[name] for name in kept))
@@ -162,10 +204,29 @@ def _store(session: Session, places: Sequence[Place], table: type[PlaceColumns])
     upsert = given.on_conflict_do_update(
         index_elements=["source_id"], set_={name: given.excluded[name] for name in kept}, where=differs
     )
-    is_new: sa.ColumnElement[bool] = sa.literal_column(f"{sa.inspect(table).local_table.name}.xmax = 0")
-    return list(session.scalars(upsert.returning(is_new), [_row(place, ("source_id", *kept)) for place in places]))
+    written = set(session.scalars(upsert.returning(table.source_id), list(rows.values())))
+    for place in places:
+        if place.source_id in written:
+            yield _taken(place, rows[place.source_id], before.get(place.source_id), kept)
+
+
+def _known(session: Session, source_ids: Sequence[str], table: type[PlaceColumns]) -> dict[str, Mapping[str, Any]]:
+    """The rows that are there under these identifiers, locked: what they are compared with is what they were."""
+    columns: sa.Table = sa.inspect(table).local_table
+    wanted = columns.c.source_id == sa.any_(sa.cast(list(source_ids), pg.ARRAY(sa.Text)))
+    query = sa.select(columns).where(wanted).order_by(columns.c.source_id).with_for_update(key_share=True)
+    return {row["source_id"]: dict(row) for row in session.execute(query).mappings()}
+
+
+def _taken(place: Place, row: Mapping[str, Any], before: Mapping[str, Any] | None, kept: Sequence[str]) -> Taken:
+    if before is None:
+        return Taken(place.line, place.source_id, ADDED)
+    return Taken(place.line, place.source_id, CHANGED, [name for name in kept if before[name] != row[name]])
 
 
 def _row(place: Place, names: Sequence[str]) -> dict[str, Any]:
     values = ((name, getattr(place, name)) for name in names)
-    return {"id": new_id()} | {name: list(value) if isinstance(value, tuple) else value for name, value in values}
+    row = {name: list(value) if isinstance(value, tuple) else value for name, value in values}
+    lists = ((SERVICES, "services", place.services), (PUBLICS, "publics", place.publics))
+    elsewhere = {column: "|".join(items) for column, name, items in lists if name not in row and items}
+    return {"id": new_id()} | row | {"details": dict(place.details) | elsewhere}

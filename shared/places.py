@@ -5,7 +5,6 @@ Nothing is stored here. A bad line is refused with its number and why, and the g
 """
 
 import csv
-import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,12 @@ from datetime import date
 
 from stdnum.fr import siret as siret_rule
 
-MAX_BYTES = 32 * 1024 * 1024
+from shared import place_details
+from shared.exporting import unguarded
+from shared.importing import NotText, file_digest, text_of
+from shared.place_details import Details
+
+MAX_BYTES = 16 * 1024 * 1024
 MAX_LINES = 200_000
 MAX_FIELD = 10_000
 MAX_ID = 200  # it becomes part of an index
@@ -23,8 +27,6 @@ MAX_LINES_OF_A_RECORD = 100  # a quote still open after these was never meant to
 REQUIRED = ("id", "pivot", "nom", "commune", "code_postal", "adresse", "date_maj")
 ONLY_IN_V0 = {"courriel", "publics_accueillis", "conditions_acces", "labels_nationaux", "labels_autres", "cle_ban"}
 ONLY_IN_V1 = {"courriels", "publics_specifiquement_adresses", "frais_a_charge", "dispositif_programmes_nationaux"}
-LABELS = ("dispositif_programmes_nationaux", "formations_labels", "autres_formations_labels")
-LABELS_V0 = ("labels_nationaux", "labels_autres")
 
 POSTCODE = re.compile(r"[0-9]{5}")
 INSEE_CODE = re.compile(r"([013-9][0-9]|2[AB1-9])[0-9]{3}")
@@ -55,6 +57,8 @@ class Place:
     publics: tuple[str, ...]
     typologies: tuple[str, ...]
     labels: tuple[str, ...]
+    details: Mapping[str, str]
+    """What else the line says, by the columns of v1; under `pivot` an identifier that is no SIRET."""
     updated_on: date
     line: int
 
@@ -99,16 +103,6 @@ class _Row:
     values: Mapping[str, str]
     separator: str
 
-    def items(self, *columns: str) -> tuple[str, ...]:
-        """The entries of list columns, without blanks and repetitions, in their order."""
-        parts = (part.strip() for column in columns for part in self.values.get(column, "").split(self.separator))
-        return tuple(dict.fromkeys(filter(None, parts)))
-
-
-def file_digest(content: bytes) -> str:
-    """SHA-256 of a file as sent, in hexadecimal: the same file twice has the same one."""
-    return hashlib.sha256(content).hexdigest()
-
 
 def read_places(content: bytes) -> Reading:
     """Read a CSV file of the national schema, v1 or v0.1.
@@ -127,24 +121,19 @@ def read_places(content: bytes) -> Reading:
         elif faults := _faults(row, places):
             refused += faults
         else:
-            places[row.values["id"]] = _place(row)
-            remarks += _remarks(row)
+            said = place_details.read(row.values, row.separator)
+            places[row.values["id"]] = _place(row, said)
+            remarks += _remarks(row, said)
     return Reading(file_digest(content), encoding, columns.version, (*places.values(),), (*refused,), (*remarks,))
 
 
 def _decode(content: bytes) -> tuple[str, str]:
     if len(content) > MAX_BYTES:
         raise PlacesFileRefused(f"the file has {len(content)} bytes; at most {MAX_BYTES} are read at once")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise PlacesFileRefused("the file is UTF-16; save it as CSV in UTF-8")
     try:
-        return content.decode("utf-8-sig"), "utf-8"
-    except UnicodeDecodeError as not_utf8:
-        try:
-            return content.decode("cp1252"), "cp1252"  # what French spreadsheets write
-        except UnicodeDecodeError:
-            at = content.count(b"\n", 0, not_utf8.start) + 1
-            raise PlacesFileRefused(f"the file is neither UTF-8 nor Windows-1252 text (line {at})") from None
+        return text_of(content)
+    except NotText as refusal:
+        raise PlacesFileRefused(str(refusal)) from None
 
 
 def _physical_lines(text: str) -> list[str]:
@@ -196,7 +185,8 @@ def _row(line: int, record: list[str], columns: _Columns) -> _Row | Note:
     surplus = record[len(columns.names) :]
     if len(record) < len(columns.names) or any(surplus):
         return Note(line, "", f"{len(record)} fields where the header names {len(columns.names)}")
-    return _Row(line, dict(zip(columns.names, map(str.strip, record), strict=False)), columns.separator)
+    values = (unguarded(value.strip()) for value in record)
+    return _Row(line, dict(zip(columns.names, values, strict=False)), columns.separator)
 
 
 def _faults(row: _Row, taken: Mapping[str, Place]) -> list[Note]:
@@ -264,7 +254,7 @@ def _is_siret_like(identifier: str) -> bool:
     return len(identifier) == 14 and identifier.isdigit() and set(identifier) != {"0"}
 
 
-def _place(row: _Row) -> Place:
+def _place(row: _Row, said: Details) -> Place:
     value = row.values
     identifier = _identifier(value["pivot"])
     return Place(
@@ -277,23 +267,29 @@ def _place(row: _Row) -> Place:
         address=value["adresse"],
         latitude=_degrees(value.get("latitude")),
         longitude=_degrees(value.get("longitude")),
-        services=row.items("services"),
-        publics=row.items("publics_specifiquement_adresses", "publics_accueillis"),
-        typologies=row.items("typologie"),
-        labels=row.items(*LABELS, *LABELS_V0),
+        services=said.services,
+        publics=said.publics,
+        typologies=said.typologies,
+        labels=said.labels,
+        details=said.kept | _other_pivot(identifier),
         updated_on=date.fromisoformat(value["date_maj"]),
         line=row.line,
     )
+
+
+def _other_pivot(identifier: str) -> dict[str, str]:
+    return {} if _is_siret_like(identifier) or set(identifier) == {"0"} else {"pivot": identifier}
 
 
 def _degrees(value: str | None) -> float | None:
     return float(value) if value else None
 
 
-def _remarks(row: _Row) -> list[Note]:
+def _remarks(row: _Row, said: Details) -> list[Note]:
     identifier = _identifier(row.values["pivot"])
+    remarks = [Note(row.line, *left_out) for left_out in said.left_out]
     if set(identifier) == {"0"}:
-        return [Note(row.line, "pivot", "placeholder of zeros: the place is kept without a SIRET")]
-    if not _is_siret_like(identifier):
-        return [Note(row.line, "pivot", "not a SIRET: the place is kept without one")]
-    return []
+        remarks.append(Note(row.line, "pivot", "placeholder of zeros: the place is kept without a SIRET"))
+    elif not _is_siret_like(identifier):
+        remarks.append(Note(row.line, "pivot", "not a SIRET: the place is kept without one"))
+    return remarks

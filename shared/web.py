@@ -29,9 +29,20 @@ def transaction() -> Iterator[Session]:
 
 
 def csv_file(name: str, lines: Iterable[str]) -> Response:
-    """A CSV file of this name to save, streamed line by line."""
+    """A CSV file of this name to save, streamed line by line.
+
+    It begins here, so that what fails at once is answered as a problem and not as half a file.
+    """
+    rest = iter(lines)
+    begun = _begun(next(rest, ""), rest)
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return Response(lines, content_type="text/csv; charset=utf-8", headers=headers)
+    return Response(begun, content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _begun(first: str, rest: Iterator[str]) -> Iterator[str]:
+    """A generator, so that the server closes what it reads from when the reader goes away."""
+    yield first
+    yield from rest
 
 
 def pdf_file(name: str, content: bytes | Iterable[bytes]) -> Response:

@@ -18,6 +18,14 @@ TOKEN_LIFETIME = timedelta(minutes=10)
 _PART_BYTES = 64 * 1024
 
 
+class Refused(click.ClickException):
+    """A refusal of a service; `problem` is what it said, as far as it said anything."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self.problem = _problem(response)
+        super().__init__(_refusal(response, self.problem))
+
+
 class Client:
     """One service as its callers see it; every refusal ends the command with its title and detail."""
 
@@ -58,7 +66,7 @@ class Client:
         except requests.RequestException as error:
             raise click.ClickException(f"{self._address} did not answer: {type(error).__name__}") from None
         if not response.ok:
-            raise click.ClickException(_refusal(response))
+            raise Refused(response)
         return response
 
 
@@ -66,10 +74,16 @@ def _own_token(environ: dict[str, str], role: str) -> str:
     return Signer.read(environ).token(role, subject=f"cli:{getpass.getuser()}", lifetime=TOKEN_LIFETIME)
 
 
-def _refusal(response: requests.Response) -> str:
+def _problem(response: requests.Response) -> dict[str, Any]:
     try:
-        problem = response.json()
+        found: dict[str, Any] = response.json()
     except requests.JSONDecodeError:
+        return {}
+    return found
+
+
+def _refusal(response: requests.Response, problem: dict[str, Any]) -> str:
+    if not problem:
         return f"{response.url} answered {response.status_code}"
     lines = [f"{problem.get('title', response.reason)}: {problem.get('detail', '')}"]
     lines += [f"  {name}: {reason}" for name, reason in (problem.get("errors") or {}).items()]

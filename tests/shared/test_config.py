@@ -83,7 +83,18 @@ def test_settings_do_not_show_their_secrets(complete: Mapping[str, str]) -> None
 def test_the_example_names_every_setting_and_nothing_else(complete: Mapping[str, str]) -> None:
     example = (Path(config.__file__).parents[1] / ".env.example").read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", example, re.MULTILINE))
-    optional = {"BROKER_URL", "DATABASE_POOL_SIZE", "ATTEMPTS_PER_MINUTE", "SWEEP_SECONDS", "LOG_LEVEL"}
+    optional = {
+        "BROKER_URL",
+        "DATABASE_POOL_SIZE",
+        "GUESSES_PER_STRUCTURE",
+        "GUESSES_PER_ADDRESS",
+        "GUESSES_IN_ALL",
+        "LOCKOUT_SECONDS",
+        "TRUSTED_PROXIES",
+        "SWEEP_SECONDS",
+        "LOG_LEVEL",
+        "AUTHORITY_NAME",
+    }
     commands = {"DATABASE_URL", "TOKEN_PRIVATE_KEY", "SOUCHE_TOKEN", "POSTGRES_PASSWORD"}
     assert (
         named - {name for name in named if re.match(r"OPERATOR_(?!BRIDGE_)", name)}

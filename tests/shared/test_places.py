@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.places import MAX_BYTES, MAX_LINES_OF_A_RECORD, Note, PlacesFileRefused, Reading, file_digest, read_places
+from shared.importing import file_digest
+from shared.places import MAX_BYTES, MAX_LINES_OF_A_RECORD, Note, PlacesFileRefused, Reading, read_places
 
 REAL_FILES = Path(__file__).parents[2].parent / "shared" / "data"
 V1 = ["id", "pivot", "nom", "commune", "code_postal", "code_insee", "adresse", "latitude", "longitude"]
@@ -183,13 +184,47 @@ def test_a_spreadsheets_encoding_and_semicolons_are_read_and_the_encoding_is_tol
     assert reading.places[0].name == "Médiathèque"
 
 
-def test_lists_of_the_older_schema_are_separated_by_semicolons() -> None:
+OLD_SERVICES = "Prendre en main un ordinateur;Couture; ;Créer avec le numérique;Utiliser le numérique au quotidien"
+
+
+def test_lists_of_the_older_schema_are_said_in_the_words_of_the_newer() -> None:
     names = ("id", "pivot", "nom", "commune", "code_postal", "adresse", "date_maj", "services", "labels_nationaux")
     values = [GOOD[name] for name in names[:7]]
-    reading = read_places(csv_file([*values, "Un;Deux; ;Un", "APTIC;CNFS"], header=names))
+    reading = read_places(csv_file([*values, OLD_SERVICES, "APTIC;CNFS"], header=names))
     assert reading.version == "v0.1"
-    assert reading.places[0].services == ("Un", "Deux")
-    assert reading.places[0].labels == ("APTIC", "CNFS")
+    place = reading.places[0]
+    assert place.services == ("Maîtrise des outils numériques du quotidien", "Loisirs et créations numériques")
+    assert place.labels == ("Conseillers numériques", "APTIC")
+    assert [(note.field, "Couture" in note.reason) for note in reading.remarks] == [("services", True)]
+
+
+def test_publics_of_the_older_schema_that_need_care_are_told_as_such() -> None:
+    names = (*V1[:7], "date_maj", "publics_accueillis", "conditions_acces", "courriel", "telephone")
+    values = [GOOD[name] for name in names[:8]]
+    said = [*values, "Adultes;Seniors (+ 65 ans);Surdité", FREE, "a@b.example", "05 53 69 00 00"]
+    place = read_places(csv_file(said, header=names)).places[0]
+    assert place.publics == ("Seniors",)
+    assert place.details == {
+        "prise_en_charge_specifique": "Surdité",
+        "frais_a_charge": "Gratuit",
+        "courriels": "a@b.example",
+        "telephone": "+33553690000",
+    }
+
+
+FREE = "Gratuit : Je peux accéder gratuitement au lieu et à ses services"
+
+
+def test_a_word_that_the_national_list_does_not_have_is_left_out_and_told() -> None:
+    reading = read_line(services="Couture|Utilisation sécurisée du numérique")
+    assert reading.places[0].services == ("Utilisation sécurisée du numérique",)
+    assert [(note.line, note.field) for note in reading.remarks] == [(2, "services")]
+    assert "“Couture”" in reading.remarks[0].reason
+
+
+def test_an_identifier_that_is_no_siret_is_kept_as_such() -> None:
+    assert read_line(pivot="W472001234").places[0].details["pivot"] == "W472001234"
+    assert "pivot" not in read_line(pivot="00000000000000").places[0].details
 
 
 def test_the_same_file_has_the_same_digest() -> None:

@@ -155,6 +155,39 @@ def test_an_import_tells_what_became_of_each_line(issuer: ServiceUnderTest, tmp_
     assert "This very file was imported before" in again.output
 
 
+def test_an_import_on_trial_tells_the_same_and_leaves_nothing(issuer: ServiceUnderTest, tmp_path: Path) -> None:
+    file = tmp_path / "places.csv"
+    file.write_text(PLACES, encoding="utf-8")
+    with served(issuer.app, issuer.environ["ISSUER_URL"]):
+        trial = run("import", "prescribers", str(file), "--dry-run", **issuer.environ)
+        real = run("import", "prescribers", str(file), **issuer.environ)
+    assert trial.exit_code == 1
+    assert trial.output == f"Dry run: nothing was changed.\n{real.output}"
+
+
+def test_an_import_of_all_or_nothing_names_every_bad_line(issuer: ServiceUnderTest, tmp_path: Path) -> None:
+    file = tmp_path / "places.csv"
+    file.write_text(PLACES, encoding="utf-8")
+    with served(issuer.app, issuer.environ["ISSUER_URL"]):
+        refused = run("import", "prescribers", str(file), "--all-or-nothing", **issuer.environ)
+        again = run("import", "prescribers", str(file), **issuer.environ)
+    assert refused.exit_code == 1
+    assert "line 4: refused: pivot: not a SIRET" in refused.output
+    assert "1 line is refused of 3, so nothing went in" in refused.output
+    assert "2 added" in again.output
+
+
+def test_an_import_of_grants_tells_what_is_wrong_with_each_line(issuer: ServiceUnderTest, tmp_path: Path) -> None:
+    file = tmp_path / "grants.csv"
+    file.write_text("programme;amount_cents;reason\npass;5000;?\npass;x;?\n", encoding="utf-8")
+    with served(issuer.app, issuer.environ["ISSUER_URL"]):
+        result = run("import", "grants", str(file), "--dry-run", **issuer.environ)
+    assert result.exit_code == 1
+    assert "line 2: refused: Some fields are not valid" in result.output
+    assert "prescriber_id: ['Say which prescriber grants.']" in result.output
+    assert "0 accepted, 2 refused" in result.output
+
+
 def test_a_service_that_is_not_there_is_named_and_not_explained_by_a_traceback(tmp_path: Path) -> None:
     file = tmp_path / "places.csv"
     file.write_text(PLACES, encoding="utf-8")

@@ -1,0 +1,124 @@
+"""Taking a file in: on trial or for good, whatever is good in it or all or nothing, and known again if it comes twice.
+
+A trial does what the real thing would do, in a transaction that is rolled back: so its report is the real one's, word
+for word. A use case takes `Terms`; its view reads them by `@blueprint.arguments(TermsQuery, **TERMS)` and is
+`@idempotent(trials=True)`, as the answer to a trial is not kept.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from marshmallow import RAISE, Schema, fields, post_load, validate
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from shared.problems import Invalid
+
+BEST_EFFORT, ALL_OR_NOTHING = "best-effort", "all-or-nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a file is to be taken in."""
+
+    dry_run: bool = False
+    mode: str = BEST_EFFORT
+
+    @property
+    def all_or_nothing(self) -> bool:
+        """Whether one bad line keeps the whole file out."""
+        return self.mode == ALL_OR_NOTHING
+
+
+class TermsQuery(Schema):
+    """How a file is to be taken in, as a caller says it."""
+
+    dry_run = fields.Bool(
+        load_default=False,
+        metadata={"description": "Only say what would become of each line: the same report, and no effect at all."},
+    )
+    mode = fields.Str(
+        load_default=BEST_EFFORT,
+        validate=validate.OneOf([BEST_EFFORT, ALL_OR_NOTHING]),
+        metadata={"description": "What a bad line keeps out: itself, or the whole file."},
+    )
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> Terms:
+        return Terms(**data)
+
+
+# A slip in the name of `dry_run` must not import for good.
+TERMS: Mapping[str, Any] = {"location": "query", "unknown": RAISE}
+
+
+class NothingTaken(Invalid):
+    """A file that was to go in whole or not at all had a bad line; `report` says what is wrong with each."""
+
+    slug = "nothing-taken"
+    title = "Nothing was taken in"
+
+
+class FileColumns:
+    """The columns of a table of files that were taken in, known again by their SHA-256."""
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    imported_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class NotText(ValueError):
+    """A file is no text that can be read; the message says what it is, and where."""
+
+
+def text_of(content: bytes) -> tuple[str, str]:
+    """The text of a file and its encoding: UTF-8, or Windows-1252, which French spreadsheets write. Raises NotText."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise NotText("the file is UTF-16; save it as CSV in UTF-8")
+    try:
+        return content.decode("utf-8-sig"), "utf-8"
+    except UnicodeDecodeError as not_utf8:
+        try:
+            return content.decode("cp1252"), "cp1252"
+        except UnicodeDecodeError:
+            at = content.count(b"\n", 0, not_utf8.start) + 1
+            raise NotText(f"the file is neither UTF-8 nor Windows-1252 text (line {at})") from None
+
+
+def file_digest(content: bytes) -> str:
+    """SHA-256 of a file as sent, in hexadecimal: the same file twice has the same one."""
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def taking(session: Session, terms: Terms) -> Iterator[None]:
+    """The block's effect is this transaction's; on trial the transaction ends with it, and nothing was done.
+
+    What the block gives out must be plain values: rows are gone with the transaction.
+    """
+    yield
+    if terms.dry_run:
+        session.flush()  # what the database would refuse, it refuses a trial too
+        session.rollback()
+
+
+def known_since(session: Session, digest: str, files: type[FileColumns]) -> datetime | None:
+    """Remembers a file, and says when the same one was taken in before."""
+    fresh = pg.insert(files).values(digest=digest).on_conflict_do_nothing().returning(files.digest)
+    if session.scalar(fresh):
+        return None
+    return session.scalar(sa.select(files.imported_at).where(files.digest == digest))
+
+
+def require_whole(terms: Terms, refused: int, lines: int, report: Mapping[str, Any]) -> None:
+    """Raises NothingTaken, which undoes the transaction, where all or nothing is asked and a line is refused.
+
+    `report` is JSON-ready and says what is wrong with each of the refused lines.
+    """
+    if terms.all_or_nothing and refused:
+        said = "1 line is refused" if refused == 1 else f"{refused} lines are refused"
+        raise NothingTaken(f"{said} of {lines}, so nothing went in: see `report`.", report=report)

@@ -1,0 +1,92 @@
+"""Places as a file of the national schema "Lieux de médiation numérique", v1.0.2: what was taken in goes out again.
+
+Text that a spreadsheet would take for a formula is guarded by an apostrophe, which reading takes away.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from shared import place_terms
+from shared.exporting import guarded
+from shared.place_import import PlaceColumns
+from shared.place_terms import COLUMNS, DETAILS, LABELS, PUBLICS, SERVICES
+from shared.runtime import Runtime
+
+_AT_ONCE = 500
+NO_SIRET = "0" * 14
+# The schema's own rules leave no room for a formula here; a telephone number must begin with `+`.
+_SAFE = frozenset({"telephone", "latitude", "longitude"})
+
+FILE = "lieux-mediation-numerique"
+
+
+def export(runtime: Runtime, table: type[PlaceColumns]) -> Iterator[str]:
+    """The lines of a file of all places of a table, part by part, the oldest first."""
+    columns: sa.Table = sa.inspect(table).local_table
+    after, head = UUID(int=0), HEAD
+    while True:
+        query = sa.select(columns).where(columns.c.id > after).order_by(columns.c.id).limit(_AT_ONCE)
+        with runtime.engine.connect() as connection:
+            places = connection.execute(query).mappings().all()
+        yield head + "".join(line(dict(place)) for place in places)
+        if len(places) < _AT_ONCE:
+            return
+        after, head = places[-1]["id"], ""
+
+
+def line(place: Mapping[str, Any]) -> str:
+    """The line of a place, given by the columns of its table."""
+    values = _values(place)
+    cells = ((name, values.get(name, "")) for name in COLUMNS)
+    return _line([text if name in _SAFE else guarded(text) for name, text in cells])
+
+
+def _values(place: Mapping[str, Any]) -> dict[str, str]:
+    """A place by the columns of the schema."""
+    details = place["details"]
+    return {
+        **{column: details[column] for column in DETAILS if column in details},
+        "id": place["source_id"],
+        "pivot": place["siret"] or details.get("pivot") or NO_SIRET,
+        "nom": place["name"],
+        "commune": place["commune"],
+        "code_postal": place["postcode"],
+        "code_insee": place["insee_code"] or "",
+        "adresse": place["address"],
+        "latitude": _degrees(place["latitude"]),
+        "longitude": _degrees(place["longitude"]),
+        "typologie": "|".join(place["typologies"]),
+        "date_maj": place["updated_on"].isoformat(),
+        SERVICES: _listed(SERVICES, place.get("services", ())) or details.get(SERVICES, ""),
+        PUBLICS: _listed(PUBLICS, place.get("publics", ())) or details.get(PUBLICS, ""),
+        **{name: "|".join(group) for name, group in zip(LABELS, _labels(place), strict=True)},
+    }
+
+
+def _listed(column: str, items: Iterable[str]) -> str:
+    # A place that was taken in long ago may still have older terms.
+    return "|".join(place_terms.known(column, items)[0])
+
+
+def _labels(place: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    return place_terms.label_groups(place["labels"])
+
+
+def _degrees(value: float | None) -> str:
+    """A number of degrees without an exponent."""
+    return "" if value is None else f"{Decimal(repr(value)):f}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\r\n").writerow(cells)
+    return written.getvalue()
+
+
+HEAD = _line(COLUMNS)
