@@ -5,12 +5,23 @@ It knows cheques by a keyed digest of their codes, and never learns who holds th
 
 from flask import Flask
 
-from services.redeemer import api_affiliations, api_balances, api_checks, api_expiries, api_redemptions, api_structures
+from services.redeemer import (
+    api_affiliations,
+    api_balances,
+    api_checks,
+    api_expiries,
+    api_exports,
+    api_payments,
+    api_redemptions,
+    api_statements,
+    api_structures,
+)
 from shared.app import build
 from shared.config import Settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The redeemer's application."""
-    modules = (api_structures, api_affiliations, api_checks, api_redemptions, api_expiries, api_balances)
-    return build("redeemer", settings, [module.blueprint for module in modules])
+    modules = (api_structures, api_affiliations, api_checks, api_redemptions, api_expiries, api_balances, api_exports)
+    money = (*api_statements.BLUEPRINTS, *api_payments.BLUEPRINTS)
+    return build("redeemer", settings, [*(module.blueprint for module in modules), *money])

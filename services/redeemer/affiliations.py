@@ -61,7 +61,8 @@ def carry_over(session: Session, contract_id: UUID, successor_id: UUID) -> None:
             structure_id=structure.id, contract_id=successor_id, starts_on=old.starts_on, ends_on=old.ends_on
         )
         session.add(made)
-        announce(session, structure, [made])
+        if structure.suspended_at is None:
+            announce(session, structure, [made])
 
 
 def announce(session: Session, structure: Structure, made: Iterable[Affiliation]) -> None:
@@ -76,11 +77,39 @@ def announce(session: Session, structure: Structure, made: Iterable[Affiliation]
                 "contract_id": affiliation.contract_id,
                 "starts_on": affiliation.starts_on,
                 "ends_on": affiliation.ends_on,
+                **_description(structure),
             },
         )
         for affiliation in made
     ]
     events.append_many(session, "structure.affiliated", entries)
+
+
+def describe(session: Session) -> None:
+    """Tells where the affiliated structures are and what they offer, after a file changed some of them."""
+    affiliated = sa.select(Affiliation.structure_id)
+    found = session.scalars(
+        sa.select(Structure)
+        .where(Structure.id.in_(affiliated))
+        .order_by(Structure.id)
+        .execution_options(populate_existing=True)
+    )
+    entries = [(one.id, {"structure_id": one.id, "name": one.name, **_description(one)}) for one in found]
+    events.append_many(session, "structure.described", entries)
+
+
+def _description(structure: Structure) -> dict[str, Any]:
+    """What is told of a structure so that people can be sent there."""
+    return {
+        "address": structure.address,
+        "postcode": structure.postcode,
+        "commune": structure.commune,
+        "insee_code": structure.insee_code,
+        "latitude": structure.latitude,
+        "longitude": structure.longitude,
+        "services": structure.services,
+        "phone": structure.details.get("telephone"),
+    }
 
 
 def _invalid(structure: Structure | None, contract: Contract | None) -> Invalid:

@@ -4,10 +4,11 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from flask import request
 from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
-from services.redeemer import judging, redeeming, reversing
+from services.redeemer import guessing, judging, redeeming, reversing
 from services.redeemer.models import Redemption
 from services.redeemer.schemas import PresentationSchema, ReasonSchema, RedemptionRequest, RedemptionSchema
 from services.redeemer.transitions import REDEMPTION
@@ -46,8 +47,9 @@ class RedemptionQuery(PageQuery):
 def redeem(body: dict[str, Any]) -> dict[str, Any]:
     """Redeem cheques, all of them or none. Send the same Idempotency-Key again to be told the same answer again."""
     key, codes = required_key(), body.pop("codes")
-    request = redeeming.Request(caller().own, key, request_digest(), codes, judging.workshop(**body))
-    return redeeming.redeem(runtime(), request)
+    address = guessing.sender(request.remote_addr)
+    asked = redeeming.Request(caller().own, key, request_digest(), codes, judging.workshop(**body), address)
+    return redeeming.redeem(runtime(), asked)
 
 
 @blueprint.route("")

@@ -14,6 +14,7 @@ from services.redeemer.schemas import ReasonSchema
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
 from shared.idempotency import idempotent
+from shared.importing import TERMS, Terms, TermsQuery
 from shared.paging import PageQuery, page, page_of
 from shared.place_import import CSV_BODY, PlaceSchema, Report, ReportSchema
 from shared.web import transaction
@@ -33,14 +34,18 @@ class StructureSchema(PlaceSchema):
 
 @blueprint.route("/imports", methods=["POST"])
 @roles("admin")
-@idempotent()
+@idempotent(trials=True)
 @blueprint.doc(**CSV_BODY)
+@blueprint.arguments(TermsQuery, **TERMS)
 @blueprint.response(200, ReportSchema)
 @blueprint.alt_response(422, schema=ProblemSchema)
-def import_structures() -> Report:
-    """Take structures in from a file: bad lines are reported, the good ones go in, known ones are updated."""
+def import_structures(terms: Terms) -> Report:
+    """Take structures in from a file: known ones are updated, bad lines are reported; the good ones go in, or none.
+
+    `dry_run=true` gives the same report without any effect. A file that was taken in before is known again.
+    """
     with transaction() as session:
-        return structures.take_in(session, request.get_data())
+        return structures.take_in(session, request.get_data(), terms)
 
 
 @blueprint.route("")

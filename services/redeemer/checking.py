@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
-from uuid import UUID
 
-from services.redeemer import attempts, judging, roundtrip
+from services.redeemer import guessing, judging, roundtrip
+from services.redeemer.guessing import Guesser
 from services.redeemer.judging import UNKNOWN, Workshop
 from services.redeemer.roundtrip import Statement
 from shared.runtime import Runtime
@@ -16,12 +16,14 @@ _CHECK = Statement(
     judging.ASKED,
     """,
     known AS MATERIALIZED (
-        SELECT * FROM cheque WHERE digest = ANY(%(digests)s::bytea[])
+        SELECT * FROM cheque WHERE digest = ANY(%(digests)s::bytea[]) AND rules_id = ANY(""",
+    judging.TAKEN_HERE,
+    """)
     ),""",
     judging.JUDGED,
     "SELECT",
-    judging.LIMITED,
-    "AS limited, value_cents, valid_until, programme, verdict, redeemed_at FROM judged",
+    guessing.BARRED,
+    "AS barred_until, value_cents, valid_until, programme, verdict, redeemed_at FROM judged",
 )
 
 _NOTHING: Mapping[str, Any] = {"reason": None, "detail": None}
@@ -29,7 +31,7 @@ _NOTHING: Mapping[str, Any] = {"reason": None, "detail": None}
 
 @dataclass(frozen=True)
 class _Checked:
-    limited: bool
+    barred_until: datetime | None
     value_cents: int | None
     valid_until: date | None
     programme: str | None
@@ -37,19 +39,19 @@ class _Checked:
     redeemed_at: datetime | None
 
 
-def check(runtime: Runtime, structure_id: UUID, code: str, paid_for: Workshop) -> dict[str, Any]:
+def check(runtime: Runtime, guesser: Guesser, code: str, paid_for: Workshop) -> dict[str, Any]:
     """Says whether this structure could redeem a code now, and what the cheque is worth.
 
-    Raises TooMany where the structure tries too many codes that do not exist.
+    Raises TooMany where the structure, or whoever is at its address, tries too many codes that do not exist.
     """
     typed = judging.read([code])
-    limit, keys = runtime.settings.attempts_per_minute, runtime.settings.keys["CODE_DIGEST_KEY"]
-    parameters = judging.parameters(structure_id, paid_for, limit) | typed.candidates([*keys.values()])
+    digests = typed.candidates([*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
+    parameters = judging.parameters(guesser, paid_for) | digests
     found = roundtrip.ask(runtime.engine, _CHECK, parameters, _Checked)[0]
-    if found.limited:
-        raise attempts.too_many()
+    if found.barred_until:
+        raise guessing.too_many(found.barred_until)
     if found.verdict == UNKNOWN and not typed.faults:
-        attempts.count(runtime, structure_id, 1)
+        guessing.count(runtime, guesser, 1, guessing.A_CHECK)
     why = judging.refusal(found.verdict, found.redeemed_at, typed.faults.get(0)) if found.verdict else _NOTHING
     return {
         "redeemable": found.verdict is None,

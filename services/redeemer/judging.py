@@ -1,15 +1,15 @@
 """Whether a cheque may be spent by this structure, for this workshop, today: one judgement for checks and redemptions.
 
 The judgement is SQL, so that what is judged is the row that is locked. It reads `known`, the cheques found, and gives
-`judged`, one row per code presented. A structure that may not take a cheque learns nothing of what became of it.
+`judged`, one row per code presented. A structure that may not take a cheque does not learn that there is one.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
-from uuid import UUID
 
+from services.redeemer.guessing import Guesser
 from shared import cheque_code, clock
 from shared.cheque_code import InvalidCode
 from shared.problems import Invalid
@@ -50,10 +50,15 @@ ASKED = """
         SELECT * FROM unnest(%(candidates)s::int[], %(digests)s::bytea[]) AS given (index, digest)
     )"""
 
-LIMITED = """
-    EXISTS (
-        SELECT FROM attempt WHERE structure_id = %(structure)s AND failures >= %(limit)s
-                                  AND minute = date_trunc('minute', %(now)s::timestamptz)
+# The rules of the cheques that the structure may take on that day. A cheque of any other is not looked for: what the
+# structure may not take is answered as what does not exist, in the same words, after the same work, without a lock.
+TAKEN_HERE = """
+    ARRAY(
+        SELECT taken.id FROM spending_rules taken
+        JOIN contract USING (programme) JOIN affiliation ON contract_id = contract.id
+        JOIN structure ON structure.id = structure_id AND suspended_at IS NULL
+        WHERE structure_id = %(structure)s AND affiliation.starts_on <= %(given_on)s::date
+              AND coalesce(affiliation.ends_on, 'infinity') >= %(given_on)s::date
     )"""
 
 JUDGED = """
@@ -61,13 +66,13 @@ JUDGED = """
         SELECT asked.index, known.id AS cheque_id, known.value_cents, known.valid_until, known.redeemed_at,
                rules.programme,
                CASE
-                    WHEN known.id IS NULL THEN 'unknown-code'
                     WHEN structure.suspended_at IS NOT NULL THEN 'suspended'
-                    WHEN rules.programme NOT IN (
-                        SELECT contract.programme FROM affiliation JOIN contract ON contract.id = contract_id
+                    WHEN NOT EXISTS (
+                        SELECT FROM affiliation
                         WHERE structure_id = %(structure)s AND affiliation.starts_on <= %(given_on)s::date
                               AND coalesce(affiliation.ends_on, 'infinity') >= %(given_on)s::date
                     ) THEN 'structure-not-affiliated'
+                    WHEN known.id IS NULL THEN 'unknown-code'
                     WHEN known.state = 'redeemed' THEN 'already-redeemed'
                     WHEN known.state IN ('cancelled', 'blocked', 'expired') THEN known.state
                     WHEN known.presentable_until < %(today)s::date THEN 'expired'
@@ -92,12 +97,12 @@ JUDGED = """
 
 # What a verdict is called outside, and what there is to say about it.
 _REFUSALS: Mapping[str, tuple[str, str]] = {
-    UNKNOWN: (UNKNOWN, "No cheque has this code."),
+    UNKNOWN: (UNKNOWN, "No cheque that this structure may take has this code."),
     "suspended": (
         "structure-not-affiliated", "The structure is suspended and takes no cheques until further notice."
     ),
     "structure-not-affiliated": (
-        "structure-not-affiliated", "The structure was not affiliated to the cheque's programme on that day."
+        "structure-not-affiliated", "The structure was not affiliated to any programme on that day."
     ),
     "already-redeemed": ("already-redeemed", "The cheque has been redeemed already."),
     "cancelled": ("cancelled", "The cheque was cancelled."),
@@ -142,22 +147,22 @@ def workshop(given_on: date | None, service: str | None, postcode: str | None) -
     return Workshop(given_on or today, service, postcode)
 
 
-def parameters(structure_id: UUID, paid_for: Workshop, limit: int) -> dict[str, Any]:
-    """The parameters of `LIMITED` and `JUDGED`."""
+def parameters(guesser: Guesser, paid_for: Workshop) -> dict[str, Any]:
+    """The parameters of `guessing.BARRED`, `TAKEN_HERE` and `JUDGED`."""
     return {
-        "structure": structure_id,
+        "structure": guesser.structure_id,
+        "guessers": guesser.keys,
         "given_on": paid_for.given_on,
         "service": paid_for.service,
         "postcode": paid_for.postcode,
         "now": clock.now(),
         "today": clock.today(),
-        "limit": limit,
     }
 
 
 def refusal(verdict: str, redeemed_at: datetime | None, fault: str | None = None) -> dict[str, Any]:
     """A verdict as it is told: `reason`, `detail`, and when it was redeemed where that is why, but never where."""
-    reason, detail = _REFUSALS[verdict]
+    reason, detail = _REFUSALS[UNKNOWN if fault else verdict]
     told = {"reason": reason, "detail": fault or detail}
     if verdict == "already-redeemed" and redeemed_at:
         told["redeemed_at"] = redeemed_at.isoformat()

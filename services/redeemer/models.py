@@ -11,7 +11,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from services.redeemer.transitions import STATE
 from shared import db
 from shared.ids import new_id
-from shared.place_import import FileColumns, PlaceColumns
+from shared.importing import FileColumns
+from shared.place_import import PlaceColumns
 
 
 class Base(DeclarativeBase):
@@ -150,6 +151,12 @@ class Redemption(Base):
         sa.Index("redemption_live_idx", "cheque_id", unique=True, postgresql_where=sa.text("reversed_at IS NULL")),
         sa.Index("redemption_presentation_id_idx", "presentation_id"),
         sa.Index("redemption_structure_id_idx", "structure_id", "id"),
+        sa.Index(
+            "redemption_unstated_idx",
+            "structure_id",
+            postgresql_where=sa.text("statement_id IS NULL AND reversed_at IS NULL"),
+        ),
+        sa.Index("redemption_refused_idx", "id", postgresql_where=sa.text("state = 'refused'")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -169,6 +176,8 @@ class Redemption(Base):
     refusal_reason: Mapped[str | None]
     payment_reference: Mapped[str | None]
     paid_on: Mapped[date | None]
+    payment_id: Mapped[UUID | None]
+    """The accountant's payment that settled it; none where an operator paid it."""
     statement_id: Mapped[UUID | None]
     """The monthly statement that it stands on; from then on it is not reversed."""
     reversed_at: Mapped[datetime | None]
@@ -176,10 +185,35 @@ class Redemption(Base):
 
 
 class Attempt(Base):
-    """How many unknown codes a structure tried within the minute that it last tried one."""
+    """Where the version before counted. Nothing reads it any more; it goes when no process of that version runs."""
 
     __tablename__ = "attempt"
 
     structure_id: Mapped[UUID] = mapped_column(primary_key=True)
     minute: Mapped[datetime]
     failures: Mapped[int]
+
+
+class Guessing(Base):
+    """How many codes somebody tried in vain, and until when they are locked out; few rows, gone after a week."""
+
+    __tablename__ = "guessing"
+    __table_args__ = (
+        sa.CheckConstraint("scope IN ('structure', 'address', 'everybody')", name="scope"),
+        # It is rewritten at every guess, and nothing that changes is indexed.
+        {"postgresql_with": {"fillfactor": "50"}},
+    )
+
+    who: Mapped[str] = mapped_column(primary_key=True)
+    """`structure <id>`, `address <address>` or `everybody`."""
+    scope: Mapped[str]
+    guesses: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    """All of them, since the row was made."""
+    clear_at: Mapped[datetime]
+    """When the count will have drained to nothing: within the hour of the last guess."""
+    lockouts: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    """All of them, since the row was made."""
+    strikes: Mapped[int] = mapped_column(server_default="0")
+    """Those by which the next one is longer: none a week after the last has ended."""
+    locked_until: Mapped[datetime]
+    """In the past where nobody is locked out."""

@@ -20,7 +20,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.redeemer import attempts, judging, roundtrip
+from services.redeemer import guessing, judging, roundtrip
+from services.redeemer.guessing import Guesser
 from services.redeemer.judging import UNKNOWN, Typed, Workshop
 from services.redeemer.models import Presentation, Redemption
 from services.redeemer.roundtrip import Statement
@@ -37,14 +38,17 @@ _REDEEM = Statement(
     """
     WITH gate AS MATERIALIZED (
         SELECT pg_try_advisory_xact_lock(hashtextextended(%(structure)s::text || ' ' || %(key)s::text, 0)) AS open,""",
-    judging.LIMITED,
-    """ AS limited
+    guessing.BARRED,
+    """ AS barred_until
     ),""",
     judging.ASKED,
     """,
     known AS MATERIALIZED (
         SELECT * FROM cheque
-        WHERE digest = ANY(%(digests)s::bytea[]) AND (SELECT open AND NOT limited FROM gate)
+        WHERE digest = ANY(%(digests)s::bytea[]) AND (SELECT open AND barred_until IS NULL FROM gate)
+              AND rules_id = ANY(""",
+    judging.TAKEN_HERE,
+    """)
         ORDER BY id FOR UPDATE
     ),""",
     judging.JUDGED,
@@ -89,7 +93,7 @@ _REDEEM = Statement(
                )
         FROM taken GROUP BY presentation_id, programme
     )
-    SELECT open, limited, EXISTS (SELECT FROM presented) AS done, cheque_id, value_cents, verdict, redeemed_at
+    SELECT open, barred_until, EXISTS (SELECT FROM presented) AS done, cheque_id, value_cents, verdict, redeemed_at
     FROM gate, judged ORDER BY index
 """,
 )
@@ -111,12 +115,19 @@ class Request:
     digest: bytes
     codes: Sequence[str]
     workshop: Workshop
+    address: str | None = None
+    """From where, as `guessing.sender` gives it."""
+
+    @property
+    def guesser(self) -> Guesser:
+        """Who guesses, if this is a guess."""
+        return Guesser(self.structure_id, self.address)
 
 
 @dataclass(frozen=True)
 class _Judged:
     open: bool
-    limited: bool
+    barred_until: datetime | None
     done: bool
     cheque_id: UUID | None
     value_cents: int | None
@@ -145,10 +156,9 @@ def redeem(runtime: Runtime, request: Request) -> dict[str, Any]:
 
 
 def _parameters(runtime: Runtime, request: Request, typed: Typed) -> dict[str, Any]:
-    settings = runtime.settings
     return {
-        **judging.parameters(request.structure_id, request.workshop, settings.attempts_per_minute),
-        **typed.candidates([*settings.keys["CODE_DIGEST_KEY"].values()]),
+        **judging.parameters(request.guesser, request.workshop),
+        **typed.candidates([*runtime.settings.keys["CODE_DIGEST_KEY"].values()]),
         "key": request.key,
         "request_digest": request.digest,
         "presentation": new_id(),
@@ -191,11 +201,11 @@ def _answered_before(runtime: Runtime, request: Request, has_key: bool) -> dict[
 
 def _refusal(runtime: Runtime, request: Request, typed: Typed, judged: Sequence[_Judged]) -> RedemptionRefused:
     """Why nothing was redeemed; counts the codes that were not found. Raises TooMany where there were too many."""
-    if judged[0].limited:
-        raise attempts.too_many()
-    unknown = sum(line.verdict == UNKNOWN for line in judged) - len(typed.faults)
+    if judged[0].barred_until:
+        raise guessing.too_many(judged[0].barred_until)
+    unknown = sum(line.verdict == UNKNOWN and index not in typed.faults for index, line in enumerate(judged))
     if unknown:
-        attempts.count(runtime, request.structure_id, unknown)
+        guessing.count(runtime, request.guesser, unknown, guessing.A_REDEMPTION)
     refusals = [
         {"index": index, **judging.refusal(line.verdict, line.redeemed_at, typed.faults.get(index))}
         for index, line in enumerate(judged)

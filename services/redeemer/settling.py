@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -26,6 +27,19 @@ _SETTLE = sa.text("""
 """)
 
 
+# Money that moved twice is a fact too: it is kept beside the payment that settled the redemption.
+_NOTE_REPEATED = sa.text("""
+    INSERT INTO repeated_payment (redemption_id, payment_reference, contract_id, paid_on)
+    SELECT redemption.id, given.payment_reference, given.contract_id, given.paid_on
+    FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:contracts AS uuid[]), CAST(:references AS text[]), CAST(:days AS date[])
+    ) AS given (id, contract_id, payment_reference, paid_on)
+    JOIN redemption ON redemption.id = given.id
+    WHERE state = 'paid' AND redemption.payment_reference IS DISTINCT FROM given.payment_reference
+    ON CONFLICT DO NOTHING
+""")
+
+
 @dataclass(frozen=True)
 class News:
     """What the operator of a contract said of one redemption."""
@@ -38,15 +52,21 @@ class News:
 
 
 def settle(session: Session, state: str, news: Sequence[News]) -> None:
-    """Brings redemptions to a state, those of them that may still come to it."""
-    last = {one.redemption_id: one for one in news}.values()
-    columns = {
-        "state": state,
-        "before": before(REDEMPTION, state),
-        "ids": [one.redemption_id for one in last],
-        "contracts": [one.contract_id for one in last],
-        "reasons": [one.refusal_reason for one in last],
-        "references": [one.payment_reference for one in last],
-        "days": [one.paid_on for one in last],
+    """Brings redemptions to a state, those of them that may still come to it.
+
+    One that is paid again, under another reference, is noted as such.
+    """
+    last = list({one.redemption_id: one for one in news}.values())
+    session.execute(_SETTLE, {"state": state, "before": before(REDEMPTION, state), **_columns(last)})
+    if state == "paid":
+        session.execute(_NOTE_REPEATED, _columns(news))
+
+
+def _columns(news: Sequence[News]) -> dict[str, Any]:
+    return {
+        "ids": [one.redemption_id for one in news],
+        "contracts": [one.contract_id for one in news],
+        "reasons": [one.refusal_reason for one in news],
+        "references": [one.payment_reference for one in news],
+        "days": [one.paid_on for one in news],
     }
-    session.execute(_SETTLE, columns)

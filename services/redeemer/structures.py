@@ -7,13 +7,17 @@ from sqlalchemy.orm import Session
 from services.redeemer import affiliations
 from services.redeemer.models import Structure, StructureImport
 from shared import clock, events, place_import
+from shared.importing import Terms
 from shared.place_import import Report
 from shared.problems import NotFound
 
 
-def take_in(session: Session, content: bytes) -> Report:
-    """Adds structures and brings known ones up to date, by their source's id; raises Invalid for an unreadable file."""
-    return place_import.take_in(session, content, Structure, StructureImport)
+def take_in(session: Session, content: bytes, terms: Terms) -> Report:
+    """Adds and updates structures by their source's identifier; raises as `place_import.take_in` does."""
+    report = place_import.take_in(session, content, terms, Structure, StructureImport)
+    if report.changed and not terms.dry_run:
+        affiliations.describe(session)
+    return report
 
 
 def find(session: Session, structure_id: UUID, *, lock: bool = False) -> Structure:

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from services.redeemer import expiring
+from services.redeemer import expiring, guessing, statements
 from services.redeemer.consuming import HANDLERS
 from shared.celery import every, runtime
 
@@ -19,4 +19,20 @@ def expire() -> None:
     expiring.expire(runtime())
 
 
-BEAT = {"expire": every(3600, "redeemer.expire")}
+@shared_task(name="redeemer.issue_statements")
+def issue_statements() -> None:
+    """Issues last month's statements, when it is time and they are not issued yet."""
+    statements.issue_last_month(runtime())
+
+
+@shared_task(name="redeemer.forget_guesses")
+def forget_guesses() -> None:
+    """Forgets who tried codes in vain, a week later."""
+    guessing.forget(runtime())
+
+
+BEAT = {
+    "expire": every(3600, "redeemer.expire"),
+    "issue statements": every(3600, "redeemer.issue_statements"),
+    "forget guesses": every(3600, "redeemer.forget_guesses"),
+}

@@ -39,7 +39,7 @@ CHEQUE = _table(
 REDEMPTION = _table(
     due="confirmed refused paid stranded",
     confirmed="refused paid stranded",
-    refused="paid due",
+    refused="confirmed paid due",
     stranded="confirmed refused paid due",
     paid="",
 )

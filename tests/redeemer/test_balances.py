@@ -129,7 +129,7 @@ def test_every_cheque_and_every_cent_is_in_one_state_after_any_history(
 ) -> None:
     with owner.begin() as connection:
         connection.exec_driver_sql("SET LOCAL search_path = redeemer")
-        connection.exec_driver_sql("TRUNCATE redemption, presentation, cheque, event, parked_event")
+        connection.exec_driver_sql("TRUNCATE redemption, presentation, cheque, event, parked_event CASCADE")
     history = History(till, seed)
     for name in steps:
         if history.cheques or name.startswith("issue"):

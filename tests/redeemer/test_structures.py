@@ -45,6 +45,22 @@ def test_the_same_file_twice_is_noticed(till: Till) -> None:
     assert counts(second) == [0, 0, 1, 0]
 
 
+def test_a_trial_of_a_file_tells_the_same_and_leaves_nothing(till: Till) -> None:
+    content = "\n".join([COLUMNS, GOOD, "b,1,Bad"]).encode()
+    before = till.rows("SELECT * FROM structure")
+    trial = till.post("/v1/structures/imports?dry_run=true", "admin", content)
+    assert till.rows("SELECT * FROM structure") == before
+    assert till.post("/v1/structures/imports", "admin", content).data == trial.data
+
+
+def test_one_bad_line_keeps_all_structures_out_where_all_or_nothing_is_asked(till: Till) -> None:
+    content = "\n".join([COLUMNS, GOOD, "b,1,Bad"]).encode()
+    answer = till.post("/v1/structures/imports?mode=all-or-nothing", "admin", content)
+    assert (answer.status_code, answer.get_json()["type"]) == (422, "urn:souche:nothing-taken")
+    assert [note["line"] for note in answer.get_json()["report"]["refusals"]] == [3]
+    assert till.rows("SELECT FROM structure WHERE source_id = 'a'") == []
+
+
 def test_a_file_that_changed_brings_structures_up_to_date(till: Till) -> None:
     import_lines(till, GOOD)
     before = till.rows("SELECT id FROM structure WHERE source_id = 'a'")

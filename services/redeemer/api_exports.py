@@ -1,0 +1,64 @@
+"""The redeemer's lists as files: streamed part by part, so of any length."""
+
+from typing import Any
+
+from flask import Response
+from flask_smorest import Blueprint
+from marshmallow import fields
+
+from services.redeemer import export_queries
+from services.redeemer.models import Structure
+from services.redeemer.schemas import text
+from shared import exporting, place_export
+from shared.auth import Role, caller, roles
+from shared.exporting import CSV_ANSWER, PeriodQuery
+from shared.web import csv_file, runtime
+
+blueprint = Blueprint("exports", __name__, url_prefix="/v1", description="Lists as CSV files.")
+
+
+class RedemptionQuery(PeriodQuery):
+    """Which redemptions: by programme, structure, and the day on which they were presented (Europe/Paris)."""
+
+    programme = text(load_default=None)
+    structure_id = fields.UUID(load_default=None, metadata={"description": "A structure sees its own only."})
+
+
+@blueprint.route("/redemptions/export.csv")
+@roles("structure", "admin", "finance")
+@blueprint.arguments(RedemptionQuery, location="query")
+@blueprint.doc(responses={"200": CSV_ANSWER})
+def export_redemptions(query: dict[str, Any]) -> Response:
+    """Redemptions and how far each is settled, oldest first; to a structure, its own."""
+    own = {"structure_id": caller().own} if caller().role is Role.STRUCTURE else {}
+    return _file("redemptions", export_queries.REDEMPTIONS, query | own)
+
+
+@blueprint.route("/structures/export.csv")
+@roles("admin", "finance", "operations")
+@blueprint.arguments(exporting.FormatQuery, location="query")
+@blueprint.doc(responses={"200": CSV_ANSWER})
+def export_structures(query: dict[str, Any]) -> Response:
+    """Training structures and whether they are suspended, oldest first."""
+    return _file("structures", export_queries.STRUCTURES, query)
+
+
+@blueprint.route("/structures/lieux-mediation-numerique.csv")
+@roles("admin", "finance", "operations")
+@blueprint.doc(responses={"200": CSV_ANSWER})
+def export_places() -> Response:
+    """Training structures as a file of the national schema “Lieux de médiation numérique”, v1.0.2."""
+    return csv_file(place_export.FILE, place_export.export(runtime(), Structure))
+
+
+@blueprint.route("/affiliations/export.csv")
+@roles("admin", "finance", "operations")
+@blueprint.arguments(exporting.FormatQuery, location="query")
+@blueprint.doc(responses={"200": CSV_ANSWER})
+def export_affiliations(query: dict[str, Any]) -> Response:
+    """Which structure redeems under which contract, and when, oldest first."""
+    return _file("affiliations", export_queries.AFFILIATIONS, query)
+
+
+def _file(name: str, sql: str, query: dict[str, Any]) -> Response:
+    return csv_file(name, exporting.export_in_parts(runtime(), sql, query, query.pop("separator")))

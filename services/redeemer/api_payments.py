@@ -1,0 +1,224 @@
+"""Payments over HTTP: taken in from the accountant's file, listed, and what is late."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Response, request
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields, validate
+
+from services.redeemer import late, payment_lines, payment_sql, payments
+from services.redeemer.api_statements import Month
+from services.redeemer.models_statements import Payment, PaymentTerm, Statement
+from services.redeemer.schemas import text
+from shared.app import ProblemSchema
+from shared.auth import Role, caller, roles
+from shared.exporting import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
+from shared.idempotency import idempotent
+from shared.importing import TERMS, Terms, TermsQuery
+from shared.paging import PageQuery, page, page_of
+from shared.web import csv_file, runtime, transaction
+
+blueprint = Blueprint("payments", __name__, url_prefix="/v1/payments", description="Money that went to structures.")
+late_blueprint = Blueprint(
+    "late payments", __name__, url_prefix="/v1/late-payments", description="Statements that are not paid in time."
+)
+terms_blueprint = Blueprint(
+    "payment terms", __name__, url_prefix="/v1/payment-terms", description="How long a payment may take."
+)
+BLUEPRINTS = (blueprint, late_blueprint, terms_blueprint)
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": (
+            f"A line per payment, at most {payment_lines.MOST_LINES}. Columns: statement (its number) or reference (the"
+            " payment's own; one that contains the number will do), amount (in euros), paid_on, and siret, which is"
+            " compared. Commas or semicolons, French or English names, decimal commas and days."
+        ),
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+    }
+}
+_OUTCOMES = (payments.RECORDED, payments.KNOWN, payments.REFUSED)
+
+
+class OutcomeSchema(Schema):
+    """What becomes of a line."""
+
+    line = fields.Int(required=True, metadata={"description": "The file's physical line."})
+    outcome = fields.Str(required=True, validate=validate.OneOf(_OUTCOMES))
+    statement = fields.Str(required=True, allow_none=True)
+    amount_cents = fields.Int(required=True, allow_none=True)
+    field = fields.Str(required=True, metadata={"description": "What is wrong with it; empty: the line."})
+    reason = fields.Str(required=True, allow_none=True, metadata={"description": "Why, or a remark."})
+
+
+class PaymentReportSchema(Schema):
+    """What becomes of a file of payments."""
+
+    already_imported_at = fields.AwareDateTime(required=True, allow_none=True)
+    recorded = fields.Int(required=True)
+    known = fields.Int(required=True)
+    refused = fields.Int(required=True)
+    recorded_cents = fields.Int(required=True)
+    settled = fields.Int(required=True, metadata={"description": "Redemptions that these payments pay."})
+    lines = fields.List(fields.Nested(OutcomeSchema), required=True)
+
+
+class PaymentSchema(Schema):
+    """A payment that the accountant typed."""
+
+    payment_id = fields.UUID(required=True, attribute="id")
+    statement_id = fields.UUID(required=True)
+    amount_cents = fields.Int(required=True)
+    paid_on = fields.Date(required=True)
+    reference = fields.Str(required=True)
+    typed_by = fields.Str(required=True)
+    typed_at = fields.AwareDateTime(required=True)
+
+
+class PaymentQuery(PageQuery):
+    statement_id = fields.UUID(load_default=None)
+
+
+class LateSchema(Schema):
+    """A statement of which something should have been paid by now."""
+
+    number = fields.Str(required=True)
+    statement_id = fields.UUID(required=True)
+    structure_id = fields.UUID(required=True)
+    structure_name = fields.Str(required=True)
+    siret = fields.Str(required=True, allow_none=True)
+    month = Month(required=True, metadata={"type": "string", "example": "2026-11"})
+    due_on = fields.Date(required=True)
+    days_late = fields.Int(required=True)
+    due_cents = fields.Int(required=True)
+    paid_cents = fields.Int(required=True)
+    late_cents = fields.Int(required=True, metadata={"description": "Less what the structure owes back."})
+
+
+class LatePaymentsSchema(Schema):
+    """Everything that is late, the oldest first."""
+
+    items = fields.List(fields.Nested(LateSchema), required=True)
+    late_cents = fields.Int(required=True)
+
+
+class LateQuery(Schema):
+    on = fields.Date(load_default=None, metadata={"description": "Late on this day; today if not said."})
+
+
+class LateFileQuery(LateQuery, FormatQuery):
+    """A day, and how the file is written."""
+
+
+class TermRequest(Schema):
+    """A programme and a number of days."""
+
+    programme = text(100, required=True)
+    days = fields.Int(required=True, strict=True, validate=validate.Range(1, 365))
+
+
+class TermSchema(TermRequest):
+    """Within how many days of issue the statements of a programme are to be paid."""
+
+    changed_by = fields.Str(required=True)
+    changed_at = fields.AwareDateTime(required=True)
+
+
+class TermsSchema(Schema):
+    """The programmes that have a term of their own; for the others it is the usual one."""
+
+    usual_days = fields.Int(required=True)
+    items = fields.List(fields.Nested(TermSchema), required=True)
+
+
+@blueprint.route("/imports", methods=["POST"])
+@roles("finance", "admin")
+@idempotent(trials=True)
+@blueprint.doc(**_BODY)
+@blueprint.arguments(TermsQuery, **TERMS)
+@blueprint.response(200, PaymentReportSchema)
+@blueprint.alt_response(422, schema=ProblemSchema)
+def import_payments(terms: Terms) -> payments.Report:
+    """Take the accountant's payments in: each is matched with its statement, and settles redemptions in their order.
+
+    A payment that was recorded before, or that an operator reported, is known again and changes nothing.
+    """
+    with transaction() as session:
+        return payments.take_in(session, request.get_data(), terms, str(caller()))
+
+
+@blueprint.route("")
+@roles("structure", "finance", "admin")
+@blueprint.arguments(PaymentQuery, location="query")
+@blueprint.response(200, page_of(PaymentSchema))
+def list_payments(query: dict[str, Any]) -> dict[str, Any]:
+    """List the payments that the accountant typed, in the order in which they came; a structure sees its own."""
+    found: sa.Select[Any] = sa.select(Payment)
+    if query["statement_id"]:
+        found = found.where(Payment.statement_id == query["statement_id"])
+    if caller().role is Role.STRUCTURE:
+        own = sa.select(Statement.id).where(Statement.structure_id == caller().own)
+        found = found.where(Payment.statement_id.in_(own))
+    with transaction() as session:
+        return page(session, found, Payment.id, query["after"], query["limit"])
+
+
+@blueprint.route("/export.csv")
+@roles("finance", "admin")
+@blueprint.arguments(PeriodQuery, location="query")
+@blueprint.doc(responses={"200": CSV_ANSWER})
+def export_payments(query: dict[str, Any]) -> Response:
+    """The payments that the accountant typed, as CSV, by the day on which they were paid."""
+    given = {"since": query["since"], "until": query["until"]}
+    return csv_file("payments", export_in_parts(runtime(), payment_sql.REGISTER, given, query["separator"]))
+
+
+@late_blueprint.route("")
+@roles("structure", "finance", "admin")
+@late_blueprint.arguments(LateQuery, location="query")
+@late_blueprint.response(200, LatePaymentsSchema)
+def list_late_payments(query: dict[str, Any]) -> dict[str, Any]:
+    """List the statements of which something should have been paid by now; to a structure, its own."""
+    found = _late(query)
+    return {"items": found, "late_cents": sum(one["late_cents"] for one in found)}
+
+
+@late_blueprint.route("/export.csv")
+@roles("structure", "finance", "admin")
+@late_blueprint.arguments(LateFileQuery, location="query")
+@late_blueprint.doc(responses={"200": CSV_ANSWER})
+def export_late_payments(query: dict[str, Any]) -> Response:
+    """The same as CSV."""
+    found = _late(query)
+    rows = (late.COLUMNS, *([one[name] for name in late.COLUMNS] for one in found))
+    mark = "" if query["separator"] == "," else "\ufeff"
+    return csv_file("late-payments", [mark + "".join(line(row, query["separator"]) for row in rows)])
+
+
+def _late(query: dict[str, Any]) -> list[dict[str, Any]]:
+    own = caller().own if caller().role is Role.STRUCTURE else None
+    with transaction() as session:
+        return late.late(session, query["on"], own)
+
+
+@terms_blueprint.route("")
+@roles("finance", "admin")
+@terms_blueprint.response(200, TermsSchema)
+def list_payment_terms() -> dict[str, Any]:
+    """List the programmes whose payment term is not the usual one."""
+    with transaction() as session:
+        found = session.scalars(sa.select(PaymentTerm).order_by(PaymentTerm.programme)).all()
+    return {"usual_days": late.USUAL_TERM_DAYS, "items": found}
+
+
+@terms_blueprint.route("", methods=["PUT"])
+@roles("finance", "admin")
+@terms_blueprint.arguments(TermRequest)
+@terms_blueprint.response(200, TermSchema)
+@terms_blueprint.alt_response(422, schema=ProblemSchema)
+def set_payment_term(body: dict[str, Any]) -> PaymentTerm:
+    """Set within how many days of issue the statements of a programme are to be paid; issued ones keep theirs."""
+    with transaction() as session:
+        return late.set_term(session, **body, by=str(caller()))

@@ -1,0 +1,160 @@
+"""Guessing codes is the attack: what is tried in vain is counted, and whoever tries too much is locked out for a while.
+
+It is counted for the structure, for the address it came from, and for everybody together. A count drains evenly, to
+nothing within an hour; where it reaches its limit, a lock-out begins, four times as long as the one before within the
+week, up to a day. Beyond the limit of everybody, those are locked out who tried anything in vain within the hour: the
+others, who present cheques that exist, notice nothing.
+
+The state is in the database: it outlives restarts, and all replicas share it. The statement that judges reads it in
+its own round trip (`BARRED`); it is written only where a code was not found. What is mistyped, so that its check
+character does not fit, is no guess. A cheque that the structure may not take is one, as if it did not exist.
+"""
+
+import ipaddress
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from services.redeemer.models import Guessing
+from shared import clock, events
+from shared.config import Settings
+from shared.logs import logger
+from shared.problems import TooMany
+from shared.runtime import Runtime
+
+EVERYBODY = "everybody"
+A_REDEMPTION, A_CHECK = 1, 2
+"""How often a code that was not found counts. A check has no effect, so it costs nothing to try."""
+
+_DRAINS_WITHIN = timedelta(hours=1)
+_GROWTH = 4
+_LONGEST = timedelta(days=1)
+_FORGIVEN_AFTER = timedelta(days=7)
+_ENOUGH = 10  # steps of growth: more than it takes from a second to a day
+
+BARRED = """
+    (
+        SELECT max(CASE
+            WHEN own.locked_until > %(now)s THEN own.locked_until
+            WHEN everybody.locked_until > %(now)s AND own.clear_at > %(now)s THEN everybody.locked_until
+        END)
+        FROM guessing own LEFT JOIN guessing everybody ON everybody.who = 'everybody'
+        WHERE own.who = ANY(%(guessers)s::text[])
+    )"""
+
+# What is to be watched: guesses since the beginning, lock-outs of whoever is not forgotten, and who is locked out now.
+FIGURES: Mapping[str, str] = {
+    "souche_guesses": "SELECT guesses FROM guessing WHERE who = 'everybody'",
+    "souche_lockouts": "SELECT scope, sum(lockouts) FROM guessing GROUP BY scope",
+    "souche_locked_out": "SELECT scope, count(*) FROM guessing WHERE locked_until > now() GROUP BY scope",
+}
+
+
+@dataclass(frozen=True)
+class Guesser:
+    """By whose token a code is tried, and from where: an IPv4 address, a /64 of IPv6, or None where it is not known."""
+
+    structure_id: UUID
+    address: str | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """By which it is counted, but for everybody."""
+        address = [f"address {self.address}"] if self.address else []
+        return [*address, f"structure {self.structure_id}"]
+
+
+def sender(address: str | None) -> str | None:
+    """The address by which a caller is counted; of IPv6, who has one has the 2⁶⁴ of its network."""
+    try:
+        found = ipaddress.ip_address(address or "")
+    except ValueError:
+        return None
+    if isinstance(found, ipaddress.IPv6Address):
+        mapped = found.ipv4_mapped
+        return str(mapped or ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
+
+
+def count(runtime: Runtime, guesser: Guesser, guesses: int, weight: int) -> None:
+    """Counts codes that were not found, and tells of the lock-outs that this begins.
+
+    Raises TooMany where others at the same time had used the limit up: then nothing is to be answered.
+    """
+    now, settings = clock.now(), runtime.settings
+    with runtime.transaction() as session:
+        tallies = _held(session, [*guesser.keys, EVERYBODY], now)
+        barred = [one.locked_until for one in tallies if one.who != EVERYBODY and one.locked_until > now]
+        first = timedelta(seconds=settings.lockout_seconds)
+        begun = [one for one in tallies if _add(one, guesses, weight, _limit(settings, one.scope), first, now)]
+        _tell(session, guesser, begun)
+    if barred:
+        raise too_many(max(barred))
+
+
+def too_many(until: datetime) -> TooMany:
+    """The problem of who is locked out: whatever code it sent, nothing is said of it."""
+    seconds = max(1, math.ceil((until - clock.now()).total_seconds()))
+    return TooMany(
+        "Too many codes that do not exist were tried. Wait for the seconds of Retry-After, and have the code read out "
+        "again; if it was not you who tried them, tell the département at once.",
+        slug="too-many-attempts",
+        headers={"Retry-After": str(seconds)},
+    )
+
+
+def forget(runtime: Runtime) -> int:
+    """Forgets who has done nothing for a week, addresses above all: they are personal data. Says how many."""
+    last = sa.func.greatest(Guessing.clear_at, Guessing.locked_until)
+    old = sa.delete(Guessing).where(Guessing.who != EVERYBODY, last < clock.now() - _FORGIVEN_AFTER)
+    with runtime.transaction() as session:
+        return len(session.execute(old.returning(Guessing.who)).all())
+
+
+def _held(session: Session, keys: Sequence[str], now: datetime) -> list[Guessing]:
+    """The counts of these, made where there are none, locked in one order for all."""
+    fresh = [{"who": who, "scope": who.partition(" ")[0], "clear_at": now, "locked_until": now} for who in sorted(keys)]
+    session.execute(pg.insert(Guessing).on_conflict_do_nothing(), fresh)
+    wanted = sa.select(Guessing).where(Guessing.who.in_(keys)).order_by(Guessing.who).with_for_update()
+    return list(session.scalars(wanted))
+
+
+def _limit(settings: Settings, scope: str) -> int:
+    limits = {"structure": settings.guesses_per_structure, "address": settings.guesses_per_address}
+    return limits.get(scope, settings.guesses_in_all)
+
+
+def _add(tally: Guessing, guesses: int, weight: int, limit: int, first: timedelta, now: datetime) -> bool:
+    """Adds to a count; says whether that begins a lock-out. What comes during one does not lengthen it."""
+    full_at = now + _DRAINS_WITHIN
+    clear_at = max(tally.clear_at, now) + _DRAINS_WITHIN * guesses * weight / limit
+    tally.guesses += guesses
+    tally.clear_at = min(clear_at, full_at)
+    if clear_at < full_at or tally.locked_until > now:
+        return False
+    tally.strikes = tally.strikes + 1 if tally.strikes and tally.locked_until > now - _FORGIVEN_AFTER else 1
+    tally.lockouts += 1
+    tally.locked_until = now + min(first * _GROWTH ** min(tally.strikes - 1, _ENOUGH), _LONGEST)
+    return True
+
+
+def _tell(session: Session, guesser: Guesser, begun: Sequence[Guessing]) -> None:
+    told = [
+        {
+            "scope": tally.scope,
+            "structure_id": guesser.structure_id,
+            "lockout": tally.strikes,
+            "locked_until": tally.locked_until,
+        }
+        for tally in begun
+    ]
+    events.append_many(session, "codes.guessed", [(guesser.structure_id, body) for body in told])
+    for body in told:
+        facts = body | {"structure_id": str(guesser.structure_id), "locked_until": str(body["locked_until"])}
+        logger().warning("codes_guessed", address=guesser.address, **facts)

@@ -1,0 +1,190 @@
+"""Reading the accountant's file of payments: CSV with a line per payment, as French spreadsheets write it.
+
+UTF-8 or Windows-1252, commas or semicolons, columns in any order, named in French or English. Amounts are euros
+(`1 234,50` or `1234.50`), days are `2026-11-30` or `30/11/2026`.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from stdnum.fr import siret as siret_rule
+
+from shared import clock
+from shared.problems import Invalid
+
+MOST_LINES = 10_000
+MOST_BYTES = 5_000_000
+_LONGEST_REFERENCE = 200
+
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "statement": ("statement", "etat", "état", "numero", "numéro"),
+    "reference": ("reference", "référence"),
+    "amount": ("amount", "montant"),
+    "paid_on": ("paid_on", "date", "date_paiement", "paye_le", "payé_le"),
+    "siret": ("siret",),
+}
+_NAMED = {name: column for column, names in COLUMNS.items() for name in names}
+
+_NUMBER = re.compile(r"(20[0-9]{2})-([0-9]{1,9})")
+# In the midst of a text only as it is written: 2026-11 may be a month there.
+_WITHIN = re.compile(r"(?<![0-9-])20[0-9]{2}-[0-9]{5,9}(?![0-9-])")
+_AMOUNT = re.compile(r"([0-9]{1,9}|[0-9]{1,3}(?: [0-9]{3}){1,2})(?:[.,]([0-9]{1,2}))?(?: ?€| ?EUR)?")
+_SPACES = re.compile(r"[\s\u00a0\u202f]+")
+_UNFIT = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A payment as typed: for a statement by its number, or by a reference that does not contain one."""
+
+    number: int
+    statement: str | None
+    reference: str
+    amount_cents: int
+    paid_on: date
+    siret: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a line, and what is expected."""
+
+    number: int
+    field: str
+    reason: str
+
+
+class _Wrong(Exception):
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+
+
+def read(content: bytes) -> list[Line | Fault]:
+    """The lines of a file, by their physical number, from 2; empty ones are passed over.
+
+    Raises Invalid where it is no such file.
+    """
+    text = _decode(content)
+    rows = list(_rows(text))
+    if not rows:
+        raise Invalid("The file is empty: its first line names the columns.", slug="file-refused")
+    columns = _columns(rows[0][1])
+    filled = [(number, values) for number, values in rows[1:] if any(value.strip() for value in values)]
+    if len(filled) > MOST_LINES:
+        raise Invalid(f"At most {MOST_LINES} lines at once; these are {len(filled)}.", slug="too-many-lines")
+    return [_line(number, columns, values) for number, values in filled]
+
+
+def _decode(content: bytes) -> str:
+    if len(content) > MOST_BYTES:
+        raise Invalid(f"At most {MOST_BYTES} bytes at once; these are {len(content)}.", slug="file-too-large")
+    if b"\0" in content:
+        raise Invalid("The file is not text: a CSV file is expected.", slug="file-refused")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    head = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(";,\t", key=head.count))
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise Invalid(f"The file is not CSV: line {reader.line_num}: {error}.", slug="file-refused") from None
+
+
+def _columns(heads: Sequence[str]) -> list[str]:
+    """What each column of the file is; raises Invalid where one is strange, missing or there twice."""
+    named = [_SPACES.sub("_", head.strip().lower()) for head in heads]
+    strange = [head.strip() for head, name in zip(heads, named, strict=True) if name not in _NAMED]
+    columns = [_NAMED.get(name, "") for name in named]
+    missing = [name for name in ("amount", "paid_on") if name not in columns]
+    if not {"statement", "reference"} & set(columns):
+        missing.append("statement or reference")
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if strange or missing or twice:
+        said = [
+            f"{what}: {', '.join(names)}"
+            for what, names in (("not known", strange), ("missing", missing), ("there twice", twice))
+            if names
+        ]
+        raise Invalid(
+            f"The first line names the columns, any of {', '.join(COLUMNS)}. {'; '.join(said)}.".capitalize(),
+            slug="file-refused",
+        )
+    return columns
+
+
+def _line(number: int, columns: Sequence[str], values: Sequence[str]) -> Line | Fault:
+    try:
+        if len(values) != len(columns):
+            raise _Wrong("", f"{len(values)} fields where the first line names {len(columns)}.")
+        given = {name: _SPACES.sub(" ", value).strip() for name, value in zip(columns, values, strict=True)}
+        return Line(
+            number,
+            _statement(given.get("statement", ""), given.get("reference", "")),
+            _reference(given.get("reference", "")),
+            _cents(given["amount"]),
+            _day(given["paid_on"]),
+            _siret(given.get("siret", "")),
+        )
+    except _Wrong as wrong:
+        return Fault(number, wrong.field, str(wrong))
+
+
+def _statement(given: str, reference: str) -> str | None:
+    """The number of the statement: said, or found in the reference, as in `VIR CHEQUES 2026-00042`."""
+    if given:
+        number = _NUMBER.fullmatch(given)
+        if not number:
+            raise _Wrong(
+                "statement", f"“{given[:40]}” is not the number of a statement: one like 2026-00042 is expected."
+            )
+        return f"{number[1]}-{int(number[2]):05d}"
+    found = set(_WITHIN.findall(reference))
+    if len(found) > 1:
+        raise _Wrong("reference", "It names several statements: a line for each, with its amount, is expected.")
+    if not found and not reference:
+        raise _Wrong("statement", "Neither a statement nor a reference is given: at least one is expected.")
+    return found.pop() if found else None
+
+
+def _reference(given: str) -> str:
+    if len(given) > _LONGEST_REFERENCE or _UNFIT.search(given):
+        raise _Wrong("reference", f"At most {_LONGEST_REFERENCE} characters on one line are expected.")
+    return given
+
+
+def _cents(given: str) -> int:
+    found = _AMOUNT.fullmatch(given)
+    cents = int(found[1].replace(" ", "")) * 100 + int((found[2] or "").ljust(2, "0")) if found else 0
+    if cents <= 0:
+        raise _Wrong("amount", f"“{given[:40]}” is not an amount paid: euros above 0 like 1234,50 are expected.")
+    return cents
+
+
+def _day(given: str) -> date:
+    for form in ("%Y-%m-%d", "%d/%m/%Y"):
+        try:
+            day = datetime.strptime(given, form).replace(tzinfo=clock.PARIS).date()
+        except ValueError:
+            continue
+        if not date(2000, 1, 1) <= day <= clock.today():
+            raise _Wrong("paid_on", f"{day} is not a day on which something was paid: today at the latest is expected.")
+        return day
+    raise _Wrong("paid_on", f"“{given[:40]}” is not a day: one like 2026-11-30 or 30/11/2026 is expected.")
+
+
+def _siret(given: str) -> str | None:
+    digits = given.replace(" ", "")
+    if digits and not siret_rule.is_valid(digits):
+        raise _Wrong("siret", f"“{given[:40]}” is not a SIRET: 14 digits whose check digit is right are expected.")
+    return digits or None

@@ -1,0 +1,188 @@
+"""Payments typed from the accountant's file: matched with statements, they settle redemptions; and what is late.
+
+Payments that operators report come as news, one by one redemption (see `settling`). Money that moved is a fact, so
+one that is too much is recorded and remarked on; one that was recorded or reported before is known again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.redeemer import payment_lines, payment_sql, statement_sql
+from services.redeemer.models_statements import PaymentImport
+from services.redeemer.payment_lines import Fault, Line
+from services.redeemer.transitions import REDEMPTION, before
+from shared import clock, events, importing
+from shared.ids import new_id
+from shared.importing import Terms
+
+RECORDED, KNOWN, REFUSED = "recorded", "known", "refused"
+_IDS_AN_EVENT = 1000
+
+_ACCOUNTS = sa.text(statement_sql.ACCOUNT_OF)
+_HOLD, _KNOWN, _REPORTED = sa.text(payment_sql.HOLD), sa.text(payment_sql.KNOWN), sa.text(payment_sql.REPORTED)
+_RECORD, _SETTLE = sa.text(payment_sql.RECORD), sa.text(payment_sql.SETTLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of a line: recorded, known already or refused, with what there is to say of it."""
+
+    line: int
+    outcome: str
+    statement: str | None = None
+    amount_cents: int | None = None
+    field: str = ""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What becomes of a file; `lines` are in its order."""
+
+    already_imported_at: datetime | None
+    recorded: int
+    known: int
+    refused: int
+    recorded_cents: int
+    settled: int
+    """Redemptions that are paid by these payments."""
+    lines: Sequence[Outcome]
+
+
+@dataclass
+class _Books:
+    """What is known of what the lines speak of; it follows the lines as they are gone through."""
+
+    statements: Mapping[str, Any]
+    seen: set[tuple[UUID, date, int, str]]
+    reported: Mapping[str, int]
+    open_cents: dict[UUID, int]
+    recorded: list[tuple[UUID, Line]] = field(default_factory=list)
+
+
+def take_in(session: Session, content: bytes, terms: Terms, by: str) -> Report:
+    """Records the payments of a file; raises Invalid where it is unreadable, NothingTaken as `importing` says."""
+    read = payment_lines.read(content)
+    digest = importing.file_digest(content)
+    with importing.taking(session, terms):
+        earlier = importing.known_since(session, digest, PaymentImport)
+        books = _open(session, [line for line in read if isinstance(line, Line)])
+        outcomes = [_judge(books, line) for line in read]
+        settled = _record(session, books.recorded, digest, by)
+        report = _report(earlier, outcomes, settled)
+        importing.require_whole(terms, report.refused, len(outcomes), _told(outcomes))
+    return report
+
+
+def _open(session: Session, lines: Sequence[Line]) -> _Books:
+    names = sorted({line.statement for line in lines if line.statement})
+    statements = {row.name: row for row in session.execute(_HOLD, {"names": names})}
+    ids = [row.id for row in statements.values()]
+    references = sorted({line.reference for line in lines if line.reference})
+    return _Books(
+        statements,
+        {tuple(row) for row in session.execute(_KNOWN, {"statements": ids})},
+        {row.payment_reference: int(row.cents) for row in session.execute(_REPORTED, {"references": references})},
+        {row.id: int(row.due_cents - row.paid_cents) for row in session.execute(_ACCOUNTS, {"ids": ids})},
+    )
+
+
+def _judge(books: _Books, line: Line | Fault) -> Outcome:
+    if isinstance(line, Fault):
+        return Outcome(line.number, REFUSED, field=line.field, reason=line.reason)
+    outcome, name, reason = _match(books, line)
+    return Outcome(line.number, outcome, line.statement, line.amount_cents, name, reason)
+
+
+def _match(books: _Books, line: Line) -> tuple[str, str, str | None]:
+    """The outcome of a line, the field that it hangs on, and what there is to say."""
+    if line.reference in books.reported:
+        return KNOWN, "reference", _as_reported(line, books.reported[line.reference])
+    if line.statement is None:
+        return REFUSED, "reference", "It names no statement, and no operator reported a payment under it."
+    statement = books.statements.get(line.statement)
+    if statement is None:
+        return REFUSED, "statement", f"There is no statement {line.statement}."
+    if line.siret and line.siret != statement.siret:
+        return REFUSED, "siret", f"Statement {line.statement} is of SIRET {statement.siret or '(none)'}."
+    if statement.due_cents <= 0:
+        return REFUSED, "statement", f"Statement {line.statement} is not to be paid: {euros(statement.due_cents)}."
+    key = (statement.id, line.paid_on, line.amount_cents, line.reference)
+    if key in books.seen:
+        return KNOWN, "", "The same statement, day, amount and reference are recorded, or on a line before, already."
+    books.seen.add(key)
+    books.recorded.append((statement.id, line))
+    books.open_cents[statement.id] -= line.amount_cents
+    return RECORDED, "", _remark(books.open_cents[statement.id])
+
+
+def _as_reported(line: Line, cents: int) -> str:
+    differs = "" if cents == line.amount_cents else f", not {euros(line.amount_cents)}"
+    return f"An operator reported {euros(cents)} under this reference already{differs}."
+
+
+def _remark(open_cents: int) -> str | None:
+    if open_cents == 0:
+        return None
+    if open_cents > 0:
+        return f"In part: {euros(open_cents)} of the statement are still to be paid."
+    return f"Too much: {euros(-open_cents)} more than the statement comes to were paid by now."
+
+
+def euros(cents: int) -> str:
+    """An amount as these reports write it."""
+    return f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02d} €"
+
+
+def _record(session: Session, recorded: Sequence[tuple[UUID, Line]], digest: str, by: str) -> int:
+    """Records payments, marks what they pay, tells of it and says how many redemptions that is."""
+    if not recorded:
+        return 0
+    columns = {
+        "ids": sorted(new_id() for _ in recorded),
+        "statements": [statement_id for statement_id, _ in recorded],
+        "amounts": [line.amount_cents for _, line in recorded],
+        "days": [line.paid_on for _, line in recorded],
+        "references": [line.reference for _, line in recorded],
+    }
+    session.execute(_RECORD, {**columns, "digest": digest, "by": by, "now": clock.now()})
+    # A redemption that its operator refuses is not owed: what was paid for it is taken off the next statement.
+    payable = [state for state in before(REDEMPTION, "paid") if state != "refused"]
+    touched = sorted({statement_id for statement_id, _ in recorded})
+    settled = session.execute(_SETTLE, {"statements": touched, "before": payable}).all()
+    _tell(session, settled)
+    return len(settled)
+
+
+def _tell(session: Session, settled: Iterable[Any]) -> None:
+    def payment(row: Any) -> tuple[str, str, date]:
+        return str(row.contract_id or ""), row.payment_reference, row.paid_on
+
+    entries: list[tuple[object, Mapping[str, Any]]] = []
+    for (_, reference, paid_on), rows in groupby(sorted(settled, key=payment), payment):
+        paid = list(rows)
+        body = {"contract_id": paid[0].contract_id, "payment_reference": reference, "paid_on": paid_on}
+        ids = sorted(row.id for row in paid)
+        for at in range(0, len(ids), _IDS_AN_EVENT):
+            part = ids[at : at + _IDS_AN_EVENT]
+            entries.append((paid[0].contract_id or reference, {**body, "redemption_ids": part}))
+    events.append_many(session, "redemptions.paid", entries)
+
+
+def _report(earlier: datetime | None, outcomes: Sequence[Outcome], settled: int) -> Report:
+    numbers = {kind: sum(one.outcome == kind for one in outcomes) for kind in (RECORDED, KNOWN, REFUSED)}
+    cents = sum(one.amount_cents or 0 for one in outcomes if one.outcome == RECORDED)
+    return Report(earlier, **numbers, recorded_cents=cents, settled=settled, lines=outcomes)
+
+
+def _told(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What is wrong with the lines of a file that does not go in, as JSON."""
+    refused = [one for one in outcomes if one.outcome == REFUSED]
+    return {"lines": [{"line": one.line, "field": one.field, "reason": one.reason} for one in refused]}

@@ -1,0 +1,119 @@
+"""A statement as files: CSV for machines, and the état liquidatif, in French, that the public accountant pays upon.
+
+Both are made of what was frozen when it was issued, so they are the same whenever they are asked for.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from services.redeemer.models_statements import Statement
+from shared import clock, typesetting
+from shared.exporting import line
+from shared.french import in_figures, in_full, in_words, month, number
+
+_TEMPLATE = Path(__file__).parent / "statement.typ"
+_COLUMNS = ("due_cents", "confirmed_cents", "paid_cents")
+_HEADS = (
+    "statement", "position", "kind", "redemption_id", "cheque_id", "programme", "presented_on", "given_on",
+    *_COLUMNS, "corrects", "text",
+)  # fmt: skip
+
+
+def csv_lines(statement: Statement, lines: Sequence[Any], separator: str = ",") -> Iterator[str]:
+    """The lines of its CSV file; the last one is the total, in cents and in words.
+
+    A file with semicolons is one for French spreadsheets, so it begins with the mark by which they know UTF-8.
+    """
+    mark = "" if separator == "," else "\ufeff"
+    yield mark + "".join(line(row, separator) for row in (_HEADS, *_rows(statement, lines)))
+
+
+def _rows(statement: Statement, lines: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for row in lines:
+        facts = (row.redemption_id, row.cheque_id, row.programme, row.presented_on, row.given_on)
+        yield (statement.name, row.position, row.kind, *facts, *_amounts(row), row.corrects, row.reason)
+    yield (statement.name, "", "total", *[""] * 5, *_amounts(statement), "", in_words(statement.due_cents))
+
+
+def pdf(statement: Statement, lines: Sequence[Any]) -> bytes:
+    """The état liquidatif; the same statement gives the same bytes."""
+    return typesetting.pdf(_TEMPLATE, _data(statement, lines), statement.issued_at)
+
+
+def _data(statement: Statement, lines: Sequence[Any]) -> dict[str, Any]:
+    redemptions = [row for row in lines if row.kind == "redemption"]
+    corrections = [row for row in lines if row.kind == "correction"]
+    period = month(statement.month)
+    return {
+        "title": f"État liquidatif n° {statement.name}",
+        "number": statement.name,
+        "period": f"{_of(period)}{period}",
+        "authority": statement.authority,
+        "creditor": statement.structure_name,
+        "siret": _spaced(statement.siret),
+        "address": statement.address,
+        "town": f"{statement.postcode} {statement.commune}".strip(),
+        "issued_on": in_full(statement.issued_at.astimezone(clock.PARIS).date()),
+        "due_on": in_full(statement.due_on),
+        "redemptions": [_redemption(row) for row in redemptions],
+        "corrections": [_correction(row) for row in corrections],
+        "programmes": _by_programme(lines),
+        "subtotals": [_sum(redemptions), _sum(corrections)],
+        "total": [in_figures(cents) for cents in _amounts(statement)],
+        "number_of_cheques": number(statement.redemptions),
+        "figures": in_figures(abs(statement.due_cents)),
+        "words": in_words(abs(statement.due_cents)),
+        "rest": _rest(statement.due_cents - statement.paid_cents) if statement.paid_cents else None,
+        "owed_back": statement.due_cents < 0,
+    }
+
+
+def _rest(cents: int) -> dict[str, str]:
+    return {"figures": in_figures(cents), "words": in_words(cents)}
+
+
+def _redemption(row: Any) -> list[str]:
+    days = _short(row.presented_on), _short(row.given_on)
+    return [str(row.position), *days, _reference(row), row.programme, *map(in_figures, _amounts(row))]
+
+
+def _correction(row: Any) -> list[str]:
+    said = [str(row.position), row.corrects, _reference(row), row.reason]
+    return [*said, in_figures(row.due_cents)]
+
+
+def _by_programme(lines: Sequence[Any]) -> list[list[str]]:
+    """Number of cheques and amount due of each programme, where there are several."""
+    names = sorted({row.programme for row in lines})
+    chosen = [[row for row in lines if row.programme == name] for name in names]
+    return [
+        [name, number(sum(row.kind == "redemption" for row in rows)), *_sum(rows)]
+        for name, rows in zip(names, chosen, strict=True)
+    ]
+
+
+def _sum(rows: Sequence[Any]) -> list[str]:
+    return [in_figures(sum(getattr(row, name) for row in rows)) for name in _COLUMNS]
+
+
+def _amounts(row: Any) -> list[int]:
+    return [getattr(row, name) for name in _COLUMNS]
+
+
+def _reference(row: Any) -> str:
+    """The last twelve characters of a redemption's identifier: they are drawn by lot, so they tell lines apart."""
+    return str(row.redemption_id)[-12:]
+
+
+def _short(day: Any) -> str:
+    return f"{day:%d/%m/%Y}"
+
+
+def _of(period: str) -> str:
+    return "d’" if period[0] in "ao" else "de "
+
+
+def _spaced(siret: str | None) -> str:
+    """`828 549 188 00021`, with spaces at which no line breaks."""
+    return "\u202f".join((siret[:3], siret[3:6], siret[6:9], siret[9:])) if siret else "non communiqué"
