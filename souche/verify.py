@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from shared import db
 from shared.config import SERVICES, ConfigurationError, with_files
 from shared.messages import READERS
+from souche import verify_journal, verify_statements
 from souche.tables import write_table
 
 STATES = ("pending", "spendable", "redeemed", "cancelled", "expired", "blocked")
@@ -70,9 +71,19 @@ ENVELOPES = """
 """
 GRANTS = """
     SELECT cheque_grant.id AS grant_id, cheque_grant.amount_cents, coalesce(sum(cheque.value_cents), 0) AS cheques_cents
-    FROM cheque_grant LEFT JOIN cheque ON cheque.grant_id = cheque_grant.id
+    FROM cheque_grant LEFT JOIN cheque ON cheque.grant_id = cheque_grant.id AND NOT EXISTS (
+        SELECT FROM replaced_cheque WHERE old_cheque_id = cheque.id AND issued_at IS NOT NULL
+    )
     GROUP BY cheque_grant.id HAVING cheque_grant.amount_cents <> coalesce(sum(cheque.value_cents), 0)
     ORDER BY cheque_grant.id
+"""
+REPLACED = """
+    SELECT old_cheque_id, new_cheque_id FROM replaced_cheque
+    LEFT JOIN cheque old ON old.id = old_cheque_id LEFT JOIN cheque new ON new.id = new_cheque_id
+    WHERE (issued_at IS NULL AND new.id IS NOT NULL) OR (
+        issued_at IS NOT NULL AND (old.ending, old.grant_id, old.envelope_id, old.value_cents)
+                                  IS DISTINCT FROM ('cancelled', new.grant_id, new.envelope_id, new.value_cents)
+    ) ORDER BY old_cheque_id
 """
 HEAD = "SELECT count(*) FROM event"
 PARKED = "SELECT count(*) FROM parked_event"
@@ -185,6 +196,9 @@ def check(engines: dict[str, sa.Engine]) -> Books:
         for redemption_id, (ours, theirs) in side_by_side("redemption_id", owed, declared):
             _check_redemption(redemption_id, ours, theirs)
         _check_money(engines["issuer"])
+    # The streams are closed by now: each holds a connection.
+    for fault in verify_statements.faults(engines["redeemer"]):
+        raise Fault(fault)
     return books
 
 
@@ -241,6 +255,10 @@ def _check_redemption(redemption_id: UUID, ours: Any, theirs: Any) -> None:
 
 
 def _check_money(issuer: sa.Engine) -> None:
+    with _stream(issuer, REPLACED) as replaced:
+        for row in replaced:
+            pair = f"cheque {row.old_cheque_id} and {row.new_cheque_id}, which replaces it,"
+            raise Fault(f"{pair} are not of one grant, envelope and value, the old one cancelled")
     with _stream(issuer, GRANTS) as grants:
         for row in grants:
             raise Fault(f"grant {row.grant_id} is of {row.amount_cents} cents and its cheques of {row.cheques_cents}")
@@ -249,6 +267,8 @@ def _check_money(issuer: sa.Engine) -> None:
             if not row.engaged_cents == row.charged_cents <= row.amount_cents:
                 amounts = f"{row.engaged_cents} cents engaged, {row.charged_cents} charged, {row.amount_cents} in all"
                 raise Fault(f"envelope {row.envelope}: {amounts}")
+    for fault in verify_journal.faults(issuer):
+        raise Fault(fault)
 
 
 def _count(books: Books, stub: Any, judged: Any, known: Any) -> None:

@@ -7,12 +7,21 @@ from flask import Flask
 
 from services.issuer import (
     api_balances,
+    api_booklets,
     api_bulk,
     api_cheques,
+    api_conventions,
     api_envelopes,
+    api_exports,
     api_grants,
+    api_lots,
+    api_notices,
+    api_people,
     api_prescribers,
     api_programmes,
+    api_replacements,
+    api_reports,
+    api_rules,
 )
 from shared.app import build
 from shared.config import Settings
@@ -20,5 +29,22 @@ from shared.config import Settings
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The issuer's application."""
-    modules = (api_programmes, api_envelopes, api_prescribers, api_grants, api_bulk, api_cheques, api_balances)
+    modules = (
+        api_programmes,
+        api_rules,
+        api_conventions,
+        api_envelopes,
+        api_prescribers,
+        api_grants,
+        api_booklets,
+        api_bulk,
+        api_cheques,
+        api_notices,
+        api_lots,
+        api_replacements,
+        api_balances,
+        api_exports,
+        api_reports,
+        api_people,
+    )
     return build("issuer", settings, [blueprint for module in modules for blueprint in module.BLUEPRINTS])

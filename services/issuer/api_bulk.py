@@ -5,21 +5,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
 from flask import request
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields
 
 from services.issuer import bulk, bulk_lines
-from services.issuer.api_grants import order, secrets
-from services.issuer.bulk import Answer, Line
+from services.issuer.api_grants import GrantOrderSchema, granting_for, order, secrets
+from services.issuer.bulk import Line, Sent
 from services.issuer.bulk_lines import Raw
-from services.issuer.issuing import Granted
-from services.issuer.schemas import OrderSchema
 from shared import idempotency
 from shared.app import ProblemSchema
-from shared.auth import Caller, caller, roles
+from shared.auth import caller, roles
+from shared.importing import TERMS, Terms, TermsQuery
 from shared.problems import Invalid, Problem, Unavailable
 from shared.web import runtime
 
@@ -30,17 +28,12 @@ BLUEPRINTS = (blueprint,)
 _AT_ONCE = threading.BoundedSemaphore(2)
 
 
-class LineSchema(OrderSchema):
-    """A line: a grant, and for whom an admin makes it."""
-
-    prescriber_id = fields.UUID(metadata={"description": "Required of an admin; a prescriber grants for itself."})
-
-
 class AnswerSchema(Schema):
     """What became of a line: a grant, or a problem."""
 
     line = fields.Int(required=True, metadata={"description": "CSV: the file's line. JSON: 1 is the first."})
-    grant_id = fields.UUID()
+    grant_id = fields.Str(metadata={"format": "uuid", "description": "On trial a new grant has none."})
+    amount_cents = fields.Int()
     already = fields.Bool(metadata={"description": "Granted before, under the same reference."})
     problem = fields.Dict(metadata={"description": "RFC 9457 problem details, as a single grant would get."})
 
@@ -48,19 +41,28 @@ class AnswerSchema(Schema):
 class AnswersSchema(Schema):
     """What became of all lines."""
 
+    already_imported_at = fields.Str(
+        required=True,
+        allow_none=True,
+        metadata={"format": "date-time", "description": "When the very same file was sent before."},
+    )
     accepted = fields.Int(required=True)
     refused = fields.Int(required=True)
+    amount_cents = fields.Int(required=True, metadata={"description": "What is granted that was not before."})
     lines = fields.List(fields.Nested(AnswerSchema), required=True)
 
 
-_LINE = LineSchema()
+_LINE = GrantOrderSchema()
 _COLUMNS = f"{', '.join(bulk_lines.COLUMNS)}, answer.<question>"
 _BODY = {
     "requestBody": {
         "required": True,
-        "description": f"At most {bulk_lines.MOST_LINES} grants. CSV columns: {_COLUMNS}.",
+        "description": (
+            f"At most {bulk_lines.MOST_LINES} grants, {bulk.MOST_AT_ONCE} where they are to be all or nothing."
+            f" CSV columns: {_COLUMNS}."
+        ),
         "content": {
-            "application/json": {"schema": {"type": "array", "items": LineSchema}},
+            "application/json": {"schema": {"type": "array", "items": GrantOrderSchema}},
             "text/csv": {"schema": {"type": "string"}},
         },
     }
@@ -69,46 +71,36 @@ _BODY = {
 
 @blueprint.route("", methods=["POST"])
 @roles("prescriber", "admin")
-@idempotency.idempotent()
+@idempotency.idempotent(trials=True)
 @blueprint.doc(**_BODY)
+@blueprint.arguments(TermsQuery, **TERMS)
 @blueprint.response(200, AnswersSchema)
 @blueprint.alt_response(422, schema=ProblemSchema)
 @blueprint.alt_response(503, schema=ProblemSchema)
-def create_grants() -> dict[str, Any]:
-    """Grant many: each line is answered, the good ones go in, in their order.
+def create_grants(terms: Terms) -> dict[str, Any]:
+    """Grant many: each line is answered, the good ones go in, in their order; or all of them, or none.
 
     A line is granted once: by its own `reference`, or by the request's Idempotency-Key and the line's number. So the
-    same file sent again does no harm. Codes are not in the answer: see `/v1/grants/{grant_id}/codes`.
+    same file sent again does no harm, and is noticed. `dry_run=true` says what would become of each line without any
+    effect. Codes are not in the answer: see `/v1/grants/{grant_id}/codes`.
     """
     is_csv = request.mimetype == "text/csv"
     given = bulk_lines.of_csv(request.get_data()) if is_csv else bulk_lines.of_json(request.get_json())
-    lines = [_line(number, raw, caller()) for number, raw in given]
+    lines = [_line(number, raw) for number, raw in given]
     with _turn():
-        answers = bulk.grant_lines(runtime().transaction, secrets(), lines, _origin())
-    shown = [_shown(answer) for answer in answers]
-    refused = sum("problem" in line for line in shown)
-    return {"accepted": len(shown) - refused, "refused": refused, "lines": shown}
+        return bulk.grant_lines(runtime().transaction, secrets(), Sent(lines, _origin(), _digest(), terms)).told()
 
 
-def _line(number: int, raw: Raw, who: Caller) -> Line:
+def _line(number: int, raw: Raw) -> Line:
     if isinstance(raw, Problem):
         return Line(number, raw)
     try:
         body = _LINE.load(raw)
-        return Line(number, order(body, _prescriber(body.pop("prescriber_id", None), who)))
+        return Line(number, order(body, granting_for(body.pop("prescriber_id", None))))
     except ValidationError as error:
         return Line(number, _invalid(error.messages_dict))
     except Problem as problem:
         return Line(number, problem)
-
-
-def _prescriber(named: UUID | None, who: Caller) -> UUID:
-    prescriber_id = named or who.scope
-    if prescriber_id is None:
-        raise _invalid({"prescriber_id": ["Say which prescriber grants."]})
-    if who.scope not in (None, prescriber_id):
-        raise _invalid({"prescriber_id": ["A prescriber grants for itself only."]})
-    return prescriber_id
 
 
 def _invalid(errors: dict[str, Any]) -> Invalid:
@@ -120,7 +112,14 @@ def _origin() -> str | None:
     key = idempotency.key()
     if key is None:
         return None
-    return hashlib.sha256(f"{caller()} {key} ".encode() + idempotency.request_digest()).hexdigest()
+    # Without the query: a trial and the real thing are one request.
+    request_digest = idempotency.request_digest(f"{request.path}?")
+    return hashlib.sha256(f"{caller()} {key} ".encode() + request_digest).hexdigest()
+
+
+def _digest() -> str:
+    """Knows a file again that the same prescriber, or the team, sent before."""
+    return idempotency.request_digest(f"grants of {caller().scope}").hex()
 
 
 @contextmanager
@@ -131,10 +130,3 @@ def _turn() -> Iterator[None]:
         yield
     finally:
         _AT_ONCE.release()
-
-
-def _shown(answer: Answer) -> dict[str, Any]:
-    outcome = answer.outcome
-    if isinstance(outcome, Granted):
-        return {"line": answer.number, "grant_id": outcome.grant.id, "already": outcome.already}
-    return {"line": answer.number, "problem": outcome.body()}

@@ -5,13 +5,14 @@ from uuid import UUID
 
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from sqlalchemy.orm import Session
 
 from services.issuer import blocking, cancelling
 from services.issuer.api_grants import ChequeSchema, secrets
 from services.issuer.cancelling import Requested
 from services.issuer.codes import Revealed
 from services.issuer.models import Cheque
-from services.issuer.schemas import told_reason
+from services.issuer.schemas import cents, told_reason
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
@@ -56,9 +57,12 @@ class RevealedCodesSchema(Schema):
 
 
 class CancellationOrderSchema(Schema):
-    """What is to be cancelled: a whole grant, or some cheques."""
+    """What is to be cancelled: a whole grant, a part of its amount, or some cheques."""
 
     grant_id = fields.UUID()
+    amount_cents = cents(
+        metadata={"description": "Of the grant: as many of its unspent cheques as come to this amount exactly."}
+    )
     cheque_ids = _cheque_ids()
     reason = told_reason()
 
@@ -66,6 +70,8 @@ class CancellationOrderSchema(Schema):
     def _check_what(self, data: dict[str, Any], **_: Any) -> None:
         if ("grant_id" in data) == ("cheque_ids" in data):
             raise ValidationError("Either `grant_id` or `cheque_ids`.", "cheque_ids")
+        if "amount_cents" in data and "grant_id" not in data:
+            raise ValidationError("Only with `grant_id`.", "amount_cents")
 
 
 class CancelledChequeSchema(Schema):
@@ -89,6 +95,14 @@ class BlockedSchema(Schema):
     """The cheques as they now stand."""
 
     cheques = fields.List(fields.Nested(ChequeSchema), required=True)
+
+
+def _wanted(session: Session, body: dict[str, Any], owner: UUID | None) -> list[UUID]:
+    if "cheque_ids" in body:
+        return list(body["cheque_ids"])
+    if "amount_cents" in body:
+        return cancelling.worth(session, body["grant_id"], body["amount_cents"], owner)
+    return cancelling.of_grant(session, body["grant_id"], owner)
 
 
 @code_views.route("", methods=["POST"])
@@ -115,8 +129,7 @@ def request_cancellation(body: dict[str, Any]) -> Requested:
     """Ask that cheques be cancelled; the redeemer decides for each, so look again for the outcome."""
     owner = caller().scope
     with transaction() as session:
-        wanted = body.get("cheque_ids") or cancelling.of_grant(session, body["grant_id"], owner)
-        return cancelling.request(session, wanted, body["reason"], str(caller()), owner)
+        return cancelling.request(session, _wanted(session, body, owner), body["reason"], str(caller()), owner)
 
 
 @cancellation_views.route("/<uuid:cancellation_id>")

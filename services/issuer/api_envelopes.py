@@ -6,11 +6,12 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import envelopes, programmes
+from services.issuer import adjusting, envelopes, programmes
 from services.issuer.models import Envelope
+from services.issuer.models_money import EnvelopeMovement
 from services.issuer.schemas import cents, day, programme_code, text
 from shared.app import ProblemSchema
-from shared.auth import roles
+from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.web import transaction
@@ -20,27 +21,48 @@ blueprint = Blueprint(
 )
 BLUEPRINTS = (blueprint,)
 
+_PUBLICS = {"description": "Empty: the convention's, or everybody."}
+_SHARE = {
+    "description": "Its part of what is charged to the envelopes of its priority, in ten-thousandths. They are charged"
+    " before those that have none."
+}
+
 
 class EnvelopeSchema(Schema):
     """Money of one funder for one programme, under one convention."""
 
     envelope_id = fields.UUID(dump_only=True, attribute="id")
     programme = programme_code(required=True, attribute="programme_code")
-    funder = text(required=True)
-    convention_reference = text(required=True)
+    convention_id = fields.UUID(metadata={"description": "Or `funder` and `convention_reference`."})
+    funder = text()
+    convention_reference = text()
     amount_cents = cents(required=True)
     engaged_cents = fields.Int(dump_only=True, metadata={"description": "Of cheques not cancelled and not expired."})
     available_cents = fields.Int(dump_only=True)
-    starts_on = day(required=True)
-    ends_on = day(required=True)
-    target_publics = fields.List(text(), load_default=list, metadata={"description": "Empty: everybody."})
+    reserved_cents = fields.Int(
+        dump_only=True, metadata={"description": "What only the convention's `reserved_publics` may take."}
+    )
+    starts_on = day(metadata={"description": "The convention's, if not said."})
+    ends_on = day(metadata={"description": "The convention's, if not said."})
+    target_publics = fields.List(text(), load_default=list, metadata=_PUBLICS)
     priority = fields.Int(
         strict=True, load_default=0, validate=validate.Range(-1000, 1000), metadata={"description": "Lower goes first."}
     )
+    share_bp = fields.Int(
+        strict=True, load_default=None, allow_none=True, validate=validate.Range(1, 10_000), metadata=_SHARE
+    )
+    closed_at = fields.AwareDateTime(dump_only=True)
 
     @validates_schema
-    def _check_period(self, data: dict[str, Any], **_: Any) -> None:
-        if data["ends_on"] < data["starts_on"]:
+    def _check(self, data: dict[str, Any], **_: Any) -> None:
+        named = "funder" in data and "convention_reference" in data
+        if "convention_id" in data:
+            if "funder" in data or "convention_reference" in data:
+                raise ValidationError("Either this, or `funder` and `convention_reference`.", "convention_id")
+        elif not named:
+            missing = "funder" if "funder" not in data else "convention_reference"
+            raise ValidationError("Give it, or `convention_id`.", missing)
+        if "ends_on" in data and "starts_on" in data and data["ends_on"] < data["starts_on"]:
             raise ValidationError("Not before `starts_on`.", "ends_on")
 
 
@@ -48,6 +70,33 @@ class EnvelopeQuery(PageQuery):
     """Which envelopes."""
 
     programme = programme_code(load_default=None)
+    convention_id = fields.UUID(load_default=None)
+
+
+class EnvelopeAmountSchema(Schema):
+    """The amount that an envelope is to have, and why."""
+
+    amount_cents = cents(required=True)
+    reason = text(500, required=True)
+
+
+class ClosingSchema(Schema):
+    """Why an envelope is closed."""
+
+    reason = text(500, required=True)
+
+
+class MovementSchema(Schema):
+    """A change of an envelope's amount."""
+
+    movement_id = fields.UUID(required=True, attribute="id")
+    envelope_id = fields.UUID(required=True)
+    kind = fields.Str(required=True, metadata={"enum": ["opened", "raised", "lowered", "closed"]})
+    before_cents = fields.Int(required=True)
+    after_cents = fields.Int(required=True)
+    reason = fields.Str(required=True)
+    made_by = fields.Str(required=True)
+    made_at = fields.AwareDateTime(required=True)
 
 
 @blueprint.route("", methods=["POST"])
@@ -55,12 +104,14 @@ class EnvelopeQuery(PageQuery):
 @idempotent()
 @blueprint.arguments(EnvelopeSchema)
 @blueprint.response(201, EnvelopeSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
 @blueprint.alt_response(422, schema=ProblemSchema)
 def create_envelope(body: dict[str, Any]) -> Envelope:
-    """Add an envelope to a programme."""
+    """Add an envelope to a programme, under a convention."""
     with transaction() as session:
         programme = programmes.named(session, body.pop("programme_code"))
-        return envelopes.create(session, programme, body)
+        return envelopes.create(session, programme, body, str(caller()))
 
 
 @blueprint.route("")
@@ -68,9 +119,10 @@ def create_envelope(body: dict[str, Any]) -> Envelope:
 @blueprint.arguments(EnvelopeQuery, location="query")
 @blueprint.response(200, page_of(EnvelopeSchema))
 def list_envelopes(query: dict[str, Any]) -> dict[str, Any]:
-    """The envelopes, of one programme or of all, in the order in which they were added."""
+    """The envelopes, of a programme, a convention or all, in the order in which they were added."""
     with transaction() as session:
-        return page(session, envelopes.every(query["programme"]), Envelope.id, query["after"], query["limit"])
+        found = envelopes.every(query["programme"], query["convention_id"])
+        return page(session, found, Envelope.id, query["after"], query["limit"])
 
 
 @blueprint.route("/<uuid:envelope_id>")
@@ -81,3 +133,42 @@ def show_envelope(envelope_id: UUID) -> Envelope:
     """One envelope."""
     with transaction() as session:
         return envelopes.find(session, envelope_id)
+
+
+@blueprint.route("/<uuid:envelope_id>/movements", methods=["POST"])
+@roles("admin", "finance")
+@idempotent()
+@blueprint.arguments(EnvelopeAmountSchema)
+@blueprint.response(201, MovementSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+def set_amount(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
+    """Raise or lower an envelope, never under what is engaged nor above what its convention grants."""
+    with transaction() as session:
+        return adjusting.set_amount(session, envelope_id, body["amount_cents"], body["reason"], str(caller()))
+
+
+@blueprint.route("/<uuid:envelope_id>/closing", methods=["POST"])
+@roles("admin", "finance")
+@idempotent()
+@blueprint.arguments(ClosingSchema)
+@blueprint.response(201, MovementSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+def close_envelope(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
+    """Close an envelope: it keeps what is engaged and takes no more cheques."""
+    with transaction() as session:
+        return adjusting.close(session, envelope_id, body["reason"], str(caller()))
+
+
+@blueprint.route("/<uuid:envelope_id>/movements")
+@roles("admin", "finance", "operations")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, page_of(MovementSchema))
+@blueprint.alt_response(404, schema=ProblemSchema)
+def list_movements(query: dict[str, Any], envelope_id: UUID) -> dict[str, Any]:
+    """What was done to an envelope's amount, by whom and why, oldest first."""
+    with transaction() as session:
+        envelopes.find(session, envelope_id)
+        found = adjusting.movements(envelope_id)
+        return page(session, found, EnvelopeMovement.id, query["after"], query["limit"])

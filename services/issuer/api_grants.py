@@ -18,6 +18,7 @@ from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.logs import logger
 from shared.paging import PageQuery, page, page_of
+from shared.problems import Invalid
 from shared.web import runtime, transaction
 
 blueprint = Blueprint(
@@ -51,11 +52,23 @@ class GrantSchema(Schema):
     grant_id = fields.UUID(required=True, attribute="id")
     prescriber_id = fields.UUID(required=True)
     programme = fields.Str(required=True, attribute="programme_code")
+    lot_id = fields.UUID(required=True, allow_none=True)
     reference = fields.Str(required=True, allow_none=True)
     target_public = fields.Str(required=True, allow_none=True)
     amount_cents = fields.Int(required=True)
     points = fields.Int(required=True, allow_none=True)
     reason = fields.Str(required=True)
+    rule_version = fields.Int(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The version of the programme's rule that it was held against."},
+    )
+    exception_reason = fields.Str(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why the person has more than the rule gives; null where that is not so."},
+    )
+    exception_by = fields.Str(required=True, allow_none=True)
     granted_on = fields.Date(required=True)
     valid_until = fields.Date(required=True)
     presentable_until = fields.Date(required=True)
@@ -64,10 +77,30 @@ class GrantSchema(Schema):
     )
 
 
-class GrantWithChequesSchema(GrantSchema):
-    """A grant and its cheques as they are known to stand."""
+class ChargedChequeSchema(ChequeSchema):
+    """A cheque and why it is charged to its envelope."""
 
-    cheques = fields.List(fields.Nested(ChequeSchema), required=True)
+    why = fields.Str(required=True, metadata={"description": "Why this envelope, and what was passed over."})
+    replaces = fields.UUID(required=True, allow_none=True, metadata={"description": "The lost cheque in whose place."})
+    replaced_by = fields.UUID(required=True, allow_none=True)
+
+
+class ChargeSchema(Schema):
+    """What of a grant one envelope pays, as it was charged."""
+
+    envelope_id = fields.UUID(required=True)
+    funder = fields.Str(required=True)
+    convention_reference = fields.Str(required=True)
+    number = fields.Int(required=True)
+    cents = fields.Int(required=True)
+    why = fields.Str(required=True)
+
+
+class GrantWithChequesSchema(GrantSchema):
+    """A grant, its cheques as they are known to stand, and whose money they are."""
+
+    charges = fields.List(fields.Nested(ChargeSchema), required=True)
+    cheques = fields.List(fields.Nested(ChargedChequeSchema), required=True)
 
 
 class GrantedSchema(GrantSchema):
@@ -83,16 +116,45 @@ class CodesSchema(Schema):
     cheques = fields.List(fields.Nested(PrintedChequeSchema), required=True)
 
 
+class GrantOrderSchema(OrderSchema):
+    """A grant as it is asked for, and for whom an admin makes it."""
+
+    prescriber_id = fields.UUID(metadata={"description": "Required of an admin; a prescriber grants for itself."})
+
+
 class GrantQuery(PageQuery):
     """Which grants."""
 
     programme = programme_code(load_default=None)
+    lot = programme_code(load_default=None)
+    exceptional = fields.Bool(
+        load_default=None,
+        metadata={
+            "description": "True: those that went beyond what the programme gives one person. False: the others."
+        },
+    )
+
+
+def granting_for(named: UUID | None) -> UUID:
+    """The prescriber that the caller grants for; raises Invalid where it names none, or another's."""
+    scope = caller().scope
+    prescriber_id = named or scope
+    if prescriber_id is None:
+        raise _invalid_prescriber("Say which prescriber grants.")
+    if scope not in (None, prescriber_id):
+        raise _invalid_prescriber("A prescriber grants for itself only.")
+    return prescriber_id
+
+
+def _invalid_prescriber(fault: str) -> Invalid:
+    return Invalid("Some fields are not valid: see `errors`.", errors={"prescriber_id": [fault]})
 
 
 def order(body: dict[str, Any], prescriber_id: UUID) -> Order:
     """An order as the schema read it, of this prescriber."""
-    beneficiary = body.pop("beneficiary", None)
-    return Order(prescriber_id, beneficiary=Identity(**beneficiary) if beneficiary else None, **body)
+    beneficiary, who = body.pop("beneficiary", None), caller()
+    person = Identity(**beneficiary) if beneficiary else None
+    return Order(prescriber_id, beneficiary=person, role=who.role, asked_by=str(who), **body)
 
 
 def secrets() -> Secrets:
@@ -109,15 +171,15 @@ def _shown(grant: Grant, **members: Any) -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["POST"])
-@roles("prescriber")
+@roles("prescriber", "admin")
 @idempotent(required=True, sealed_with="CODE_ENCRYPTION_KEYS")
-@blueprint.arguments(OrderSchema)
+@blueprint.arguments(GrantOrderSchema)
 @blueprint.response(201, GrantedSchema)
 @blueprint.alt_response(409, schema=ProblemSchema)
 @blueprint.alt_response(422, schema=ProblemSchema)
 def create_grant(body: dict[str, Any]) -> dict[str, Any]:
     """Grant an amount: the cheques exist from now on, each charged to one envelope."""
-    asked = order(body, caller().own)
+    asked = order(body, granting_for(body.pop("prescriber_id", None)))
     with transaction() as session:
         granted = granting.grant(session, secrets(), asked)
         return _shown(granted.grant, already=granted.already, cheques=granted.cheques)
@@ -130,7 +192,7 @@ def create_grant(body: dict[str, Any]) -> dict[str, Any]:
 def list_grants(query: dict[str, Any]) -> dict[str, Any]:
     """The grants, oldest first; to a prescriber, its own."""
     with transaction() as session:
-        found = reading.grants(caller().scope, query["programme"])
+        found = reading.grants(caller().scope, query["programme"], exceptional=query["exceptional"], lot=query["lot"])
         return page(session, found, Grant.id, query["after"], query["limit"])
 
 
@@ -139,10 +201,11 @@ def list_grants(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, GrantWithChequesSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def show_grant(grant_id: UUID) -> dict[str, Any]:
-    """A grant and what is known of its cheques."""
+    """A grant, what is known of its cheques, and why each is charged to its envelope."""
     with transaction() as session:
         grant = reading.grant(session, grant_id, caller().scope)
-        return _shown(grant, cheques=reading.cheques(session, grant_id))
+        charges = reading.charges(session, grant_id)
+        return _shown(grant, charges=charges, cheques=reading.explained(session, grant_id, charges))
 
 
 @blueprint.route("/<uuid:grant_id>/codes")

@@ -12,6 +12,7 @@ from services.issuer.models import Prescriber
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
+from shared.importing import TERMS, Terms, TermsQuery
 from shared.paging import PageQuery, page, page_of
 from shared.place_import import CSV_BODY, PlaceSchema, Report, ReportSchema
 from shared.web import transaction
@@ -28,14 +29,18 @@ class PrescriberSchema(PlaceSchema):
 
 @blueprint.route("/imports", methods=["POST"])
 @roles("admin")
-@idempotent()
+@idempotent(trials=True)
 @blueprint.doc(**CSV_BODY)
+@blueprint.arguments(TermsQuery, **TERMS)
 @blueprint.response(200, ReportSchema)
 @blueprint.alt_response(422, schema=ProblemSchema)
-def import_prescribers() -> Report:
-    """Take prescribers in from a file: bad lines are reported, the good ones go in, known ones are updated."""
+def import_prescribers(terms: Terms) -> Report:
+    """Take prescribers in from a file: known ones are updated, bad lines are reported; the good ones go in, or none.
+
+    `dry_run=true` gives the same report without any effect. A file that was taken in before is known again.
+    """
     with transaction() as session:
-        return prescribers.take_in(session, request.get_data())
+        return prescribers.take_in(session, request.get_data(), terms)
 
 
 @blueprint.route("")

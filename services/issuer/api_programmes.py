@@ -1,16 +1,17 @@
-"""Programmes and their assessment rules over HTTP."""
+"""Programmes over HTTP."""
 
 from typing import Any
 
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import assessing, programmes
-from services.issuer.assessing import Outcome
+from services.issuer import programmes
+from services.issuer.assessing import MOST_VALUE_CENTS
 from services.issuer.models import ON_ISSUE, ON_REGISTRATION, Programme
-from services.issuer.schemas import MOST_CENTS, MOST_FACE_VALUE_CENTS, cents, day, programme_code, text
+from services.issuer.rule_schemas import RuleSchema
+from services.issuer.schemas import cents, day, programme_code, text
 from shared.app import ProblemSchema
-from shared.auth import roles
+from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.web import transaction
@@ -18,10 +19,7 @@ from shared.web import transaction
 programme_views = Blueprint(
     "programmes", __name__, url_prefix="/v1/programmes", description="What cheques are for, and their rules."
 )
-assessment_views = Blueprint(
-    "assessments", __name__, url_prefix="/v1/assessments", description="What a programme would grant, without effect."
-)
-BLUEPRINTS = (programme_views, assessment_views)
+BLUEPRINTS = (programme_views,)
 
 
 class ValiditySchema(Schema):
@@ -36,46 +34,38 @@ class ValiditySchema(Schema):
             raise ValidationError('Either {"months": …} or {"until": …}.')
 
 
-class QuestionSchema(Schema):
-    """A question and the points that each answer gives."""
-
-    key = text(60, required=True)
-    label = text(500, required=True)
-    answers = fields.Dict(
-        keys=text(),
-        values=fields.Int(strict=True, validate=validate.Range(-1000, 1000)),
-        required=True,
-        validate=validate.Length(min=1),
-    )
-
-
-class AmountSchema(Schema):
-    """An amount from a number of points on; 0 cents: nothing is granted."""
-
-    from_points = fields.Int(strict=True, required=True, validate=validate.Range(-100_000, 100_000))
-    cents = fields.Int(strict=True, required=True, validate=validate.Range(0, MOST_CENTS))
-
-
-class RuleSchema(Schema):
-    """From answers to points, from points to an amount."""
-
-    questions = fields.List(fields.Nested(QuestionSchema), required=True, validate=validate.Length(1, 100))
-    amounts = fields.List(fields.Nested(AmountSchema), required=True, validate=validate.Length(1, 100))
-
-
 class ProgrammeSchema(Schema):
     """A programme's terms."""
 
     code = programme_code(required=True)
     name = text(required=True)
-    face_value_cents = cents(MOST_FACE_VALUE_CENTS, load_default=1000)
+    purpose = text(
+        400,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "What the cheques pay for, in plain French, as their holders read it."},
+    )
+    face_value_cents = cents(MOST_VALUE_CENTS, load_default=1000)
     minimum_grant_cents = cents(load_default=5000)
+    single_cheque = fields.Bool(
+        load_default=False,
+        metadata={
+            "description": "A grant is one cheque of its whole amount, and `face_value_cents` the step of amounts."
+            " Else it is cheques of the face value."
+        },
+    )
     validity = fields.Nested(ValiditySchema, required=True)
     grace_days = fields.Int(
         strict=True,
         load_default=0,
         validate=validate.Range(0, 3660),
         metadata={"description": "After its validity a cheque may be presented for so long."},
+    )
+    retention_months = fields.Int(
+        strict=True,
+        load_default=24,
+        validate=validate.Range(1, 120),
+        metadata={"description": "So long after the last contact with a person it is kept who its grants are for."},
     )
     spendable = fields.Str(load_default=ON_ISSUE, validate=validate.OneOf((ON_ISSUE, ON_REGISTRATION)))
     services = fields.List(text(), load_default=list, metadata={"description": "Empty: any."})
@@ -84,22 +74,12 @@ class ProgrammeSchema(Schema):
         load_default=list,
         metadata={"description": "Beginnings of postcodes or INSEE codes. Empty: anywhere."},
     )
-    assessment = fields.Nested(RuleSchema, load_default=None, allow_none=True)
-
-
-class AssessmentSchema(Schema):
-    """A person's situation, by question of the programme."""
-
-    programme = programme_code(required=True)
-    answers = fields.Dict(keys=fields.Str(), values=fields.Str(), required=True)
-
-
-class OutcomeSchema(Schema):
-    """What would be granted: 0 where nothing."""
-
-    amount_cents = fields.Int(required=True)
-    points = fields.Int(required=True, allow_none=True)
-    reason = fields.Str(required=True)
+    assessment = fields.Nested(
+        RuleSchema, load_default=None, allow_none=True, metadata={"description": "The rule in force."}
+    )
+    assessment_version = fields.Int(
+        dump_only=True, allow_none=True, metadata={"description": "Which version of it. Null: there never was a rule."}
+    )
 
 
 def _terms(body: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +102,7 @@ def _shown(programme: Programme) -> dict[str, Any]:
 def create_programme(body: dict[str, Any]) -> dict[str, Any]:
     """Add a programme."""
     with transaction() as session:
-        return _shown(programmes.create(session, _terms(body)))
+        return _shown(programmes.create(session, _terms(body), str(caller())))
 
 
 @programme_views.route("")
@@ -144,15 +124,3 @@ def show_programme(code: str) -> dict[str, Any]:
     """One programme with its rules."""
     with transaction() as session:
         return _shown(programmes.find(session, code))
-
-
-@assessment_views.route("", methods=["POST"])
-@roles("prescriber", "admin")
-@assessment_views.arguments(AssessmentSchema)
-@assessment_views.response(200, OutcomeSchema)
-@assessment_views.alt_response(409, schema=ProblemSchema)
-@assessment_views.alt_response(422, schema=ProblemSchema)
-def assess(body: dict[str, Any]) -> Outcome:
-    """What the programme would grant for these answers. Nothing is kept."""
-    with transaction() as session:
-        return assessing.assess(programmes.named(session, body["programme"]), body["answers"])

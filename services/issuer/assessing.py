@@ -1,20 +1,28 @@
 """From a person's situation to an amount, by the rule that the programme declares.
 
-A rule is data: `{"questions": [{"key", "label", "answers": {answer: points}}], "amounts": [{"from_points", "cents"}]}`.
-Points add up; the last amount whose `from_points` is reached counts; 0 cents means that nothing is granted.
-What was answered is not kept, only what came of it.
+A rule is data. It may ask questions: `{"questions": [{"key", "label", "answers": {answer: points}}]}`, with either
+`"amounts": [{"from_points", "cents"}]`, where points add up and the last amount whose `from_points` is reached counts,
+or `"conditions": [{"when": {question: [answer]}, "from_points", "cents", "reason"}]`, of which the first that holds
+counts. 0 cents, or no condition that holds, means that nothing is granted. `"stating": {"roles", "typologies"}` names
+who may state an amount instead; not said, everybody. What one person may have in all is its part `per_person`: see
+`limits`. What was answered is not kept, only what came of it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from services.issuer import limits
 from services.issuer.models import Programme
 from services.issuer.money import euros
 from shared.problems import Conflict, Invalid
 
 MOST_CHEQUES = 1000
+# What one cheque may be worth: every reader of the log keeps it as a 32-bit number.
+MOST_VALUE_CENTS = 1_000_000
+
+Rule = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +34,12 @@ class Outcome:
     points: int | None = None
 
 
-def assess(programme: Programme, answers: Mapping[str, str]) -> Outcome:
-    """What the programme grants for these answers, by question key.
+def assess(rule: Rule | None, answers: Mapping[str, str]) -> Outcome:
+    """What a programme's rule grants for these answers, by question key.
 
-    Raises Conflict where the programme has no rule, Invalid where a question is not answered as it may be.
+    Raises Conflict where it has no questions, Invalid where one is not answered as it may be.
     """
-    rule = programme.assessment
-    if rule is None:
+    if rule is None or "questions" not in rule:
         raise Conflict(
             "The programme declares no assessment rule: state an amount and a reason.", slug="no-assessment-rule"
         )
@@ -40,6 +47,10 @@ def assess(programme: Programme, answers: Mapping[str, str]) -> Outcome:
     if errors:
         raise Invalid("Some answers are not valid: see `errors`.", errors={"answers": errors})
     points = sum(question["answers"][answers[question["key"]]] for question in rule["questions"])
+    return _by_conditions(rule, answers, points) if "conditions" in rule else _by_points(rule, points)
+
+
+def _by_points(rule: Rule, points: int) -> Outcome:
     reached = [step for step in rule["amounts"] if step["from_points"] <= points]
     if not reached or reached[-1]["cents"] == 0:
         return Outcome(0, f"Assessed at {points} points: nothing is granted.", points)
@@ -48,44 +59,85 @@ def assess(programme: Programme, answers: Mapping[str, str]) -> Outcome:
     return Outcome(step["cents"], reason, points)
 
 
-def state(programme: Programme, amount_cents: int, reason: str) -> Outcome:
-    """An amount that a prescriber states; raises Invalid where the programme cannot grant it."""
-    fault = amount_fault(amount_cents, programme.face_value_cents, programme.minimum_grant_cents)
+def _by_conditions(rule: Rule, answers: Mapping[str, str], points: int) -> Outcome:
+    """Which condition held is not told of itself: it may give away an answer."""
+    held = next((each for each in rule["conditions"] if _holds(each, answers, points)), None)
+    if held is None or held["cents"] == 0:
+        return Outcome(0, (held or {}).get("reason") or "Assessed: nothing is granted.", points)
+    return Outcome(held["cents"], held.get("reason") or f"Assessed: {euros(held['cents'])}.", points)
+
+
+def _holds(condition: Rule, answers: Mapping[str, str], points: int) -> bool:
+    wanted = condition.get("when", {})
+    return points >= condition.get("from_points", points) and all(answers[key] in wanted[key] for key in wanted)
+
+
+def check_stated(programme: Programme, amount_cents: int, role: str, typologies: Collection[str]) -> None:
+    """Raises Conflict where such a caller has to assess, Invalid where the amount cannot be granted."""
+    stating = (programme.assessment or {}).get("stating")
+    if stating is not None and not limits.permits(stating, role, typologies):
+        raise Conflict(
+            f"Answer the programme's questions: only {' or '.join(stating['roles'])} may state an amount"
+            f"{', if of a kind that its rule names' if 'typologies' in stating else ''}.",
+            slug="assessment-required",
+        )
+    fault = amount_fault(programme, amount_cents)
     if fault:
         raise Invalid("The amount cannot be granted: see `errors`.", errors={"amount_cents": [fault]})
-    return Outcome(amount_cents, reason)
 
 
-def amount_fault(cents: int, face_value_cents: int, minimum_cents: int) -> str | None:
+def values(programme: Programme, amount_cents: int) -> tuple[int, ...]:
+    """What each cheque of such a grant is worth, in cents."""
+    if programme.single_cheque:
+        return (amount_cents,)
+    return (programme.face_value_cents,) * (amount_cents // programme.face_value_cents)
+
+
+def amount_fault(programme: Programme, cents: int) -> str | None:
     """What is wrong with an amount, if anything."""
-    if cents < minimum_cents:
-        return f"At least {minimum_cents} ({euros(minimum_cents)})."
-    if cents % face_value_cents:
-        return f"A multiple of the face value of {face_value_cents} ({euros(face_value_cents)})."
-    if cents > MOST_CHEQUES * face_value_cents:
-        return f"At most {MOST_CHEQUES} cheques of {euros(face_value_cents)} in one grant."
+    step, least = programme.face_value_cents, programme.minimum_grant_cents
+    if cents < least:
+        return f"At least {least} ({euros(least)})."
+    if cents % step:
+        return f"A multiple of the face value of {step} ({euros(step)})."
+    if programme.single_cheque:
+        return f"At most {euros(MOST_VALUE_CENTS)}, as it is one cheque." if cents > MOST_VALUE_CENTS else None
+    if cents > MOST_CHEQUES * step:
+        return f"At most {MOST_CHEQUES} cheques of {euros(step)} in one grant."
     return None
 
 
-def rule_faults(rule: Mapping[str, Any], face_value_cents: int, minimum_cents: int) -> list[str]:
-    """What is wrong with a rule whose shape is right, if anything."""
-    keys = [question["key"] for question in rule["questions"]]
-    steps = [step["from_points"] for step in rule["amounts"]]
+def rule_faults(programme: Programme, rule: Rule) -> list[str]:
+    """What is wrong with a rule for a programme, if its shape is right."""
+    questions = rule.get("questions", [])
     faults = []
-    if len(set(keys)) < len(keys):
+    if len({question["key"] for question in questions}) < len(questions):
         faults.append("Each question needs a key of its own.")
-    if any(later <= earlier for earlier, later in pairwise(steps)):
+    if any(later["from_points"] <= earlier["from_points"] for earlier, later in pairwise(rule.get("amounts", []))):
         faults.append("The amounts go by `from_points`, from the lowest to the highest.")
-    faults += _amount_faults((step["cents"] for step in rule["amounts"]), face_value_cents, minimum_cents)
-    return faults
+    faults += _condition_faults(questions, rule.get("conditions", []))
+    steps = [*rule.get("amounts", []), *rule.get("conditions", [])]
+    faults += _amount_faults(programme, (step["cents"] for step in steps))
+    return faults + limits.faults(programme, rule.get("per_person"))
 
 
-def _amount_faults(amounts: Iterable[int], face_value_cents: int, minimum_cents: int) -> list[str]:
-    faults = ((cents, amount_fault(cents, face_value_cents, minimum_cents)) for cents in amounts if cents)
+def _condition_faults(questions: Iterable[Rule], conditions: Iterable[Rule]) -> list[str]:
+    known = {question["key"]: question["answers"] for question in questions}
+    named = [pair for condition in conditions for pair in condition.get("when", {}).items()]
+    wanted = [(key, answer) for key, answers in named for answer in answers]
+    return [
+        f"A condition wants {key} to be {answer}, which no question offers."
+        for key, answer in wanted
+        if answer not in known.get(key, ())
+    ]
+
+
+def _amount_faults(programme: Programme, amounts: Iterable[int]) -> list[str]:
+    faults = ((cents, amount_fault(programme, cents)) for cents in amounts if cents)
     return [f"{cents} cents: {fault}" for cents, fault in faults if fault]
 
 
-def _faults(questions: Iterable[Mapping[str, Any]], answers: Mapping[str, str]) -> dict[str, list[str]]:
+def _faults(questions: Iterable[Rule], answers: Mapping[str, str]) -> dict[str, list[str]]:
     faults = {}
     asked = set()
     for question in questions:

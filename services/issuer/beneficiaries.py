@@ -1,7 +1,11 @@
 """Beneficiaries: known again without being told apart by anybody else.
 
 Identity is in one table, sealed. A person is recognised by a keyed digest of the normalised names and the day of
-birth; neither ever leaves this service.
+birth; neither ever leaves this service. Names and days of birth can be guessed by the million, so it is the key that
+keeps the digest: without it no list of names finds anybody.
+
+The digest's key is rotated with both in hand: the new one first, the former one after it. A digest says which key made
+it. People are looked for under all keys, and move to the first when they are next granted something.
 """
 
 import hashlib
@@ -9,7 +13,7 @@ import hmac
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
@@ -19,11 +23,18 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.models import Beneficiary, Grant
+from shared import db
 from shared.ids import new_id
 from shared.sealing import KeyRing
 
 # Letters that Unicode does not take apart.
 _WHOLE = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"})
+
+_MOVE = sa.text("""
+    UPDATE beneficiary SET digest = given.current, digest_key = :key
+    FROM unnest(CAST(:formers AS bytea[]), CAST(:currents AS bytea[])) AS given (former, current)
+    WHERE digest = given.former AND NOT EXISTS (SELECT FROM beneficiary AS other WHERE other.digest = given.current)
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,7 @@ class Known:
 
     id: UUID
     previous_grants: int
+    new: bool = False
 
     def count(self) -> int:
         """Counts one grant more, and says how many there were before it."""
@@ -53,13 +65,33 @@ class Identities:
 
     def __init__(self, keys: Mapping[str, Mapping[str, bytes]]) -> None:
         self._ring = KeyRing(keys["IDENTITY_ENCRYPTION_KEYS"])
-        self._digest_key = next(iter(keys["IDENTITY_DIGEST_KEY"].values()))
+        self._digest_keys = dict(keys["IDENTITY_DIGEST_KEY"])
+        self.digest_key = next(iter(self._digest_keys))
+        """The id of the key that digests are made with."""
 
     def digest(self, identity: Identity) -> bytes:
-        """HMAC-SHA-256 of the normalised names and the day of birth."""
+        """HMAC-SHA-256 of the normalised names and the day of birth, with the current key."""
+        return self.digests(identity)[0]
+
+    def digests(self, identity: Identity) -> list[bytes]:
+        """The same with every key in hand, the current one first."""
         names = (normalised(identity.family_name), normalised(identity.given_name))
-        text = "\n".join((*names, identity.birth_date.isoformat()))
-        return hmac.digest(self._digest_key, text.encode(), hashlib.sha256)
+        return self._keyed("\n".join((*names, identity.birth_date.isoformat())))
+
+    def stand_ins(self, prescriber_id: UUID, reference: str) -> list[str]:
+        """What stands for the reference of a grant whose person was forgotten, with every key, the current one first.
+
+        A reference may name the person. This does not, and yet the same order sent again is known.
+        """
+        return [f"erased:{digest.hex()}" for digest in self._keyed(f"reference\n{prescriber_id}\n{reference}")]
+
+    def open(self, person: Beneficiary) -> Identity:
+        """Who a row is; raises CannotOpen where its key is gone or it was altered."""
+        plain = json.loads(self._ring.open(person.sealed_identity, person.id.bytes))
+        return Identity(plain["family_name"], plain["given_name"], date.fromisoformat(plain["birth_date"]))
+
+    def _keyed(self, text: str) -> list[bytes]:
+        return [hmac.digest(key, text.encode(), hashlib.sha256) for key in self._digest_keys.values()]
 
     def remember(self, session: Session, people: Iterable[Identity | None]) -> dict[Identity | None, Known]:
         """The rows of these people, made where they are new and locked, so that their grants are counted one by one."""
@@ -67,13 +99,28 @@ class Identities:
         if not digests:
             return {}
         distinct = {digest: identity for identity, digest in digests.items()}
+        self._move(session, distinct.values())
         rows = [self._row(distinct[digest], digest) for digest in sorted(distinct)]  # in order: no two wait crosswise
         insert = pg.insert(Beneficiary)
         upsert = insert.on_conflict_do_update(index_elements=["digest"], set_={"last_granted_at": sa.func.now()})
         found = session.execute(upsert.returning(Beneficiary.digest, Beneficiary.id), rows).all()
         earlier = _grants_of(session, [row.id for row in found])
-        known = {row.digest: Known(row.id, earlier.get(row.id, 0)) for row in found}
+        made = {row["id"] for row in rows}
+        known = {row.digest: Known(row.id, earlier.get(row.id, 0), new=row.id in made) for row in found}
         return {identity: known[digest] for identity, digest in digests.items()}
+
+    def by_digest(self, session: Session, identity: Identity) -> UUID | None:
+        """The row of a person, if there is one; nothing is made and nobody waits."""
+        return session.scalar(sa.select(Beneficiary.id).where(Beneficiary.digest.in_(self.digests(identity))))
+
+    def _move(self, session: Session, people: Iterable[Identity]) -> None:
+        """Makes the digests of these people anew, where they are still of a former key."""
+        if len(self._digest_keys) == 1:
+            return
+        pairs = [(former, digests[0]) for digests in map(self.digests, people) for former in digests[1:]]
+        formers, currents = zip(*sorted(pairs), strict=True)
+        moved = {"formers": list(formers), "currents": list(currents), "key": self.digest_key}
+        session.execute(_MOVE, moved)
 
     def _row(self, identity: Identity, digest: bytes) -> dict[str, object]:
         beneficiary_id = new_id()
@@ -83,7 +130,12 @@ class Identities:
             "birth_date": identity.birth_date.isoformat(),
         }
         sealed = self._ring.seal(json.dumps(plain, ensure_ascii=False).encode(), beneficiary_id.bytes)
-        return {"id": beneficiary_id, "digest": digest, "sealed_identity": sealed}
+        return {
+            "id": beneficiary_id,
+            "digest": digest,
+            "digest_key": self.digest_key,
+            "sealed_identity": sealed,
+        }
 
 
 def normalised(name: str) -> str:
@@ -91,6 +143,18 @@ def normalised(name: str) -> str:
     plain = unicodedata.normalize("NFKD", name.casefold().translate(_WHOLE))
     letters = "".join(character for character in plain if not unicodedata.combining(character))
     return " ".join(re.findall(r"\w+", letters))
+
+
+def forget_unused(session: Session, unused: Collection[Known]) -> None:
+    """Takes back that these people were remembered, in the same transaction: nothing was granted to them."""
+    made = [person.id for person in unused if person.new]
+    if made:
+        session.execute(sa.delete(Beneficiary).where(db.among(Beneficiary.id, made)))
+    touched = [person.id for person in unused if not person.new]
+    if touched:
+        last = sa.select(sa.func.max(Grant.created_at)).where(Grant.beneficiary_id == Beneficiary.id).scalar_subquery()
+        statement = sa.update(Beneficiary).where(db.among(Beneficiary.id, touched), last.is_not(None))
+        session.execute(statement.values(last_granted_at=last).execution_options(synchronize_session=False))
 
 
 def _grants_of(session: Session, beneficiary_ids: list[UUID]) -> dict[UUID, int]:

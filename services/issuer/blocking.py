@@ -1,38 +1,71 @@
-"""Blocking: cheques that were lost or are in doubt are not to be taken, until they are released again."""
+"""Blocking: cheques that were lost or are in doubt are not to be taken, until they are released again.
 
-from collections.abc import Sequence
+A cheque is blocked for a reason of its own or because its lot is suspended; the redeemer is told of one block, whatever
+the reasons. A suspension that ends leaves those alone that have a reason of their own.
+"""
+
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import cheques
-from services.issuer.models import Cheque
-from shared import events
+from services.issuer.models import Cheque, Grant
+from services.issuer.models_life import Lot, SuspendedCheque
+from shared import db, events
 from shared.ids import new_id
 from shared.problems import Conflict
+
+_MOST_TOLD = 1000
 
 
 def block(session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UUID | None) -> list[Cheque]:
     """Blocks cheques, all or none. Raises NotFound, or Conflict where a cheque has ended."""
-    return _set(session, cheque_ids, reason, owner, blocked=True)
+    found = cheques.own(session, cheque_ids, owner)
+    _refuse_ended(found)
+    hold(session, found, reason)
+    return cheques.own(session, cheque_ids, owner)
 
 
 def unblock(session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UUID | None) -> list[Cheque]:
-    """Takes a block back, on all or none. Raises NotFound, or Conflict where a cheque has ended."""
-    return _set(session, cheque_ids, reason, owner, blocked=False)
-
-
-def _set(
-    session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UUID | None, *, blocked: bool
-) -> list[Cheque]:
+    """Takes a block back, on all or none. Raises NotFound, or Conflict where one has ended or its lot is suspended."""
     found = cheques.own(session, cheque_ids, owner)
+    _refuse_ended(found)
+    _refuse_suspended(session, [cheque.id for cheque in found])
+    change(session, [cheque.id for cheque in found if cheque.blocked], reason, blocked=False)
+    return cheques.own(session, cheque_ids, owner)
+
+
+def hold(session: Session, found: Iterable[Cheque], reason: str) -> None:
+    """Blocks cheques that are locked, each for a reason of its own, whatever becomes of its lot."""
+    given = list(found)
+    own = sa.delete(SuspendedCheque).where(db.among(SuspendedCheque.cheque_id, [cheque.id for cheque in given]))
+    session.execute(own.execution_options(synchronize_session=False))
+    change(session, [cheque.id for cheque in given if not cheque.blocked], reason, blocked=True)
+
+
+def change(session: Session, cheque_ids: Sequence[UUID], reason: str, *, blocked: bool) -> None:
+    """Blocks or releases cheques that are locked and are not so yet, and tells of it, at most 1 000 to an event."""
+    if not cheque_ids:
+        return
+    statement = sa.update(Cheque).where(db.among(Cheque.id, cheque_ids)).values(blocked=blocked)
+    session.execute(statement.execution_options(synchronize_session=False))
+    kind = "cheques.blocked" if blocked else "cheques.unblocked"
+    parts = [cheque_ids[at : at + _MOST_TOLD] for at in range(0, len(cheque_ids), _MOST_TOLD)]
+    told = [(new_id(), {"cheque_ids": part, "reason": reason}) for part in parts]
+    events.append_many(session, kind, told)
+
+
+def _refuse_ended(found: Iterable[Cheque]) -> None:
     ended = [{"cheque_id": str(cheque.id), "reason": cheque.ending} for cheque in found if cheque.ending]
     if ended:
         raise Conflict("Some cheques have ended: none was changed.", slug="cheque-ended", cheques=ended)
-    changed = [cheque.id for cheque in found if cheque.blocked is not blocked]
-    if changed:
-        session.execute(sa.update(Cheque).where(Cheque.id.in_(changed)).values(blocked=blocked))
-        kind = "cheques.blocked" if blocked else "cheques.unblocked"
-        events.append(session, kind, new_id(), {"cheque_ids": changed, "reason": reason})
-    return cheques.own(session, cheque_ids, owner)
+
+
+def _refuse_suspended(session: Session, cheque_ids: Sequence[UUID]) -> None:
+    lots = sa.select(Cheque.id).join(Grant, Grant.id == Cheque.grant_id).join(Lot, Lot.id == Grant.lot_id)
+    query = lots.where(db.among(Cheque.id, cheque_ids), Lot.suspended_at.is_not(None))
+    held = sorted(map(str, session.scalars(query)))
+    if held:
+        raise Conflict("The lot of some cheques is suspended: resume it.", slug="lot-suspended", cheque_ids=held)

@@ -1,7 +1,8 @@
 """Reading the lines of a bulk request, as JSON or CSV, into one shape: a number, and a mapping or what is wrong.
 
 CSV has one grant a line, so an open quote costs its own line only; its first line names the columns, separated by
-commas or semicolons. An answer to the question `x` is in the column `answer.x`.
+commas or semicolons. An answer to the question `x` is in the column `answer.x`. Days may be written as French
+spreadsheets write them, DD/MM/YYYY.
 """
 
 import csv
@@ -10,13 +11,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from shared.importing import NotText, text_of
 from shared.problems import Invalid, Problem
 
 MOST_LINES = 10_000
-_PLAIN = ("prescriber_id", "reference", "programme", "reason", "target_public", "granted_on")
+_PLAIN = ("prescriber_id", "reference", "programme", "reason", "target_public", "granted_on", "lot", "exception_reason")
 _PERSON = ("family_name", "given_name", "birth_date")
+_DAYS = ("granted_on", "birth_date")
 _ANSWER = "answer."
 _NUMBER = re.compile(r"[0-9]{1,15}")
+_FRENCH_DAY = re.compile(r"([0-9]{2})/([0-9]{2})/([0-9]{4})")
 COLUMNS = (*_PLAIN, "amount_cents", *_PERSON)
 
 Raw = Mapping[str, Any] | Problem
@@ -40,13 +44,13 @@ def too_many(lines: int) -> Invalid:
 def of_csv(content: bytes) -> Iterator[tuple[int, Raw]]:
     """The lines of a CSV file, by their physical number; empty ones are passed over.
 
-    Raises Invalid where the file is not UTF-8 text or its first line does not name the columns.
+    Raises Invalid where the file is no text or its first line does not name the columns.
     """
     try:
-        lines = list(io.StringIO(content.decode("utf-8-sig"), newline=None))
-    except UnicodeDecodeError as error:
-        at = content.count(b"\n", 0, error.start) + 1
-        raise Invalid(f"The file is not UTF-8 text: see line {at}.") from None
+        text, _ = text_of(content)
+    except NotText as refusal:
+        raise Invalid(f"The file cannot be read: {refusal}.") from None
+    lines = list(io.StringIO(text, newline=None))
     if len(lines) > MOST_LINES + 1:
         raise too_many(len(lines) - 1)
     header = lines[0] if lines else ""
@@ -80,9 +84,14 @@ def _raw(line: str, names: Sequence[str], delimiter: str) -> Raw:
 
 def _order(given: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a line as JSON would have them."""
+    given = {name: _day(text) if name in _DAYS else text for name, text in given.items()}
     raw: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}
     if "amount_cents" in given:
         raw["amount_cents"] = int(given["amount_cents"]) if _NUMBER.fullmatch(given["amount_cents"]) else "not a number"
     person = {name: given[name] for name in _PERSON if name in given}
     answers = {name.removeprefix(_ANSWER): value for name, value in given.items() if name.startswith(_ANSWER)}
     return raw | ({"beneficiary": person} if person else {}) | ({"answers": answers} if answers else {})
+
+
+def _day(written: str) -> str:
+    return _FRENCH_DAY.sub(r"\3-\2-\1", written) if _FRENCH_DAY.fullmatch(written) else written

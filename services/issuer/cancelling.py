@@ -1,6 +1,6 @@
 """Cancelling: the issuer asks, the redeemer decides for each cheque, and the money goes back when it has."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer import cheques
 from services.issuer.models import REFUSED, REQUESTED, Cancellation, CancelledCheque, Cheque, Grant
+from services.issuer.money import euros
 from shared import events
 from shared.ids import new_id
 from shared.problems import Conflict, NotFound
@@ -28,12 +29,30 @@ def request(session: Session, cheque_ids: Sequence[UUID], reason: str, by: str, 
     Raises NotFound where one is not the owner's, Conflict where there is nothing to ask.
     """
     found = cheques.own(session, cheque_ids, owner)
+    refused = refusals(session, found)
+    if len(refused) == len(found):
+        raise Conflict(
+            "None of these cheques can be cancelled.", slug="nothing-to-cancel", cheques=told_refusals(refused)
+        )
+    return record(session, found, refused, reason, by)
+
+
+def refusals(session: Session, found: Sequence[Cheque]) -> dict[UUID, str]:
+    """Why it is of no use to ask for some of these locked cheques: they ended, or it was asked before."""
     asked = _asked(session, [cheque.id for cheque in found])
-    lines = [_line(cheque, cheque.id in asked) for cheque in found]
+    reasons = {cheque.id: cheque.ending or ("cancellation-in-hand" if cheque.id in asked else "") for cheque in found}
+    return {cheque_id: reason for cheque_id, reason in reasons.items() if reason}
+
+
+def told_refusals(refused: Mapping[UUID, str]) -> list[dict[str, str]]:
+    """Refusals as a problem tells them."""
+    return [{"cheque_id": str(cheque_id), "reason": reason} for cheque_id, reason in sorted(refused.items())]
+
+
+def record(session: Session, found: Iterable[Cheque], refused: Mapping[UUID, str], reason: str, by: str) -> Requested:
+    """Asks for all but the refused ones, of which there is at least one, and keeps a line for each."""
+    lines = [_line(cheque.id, refused.get(cheque.id)) for cheque in found]
     wanted = [line.cheque_id for line in lines if line.outcome == REQUESTED]
-    if not wanted:
-        refusals = [{"cheque_id": str(line.cheque_id), "reason": line.reason} for line in lines]
-        raise Conflict("None of these cheques can be cancelled.", slug="nothing-to-cancel", cheques=refusals)
     cancellation = Cancellation(id=new_id(), reason=reason, requested_by=by)
     session.add(cancellation)
     session.flush()
@@ -52,6 +71,39 @@ def of_grant(session: Session, grant_id: UUID, owner: UUID | None) -> list[UUID]
     if not found:
         raise NotFound("There is no such grant within your scope.")
     return found
+
+
+def worth(session: Session, grant_id: UUID, amount_cents: int, owner: UUID | None) -> list[UUID]:
+    """Cheques of a grant that are worth this together and can still be cancelled, the youngest ones.
+
+    Raises NotFound, or Conflict where no such cheques come to this amount.
+    """
+    found = cheques.own(session, of_grant(session, grant_id, owner), owner)
+    refused = refusals(session, found)
+    free = [cheque for cheque in reversed(found) if cheque.id not in refused]
+    chosen = adding_up(free, amount_cents)
+    if chosen is None:
+        left = sum(cheque.value_cents for cheque in free)
+        values = sorted({cheque.value_cents for cheque in free})
+        raise Conflict(
+            f"No cheques of the grant come to {euros(amount_cents)}: {euros(left)} are left, in {len(free)} cheques.",
+            slug="amount-not-divisible",
+            available_cents=left,
+            values_cents=values,
+        )
+    return chosen
+
+
+def adding_up(free: Iterable[Cheque], amount_cents: int) -> list[UUID] | None:
+    """The first of these cheques that come to this amount exactly; None where none do."""
+    reached: dict[int, tuple[UUID, ...]] = {0: ()}
+    for cheque in free:
+        for cents, chosen in list(reached.items()):
+            if cents + cheque.value_cents <= amount_cents:
+                reached.setdefault(cents + cheque.value_cents, (*chosen, cheque.id))
+        if amount_cents in reached:
+            return list(reached[amount_cents])
+    return None
 
 
 def find(session: Session, cancellation_id: UUID, owner: UUID | None) -> Requested:
@@ -78,6 +130,5 @@ def _asked(session: Session, cheque_ids: Sequence[UUID]) -> set[UUID]:
     return set(session.scalars(query))
 
 
-def _line(cheque: Cheque, asked: bool) -> CancelledCheque:
-    reason = cheque.ending or ("cancellation-in-hand" if asked else None)
-    return CancelledCheque(cheque_id=cheque.id, outcome=REFUSED if reason else REQUESTED, reason=reason)
+def _line(cheque_id: UUID, refusal: str | None) -> CancelledCheque:
+    return CancelledCheque(cheque_id=cheque_id, outcome=REFUSED if refusal else REQUESTED, reason=refusal)

@@ -5,15 +5,16 @@ come at any time before or after, so each party's news touch a column of their o
 The issuer made every cheque, so none is unknown here and no event has to wait.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import envelopes
+from services.issuer import envelopes, journal, lots, neighbours, redemptions, replacing
 from services.issuer.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, CancelledCheque, Cheque
+from services.issuer.models_money import UNUSED, USED
 from shared import db
 from shared.consumer import Handler
 from shared.events import Event
@@ -27,21 +28,33 @@ def registered(session: Session, run: Sequence[Event]) -> None:
 
 def redeemed(session: Session, run: Sequence[Event]) -> None:
     """They were spent."""
-    ids = [redemption["cheque_id"] for event in run for redemption in event.body["redemptions"]]
-    session.execute(_update(ids).where(Cheque.ending.is_(None)).values(ending=REDEEMED))
+    days = redemptions.made(session, run)
+    spent = _update(list(days)).where(Cheque.ending.is_(None)).values(ending=REDEEMED)
+    _book(session, USED, spent, days)
 
 
 def reversed_(session: Session, run: Sequence[Event]) -> None:
     """Their redemption was taken back."""
-    ids = [event.body["cheque_id"] for event in run]
-    session.execute(_update(ids).where(Cheque.ending == REDEEMED).values(ending=None))
+    days = redemptions.taken_back(session, run)
+    lots.hold_of(session, list(days))
+    unspent = _update(list(days)).where(Cheque.ending == REDEEMED).values(ending=None)
+    lots.adopt(session, _book(session, UNUSED, unspent, days))
 
 
 def cancelled(session: Session, run: Sequence[Event]) -> None:
-    """They were cancelled as was asked; their money goes back to its envelope."""
-    asked = [(event.body["cancellation_id"], cheque_id) for event in run for cheque_id in event.body["cheque_ids"]]
-    _end(session, [cheque_id for _, cheque_id in asked], CANCELLED)
+    """They were cancelled as was asked; their money goes back to its envelope, or to the cheques that replace them."""
+    told = [
+        (event.body["cancellation_id"], cheque_id, event.body["cancelled_at"])
+        for event in run
+        for cheque_id in event.body["cheque_ids"]
+    ]
+    at = {cheque_id: instant for _, cheque_id, instant in told}
+    lots.hold_of(session, list(at))
+    _end(session, at, CANCELLED)
+    asked = [(cancellation_id, cheque_id) for cancellation_id, cheque_id, _ in told]
     session.execute(_settle(asked).values(outcome=CANCELLED))
+    replacing.replace(session, told)
+    replacing.tell_refusals(session, [cancellation_id for cancellation_id, _, _ in told])
 
 
 def cancellation_refused(session: Session, run: Sequence[Event]) -> None:
@@ -50,20 +63,24 @@ def cancellation_refused(session: Session, run: Sequence[Event]) -> None:
     settled = _settle([(cancellation_id, cheque["cheque_id"]) for cancellation_id, cheque in refusals])
     reasons = {cheque["cheque_id"]: cheque["reason"] for _, cheque in refusals}
     session.execute(settled.values(outcome=REFUSED, reason=sa.case(reasons, value=CancelledCheque.cheque_id)))
+    replacing.tell_refusals(session, [cancellation_id for cancellation_id, _ in refusals])
 
 
 def expired(session: Session, run: Sequence[Event]) -> None:
     """Their time is over; their money goes back to its envelope."""
-    _end(session, [cheque_id for event in run for cheque_id in event.body["cheque_ids"]], EXPIRED)
+    days = {cheque_id: event.body["expired_at"] for event in run for cheque_id in event.body["cheque_ids"]}
+    _end(session, days, EXPIRED)
 
 
 HANDLERS: Mapping[str, Handler] = {
     "cheques.registered": registered,
     "cheques.redeemed": redeemed,
     "redemption.reversed": reversed_,
+    "redemptions.paid": redemptions.paid,
     "cheques.cancelled": cancelled,
     "cancellation.refused": cancellation_refused,
     "cheques.expired": expired,
+    **neighbours.HANDLERS,
 }
 
 
@@ -71,13 +88,18 @@ def _update(cheque_ids: Sequence[UUID]) -> sa.Update:
     return sa.update(Cheque).where(db.among(Cheque.id, cheque_ids)).execution_options(synchronize_session=False)
 
 
-def _end(session: Session, cheque_ids: Sequence[UUID], ending: str) -> None:
+def _end(session: Session, at: Mapping[UUID, datetime], ending: str) -> None:
     """Ends the cheques that have not ended, and so releases the money of each once."""
-    ended = _update(cheque_ids).where(Cheque.ending.is_(None)).values(ending=ending)
-    freed: Counter[UUID] = Counter()
-    for envelope_id, cents in session.execute(ended.returning(Cheque.envelope_id, Cheque.value_cents)):
-        freed[envelope_id] += cents
-    envelopes.release(session, freed)
+    days = {cheque_id: journal.day_of(instant) for cheque_id, instant in at.items()}
+    ended = _update(list(days)).where(Cheque.ending.is_(None)).values(ending=ending)
+    envelopes.release(session, _book(session, ending, ended, days))
+
+
+def _book(session: Session, kind: str, change: sa.Update, days: Mapping[UUID, date]) -> Sequence[UUID]:
+    """Changes cheques and books those that were changed, each on its day; gives their ids."""
+    changed = session.scalars(change.returning(Cheque.id)).all()
+    journal.book(session, kind, [(cheque_id, days[cheque_id]) for cheque_id in changed])
+    return changed
 
 
 def _settle(asked: Sequence[tuple[UUID, UUID]]) -> sa.Update:

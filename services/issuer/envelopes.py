@@ -1,12 +1,12 @@
-"""Envelopes: whose money a cheque is charged to, and that none is ever engaged beyond its amount.
+"""Envelopes: money of one funder for one programme, of which none is ever engaged beyond its amount.
 
-A plan is made from what is seen, without locks. `charge` holds it against what there is, by a conditional update that
-comes last in its transaction: an envelope's row, which every grant of its programme writes, is locked only while the
-transaction commits.
+`planning` says which envelope a cheque is charged to, from what is seen, without locks. `charge` holds the plan against
+what there is, by a conditional update that comes last in its transaction: an envelope's row, which every grant of its
+programme writes, is locked only while the transaction commits.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -16,71 +16,49 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from services.issuer.models import Envelope, Programme
-from services.issuer.money import euros
+from services.issuer import conventions, notices
+from services.issuer.models import Cheque, Convention, Envelope, Programme
+from services.issuer.models_money import OPENED, Charge, EnvelopeMovement
+from shared import clock, db
 from shared.ids import new_id
-from shared.problems import Conflict, NotFound
+from shared.problems import Conflict, Invalid, NotFound
 
 _RELEASES = "envelope releases"
+WARNED_AT = (80, 90, 100)
+"""Percent of an envelope's amount, engaged, at which the département is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engaged:
+    """An envelope as a change of what is engaged in it left it."""
+
+    id: UUID
+    funder: str
+    convention_reference: str
+    amount_cents: int
+    engaged_cents: int
 
 
 class Outrun(Exception):
     """Between plan and charge another transaction took what the plan counted on: plan again."""
 
 
-@dataclass(slots=True)
-class Fund:
-    """An envelope as a plan sees it."""
+def create(session: Session, programme: Programme, terms: Mapping[str, Any], by: str = "system") -> Envelope:
+    """Adds an envelope to a programme; `terms` are its columns by name, and `convention_id` where that is known.
 
-    id: UUID
-    programme_id: UUID
-    priority: int
-    starts_on: date
-    ends_on: date
-    target_publics: list[str]
-    available_cents: int
-
-    def covers(self, programme_id: UUID, public: str | None, day: date) -> bool:
-        """Whether the money is meant for such a grant."""
-        return (
-            self.programme_id == programme_id
-            and self.starts_on <= day <= self.ends_on
-            and (not self.target_publics or public in self.target_publics)
-        )
-
-
-class Plan:
-    """Charges grants, one after another, to envelopes as they were seen: by priority, then in the order they came."""
-
-    def __init__(self, funds: Iterable[Fund]) -> None:
-        self._funds = sorted(funds, key=lambda fund: (fund.priority, fund.id))
-        self.charges: Counter[UUID] = Counter()
-        """Cents to engage, by envelope."""
-
-    def take(self, programme: Programme, public: str | None, day: date, cheques: int) -> list[UUID]:
-        """The envelope of each cheque; raises Conflict, having taken nothing, where the money does not suffice."""
-        face = programme.face_value_cents
-        eligible = [fund for fund in self._funds if fund.covers(programme.id, public, day)]
-        shares = []
-        wanted = cheques
-        for fund in eligible:
-            share = min(wanted, fund.available_cents // face)
-            shares.append((fund, share))
-            wanted -= share
-        if wanted:
-            raise _refusal(eligible, cheques * face)
-        for fund, share in shares:
-            fund.available_cents -= share * face
-            if share:
-                self.charges[fund.id] += share * face
-        return [fund.id for fund, share in shares for _ in range(share)]
-
-
-def create(session: Session, programme: Programme, terms: Mapping[str, Any]) -> Envelope:
-    """Adds an envelope to a programme; `terms` are its columns by name."""
-    envelope = Envelope(id=new_id(), programme=programme, engaged_cents=0, **terms)
+    Without it the convention is the one of this funder and reference, made if there is none. What the terms do not say
+    the convention does. Raises NotFound, Invalid where the two do not go together, Conflict where the convention does
+    not grant so much.
+    """
+    convention = conventions.locked(session, conventions.named(session, terms, by).id)
+    whole = _whole(convention, terms)
+    check_amount(session, convention, whole["amount_cents"])
+    envelope = Envelope(id=new_id(), programme=programme, convention=convention, engaged_cents=0, **whole)
+    envelope.reserved_cents = conventions.reserved_cents(convention, envelope.amount_cents)
+    envelope.engaged_reserved_cents = 0
     session.add(envelope)
     session.flush()
+    move(session, envelope, OPENED, 0, envelope.amount_cents, "Opened.", by)
     return envelope
 
 
@@ -92,76 +70,192 @@ def find(session: Session, envelope_id: UUID) -> Envelope:
     return found
 
 
-def every(programme: str | None) -> sa.Select[Any]:
-    """The query of all envelopes, or of one programme's."""
+def every(programme: str | None, convention_id: UUID | None = None) -> sa.Select[Any]:
+    """The query of all envelopes, or of one programme's, or of one convention's."""
     query = sa.select(Envelope)
+    if convention_id:
+        query = query.where(Envelope.convention_id == convention_id)
     return query.join(Programme).where(Programme.code == programme) if programme else query
 
 
-def plan(session: Session, programme_ids: Iterable[UUID], *, lock: bool) -> Plan:
-    """A plan over what the envelopes of these programmes have left, as seen now or, locked, until the commit."""
-    query = (
-        sa.select(
-            Envelope.id,
-            Envelope.programme_id,
-            Envelope.priority,
-            Envelope.starts_on,
-            Envelope.ends_on,
-            Envelope.target_publics,
-            (Envelope.amount_cents - Envelope.engaged_cents).label("available_cents"),
+def check_amount(session: Session, convention: Convention, more_cents: int) -> None:
+    """Raises Conflict where a locked convention has not so much more for its envelopes."""
+    amount, held = convention.amount_cents, conventions.held_cents(session, convention)
+    if amount is not None and held + more_cents > amount:
+        raise Conflict(
+            "The envelopes would hold more than their convention grants.",
+            slug="convention-exceeded",
+            convention_cents=amount,
+            available_cents=amount - held,
+            wanted_cents=more_cents,
         )
-        .where(Envelope.programme_id.in_(programme_ids))
-        .order_by(Envelope.id)
+
+
+def move(
+    session: Session, envelope: Envelope, kind: str, before_cents: int, after_cents: int, reason: str, by: str
+) -> EnvelopeMovement:
+    """Writes down what was done to an envelope's amount."""
+    movement = EnvelopeMovement(
+        id=new_id(),
+        envelope_id=envelope.id,
+        kind=kind,
+        before_cents=before_cents,
+        after_cents=after_cents,
+        reason=reason,
+        made_by=by,
+        made_on=clock.today(),
+        made_at=clock.now(),
     )
-    if lock:
-        query = query.with_for_update(key_share=True)
-    return Plan(Fund(**row) for row in session.execute(query).mappings())
+    session.add(movement)
+    session.flush()
+    return movement
 
 
-def charge(session: Session, charges: Mapping[UUID, int]) -> None:
-    """Engages these cents, by envelope; raises Outrun where one of them has not so much left.
+def charge(session: Session, charges: Mapping[tuple[UUID, bool], int]) -> None:
+    """Engages these cents, by envelope and by whether they are for a public that it reserves money for.
 
-    Locks in the order of the ids, as everybody does, so that two never wait for each other crosswise.
+    Raises Outrun where an envelope has not so much left. Locks in the order of the ids, as everybody does, so that two
+    never wait for each other crosswise.
     """
-    for envelope_id, cents in sorted(charges.items()):
-        enough = Envelope.engaged_cents + cents <= Envelope.amount_cents
-        if not _engage(session, envelope_id, cents, enough):
+    for envelope_id in sorted({envelope_id for envelope_id, _ in charges}):
+        reserved, others = charges.get((envelope_id, True), 0), charges.get((envelope_id, False), 0)
+        cents = reserved + others
+        enough = sa.and_(
+            Envelope.closed_at.is_(None),
+            Envelope.engaged_cents + cents <= Envelope.amount_cents,
+            Envelope.engaged_cents - Envelope.engaged_reserved_cents + others
+            <= Envelope.amount_cents - Envelope.reserved_cents,
+        )
+        engaged = _engage(session, envelope_id, cents, reserved, enough)
+        if engaged is None:
             raise Outrun
+        warn(session, engaged, engaged.engaged_cents - cents, engaged.amount_cents)
 
 
-def release(session: Session, freed: Mapping[UUID, int]) -> None:
-    """Gives these cents back to their envelopes as the transaction commits, however many times it is called before."""
+def release(session: Session, cheque_ids: Sequence[UUID]) -> None:
+    """Gives the money of these cheques back to their envelopes as the transaction commits, whenever it is called."""
+    _later(session, cheque_ids, 1)
+
+
+def retain(session: Session, cheque_ids: Sequence[UUID]) -> None:
+    """Engages the money of cheques made in the place of others that are released in the same transaction.
+
+    The two cancel out: it works where the envelope is full, or closed.
+    """
+    _later(session, cheque_ids, -1)
+
+
+def warn(session: Session, envelope: Engaged | Envelope, before_cents: int, before_amount_cents: int) -> None:
+    """Tells of the percentages that the engaged money has just reached, each once for each amount of the envelope."""
+    amount = envelope.amount_cents
+    for percent in WARNED_AT:
+        was = before_cents * 100 >= before_amount_cents * percent
+        if envelope.engaged_cents * 100 < amount * percent or was or not amount:
+            continue
+        body = {
+            "envelope_id": str(envelope.id),
+            "funder": envelope.funder,
+            "convention_reference": envelope.convention_reference,
+            "percent": percent,
+            "engaged_cents": envelope.engaged_cents,
+            "amount_cents": amount,
+        }
+        key = f"{envelope.id} {percent} of {amount}"
+        notices.post(session, "envelope.filling", key, body, subject_id=envelope.id)
+
+
+def _later(session: Session, cheque_ids: Sequence[UUID], sign: int) -> None:
+    if not cheque_ids:
+        return
     if _RELEASES not in session.info:
         session.info[_RELEASES] = Counter()
         event.listen(session, "before_commit", _release_all)
-    session.info[_RELEASES].update(freed)
+    sums = (
+        sa.select(Cheque.envelope_id, Charge.reserved, sa.func.sum(Cheque.value_cents))
+        .join(Charge, sa.and_(Charge.grant_id == Cheque.grant_id, Charge.envelope_id == Cheque.envelope_id))
+        .where(db.among(Cheque.id, cheque_ids))
+        .group_by(Cheque.envelope_id, Charge.reserved)
+    )
+    for envelope_id, reserved, cents in session.execute(sums):
+        session.info[_RELEASES][envelope_id, reserved] += sign * int(cents)
 
 
 def _release_all(session: Session) -> None:
-    for envelope_id, cents in sorted(session.info[_RELEASES].items()):
-        _engage(session, envelope_id, -cents, sa.true())
-    session.info[_RELEASES].clear()
+    freed: Counter[tuple[UUID, bool]] = session.info[_RELEASES]
+    for envelope_id in sorted({envelope_id for envelope_id, _ in freed}):
+        reserved = freed[envelope_id, True]
+        cents = reserved + freed[envelope_id, False]
+        if cents or reserved:
+            _engage(session, envelope_id, -cents, -reserved, sa.true())
+    freed.clear()
 
 
-def _engage(session: Session, envelope_id: UUID, cents: int, condition: sa.ColumnElement[bool]) -> bool:
+def _engage(
+    session: Session, envelope_id: UUID, cents: int, reserved_cents: int, condition: sa.ColumnElement[bool]
+) -> Engaged | None:
     statement = (
         sa.update(Envelope)
         .where(Envelope.id == envelope_id, condition)
-        .values(engaged_cents=Envelope.engaged_cents + cents)
-        .returning(Envelope.id)
+        .values(
+            engaged_cents=Envelope.engaged_cents + cents,
+            engaged_reserved_cents=Envelope.engaged_reserved_cents + reserved_cents,
+        )
+        .returning(
+            Envelope.id,
+            Envelope.funder,
+            Envelope.convention_reference,
+            Envelope.amount_cents,
+            Envelope.engaged_cents,
+        )
         .execution_options(synchronize_session=False)
     )
-    return session.execute(statement).one_or_none() is not None
+    found = session.execute(statement).one_or_none()
+    return Engaged(**found._mapping) if found else None
 
 
-def _refusal(eligible: Iterable[Fund], wanted_cents: int) -> Conflict:
-    funds = list(eligible)
-    if not funds:
-        return Conflict("No envelope of the programme is for this public on this day.", slug="no-envelope")
-    left = sum(fund.available_cents for fund in funds)
-    return Conflict(
-        f"{euros(wanted_cents)} are wanted and {euros(left)} are left in the envelopes that this could be charged to.",
-        slug="envelope-exhausted",
-        wanted_cents=wanted_cents,
-        available_cents=left,
-    )
+def _whole(convention: Convention, terms: Mapping[str, Any]) -> dict[str, Any]:
+    """The envelope's columns, completed from its convention; raises Invalid where the two do not go together."""
+    starts_on = terms.get("starts_on") or convention.starts_on
+    ends_on = terms.get("ends_on") or convention.ends_on
+    publics = terms.get("target_publics") or convention.target_publics
+    errors = {
+        **_period_faults(convention, starts_on, ends_on),
+        **_public_faults(convention, publics),
+    }
+    if errors:
+        raise Invalid("The envelope does not go with its convention: see `errors`.", errors=errors)
+    return {
+        "funder": convention.funder,
+        "convention_reference": convention.reference,
+        "amount_cents": terms["amount_cents"],
+        "starts_on": starts_on,
+        "ends_on": ends_on,
+        "target_publics": list(publics),
+        "priority": terms.get("priority", 0),
+        "share_bp": terms.get("share_bp"),
+    }
+
+
+def _period_faults(convention: Convention, starts_on: date | None, ends_on: date | None) -> dict[str, list[str]]:
+    errors = {}
+    if starts_on is None:
+        errors["starts_on"] = ["The convention does not say it: give a day."]
+    elif convention.starts_on and starts_on < convention.starts_on:
+        errors["starts_on"] = [f"Not before the convention's, {convention.starts_on}."]
+    if ends_on is None:
+        errors["ends_on"] = ["The convention does not say it: give a day."]
+    elif convention.ends_on and ends_on > convention.ends_on:
+        errors["ends_on"] = [f"Not after the convention's, {convention.ends_on}."]
+    elif starts_on and ends_on < starts_on:
+        errors["ends_on"] = ["Not before `starts_on`."]
+    return errors
+
+
+def _public_faults(convention: Convention, publics: Sequence[str]) -> dict[str, list[str]]:
+    strange = set(publics) - set(convention.target_publics) if convention.target_publics else set()
+    if strange:
+        return {"target_publics": [f"Only of the convention's: {', '.join(convention.target_publics)}."]}
+    if publics and not set(convention.reserved_publics) <= set(publics):
+        reserved = ", ".join(convention.reserved_publics)
+        return {"target_publics": [f"With all for whom the convention reserves money: {reserved}."]}
+    return {}

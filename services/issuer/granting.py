@@ -1,24 +1,20 @@
 """Granting: orders held against rules and money, each granted or refused by itself, in the order given."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import psycopg.errors
-import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from services.issuer import envelopes, issuing
-from services.issuer.beneficiaries import Identities
+from services.issuer import envelopes, issuing, limits, planning, repeating
+from services.issuer.beneficiaries import Identities, Identity, Known, forget_unused
 from services.issuer.envelopes import Outrun
 from services.issuer.issuing import Charged, Granted, Secrets
-from services.issuer.models import Beneficiary, Grant
+from services.issuer.limits import Past
 from services.issuer.orders import Draft, Order, draft_all
-from shared.problems import Conflict, Problem, Unavailable
-
-Earlier = tuple[Grant, bytes | None]
-"""A grant made before, with the digest of its person while that is known."""
+from shared.problems import Problem, Unavailable
 
 _ONCE = "cheque_grant_once_key"
 # Plans made without locks before the envelopes are locked first, and after how many in all one gives up.
@@ -46,7 +42,7 @@ def grant_all(session: Session, secrets: Secrets, orders: Sequence[Order]) -> li
     for attempt in range(_PLANS):
         try:
             with session.begin_nested():
-                return _attempt(session, secrets, drafts, lock=attempt >= _UNLOCKED_PLANS)
+                return _attempt(session, secrets, orders, drafts, lock=attempt >= _UNLOCKED_PLANS)
         except Outrun:
             continue
         except DBAPIError as error:
@@ -64,54 +60,76 @@ def _lost_a_race(error: DBAPIError) -> bool:
 
 
 def _attempt(
-    session: Session, secrets: Secrets, drafts: Sequence[Draft | Problem], *, lock: bool
+    session: Session, secrets: Secrets, orders: Sequence[Order], drafts: Sequence[Draft | Problem], *, lock: bool
 ) -> list[Granted | Problem]:
-    """Plans, writes, and charges the envelopes last; raises Outrun where they have not what was planned."""
-    earlier = _earlier(session, drafts)
-    plan = envelopes.plan(session, {draft.programme.id for draft in drafts if isinstance(draft, Draft)}, lock=lock)
-    placed = [
-        draft if isinstance(draft, Problem) else _place(draft, plan, earlier, secrets.identities) for draft in drafts
-    ]
-    granted = iter(issuing.issue(session, secrets, [each for each in placed if isinstance(each, Charged)]))
+    """Plans, writes, and charges the envelopes last; raises Outrun where they have not what was planned.
+
+    The people are locked first, so that what one of them has is not judged by two at once.
+    """
+    earlier = repeating.earlier(session, orders, secrets.identities)
+    fresh = [draft for draft in drafts if isinstance(draft, Draft) and repeating.key(draft.order) not in earlier]
+    people = secrets.identities.remember(session, {draft.order.beneficiary for draft in fresh})
+    pasts = limits.histories(session, (draft.programme for draft in fresh), (known.id for known in people.values()))
+    places = planning.places(session, [draft.order.prescriber_id for draft in fresh])
+    plan = planning.plan(session, {draft.programme.id for draft in fresh}, lock=lock)
+    desk = _Desk(secrets.identities, earlier, people, pasts, places, plan)
+    placed = [desk.place(order, draft) for order, draft in zip(orders, drafts, strict=True)]
+    _recognise(session, secrets.identities, orders, placed)
+    charged = [each for each in placed if isinstance(each, Charged)]
+    granted_to = {each.person.id for each in charged if each.person}
+    forget_unused(session, [person for person in people.values() if person.id not in granted_to])
+    granted = iter(issuing.issue(session, secrets, charged))
     envelopes.charge(session, plan.charges)
     return [next(granted) if isinstance(each, Charged) else each for each in placed]
 
 
-def _place(
-    draft: Draft, plan: envelopes.Plan, earlier: Mapping[tuple[UUID, str | None], Earlier], identities: Identities
-) -> Charged | Granted | Problem:
-    """Charges one draft in the plan, unless it was granted before or cannot be."""
-    order = draft.order
-    known = earlier.get((order.prescriber_id, order.reference))
-    try:
-        if known:
-            return _repeated(known, draft, identities)
-        return Charged(draft, plan.take(draft.programme, order.target_public, draft.granted_on, draft.cheques))
-    except Problem as problem:
-        return problem
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What an order is held against."""
+
+    identities: Identities
+    earlier: Mapping[repeating.Key, repeating.Earlier]
+    people: Mapping[Identity | None, Known]
+    pasts: limits.Histories
+    places: Mapping[UUID, planning.Place]
+    plan: planning.Plan
+
+    def place(self, order: Order, draft: Draft | Problem) -> Charged | Granted | Problem:
+        """Charges one draft in the plan, unless it was granted before or cannot be."""
+        try:
+            if known := self.earlier.get(repeating.key(order)):
+                return Granted(repeating.same(known, order, self.identities), (), already=True)
+            return draft if isinstance(draft, Problem) else self._charge(draft)
+        except Problem as problem:
+            return problem
+
+    def _charge(self, draft: Draft) -> Charged:
+        order, person = draft.order, self.people.get(draft.order.beneficiary)
+        exception_reason = self._hold(draft, person)
+        place = self.places[order.prescriber_id]
+        need = planning.Need(draft.programme.id, order.target_public, draft.granted_on, draft.values, place)
+        taken = self.plan.take(need)
+        if person:
+            self.pasts[person.id, draft.programme.id].append(Past(draft.granted_on, draft.outcome.amount_cents))
+        return Charged(draft, taken, person, exception_reason)
+
+    def _hold(self, draft: Draft, person: Known | None) -> str | None:
+        """Holds the draft against the programme's limit; gives the reason for which it goes beyond it, if it does."""
+        limit = limits.of(draft.programme)
+        if limit is None:
+            return None
+        if person is None:
+            limits.check_nobody(limit)
+            return None
+        standing = limits.standing(limit, self.pasts[person.id, draft.programme.id], draft.granted_on)
+        reason, cents = draft.order.exception_reason, draft.outcome.amount_cents
+        return limits.hold(limit, standing, cents, reason=reason, allowed=draft.may_exceed)
 
 
-def _earlier(session: Session, drafts: Iterable[Draft | Problem]) -> dict[tuple[UUID, str | None], Earlier]:
-    """The grants made before under the references of these drafts, with the digest of the person."""
-    named = {
-        (draft.order.prescriber_id, draft.order.reference)
-        for draft in drafts
-        if isinstance(draft, Draft) and draft.order.reference
-    }
-    if not named:
-        return {}
-    query = sa.select(Grant, Beneficiary.digest).outerjoin(Beneficiary, Beneficiary.id == Grant.beneficiary_id)
-    found = session.execute(query.where(sa.tuple_(Grant.prescriber_id, Grant.reference).in_(named)))
-    return {(grant.prescriber_id, grant.reference): (grant, digest) for grant, digest in found}
-
-
-def _repeated(earlier: Earlier, draft: Draft, identities: Identities) -> Granted:
-    """The grant made before, if it is the one that is asked for; raises Conflict where it is another's."""
-    known, digest = earlier
-    order = draft.order
-    asked = (draft.programme.id, draft.outcome.amount_cents, order.target_public, order.granted_on or known.granted_on)
-    same = asked == (known.programme_id, known.amount_cents, known.target_public, known.granted_on)
-    same_person = digest is None or (order.beneficiary is not None and identities.digest(order.beneficiary) == digest)
-    if not (same and same_person):
-        raise Conflict("Another grant was made under this reference.", slug="reference-reused", grant_id=str(known.id))
-    return Granted(known, (), already=True)
+def _recognise(
+    session: Session, identities: Identities, orders: Sequence[Order], placed: Sequence[Charged | Granted | Problem]
+) -> None:
+    """Raises Outrun where what seems too much for a person is the very order, granted while this one waited for it."""
+    refused = [order for order, each in zip(orders, placed, strict=True) if isinstance(each, limits.Exceeded)]
+    if repeating.earlier(session, refused, identities):
+        raise Outrun

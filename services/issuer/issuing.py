@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from services.issuer import journal
 from services.issuer.beneficiaries import Identities, Known
 from services.issuer.codes import Codes, Minted, Revealed
 from services.issuer.models import ISSUED, ON_ISSUE, SPENDABLE, Grant
 from services.issuer.orders import Draft
+from services.issuer.planning import Taken
 from shared import clock, events
 from shared.ids import new_id
 
@@ -41,10 +42,12 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """A draft and the envelope of each of its cheques."""
+    """A draft, the envelopes it is charged to, who it is for, and why it may go beyond the person's limit."""
 
     draft: Draft
-    envelope_ids: Sequence[UUID]
+    taken: Taken
+    person: Known | None = None
+    exception_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +61,12 @@ class Granted:
 
 def issue(session: Session, secrets: Secrets, charged: Sequence[Charged]) -> list[Granted]:
     """Writes grants, their cheques and the events that tell of them, by set."""
-    people = {each.draft.order.beneficiary for each in charged}
-    known = secrets.identities.remember(session, people)
-    grants = [_grant(each.draft, known.get(each.draft.order.beneficiary)) for each in charged]
+    grants = [_grant(each.draft, each.person, each.exception_reason) for each in charged]
     cheques = [list(_mint(secrets.codes, each)) for each in charged]
     issued = list(zip(grants, cheques, strict=True))
     _insert(session, issued)
-    events.append_many(session, "cheques.issued", [(grant.id, _told(grant, minted)) for grant, minted in issued])
+    journal.engage(session, [(grant, each.taken) for grant, each in zip(grants, charged, strict=True)])
+    events.append_many(session, "cheques.issued", [(grant.id, told(grant, minted)) for grant, minted in issued])
     return [Granted(grant, minted) for grant, minted in issued]
 
 
@@ -79,17 +81,21 @@ def _insert(session: Session, issued: Sequence[tuple[Grant, Sequence[Minted]]]) 
         session.execute(_INSERT_CHEQUES, dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
 
 
-def _grant(draft: Draft, person: Known | None) -> Grant:
+def _grant(draft: Draft, person: Known | None, exception_reason: str | None) -> Grant:
     return Grant(
         id=new_id(),
         prescriber_id=draft.order.prescriber_id,
         programme=draft.programme,
         beneficiary_id=person.id if person else None,
+        lot_id=draft.lot_id,
         reference=draft.order.reference,
         target_public=draft.order.target_public,
         amount_cents=draft.outcome.amount_cents,
         points=draft.outcome.points,
         reason=draft.outcome.reason,
+        rule_version=draft.programme.assessment_version,
+        exception_reason=exception_reason,
+        exception_by=draft.order.asked_by if exception_reason else None,
         previous_grants=person.count() if person else 0,
         granted_on=draft.granted_on,
         valid_until=draft.valid_until,
@@ -101,8 +107,8 @@ def _grant(draft: Draft, person: Known | None) -> Grant:
 def _mint(codes: Codes, charged: Charged) -> Iterator[Minted]:
     programme = charged.draft.programme
     state = SPENDABLE if programme.spendable == ON_ISSUE else ISSUED
-    for envelope_id in charged.envelope_ids:
-        yield codes.mint(programme.face_value_cents, envelope_id, state)
+    for cents, envelope_id in zip(charged.draft.values, charged.taken.envelope_ids, strict=True):
+        yield codes.mint(cents, envelope_id, state)
 
 
 def _row(grant: Grant, cheque: Minted) -> tuple[Any, ...]:
@@ -111,7 +117,7 @@ def _row(grant: Grant, cheque: Minted) -> tuple[Any, ...]:
     return cheque.cheque_id, grant.id, cheque.envelope_id, cheque.value_cents, cheque.sealed_code, active
 
 
-def _told(grant: Grant, cheques: Sequence[Minted]) -> dict[str, Any]:
+def told(grant: Grant, cheques: Sequence[Any]) -> dict[str, Any]:
     """The body of the event: what spending needs to know, so neither codes nor who it is for."""
     return {
         "grant_id": grant.id,

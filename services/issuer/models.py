@@ -10,7 +10,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from shared import db
 from shared.ids import new_id
-from shared.place_import import FileColumns, PlaceColumns
+from shared.importing import FileColumns
+from shared.place_import import PlaceColumns
 
 ON_ISSUE, ON_REGISTRATION = "on_issue", "on_registration"
 
@@ -48,14 +49,19 @@ class Programme(Base):
         sa.CheckConstraint("minimum_grant_cents > 0 AND minimum_grant_cents % face_value_cents = 0", name="minimum"),
         sa.CheckConstraint("num_nonnulls(valid_months, valid_until) = 1", name="validity"),
         sa.CheckConstraint("grace_days >= 0", name="grace"),
+        sa.CheckConstraint("retention_months BETWEEN 1 AND 120", name="retention"),
         sa.CheckConstraint("spendable IN ('on_issue', 'on_registration')", name="spendable"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     code: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
+    purpose: Mapped[str | None]
+    """What the cheques pay for, in plain French, as it is printed for those who hold them; null: the usual words."""
     face_value_cents: Mapped[int] = mapped_column(sa.BigInteger)
     minimum_grant_cents: Mapped[int] = mapped_column(sa.BigInteger)
+    single_cheque: Mapped[bool] = mapped_column(server_default=sa.false())
+    """A grant is one cheque of its whole amount, in steps of the face value; else cheques of the face value."""
     valid_months: Mapped[int | None]
     valid_until: Mapped[date | None]
     grace_days: Mapped[int]
@@ -65,6 +71,62 @@ class Programme(Base):
     territory: Mapped[list[str]]
     """Beginnings of postcodes or INSEE codes where they are taken; empty: anywhere."""
     assessment: Mapped[dict[str, Any] | None]
+    """The rule in force, as `assessing` and `limits` read it."""
+    assessment_version: Mapped[int | None]
+    """Which of its rules that is; null where it never had one."""
+    retention_months: Mapped[int] = mapped_column(server_default="24")
+    """How long after the last contact it is kept who its grants are for."""
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class AssessmentRule(Base):
+    """A version of a programme's rule. It never changes: the programme's next rule is another version."""
+
+    __tablename__ = "assessment_rule"
+    __table_args__ = (
+        sa.UniqueConstraint("programme_id", "version"),
+        sa.CheckConstraint("version > 0", name="version"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
+    version: Mapped[int]
+    assessment: Mapped[dict[str, Any] | None]
+    """Null: amounts are stated, and nobody's are limited."""
+    reason: Mapped[str | None]
+    declared_by: Mapped[str]
+    declared_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class Convention(Base):
+    """What a funder agreed to pay for, and on what terms."""
+
+    __tablename__ = "convention"
+    __table_args__ = (
+        sa.UniqueConstraint("funder", "reference"),
+        sa.CheckConstraint("amount_cents > 0", name="amount"),
+        sa.CheckConstraint("starts_on <= ends_on", name="period"),
+        sa.CheckConstraint("pays_at_most_bp BETWEEN 1 AND 10000", name="pays_at_most"),
+        sa.CheckConstraint("reserved_bp BETWEEN 0 AND 10000", name="reserved"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    funder: Mapped[str]
+    reference: Mapped[str]
+    amount_cents: Mapped[int | None] = mapped_column(sa.BigInteger)
+    """The most that its envelopes may hold together; null: as much as they hold."""
+    starts_on: Mapped[date | None]
+    ends_on: Mapped[date | None]
+    """The period within which its envelopes pay; null: whatever they say."""
+    target_publics: Mapped[list[str]]
+    """Publics that the money is for; empty: everybody."""
+    territory: Mapped[list[str]]
+    """Beginnings of the postcodes or INSEE codes of the prescribers that it pays for; empty: all."""
+    pays_at_most_bp: Mapped[int]
+    """The most that the funder pays of the cheques used, in ten-thousandths of their value."""
+    reserved_publics: Mapped[list[str]]
+    reserved_bp: Mapped[int]
+    """The part of each envelope, in ten-thousandths, that only the `reserved_publics` may take."""
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 
@@ -73,28 +135,44 @@ class Envelope(Base):
 
     __tablename__ = "envelope"
     __table_args__ = (
-        sa.CheckConstraint("amount_cents > 0", name="amount"),
+        sa.CheckConstraint("amount_cents >= 0", name="amount"),
         sa.CheckConstraint("engaged_cents BETWEEN 0 AND amount_cents", name="engaged"),
         sa.CheckConstraint("starts_on <= ends_on", name="period"),
+        sa.CheckConstraint("share_bp BETWEEN 1 AND 10000", name="share"),
+        sa.CheckConstraint(
+            "engaged_reserved_cents BETWEEN 0 AND engaged_cents"
+            " AND engaged_cents - engaged_reserved_cents <= amount_cents - reserved_cents",
+            name="reserved",
+        ),
         sa.Index("envelope_programme_id_idx", "programme_id"),
+        sa.Index("envelope_convention_id_idx", "convention_id"),
         {"postgresql_with": {"fillfactor": "50"}},  # the hottest rows: room to rewrite them in their page
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
+    convention_id: Mapped[UUID] = mapped_column(sa.ForeignKey("convention.id"))
     funder: Mapped[str]
     convention_reference: Mapped[str]
     amount_cents: Mapped[int] = mapped_column(sa.BigInteger)
     engaged_cents: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
     """Value of the cheques charged here that are neither cancelled nor expired."""
+    reserved_cents: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    """What of the amount other publics than the convention's reserved ones may not take."""
+    engaged_reserved_cents: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    """What of the engaged money is for those reserved publics."""
     starts_on: Mapped[date]
     ends_on: Mapped[date]
     target_publics: Mapped[list[str]]
     """Publics that the money is for; empty: everybody."""
     priority: Mapped[int]
     """Lower is spent first."""
+    share_bp: Mapped[int | None]
+    """Its part, among those of its priority that have one, of what is charged to them; in ten-thousandths."""
+    closed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     programme: Mapped[Programme] = relationship(lazy="joined", innerjoin=True)
+    convention: Mapped[Convention] = relationship(lazy="raise")
 
     @property
     def programme_code(self) -> str:
@@ -119,6 +197,12 @@ class PrescriberImport(FileColumns, Base):
     __tablename__ = "prescriber_import"
 
 
+class GrantImport(FileColumns, Base):
+    """A file of grants that was taken in. Its digest is keyed, as the file may name people."""
+
+    __tablename__ = "grant_import"
+
+
 class Beneficiary(Base):
     """A person: the only row with an identity, and that one sealed. Nothing of the ledger needs it."""
 
@@ -126,6 +210,8 @@ class Beneficiary(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     digest: Mapped[bytes] = mapped_column(unique=True)
+    digest_key: Mapped[str | None]
+    """The key of the digest, by its id; null: not noted, made before that was."""
     sealed_identity: Mapped[bytes]
     last_granted_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
@@ -137,20 +223,33 @@ class Grant(Base):
     __table_args__ = (
         sa.CheckConstraint("amount_cents > 0", name="amount"),
         sa.CheckConstraint("granted_on <= valid_until AND valid_until <= presentable_until", name="validity"),
+        sa.CheckConstraint("num_nonnulls(exception_reason, exception_by) <> 1", name="exception"),
         sa.UniqueConstraint("prescriber_id", "reference", name="cheque_grant_once_key"),
+        sa.ForeignKeyConstraint(
+            ["programme_id", "rule_version"], ["assessment_rule.programme_id", "assessment_rule.version"]
+        ),
         sa.Index("cheque_grant_beneficiary_id_idx", "beneficiary_id"),
+        sa.Index("cheque_grant_valid_until_idx", "valid_until"),
+        sa.Index("cheque_grant_kept_idx", "created_at", postgresql_where=sa.text("beneficiary_id IS NOT NULL")),
+        sa.Index("cheque_grant_lot_id_idx", "lot_id", postgresql_where=sa.text("lot_id IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     prescriber_id: Mapped[UUID] = mapped_column(sa.ForeignKey("prescriber.id"))
     programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
     beneficiary_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("beneficiary.id", ondelete="SET NULL"))
+    lot_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("lot.id"))
     reference: Mapped[str | None]
     """The prescriber's own name for it, by which it is granted once."""
     target_public: Mapped[str | None]
     amount_cents: Mapped[int] = mapped_column(sa.BigInteger)
     points: Mapped[int | None]
     reason: Mapped[str]
+    rule_version: Mapped[int | None]
+    """The version of the programme's rule that it was held against; null where there was none."""
+    exception_reason: Mapped[str | None]
+    """Why the person has more than the rule gives; null where that is not so."""
+    exception_by: Mapped[str | None]
     previous_grants: Mapped[int]
     granted_on: Mapped[date]
     valid_until: Mapped[date]
@@ -207,6 +306,7 @@ class CancelledCheque(Base):
         sa.Index(
             "cancellation_cheque_open_idx", "cheque_id", unique=True, postgresql_where=sa.text("outcome = 'requested'")
         ),
+        sa.Index("cancellation_cheque_cheque_id_idx", "cheque_id"),
     )
 
     cancellation_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cancellation.id"), primary_key=True)

@@ -8,10 +8,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import assessing, programmes
-from services.issuer.assessing import Outcome
+from services.issuer import assessing, limits, lots, programmes
+from services.issuer.assessing import Outcome, Rule
 from services.issuer.beneficiaries import Identity
 from services.issuer.models import Prescriber, Programme
+from services.issuer.models_life import Lot
 from shared import clock
 from shared.problems import Conflict, Forbidden, Problem
 
@@ -28,8 +29,15 @@ class Order:
     target_public: str | None = None
     granted_on: date | None = None
     beneficiary: Identity | None = None
+    exception_reason: str | None = None
+    """Why the person is to have more than the programme gives one person, if it comes to that."""
+    role: str = "prescriber"
+    asked_by: str = "prescriber"
+    """The role of who asks, and who it is."""
     reference: str | None = None
     """The prescriber's own name for the grant: under one reference there is one grant."""
+    lot: str | None = None
+    """The lot that it belongs to, by its code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +51,14 @@ class Draft:
     valid_until: date
     presentable_until: date
 
+    may_exceed: bool
+    """Whether who asks may go beyond what the programme gives one person."""
+    lot_id: UUID | None = None
+
     @property
-    def cheques(self) -> int:
-        """How many cheques make the amount."""
-        return self.outcome.amount_cents // self.programme.face_value_cents
+    def values(self) -> tuple[int, ...]:
+        """What each cheque is worth, in cents."""
+        return assessing.values(self.programme, self.outcome.amount_cents)
 
 
 def draft_all(session: Session, orders: Sequence[Order]) -> list[Draft | Problem]:
@@ -55,27 +67,45 @@ def draft_all(session: Session, orders: Sequence[Order]) -> list[Draft | Problem
     found = session.scalars(sa.select(Programme).where(Programme.code.in_(codes)))
     by_code = {programme.code: programme for programme in found}
     wanted = {order.prescriber_id for order in orders}
-    prescribers = set(session.scalars(sa.select(Prescriber.id).where(Prescriber.id.in_(wanted))))
-    return [_draft(order, by_code.get(order.programme), order.prescriber_id in prescribers) for order in orders]
+    registered = session.execute(sa.select(Prescriber.id, Prescriber.typologies).where(Prescriber.id.in_(wanted)))
+    typologies = {row.id: row.typologies for row in registered}
+    by_name = lots.named(session, {order.lot for order in orders if order.lot})
+    return [
+        _draft(order, by_code.get(order.programme), typologies.get(order.prescriber_id), by_name.get(order.lot or ""))
+        for order in orders
+    ]
 
 
-def _draft(order: Order, programme: Programme | None, registered: bool) -> Draft | Problem:
+def outcome(order: Order, rule: Rule | None) -> Outcome:
+    """What an order comes to by a rule: the amount that it states, or what its answers give."""
+    if order.answers is None:
+        return Outcome(order.amount_cents or 0, order.reason or "")
+    return assessing.assess(rule, order.answers)
+
+
+def _draft(
+    order: Order, programme: Programme | None, typologies: Sequence[str] | None, lot: Lot | None
+) -> Draft | Problem:
     try:
-        if not registered:
+        if typologies is None:
             raise Forbidden("This prescriber is not registered here.", slug="unknown-prescriber")
         if programme is None:
             raise programmes.unknown()
-        outcome = _outcome(order, programme)
+        given = _eligible(order, programme, typologies)
+        lot_id = lots.admit(lot, order.lot, programme)
         granted_on = order.granted_on or clock.today()
-        return Draft(order, programme, outcome, granted_on, *programmes.validity(programme, granted_on))
+        limit = limits.of(programme)
+        may_exceed = limit is not None and limits.may_exceed(limit, order.role, typologies)
+        valid = programmes.validity(programme, granted_on)
+        return Draft(order, programme, given, granted_on, *valid, may_exceed, lot_id)
     except Problem as problem:
         return problem
 
 
-def _outcome(order: Order, programme: Programme) -> Outcome:
+def _eligible(order: Order, programme: Programme, typologies: Sequence[str]) -> Outcome:
+    given = outcome(order, programme.assessment)
     if order.answers is None:
-        return assessing.state(programme, order.amount_cents or 0, order.reason or "")
-    outcome = assessing.assess(programme, order.answers)
-    if outcome.amount_cents == 0:
-        raise Conflict(outcome.reason, slug="not-eligible", points=outcome.points)
-    return outcome
+        assessing.check_stated(programme, given.amount_cents, order.role, typologies)
+    elif given.amount_cents == 0:
+        raise Conflict(given.reason, slug="not-eligible", points=given.points)
+    return given

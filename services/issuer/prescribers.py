@@ -8,13 +8,14 @@ from sqlalchemy.orm import Session
 
 from services.issuer.models import Prescriber, PrescriberImport
 from shared import place_import
+from shared.importing import Terms
 from shared.place_import import Report
 from shared.problems import NotFound
 
 
-def take_in(session: Session, content: bytes) -> Report:
-    """Adds and updates prescribers by their source's identifier; raises Invalid where the file cannot be read."""
-    return place_import.take_in(session, content, Prescriber, PrescriberImport)
+def take_in(session: Session, content: bytes, terms: Terms) -> Report:
+    """Adds and updates prescribers by their source's identifier; raises as `place_import.take_in` does."""
+    return place_import.take_in(session, content, terms, Prescriber, PrescriberImport)
 
 
 def find(session: Session, prescriber_id: UUID) -> Prescriber:

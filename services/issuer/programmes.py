@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer import assessing
+from services.issuer import assessing, rules
 from services.issuer.models import Programme
 from shared import clock
 from shared.problems import Conflict, Invalid, NotFound
@@ -17,18 +17,22 @@ from shared.problems import Conflict, Invalid, NotFound
 CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
-def create(session: Session, terms: Mapping[str, Any]) -> Programme:
-    """Adds a programme; `terms` are its columns by name.
+def create(session: Session, terms: Mapping[str, Any], by: str) -> Programme:
+    """Adds a programme, its rule as version 1; `terms` are its columns by name.
 
     Raises Invalid where its amounts do not go together, Conflict where its code is taken.
     """
-    errors = _faults(terms)
+    errors = _faults(Programme(**terms))
     if errors:
         raise Invalid("The programme's terms do not go together: see `errors`.", errors=errors)
-    added = pg.insert(Programme).values(**terms).on_conflict_do_nothing().returning(Programme)
+    version = 1 if terms["assessment"] else None
+    insert = pg.insert(Programme).values(**terms, assessment_version=version)
+    added = insert.on_conflict_do_nothing().returning(Programme)
     programme = session.scalars(added).one_or_none()
     if programme is None:
         raise Conflict(f"There is a programme {terms['code']} already.", slug="programme-exists")
+    if version:
+        rules.declare(session, programme, reason=None, by=by)
     return programme
 
 
@@ -77,11 +81,11 @@ def _bad_day(reason: str) -> Invalid:
     return Invalid("The day of the grant is not valid: see `errors`.", errors={"granted_on": [reason]})
 
 
-def _faults(terms: Mapping[str, Any]) -> dict[str, list[str]]:
-    face, minimum, rule = terms["face_value_cents"], terms["minimum_grant_cents"], terms["assessment"]
+def _faults(programme: Programme) -> dict[str, list[str]]:
+    face, rule = programme.face_value_cents, programme.assessment
     errors = {}
-    if minimum % face:
+    if programme.minimum_grant_cents % face:
         errors["minimum_grant_cents"] = [f"A multiple of the face value of {face}."]
-    elif rule and (faults := assessing.rule_faults(rule, face, minimum)):
+    elif rule and (faults := assessing.rule_faults(programme, rule)):
         errors["assessment"] = faults
     return errors

@@ -7,15 +7,24 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.models import Cheque, Grant, Programme
+from services.issuer import replacing
+from services.issuer.models import Cheque, Envelope, Grant, Programme
+from services.issuer.models_life import Lot
+from services.issuer.models_money import Charge
 from shared.problems import NotFound
 
 
-def grants(owner: UUID | None, programme: str | None) -> sa.Select[Any]:
-    """The query of the owner's grants, of one programme or of all."""
+def grants(
+    owner: UUID | None, programme: str | None, *, exceptional: bool | None = None, lot: str | None = None
+) -> sa.Select[Any]:
+    """The query of the owner's grants, of one programme or of all; only those beyond, or within, a person's limit."""
     query = sa.select(Grant)
+    if exceptional is not None:
+        query = query.where(Grant.exception_reason.is_not(None) == exceptional)
     if owner is not None:
         query = query.where(Grant.prescriber_id == owner)
+    if lot is not None:
+        query = query.where(Grant.lot_id.in_(sa.select(Lot.id).where(Lot.code == lot)))
     return query.join(Programme).where(Programme.code == programme) if programme else query
 
 
@@ -30,3 +39,40 @@ def grant(session: Session, grant_id: UUID, owner: UUID | None) -> Grant:
 def cheques(session: Session, grant_id: UUID) -> Sequence[Cheque]:
     """The cheques of a grant."""
     return session.scalars(sa.select(Cheque).where(Cheque.grant_id == grant_id).order_by(Cheque.id)).all()
+
+
+def charges(session: Session, grant_id: UUID) -> Sequence[Any]:
+    """Whose money a grant is: number, cents and reason by envelope."""
+    query = (
+        sa.select(
+            Charge.envelope_id,
+            Envelope.funder,
+            Envelope.convention_reference,
+            Charge.number,
+            Charge.cents,
+            Charge.why,
+        )
+        .join(Envelope, Envelope.id == Charge.envelope_id)
+        .where(Charge.grant_id == grant_id)
+        .order_by(Envelope.priority, Envelope.id)
+    )
+    return session.execute(query).all()
+
+
+def explained(session: Session, grant_id: UUID, charged: Sequence[Any]) -> list[dict[str, Any]]:
+    """The cheques of a grant, each with the reason for which it is charged to its envelope."""
+    why = {charge.envelope_id: charge.why for charge in charged}
+    links = replacing.links(session, grant_id)
+    return [
+        {
+            "id": cheque.id,
+            "value_cents": cheque.value_cents,
+            "envelope_id": cheque.envelope_id,
+            "state": cheque.state,
+            "why": why[cheque.envelope_id],
+            "replaces": None,
+            "replaced_by": None,
+            **links.get(cheque.id, {}),
+        }
+        for cheque in cheques(session, grant_id)
+    ]

@@ -12,8 +12,6 @@ from services.issuer import programmes
 _UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 12, 31)
 MOST_CENTS = 10**12
-# What one cheque may be worth: every reader of the log keeps it as a 32-bit number.
-MOST_FACE_VALUE_CENTS = 1_000_000
 
 
 def text(most: int = 200, **options: Any) -> fields.Str:
@@ -75,9 +73,17 @@ class OrderSchema(Schema):
     target_public = text()
     granted_on = fields.Date(metadata={"description": "Today (Europe/Paris) if not said; never in the future."})
     beneficiary = fields.Nested(BeneficiarySchema)
+    exception_reason = text(
+        500,
+        metadata={
+            "description": "Why the person is to have more than the programme gives one person, where its rule lets"
+            " you decide that. It is kept only if it comes to that. Name nobody in it."
+        },
+    )
     reference = text(
         metadata={"description": "Your own name for this grant. Under one reference there is one grant, ever."}
     )
+    lot = programme_code(metadata={"description": "The lot that the grant belongs to."})
 
     @validates_schema
     def _check_ground(self, data: dict[str, Any], **_: Any) -> None:

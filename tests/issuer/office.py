@@ -5,6 +5,7 @@ import io
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -44,7 +45,7 @@ ALICE = {"family_name": "Zéphyrine-Dùpont", "given_name": "Aliénor", "birth_d
 def places(*source_ids: str, **changes: str) -> bytes:
     """A file of the national schema with one place for each identifier."""
     written = io.StringIO()
-    writer = csv.DictWriter(written, ["id", *PLACE])
+    writer = csv.DictWriter(written, ["id", *(PLACE | changes)])
     writer.writeheader()
     writer.writerows({"id": source_id} | PLACE | changes for source_id in source_ids)
     return written.getvalue().encode()
@@ -111,6 +112,29 @@ class Office:
         found: str = self.made(self.post("/v1/envelopes", terms | changes))["envelope_id"]
         return found
 
+    def convention(self, reference: str = "CAF-2026-3", **changes: Any) -> str:
+        """A convention of 1 000 € that is open to everybody for long; returns its id."""
+        terms = {
+            "funder": "CAF",
+            "reference": reference,
+            "amount_cents": 100_000,
+            "starts_on": "2020-01-01",
+            "ends_on": "2100-01-01",
+        }
+        found: str = self.made(self.post("/v1/conventions", terms | changes))["convention_id"]
+        return found
+
+    def under(self, convention_id: str, amount_cents: int, programme: str = "pass", **changes: Any) -> str:
+        """An envelope under a convention; returns its id."""
+        terms = {"programme": programme, "convention_id": convention_id, "amount_cents": amount_cents}
+        found: str = self.made(self.post("/v1/envelopes", terms | changes))["envelope_id"]
+        return found
+
+    def report(self, **asked: Any) -> Any:
+        """The report of the conventions, as of today or as asked."""
+        query = "&".join(f"{name}={value}" for name, value in asked.items())
+        return self.made(self.get(f"/v1/reports/conventions?{query}", "finance"), 200)
+
     def ask(self, *, scope: UUID | None = None, key: str | None = None, **order: Any) -> TestResponse:
         """The answer to a grant of 50 €, or as `order` says."""
         body = {"programme": "pass"} | order
@@ -136,6 +160,11 @@ class Office:
         """Applies events of other services, in one transaction."""
         with self.service.runtime.transaction() as session:
             run_handlers(session, news(*told), HANDLERS)
+
+    def value(self, query: str) -> Any:
+        """The one value that a query of the issuer's tables gives."""
+        with self.service.runtime.transaction() as session:
+            return session.execute(sa.text(query)).scalar_one()
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """The bodies of the issuer's own events of a kind, oldest first."""
@@ -163,6 +192,12 @@ def problem(answer: TestResponse) -> tuple[int, str]:
     return answer.status_code, answer.json["type"].removeprefix("urn:souche:")
 
 
+def told(answer: TestResponse) -> dict[str, Any]:
+    """The members of a refusal."""
+    assert answer.json is not None
+    return dict(answer.json)
+
+
 def wrong_fields(answer: TestResponse) -> list[str]:
     """The fields that a refusal names."""
     assert answer.json is not None
@@ -170,8 +205,9 @@ def wrong_fields(answer: TestResponse) -> list[str]:
     return list(errors)
 
 
-def redeemed(cheque_ids: Sequence[str]) -> tuple[str, Mapping[str, Any]]:
-    """The redeemer's news that cheques were spent."""
+def redeemed(cheque_ids: Sequence[str], redemption_ids: Sequence[UUID] | None = None) -> tuple[str, Mapping[str, Any]]:
+    """The redeemer's news that cheques were spent, as these redemptions where that matters."""
+    by_cheque = zip(cheque_ids, redemption_ids or [new_id() for _ in cheque_ids], strict=True)
     return "cheques.redeemed", {
         "presentation_id": new_id(),
         "structure_id": new_id(),
@@ -181,15 +217,16 @@ def redeemed(cheque_ids: Sequence[str]) -> tuple[str, Mapping[str, Any]]:
         "redeemed_at": clock.now(),
         "given_on": clock.today(),
         "redemptions": [
-            {"redemption_id": new_id(), "cheque_id": cheque_id, "amount_cents": 1000} for cheque_id in cheque_ids
+            {"redemption_id": redemption_id, "cheque_id": cheque_id, "amount_cents": 1000}
+            for cheque_id, redemption_id in by_cheque
         ],
     }
 
 
-def reversed_(cheque_id: str) -> tuple[str, Mapping[str, Any]]:
+def reversed_(cheque_id: str, redemption_id: UUID | None = None) -> tuple[str, Mapping[str, Any]]:
     """The redeemer's news that a redemption was taken back."""
     return "redemption.reversed", {
-        "redemption_id": new_id(),
+        "redemption_id": redemption_id or new_id(),
         "cheque_id": cheque_id,
         "structure_id": new_id(),
         "amount_cents": 1000,
@@ -214,6 +251,16 @@ def cancelled(cancellation_id: str, cheque_ids: Sequence[str]) -> tuple[str, Map
         "cancellation_id": cancellation_id,
         "cheque_ids": cheque_ids,
         "cancelled_at": clock.now(),
+    }
+
+
+def paid(redemption_ids: Sequence[UUID], paid_on: str = "2026-02-03") -> tuple[str, Mapping[str, Any]]:
+    """The bridge's news that an operator paid redemptions."""
+    return "redemptions.paid", {
+        "contract_id": new_id(),
+        "payment_reference": "VIR-1",
+        "paid_on": date.fromisoformat(paid_on),
+        "redemption_ids": redemption_ids,
     }
 
 

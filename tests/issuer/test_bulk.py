@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from services.issuer import bulk
-from services.issuer.bulk import Line
+from services.issuer.bulk import Line, Made, Sent
 from services.issuer.bulk_lines import MOST_LINES
-from services.issuer.issuing import Granted, Secrets
+from services.issuer.issuing import Secrets
 from services.issuer.orders import Order
 from shared.problems import Unavailable
 from tests.issuer.office import ALICE, Office, problem
@@ -95,6 +95,21 @@ def test_a_file_is_read_by_its_physical_lines(office: Office) -> None:
     assert (second["points"], second["amount_cents"], second["previous_grants"]) == (8, 10_000, 1)
 
 
+def test_a_file_may_be_as_a_french_spreadsheet_saves_it(office: Office) -> None:
+    office.envelope(1_000_000)
+    text = (
+        "programme;amount_cents;reason;granted_on;family_name;given_name;birth_date;reference\r\n"
+        "pass;5000;Besoin d’équipement;02/01/2026;Müller;Zoé;01/05/1990;a\r\n"
+        "pass;5000;?;31/02/2026;Müller;Zoé;01/05/1990;b\r\n"
+    )
+    answer = office.made(send(office, text.encode("cp1252")), 200)
+    assert slugs(answer) == {3: "invalid"}
+    granted = office.made(office.get(f"/v1/grants/{answer['lines'][0]['grant_id']}"), 200)
+    assert (granted["reason"], granted["granted_on"]) == ("Besoin d’équipement", "2026-01-02")
+    again = office.grant(beneficiary={"family_name": "Müller", "given_name": "Zoé", "birth_date": "1990-05-01"})
+    assert again["previous_grants"] == 1
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"programme,colour\npass,red\n", b"reason,amount_cents\n", b"programme,programme\n", b"\xff,programme\n"],
@@ -113,7 +128,11 @@ def test_the_same_file_again_is_harmless_when_its_lines_have_references(office: 
     office.envelope(1_000_000)
     lines = [order(reference=f"d{number}") for number in range(3)]
     first = office.made(send(office, lines, key=None), 200)
+    assert (first["already_imported_at"], first["amount_cents"]) == (None, 15_000)
+    again = office.made(send(office, lines, key=None), 200)
+    assert (again["already_imported_at"] is not None, again["amount_cents"]) == (True, 0)
     again = office.made(send(office, [*lines, order(reference="d3")], key=None), 200)
+    assert (again["already_imported_at"], again["amount_cents"]) == (None, 5_000)
     assert [line["already"] for line in again["lines"]] == [True, True, True, False]
     assert [line["grant_id"] for line in again["lines"][:3]] == [line["grant_id"] for line in first["lines"]]
     assert office.engaged() == [20_000]
@@ -142,6 +161,7 @@ def test_a_request_that_was_cut_off_goes_on_where_it_stopped(office: Office) -> 
 def test_a_database_that_goes_away_in_the_middle_is_told_and_nothing_is_granted_twice(office: Office) -> None:
     office.envelope(10_000_000)
     lines = [Line(number, Order(office.prescriber, "pass", amount_cents=5000, reason="?")) for number in range(700)]
+    sent = Sent(lines, "origin", "digest")
     secrets, turns = Secrets.of(office.service.settings.keys), itertools.count()
 
     @contextmanager
@@ -152,13 +172,14 @@ def test_a_database_that_goes_away_in_the_middle_is_told_and_nothing_is_granted_
                 session.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(Unavailable) as interrupted:
-        bulk.grant_lines(cut_off_in_the_second_portion, secrets, lines, "origin")
+        bulk.grant_lines(cut_off_in_the_second_portion, secrets, sent)
     assert interrupted.value.members == {"lines_settled": 500}
     assert office.engaged() == [2_500_000]
-    answers = bulk.grant_lines(office.service.runtime.transaction, secrets, lines, "origin")
-    assert [answer.outcome.already for answer in answers if isinstance(answer.outcome, Granted)] == (
+    taken = bulk.grant_lines(office.service.runtime.transaction, secrets, sent)
+    assert [answer.outcome.already for answer in taken.answers if isinstance(answer.outcome, Made)] == (
         [True] * 500 + [False] * 200
     )
+    assert taken.already_imported_at is not None
     assert office.engaged() == [3_500_000]
 
 

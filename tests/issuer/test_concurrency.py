@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
-from services.issuer import create_app, granting
+from services.issuer import adjusting, create_app, granting
 from services.issuer.issuing import Granted, Secrets
+from services.issuer.models_money import EnvelopeMovement
 from services.issuer.orders import Order
 from shared.problems import Problem
 from tests.harness import ServiceUnderTest
@@ -131,6 +134,62 @@ def test_a_grant_that_meets_another_crosswise_is_made_after_it(office: Office) -
             _engage(other, first, 1_000)
         assert isinstance(waiting.result(), Granted)
     assert office.engaged() == [2_000, 5_000]
+
+
+def test_grants_that_race_at_the_last_cheques_with_lowering_the_envelope_never_overdraw_it(wide: Office) -> None:
+    """Of 100 €, two grants want 50 € each and the finance team wants 50 € back: two of the three have their way."""
+    assert wide.prescriber
+    for _ in range(12):
+        envelope = wide.envelope(10_000)
+        answers = at_once(3, partial(_lower_or_grant, wide, envelope))
+        kept = [not isinstance(answer, Problem) for answer in answers]
+        assert sum(kept) == 2
+        assert {answer.slug for answer in answers if isinstance(answer, Problem)} <= {
+            "amount-engaged",
+            "envelope-exhausted",
+        }
+        [shown] = [each for each in _envelopes(wide) if each["envelope_id"] == envelope]
+        assert (shown["amount_cents"], shown["available_cents"]) == (5_000 if kept[2] else 10_000, 0)
+
+
+def test_a_grant_that_waited_while_its_envelope_was_closed_is_charged_elsewhere(office: Office) -> None:
+    first, second = office.envelope(5_000, priority=1), office.envelope(5_000, priority=2)
+    assert office.prescriber
+    with ThreadPoolExecutor(1) as pool:
+        with office.service.runtime.transaction() as session:
+            adjusting.close(session, UUID(first), "?", "test")
+            waiting = pool.submit(grant, office)
+            _wait_for_a_lock(office)
+        granted = waiting.result()
+    assert isinstance(granted, Granted)
+    assert {str(cheque.envelope_id) for cheque in granted.cheques} == {second}
+
+
+def test_envelopes_added_at_once_hold_no_more_than_their_convention_grants(wide: Office) -> None:
+    convention = wide.convention()
+    terms = {"programme": "pass", "convention_id": convention, "amount_cents": 30_000}
+    answers = at_once(8, lambda _: wide.post("/v1/envelopes", terms))
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 5
+
+
+def test_envelopes_that_name_a_new_convention_at_once_make_one(wide: Office) -> None:
+    at_once(8, lambda _: wide.envelope(5_000))
+    assert len(wide.made(wide.get("/v1/conventions"), 200)["items"]) == 1
+
+
+def _lower_or_grant(office: Office, envelope: str, number: int) -> EnvelopeMovement | Granted | Problem:
+    if number < 2:
+        return grant(office)
+    try:
+        with office.service.runtime.transaction() as session:
+            return adjusting.set_amount(session, UUID(envelope), 5_000, "?", "test")
+    except Problem as refusal:
+        return refusal
+
+
+def _envelopes(office: Office) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = office.made(office.get("/v1/envelopes"), 200)["items"]
+    return found
 
 
 def test_two_grants_to_one_person_at_once_are_counted_one_after_the_other(wide: Office) -> None:

@@ -29,6 +29,10 @@ def test_an_envelope_shows_what_is_left_in_it(office: Office) -> None:
         "available_cents": 100_000,
         "target_publics": [],
         "priority": 0,
+        "share_bp": None,
+        "reserved_cents": 0,
+        "convention_id": made["convention_id"],
+        "closed_at": None,
     }
     office.grant(granted_on="2026-06-01")
     shown = office.made(office.get(f"/v1/envelopes/{made['envelope_id']}"), 200)

@@ -82,7 +82,7 @@ def test_answers_are_not_kept(office: Office) -> None:
     office.programme("autre", assessment=rule)
     office.envelope(10_000, "autre")
     office.grant(programme="autre", answers={"sante": "secret-answer"})
-    assert "secret-answer" not in _everything_stored(office, "programme")
+    assert "secret-answer" not in _everything_stored(office, "programme", "assessment_rule")
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,48 @@ FAULTS = {
     "a grant that is not the sum of its cheques": Fault(
         "issuer", "UPDATE cheque_grant SET amount_cents = 6000", "is of 6000 cents and its cheques of 5000"
     ),
+    "a new cheque for an old one that can still be spent": Fault(
+        "issuer",
+        f"""INSERT INTO replaced_cheque
+            SELECT gen_random_uuid(), {FIRST}, (SELECT id FROM cheque ORDER BY id DESC LIMIT 1), '', '', now()""",
+        "which replaces it, are not of one grant, envelope and value, the old one cancelled",
+    ),
+    "a use that was not booked": Fault(
+        "issuer",
+        "DELETE FROM journal_entry WHERE kind = 'used'",
+        "envelope ETAT-2026: -1 cheques of -1000 cents are booked as used, 2 of 2000 are",
+    ),
+    "a cancellation that was booked twice": Fault(
+        "issuer",
+        """INSERT INTO journal_entry (booked_on, occurred_on, kind, envelope_id, number, cents)
+           SELECT booked_on, occurred_on, kind, envelope_id, number, cents
+           FROM journal_entry WHERE kind = 'cancelled'""",
+        "envelope ETAT-2026: 2 cheques of 2000 cents are booked as cancelled, 1 of 1000 are",
+    ),
+    "a charge of other cheques than there are": Fault(
+        "issuer", "UPDATE charge SET number = 4", "4 cheques of 5000 cents are charged, 5 of 5000 are there"
+    ),
+    "money engaged for a public that there is none for": Fault(
+        "issuer",
+        "UPDATE envelope SET engaged_reserved_cents = 1000",
+        "envelope ETAT-2026: 1000 cents engaged for reserved publics, 0 charged",
+    ),
+    "an envelope that was raised in silence": Fault(
+        "issuer",
+        "UPDATE envelope SET amount_cents = 1000001",
+        "envelope ETAT-2026: 1000001 cents in all, 1000000 by its movements",
+    ),
+    "a convention that was amended in silence": Fault(
+        "issuer",
+        "UPDATE convention SET amount_cents = 2000000",
+        "convention ETAT-2026: 2000000 cents, None by its amendments",
+    ),
+    "a convention whose envelopes hold too much": Fault(
+        "issuer",
+        """UPDATE convention SET amount_cents = 999999;
+           UPDATE convention_amendment SET amount_cents = 999999""",
+        "convention ETAT-2026: 999999 cents granted, 1000000 in its envelopes",
+    ),
     "news that nobody reads": Fault(
         "redeemer",
         "UPDATE cursor SET position = position - 1 WHERE publisher = 'issuer'",
@@ -160,7 +202,7 @@ def second_wall_down(owner: sa.Engine) -> Iterator[None]:
         connection.exec_driver_sql("DROP INDEX redeemer.redemption_live_idx")
     yield
     with owner.begin() as connection:
-        connection.exec_driver_sql("TRUNCATE redeemer.redemption")
+        connection.exec_driver_sql("TRUNCATE redeemer.redemption CASCADE")
         connection.exec_driver_sql(definition)
 
 

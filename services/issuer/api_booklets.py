@@ -1,0 +1,147 @@
+"""Booklets over HTTP: a grant's cheques to hand over, on paper or as a page for a telephone.
+
+No address and no file name holds a code. Who printed is logged, what was printed is not.
+"""
+
+from itertools import chain
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from flask_smorest import Blueprint
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from services.issuer import booklet_page, booklets, printing, reading
+from services.issuer.api_grants import secrets
+from services.issuer.booklets import Booklet
+from services.issuer.models import Grant
+from services.issuer.printing import MOST_GRANTS, MOST_PER_PAGE, Selection
+from services.issuer.schemas import day, programme_code, text
+from shared import clock
+from shared.app import ProblemSchema
+from shared.auth import caller, roles
+from shared.logs import logger
+from shared.paging import PageQuery, page, page_of
+from shared.web import pdf_file, runtime, transaction
+
+one = Blueprint("booklet", __name__, url_prefix="/v1/grants", description="What is handed over with a grant's cheques.")
+many = Blueprint("booklets", __name__, url_prefix="/v1/booklets", description="Booklets of many grants.")
+BLUEPRINTS = (one, many)
+
+
+def _per_page(strict: bool) -> fields.Int:
+    described = {"description": "How many cheques to print on a page."}
+    return fields.Int(strict=strict, load_default=5, validate=validate.Range(1, MOST_PER_PAGE), metadata=described)
+
+
+class PaperQuery(Schema):
+    """How to print."""
+
+    per_page = _per_page(strict=False)
+
+
+class PrintingSchema(Schema):
+    """Which grants to print in one file: these, in their order, or all that answer to what is said, by prescriber."""
+
+    grant_ids = fields.List(fields.UUID(), load_default=None, validate=validate.Length(1, MOST_GRANTS))
+    programme = programme_code(load_default=None)
+    lot = text(load_default=None)
+    granted_from = day(load_default=None)
+    granted_until = day(load_default=None)
+    per_page = _per_page(strict=True)
+
+    @validates_schema
+    def _check_choice(self, data: dict[str, Any], **_: Any) -> None:
+        said = [name for name in ("programme", "lot", "granted_from", "granted_until") if data[name] is not None]
+        if (data["grant_ids"] is None) != bool(said):
+            raise ValidationError("Either grant_ids, or at least one of programme, lot, granted_from, granted_until.")
+
+
+class NumberQuery(PageQuery):
+    """Which booklets."""
+
+    number = fields.Str(
+        required=True,
+        validate=validate.Regexp(r"[0-9A-Fa-f]{4}[- ]?[0-9A-Fa-f]{4}\Z"),
+        metadata={"description": "The number on the booklet, `7F3A-19C2`, as somebody says it who lost a cheque."},
+    )
+
+
+class NumberedSchema(Schema):
+    """A grant, as its booklet's number leads to it."""
+
+    grant_id = fields.UUID(required=True, attribute="id")
+    prescriber_id = fields.UUID(required=True)
+    programme = fields.Str(required=True, attribute="programme_code")
+    granted_on = fields.Date(required=True)
+    valid_until = fields.Date(required=True)
+    amount_cents = fields.Int(required=True)
+
+
+def _booklet(grant_id: UUID, how: str) -> Booklet:
+    with transaction() as session:
+        reading.grant(session, grant_id, caller().scope)
+        made = booklets.booklet(session, secrets().codes, grant_id, clock.today())
+    logger().info("booklet_made", grant_id=str(grant_id), how=how, caller=str(caller()))
+    return made
+
+
+@one.route("/<uuid:grant_id>/booklet.pdf")
+@roles("prescriber", "admin")
+@one.arguments(PaperQuery, location="query")
+@one.response(200, content_type="application/pdf")
+@one.alt_response(404, schema=ProblemSchema)
+@one.alt_response(409, schema=ProblemSchema, description="None of the cheques can be used any more.")
+def print_booklet(query: dict[str, Any], grant_id: UUID) -> Response:
+    """A grant's booklet to print on A4 (French, PDF/UA-1), with the cheques that can still be used."""
+    made = _booklet(grant_id, "paper")
+    return pdf_file("carnet", printing.pdf([made], query["per_page"], clock.now()))
+
+
+@one.route("/<uuid:grant_id>/booklet.html")
+@roles("prescriber", "admin")
+@one.response(200, content_type="text/html")
+@one.alt_response(404, schema=ProblemSchema)
+@one.alt_response(409, schema=ProblemSchema, description="None of the cheques can be used any more.")
+def show_booklet(grant_id: UUID) -> Response:
+    """A grant's booklet as one page for a telephone (French), to save and hand over as a file."""
+    headers = {
+        "Content-Disposition": 'attachment; filename="carnet.html"',
+        "Content-Security-Policy": f"{booklet_page.POLICY}; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }
+    return Response(booklet_page.page(_booklet(grant_id, "phone")), mimetype="text/html", headers=headers)
+
+
+@many.route("", methods=["POST"])
+@roles("prescriber", "admin")
+@many.arguments(PrintingSchema)
+@many.response(200, content_type="application/pdf")
+@many.alt_response(404, schema=ProblemSchema, description="A grant that is named is not within the caller's scope.")
+@many.alt_response(409, schema=ProblemSchema, description="Nothing is left to print.")
+@many.alt_response(422, schema=ProblemSchema)
+def print_booklets(body: dict[str, Any]) -> Response:
+    """The booklets of many grants as one PDF for a printer, sent while it is made; to a prescriber, its own.
+
+    Grants without a cheque left to use are left out. An answer that breaks off is no whole file: ask again.
+    """
+    per_page = body.pop("per_page")
+    with transaction() as session:
+        grant_ids = printing.chosen(session, caller().scope, Selection(**body))
+    logger().info("booklets_made", grants=len(grant_ids), caller=str(caller()))
+    pieces = printing.stream(runtime().transaction, secrets().codes, grant_ids, per_page)
+    head, first = next(pieces), next(pieces)  # what fails at the first portion is answered as a problem
+    return pdf_file("carnets", chain((head, first), pieces))
+
+
+@many.route("")
+@roles("prescriber", "admin")
+@many.arguments(NumberQuery, location="query")
+@many.response(200, page_of(NumberedSchema))
+def find_booklets(query: dict[str, Any]) -> dict[str, Any]:
+    """The grants whose booklet has this number, nearly always one; to a prescriber, its own."""
+    with transaction() as session:
+        found = booklets.numbered(query["number"], caller().scope)
+        return page(session, found, Grant.id, query["after"], query["limit"])

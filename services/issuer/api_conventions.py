@@ -1,0 +1,150 @@
+"""Conventions over HTTP."""
+
+from typing import Any
+from uuid import UUID
+
+from flask_smorest import Blueprint
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from services.issuer import adjusting, conventions
+from services.issuer.models import Convention
+from services.issuer.models_money import ConventionAmendment
+from services.issuer.schemas import cents, day, text
+from shared.app import ProblemSchema
+from shared.auth import caller, roles
+from shared.idempotency import idempotent
+from shared.paging import PageQuery, page, page_of
+from shared.web import transaction
+
+blueprint = Blueprint(
+    "conventions", __name__, url_prefix="/v1/conventions", description="What funders agreed to pay for."
+)
+BLUEPRINTS = (blueprint,)
+
+_PREFIX = validate.Regexp(r"[0-9][0-9AB][0-9]{0,3}\Z", error="The beginning of a postcode or INSEE code: 47, 4731, 2A.")
+
+
+class ConventionSchema(Schema):
+    """What a funder agreed to pay for, and on what terms."""
+
+    convention_id = fields.UUID(dump_only=True, attribute="id")
+    funder = text(required=True)
+    reference = text(required=True)
+    amount_cents = cents(
+        required=True, metadata={"description": "The most that its envelopes hold together; null: as they hold."}
+    )
+    starts_on = day(required=True)
+    ends_on = day(required=True)
+    target_publics = fields.List(text(), load_default=list, metadata={"description": "Empty: everybody."})
+    territory = fields.List(
+        fields.Str(validate=_PREFIX),
+        load_default=list,
+        metadata={"description": "Where the prescribers are that it pays for; empty: anywhere."},
+    )
+    pays_at_most_bp = fields.Int(
+        strict=True,
+        load_default=conventions.WHOLE,
+        validate=validate.Range(1, conventions.WHOLE),
+        metadata={"description": "The most that it pays of the cheques used, in ten-thousandths of their value."},
+    )
+    reserved_publics = fields.List(
+        text(), load_default=list, metadata={"description": "Publics that a part of the money is kept for."}
+    )
+    reserved_bp = fields.Int(
+        strict=True,
+        load_default=0,
+        validate=validate.Range(0, conventions.WHOLE),
+        metadata={"description": "That part of each envelope, in ten-thousandths."},
+    )
+
+
+class ConventionQuery(PageQuery):
+    """Which conventions."""
+
+    funder = text(load_default=None)
+
+
+class AmendmentOrderSchema(Schema):
+    """What is agreed anew, and by what (an avenant)."""
+
+    amount_cents = cents()
+    ends_on = day(metadata={"description": "Envelopes that run to the convention's end run to this one."})
+    reason = text(500, required=True)
+
+    @validates_schema
+    def _check(self, data: dict[str, Any], **_: Any) -> None:
+        if "amount_cents" not in data and "ends_on" not in data:
+            raise ValidationError("Give it, or `ends_on`, or both.", "amount_cents")
+
+
+class AmendmentSchema(Schema):
+    """The amount and the end of a convention from a moment on."""
+
+    amendment_id = fields.UUID(required=True, attribute="id")
+    convention_id = fields.UUID(required=True)
+    amount_cents = fields.Int(required=True, allow_none=True)
+    ends_on = fields.Date(required=True, allow_none=True)
+    reason = fields.Str(required=True)
+    made_by = fields.Str(required=True)
+    made_at = fields.AwareDateTime(required=True)
+
+
+@blueprint.route("", methods=["POST"])
+@roles("admin", "finance")
+@idempotent()
+@blueprint.arguments(ConventionSchema)
+@blueprint.response(201, ConventionSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+@blueprint.alt_response(422, schema=ProblemSchema)
+def create_convention(body: dict[str, Any]) -> Convention:
+    """Add a convention; its money is in the envelopes that are then added to it."""
+    with transaction() as session:
+        return conventions.create(session, body, str(caller()))
+
+
+@blueprint.route("")
+@roles("admin", "finance", "operations")
+@blueprint.arguments(ConventionQuery, location="query")
+@blueprint.response(200, page_of(ConventionSchema))
+def list_conventions(query: dict[str, Any]) -> dict[str, Any]:
+    """The conventions, of one funder or of all, in the order in which they were added."""
+    with transaction() as session:
+        return page(session, conventions.every(query["funder"]), Convention.id, query["after"], query["limit"])
+
+
+@blueprint.route("/<uuid:convention_id>")
+@roles("admin", "finance", "operations")
+@blueprint.response(200, ConventionSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
+def show_convention(convention_id: UUID) -> Convention:
+    """One convention."""
+    with transaction() as session:
+        return conventions.find(session, convention_id)
+
+
+@blueprint.route("/<uuid:convention_id>/amendments", methods=["POST"])
+@roles("admin", "finance")
+@idempotent()
+@blueprint.arguments(AmendmentOrderSchema)
+@blueprint.response(201, AmendmentSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+@blueprint.alt_response(422, schema=ProblemSchema)
+def amend_convention(body: dict[str, Any], convention_id: UUID) -> ConventionAmendment:
+    """Give a convention another amount or another end."""
+    reason = body.pop("reason")
+    with transaction() as session:
+        return adjusting.amend(session, convention_id, body, reason, str(caller()))
+
+
+@blueprint.route("/<uuid:convention_id>/amendments")
+@roles("admin", "finance", "operations")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, page_of(AmendmentSchema))
+@blueprint.alt_response(404, schema=ProblemSchema)
+def list_amendments(query: dict[str, Any], convention_id: UUID) -> dict[str, Any]:
+    """What a convention granted, at first and by each amendment, oldest first."""
+    with transaction() as session:
+        conventions.find(session, convention_id)
+        found = adjusting.amendments(convention_id)
+        return page(session, found, ConventionAmendment.id, query["after"], query["limit"])

@@ -1,0 +1,62 @@
+"""The issuer's lists as files: streamed part by part, so of any length. No code and nobody's name is in them."""
+
+from typing import Any
+
+from flask import Response
+from flask_smorest import Blueprint
+
+from services.issuer import export_queries
+from services.issuer.models import Prescriber
+from services.issuer.schemas import programme_code
+from shared import exporting, place_export
+from shared.auth import caller, roles
+from shared.exporting import CSV_ANSWER, PeriodQuery
+from shared.web import csv_file, runtime
+
+blueprint = Blueprint("exports", __name__, url_prefix="/v1", description="Lists as CSV files.")
+BLUEPRINTS = (blueprint,)
+
+
+class ProgrammeQuery(PeriodQuery):
+    """Which grants or cheques: by programme, and by the day of the grant."""
+
+    programme = programme_code(load_default=None)
+
+
+@blueprint.route("/grants/export.csv")
+@roles("prescriber", "admin", "finance")
+@blueprint.arguments(ProgrammeQuery, location="query")
+@blueprint.doc(responses={"200": CSV_ANSWER})
+def export_grants(query: dict[str, Any]) -> Response:
+    """Grants and how much of each is spent, oldest first; to a prescriber, its own."""
+    return _file("grants", export_queries.GRANTS, query | {"prescriber_id": caller().scope})
+
+
+@blueprint.route("/cheques/export.csv")
+@roles("admin", "finance")
+@blueprint.arguments(ProgrammeQuery, location="query")
+@blueprint.doc(responses={"200": CSV_ANSWER})
+def export_cheques(query: dict[str, Any]) -> Response:
+    """Cheques, whose money each is and how it stands, oldest first."""
+    return _file("cheques", export_queries.CHEQUES, query)
+
+
+@blueprint.route("/envelopes/export.csv")
+@roles("admin", "finance")
+@blueprint.arguments(exporting.FormatQuery, location="query")
+@blueprint.doc(responses={"200": CSV_ANSWER})
+def export_envelopes(query: dict[str, Any]) -> Response:
+    """Envelopes and what is engaged of each, oldest first."""
+    return _file("envelopes", export_queries.ENVELOPES, query)
+
+
+@blueprint.route("/prescribers/lieux-mediation-numerique.csv")
+@roles("admin", "finance", "operations")
+@blueprint.doc(responses={"200": CSV_ANSWER})
+def export_prescribers() -> Response:
+    """The prescribers as a file of the national schema “Lieux de médiation numérique”, v1.0.2."""
+    return csv_file(place_export.FILE, place_export.export(runtime(), Prescriber))
+
+
+def _file(name: str, sql: str, query: dict[str, Any]) -> Response:
+    return csv_file(name, exporting.export_in_parts(runtime(), sql, query, query.pop("separator")))

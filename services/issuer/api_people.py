@@ -1,0 +1,276 @@
+"""What a person may ask: to be told what is held of them, to have it, and to be forgotten."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from flask_smorest import Blueprint
+from marshmallow import RAISE, Schema, fields, validate
+
+from services.issuer import erasing, people, person_letter, retention
+from services.issuer.beneficiaries import Identities, Identity
+from services.issuer.models import STATES
+from services.issuer.models_people import GROUNDS, Erasure
+from services.issuer.schemas import BeneficiarySchema
+from shared.app import ProblemSchema
+from shared.auth import caller, roles
+from shared.paging import PageQuery, page, page_of
+from shared.web import pdf_file, runtime, transaction
+
+people_views = Blueprint("people", __name__, url_prefix="/v1/people", description="What a person may ask.")
+retention_views = Blueprint(
+    "retention", __name__, url_prefix="/v1", description="How long it is kept who a grant is for."
+)
+BLUEPRINTS = (people_views, retention_views)
+
+
+class FoundSchema(Schema):
+    """The row of a person, which is its name from now on: names stay out of addresses."""
+
+    person_id = fields.UUID(required=True)
+
+
+class HeldChequeSchema(Schema):
+    """A cheque of the person's, and where it was spent."""
+
+    cheque_id = fields.UUID(required=True)
+    value_cents = fields.Int(required=True)
+    state = fields.Str(required=True, validate=validate.OneOf(STATES))
+    redeemed_on = fields.Date(required=True, allow_none=True)
+    structure_id = fields.UUID(required=True, allow_none=True)
+    structure = fields.Str(required=True, allow_none=True)
+
+
+class HeldGrantSchema(Schema):
+    """A grant to the person."""
+
+    grant_id = fields.UUID(required=True)
+    programme = fields.Str(required=True)
+    programme_name = fields.Str(required=True)
+    prescriber_id = fields.UUID(required=True)
+    prescriber = fields.Str(required=True)
+    granted_on = fields.Date(required=True)
+    valid_until = fields.Date(required=True)
+    presentable_until = fields.Date(required=True)
+    amount_cents = fields.Int(required=True)
+    target_public = fields.Str(required=True, allow_none=True)
+    points = fields.Int(required=True, allow_none=True)
+    rule_version = fields.Int(required=True, allow_none=True)
+    reason = fields.Str(required=True)
+    exception_reason = fields.Str(required=True, allow_none=True)
+    reference = fields.Str(required=True, allow_none=True)
+    previous_grants = fields.Int(required=True)
+    lot = fields.Str(required=True, allow_none=True)
+    created_at = fields.AwareDateTime(required=True)
+    last_contact_on = fields.Date(required=True, metadata={"description": "With this programme, whoever granted."})
+    kept_until = fields.Date(
+        required=True, metadata={"description": "From this day on the grant does not say any more whose it is."}
+    )
+    cheques = fields.List(fields.Nested(HeldChequeSchema), required=True)
+
+
+class HeldRequestSchema(Schema):
+    """A cancellation, or a replacement where it has a cause, that was asked for some of the person's cheques."""
+
+    cancellation_id = fields.UUID(required=True)
+    reason = fields.Str(required=True)
+    cause = fields.Str(required=True, allow_none=True)
+    requested_at = fields.AwareDateTime(required=True)
+    cheque_ids = fields.List(fields.UUID(), required=True)
+
+
+class HeldNoticeSchema(Schema):
+    """A notice about one of the grants."""
+
+    kind = fields.Str(required=True)
+    grant_id = fields.UUID(required=True)
+    posted_at = fields.AwareDateTime(required=True)
+
+
+class HeldSchema(Schema):
+    """All that is held of a person. Codes are not: they are in the person's hand, and are cash."""
+
+    person_id = fields.UUID(required=True)
+    told_at = fields.AwareDateTime(required=True)
+    identity = fields.Nested(BeneficiarySchema, required=True)
+    last_contact_on = fields.Date(required=True)
+    grants = fields.List(fields.Nested(HeldGrantSchema), required=True)
+    requests = fields.List(fields.Nested(HeldRequestSchema), required=True)
+    notices = fields.List(fields.Nested(HeldNoticeSchema), required=True)
+    grants_of_others = fields.Int(
+        required=True, metadata={"description": "Grants of other prescribers, which only the département may tell."}
+    )
+
+
+class ErasureSchema(Schema):
+    """People who were forgotten at once."""
+
+    erasure_id = fields.UUID(required=True, attribute="id")
+    ground = fields.Str(required=True, validate=validate.OneOf(GROUNDS))
+    asked_by = fields.Str(required=True)
+    erased_at = fields.AwareDateTime(required=True)
+    people = fields.Int(required=True, metadata={"description": "Identities that are gone."})
+    grants = fields.Int(required=True, metadata={"description": "Grants that do not say any more whose they are."})
+
+
+class ErasedSchema(Schema):
+    """What was done as the person asked."""
+
+    erasure_id = fields.UUID(required=True, attribute="erasure.id")
+    grants = fields.Int(required=True, attribute="erasure.grants")
+    spendable_number = fields.Int(
+        required=True, metadata={"description": "Cheques not spent yet: whoever holds them can still spend them."}
+    )
+    spendable_cents = fields.Int(required=True)
+
+
+class RunQuery(Schema):
+    """Whether to do it."""
+
+    dry_run = fields.Bool(
+        load_default=False, metadata={"description": "Only say who would be forgotten, in numbers: no effect at all."}
+    )
+
+
+class DueSchema(Schema):
+    """What of a programme has been kept long enough."""
+
+    programme = fields.Str(required=True)
+    last_contact_until = fields.Date(required=True, metadata={"description": "Whose last contact was by this day."})
+    people = fields.Int(required=True)
+    grants = fields.Int(required=True)
+
+
+class RunSchema(Schema):
+    """What was due, and what was done about it."""
+
+    dry_run = fields.Bool(required=True)
+    due = fields.List(fields.Nested(DueSchema), required=True)
+    erasure_id = fields.UUID(required=True, allow_none=True)
+    people = fields.Int(required=True, metadata={"description": "Identities that are gone."})
+    grants = fields.Int(required=True)
+    finished = fields.Bool(required=True, metadata={"description": "False: there was too much for one go, ask again."})
+
+
+class KeptForSchema(Schema):
+    """How long a programme keeps who its grants are for."""
+
+    retention_months = fields.Int(required=True, strict=True, validate=validate.Range(1, 120))
+
+
+def _identities() -> Identities:
+    return Identities(runtime().settings.keys)
+
+
+def _held(person_id: UUID, action: str) -> dict[str, Any]:
+    who = caller()
+    with transaction() as session:
+        found = people.held(session, _identities(), person_id, who.scope)
+        people.recorded(session, action, person_id, str(who))
+        return found
+
+
+@people_views.route("/searches", methods=["POST"])
+@roles("prescriber", "admin")
+@people_views.arguments(BeneficiarySchema)
+@people_views.response(200, FoundSchema)
+@people_views.alt_response(404, schema=ProblemSchema)
+def find_person(body: dict[str, Any]) -> dict[str, UUID]:
+    """Find a person by who they are; to a prescriber, one whom it granted something. Nobody can list people."""
+    who = caller()
+    with transaction() as session:
+        person_id = people.find(session, _identities(), Identity(**body), who.scope)
+        people.recorded(session, "found", person_id, str(who))
+        return {"person_id": person_id}
+
+
+@people_views.route("/<uuid:person_id>")
+@roles("prescriber", "admin")
+@people_views.response(200, HeldSchema)
+@people_views.alt_response(404, schema=ProblemSchema)
+def show_person(person_id: UUID) -> dict[str, Any]:
+    """All that is held of a person; to a prescriber, its own grants to them. Who asked is recorded."""
+    return _held(person_id, "read")
+
+
+@people_views.route("/<uuid:person_id>/export.json")
+@roles("prescriber", "admin")
+@people_views.response(200, HeldSchema, headers={"Content-Disposition": {"schema": {"type": "string"}}})
+@people_views.alt_response(404, schema=ProblemSchema)
+def export_person(person_id: UUID) -> tuple[dict[str, Any], dict[str, str]]:
+    """The same as a file to hand over (RGPD, articles 15 and 20). Who asked is recorded."""
+    return _held(person_id, "exported"), {"Content-Disposition": 'attachment; filename="donnees-personnelles.json"'}
+
+
+@people_views.route("/<uuid:person_id>/letter.pdf")
+@roles("prescriber", "admin")
+@people_views.response(200, content_type="application/pdf")
+@people_views.alt_response(404, schema=ProblemSchema)
+def write_to_person(person_id: UUID) -> Response:
+    """The same as a letter to the person, in French. Who asked is recorded."""
+    found = _held(person_id, "letter")
+    return pdf_file("donnees-personnelles", person_letter.document(found, runtime().settings.authority_name))
+
+
+@people_views.route("/<uuid:person_id>/erasure", methods=["POST"])
+@roles("prescriber", "admin")
+@people_views.response(200, ErasedSchema)
+@people_views.alt_response(404, schema=ProblemSchema)
+@people_views.alt_response(409, schema=ProblemSchema)
+def erase_person(person_id: UUID) -> erasing.Asked:
+    """Forget a person who asks for it: for good. What was granted and spent stays, without them.
+
+    A prescriber can where nobody else granted them anything; else the département.
+    """
+    who = caller()
+    with transaction() as session:
+        done = erasing.erase(session, runtime().settings.keys, person_id, str(who), who.scope)
+        people.recorded(session, "erased", person_id, str(who))
+        return done
+
+
+@retention_views.route("/erasures")
+@roles("admin")
+@retention_views.arguments(PageQuery, location="query")
+@retention_views.response(200, page_of(ErasureSchema))
+def list_erasures(query: dict[str, Any]) -> dict[str, Any]:
+    """How many people were forgotten, when and why, oldest first."""
+    with transaction() as session:
+        return page(session, erasing.listed(), Erasure.id, query["after"], query["limit"])
+
+
+@retention_views.route("/retention/runs", methods=["POST"])
+@roles("admin")
+@retention_views.arguments(RunQuery, location="query", unknown=RAISE)
+@retention_views.response(200, RunSchema)
+def run_retention(query: dict[str, Any]) -> dict[str, Any]:
+    """Forget now those whom their programmes have kept long enough; `dry_run=true` says how many that would be.
+
+    It is done every day by itself. Asking again does no harm.
+    """
+    with transaction() as session:
+        found = retention.due(session)
+    if query["dry_run"]:
+        done = retention.Run(None, 0, 0, finished=not found)
+    else:
+        done = retention.run(runtime(), str(caller()))
+    return {
+        "dry_run": query["dry_run"],
+        "due": found,
+        "erasure_id": done.erasure_id,
+        "people": done.people,
+        "grants": done.grants,
+        "finished": done.finished,
+    }
+
+
+@retention_views.route("/programmes/<code>/retention", methods=["PUT"])
+@roles("admin")
+@retention_views.arguments(KeptForSchema)
+@retention_views.response(200, KeptForSchema)
+@retention_views.alt_response(404, schema=ProblemSchema)
+def change_retention(body: dict[str, Any], code: str) -> dict[str, int]:
+    """Change how long a programme keeps who its grants are for; it counts from the next run on, for all grants."""
+    with transaction() as session:
+        programme = retention.keep_for(session, code, body["retention_months"])
+        return {"retention_months": programme.retention_months}

@@ -1,0 +1,242 @@
+"""Booklets: what is handed to a person with the cheques of a grant, in plain French, on paper or for a phone.
+
+It says nothing of who the person is. Only cheques that can still be used are in it, with their codes: a booklet that
+is made again is shorter, and says why. The QR code holds the cheque's code and nothing else.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import segno
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.issuer import neighbours, replacing
+from services.issuer.codes import Codes
+from services.issuer.models import (
+    BLOCKED,
+    CANCELLED,
+    EXPIRED,
+    ISSUED,
+    REDEEMED,
+    SPENDABLE,
+    Cheque,
+    Envelope,
+    Grant,
+    Prescriber,
+)
+from services.issuer.neighbours import Neighbour
+from shared import cheque_code, db, french
+from shared.problems import Conflict
+
+USABLE = (ISSUED, SPENDABLE)
+
+_NO_BREAK = "\u00a0"
+_USUAL_PURPOSE = (
+    "Ces chèques paient des cours et des ateliers pour apprendre à se servir d’un ordinateur, d’un téléphone ou"
+    " d’Internet."
+)
+# Any of the eight masks of ISO 18004 is read as well over random bits, and trying all to choose is most of the work.
+_MASK = 3
+_NOT_YET = "Attendez quelques jours avant d’utiliser ces chèques : ils sont en cours d’activation."
+_GONE = {
+    REDEEMED: ("déjà utilisé", "déjà utilisés"),
+    BLOCKED: ("bloqué", "bloqués"),
+    CANCELLED: ("annulé", "annulés"),
+    EXPIRED: ("trop ancien", "trop anciens"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place to go to: its name, the lines of its address, its telephone."""
+
+    name: str
+    lines: tuple[str, ...]
+    phone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A cheque as it is printed; `repr` shows neither its code nor the code's QR."""
+
+    number: int
+    value: str
+    until: str
+    funder: str
+    code: str = field(repr=False)
+    modules: str = field(repr=False)
+    """The dark modules of the QR code, as the outline of an SVG path in a square of `size`."""
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Booklet:
+    """A grant's cheques and all that is said with them."""
+
+    number: str
+    programme: str
+    purpose: str
+    holds: str
+    amount: str
+    until: str
+    count: int
+    prescriber: Spot
+    places: tuple[Spot, ...]
+    notes: tuple[str, ...]
+    funders: str
+    cheques: tuple[Face, ...]
+
+
+def number(grant_id: UUID) -> str:
+    """The booklet's number, by which it is spoken of: the end of its grant's identifier, `7F3A-19C2`."""
+    return f"{grant_id.hex[-8:-4]}-{grant_id.hex[-4:]}".upper()
+
+
+def numbered(said: str, owner: UUID | None) -> sa.Select[Any]:
+    """The query of the grants whose booklet has a number; `owner` is the prescriber who asks, None for who sees all."""
+    end = said.replace("-", "").replace(" ", "").lower()
+    query = sa.select(Grant).where(sa.func.right(sa.cast(Grant.id, sa.Text), 8) == end)
+    return query if owner is None else query.where(Grant.prescriber_id == owner)
+
+
+def booklet(session: Session, codes: Codes, grant_id: UUID, today: date) -> Booklet:
+    """The booklet of a grant that there is; raises Conflict where none of its cheques can be used any more."""
+    made = booklets(session, codes, [grant_id], today)
+    if not made:
+        raise Conflict("None of the grant's cheques can be used any more.", slug="nothing-to-print")
+    return made[0]
+
+
+def booklets(session: Session, codes: Codes, grant_ids: Sequence[UUID], today: date) -> list[Booklet]:
+    """The booklets of these grants, in their order; those without a usable cheque are left out."""
+    cheques = _cheques(session, grant_ids)
+    rows = session.execute(
+        sa.select(Grant, Prescriber).join(Prescriber, Prescriber.id == Grant.prescriber_id).where(_among(grant_ids))
+    )
+    grants = {grant.id: (grant, prescriber) for grant, prescriber in rows}
+    pairs = {(grant.prescriber_id, grant.programme_id) for grant, _ in grants.values()}
+    near = neighbours.nearest(session, pairs, today)
+    return [
+        _booklet(grant, prescriber, cheques[grant.id], near[grant.prescriber_id, grant.programme_id], codes)
+        for grant, prescriber in (grants[grant_id] for grant_id in grant_ids if grant_id in grants)
+        if any(cheque.state in USABLE for cheque, _ in cheques[grant.id])
+    ]
+
+
+Charged = tuple[Cheque, str]
+"""A cheque and the funder whose money it is."""
+
+
+def _among(grant_ids: Sequence[UUID]) -> sa.ColumnElement[bool]:
+    return db.among(Grant.id, grant_ids)
+
+
+def _cheques(session: Session, grant_ids: Sequence[UUID]) -> Mapping[UUID, list[Charged]]:
+    found: defaultdict[UUID, list[Charged]] = defaultdict(list)
+    query = sa.select(Cheque, Envelope.funder).join(Envelope, Envelope.id == Cheque.envelope_id)
+    # A cheque that another has replaced is not missed: the new one stands in its place.
+    query = query.where(db.among(Cheque.grant_id, grant_ids), ~replacing.was_replaced(Cheque.id))
+    for cheque, funder in session.execute(query.order_by(Cheque.id)):
+        found[cheque.grant_id].append((cheque, funder))
+    return found
+
+
+def _booklet(
+    grant: Grant, prescriber: Prescriber, charged: Sequence[Charged], near: Iterable[Neighbour], codes: Codes
+) -> Booklet:
+    usable = [(place, *one) for place, one in enumerate(charged, 1) if one[0].state in USABLE]
+    until = french.in_full(grant.valid_until).replace(" ", _NO_BREAK)
+    return Booklet(
+        number=number(grant.id),
+        programme=grant.programme.name,
+        purpose=grant.programme.purpose or _USUAL_PURPOSE,
+        holds=_held([cheque.value_cents for _, cheque, _ in usable]),
+        amount=euros(sum(cheque.value_cents for _, cheque, _ in usable)),
+        until=until,
+        count=len(charged),
+        prescriber=_desk(prescriber),
+        places=tuple(_spot(place) for place in near),
+        notes=tuple(_notes([cheque for cheque, _ in charged])),
+        funders=", ".join(sorted({funder for _, _, funder in usable})),
+        cheques=tuple(_face(place, cheque, funder, until, codes) for place, cheque, funder in usable),
+    )
+
+
+def _face(place: int, cheque: Cheque, funder: str, until: str, codes: Codes) -> Face:
+    code = codes.open(cheque)
+    modules, size = qr(cheque_code.normalise(code))
+    return Face(place, euros(cheque.value_cents), until, funder, code, modules, size)
+
+
+def qr(code: str) -> tuple[str, int]:
+    """A canonical code as a QR code: the outline of its dark modules as an SVG path, and its side in modules.
+
+    The highest correction of errors: a cheque is folded, stained, and photographed in bad light.
+    """
+    matrix = segno.make(code, error="h", micro=False, mask=_MASK).matrix
+    runs = (run for y, row in enumerate(matrix) for run in _runs(y, row))
+    return "".join(f"M{x} {y}h{length}v1h-{length}z" for x, y, length in runs), len(matrix)
+
+
+def _runs(y: int, row: Sequence[int]) -> Iterable[tuple[int, int, int]]:
+    """The unbroken dark runs of a row: where each begins, and its length."""
+    begins = None
+    for x, dark in enumerate([*row, 0]):
+        if dark and begins is None:
+            begins = x
+        elif not dark and begins is not None:
+            yield begins, y, x - begins
+            begins = None
+
+
+def euros(cents: int) -> str:
+    """An amount as people say it: `10 €`, and with cents only where there are some."""
+    return french.in_figures(cents).replace(",00", "")
+
+
+def _held(values: Sequence[int]) -> str:
+    """What a booklet holds: `5 chèques de 10 €`."""
+    many = len(values)
+    counted = f"{many}{_NO_BREAK}chèque{'s' if many > 1 else ''}"
+    return f"{counted} de {euros(values[0])}" if len(set(values)) == 1 else counted
+
+
+def _notes(cheques: Sequence[Cheque]) -> Iterable[str]:
+    if any(cheque.state == ISSUED for cheque in cheques):
+        yield _NOT_YET
+    gone = Counter(cheque.state for cheque in cheques if cheque.state not in USABLE)
+    if gone:
+        told = [f"{many}{_NO_BREAK}{_GONE[state][many > 1]}" for state, many in sorted(gone.items())]
+        yield f"Ce carnet avait {len(cheques)} chèques. Ne sont plus dedans : {', '.join(told)}."
+
+
+def _desk(prescriber: Prescriber) -> Spot:
+    town = f"{prescriber.postcode} {prescriber.commune}"
+    return Spot(prescriber.name, (prescriber.address, town), phone(prescriber.details.get("telephone")))
+
+
+def _spot(near: Neighbour) -> Spot:
+    town = " ".join(filter(None, (near.postcode, near.commune)))
+    away = _away(near.km)
+    return Spot(near.name, tuple(filter(None, (near.address, f"{town} ({away})" if away else town))), phone(near.phone))
+
+
+def _away(km: float | None) -> str:
+    """How far it is as the crow flies, which is all that coordinates tell."""
+    if km is None:
+        return ""
+    return f"à environ {round(km)}{_NO_BREAK}km" if km >= 1.5 else f"à moins de 2{_NO_BREAK}km"
+
+
+def phone(text: str | None) -> str | None:
+    """A telephone number as it is dialled and read in France: `05 36 49 00 01`; others as they are."""
+    digits = (text or "").replace("+33", "0", 1)
+    digits = "".join(digits.split()).replace(".", "").replace("-", "")
+    if len(digits) == 10 and digits.isdigit():
+        return _NO_BREAK.join(digits[at : at + 2] for at in range(0, 10, 2))
+    return text or None

@@ -1,0 +1,147 @@
+"""Forgetting people: who they are goes, what was granted and spent stays.
+
+A grant keeps its figures, its days and its money, and does not say any more whose it is. What somebody wrote of it in
+their own words goes too, as it may name the person: a stated reason, the reason of an exception, the reason of a
+cancellation, the prescriber's reference, for which a keyed digest stands so that the same order sent again is still
+known. What a rule worked out stays: its words are the programme's. Cheques that can be spent can be spent as before:
+they are cash, and nobody has to say who they are to spend one.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from services.issuer import answers
+from services.issuer.beneficiaries import Identities
+from services.issuer.models import Beneficiary
+from services.issuer.models_people import REQUEST, Erasure
+from shared import db
+from shared.ids import new_id
+from shared.problems import Conflict, NotFound
+
+ERASED = "Erased: the person was forgotten."
+
+Link = tuple[UUID, UUID]
+"""A person and a programme of which they had grants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many identities are gone, and the grants that do not say any more whose they are."""
+
+    people: int
+    grant_ids: Sequence[UUID]
+    cancellation_ids: Sequence[UUID]
+    """Cancellations that do not say any more why they were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An erasure, and what of the person's cheques may still be spent, in number and in cents."""
+
+    erasure: Erasure
+    spendable_number: int
+    spendable_cents: int
+
+
+_OF_LINKS = sa.text("""
+    SELECT given.id, given.prescriber_id, given.reference
+    FROM unnest(CAST(:people AS uuid[]), CAST(:programmes AS uuid[])) AS link (beneficiary_id, programme_id)
+    JOIN cheque_grant AS given USING (beneficiary_id, programme_id)
+    ORDER BY given.id FOR NO KEY UPDATE OF given
+""")
+_DETACH = sa.text("""
+    UPDATE cheque_grant SET
+        beneficiary_id = NULL,
+        reference = given.stand_in,
+        reason = CASE WHEN points IS NULL THEN :erased ELSE reason END,
+        exception_reason = CASE WHEN exception_reason IS NOT NULL THEN :erased END
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:stand_ins AS text[])) AS given (id, stand_in)
+    WHERE cheque_grant.id = given.id
+""")
+# A cancellation may be of several people's cheques: its reason goes with the last of them.
+_ERASE_REASONS = sa.text("""
+    UPDATE cancellation SET reason = :erased
+    WHERE id IN (
+        SELECT line.cancellation_id FROM cancellation_cheque AS line JOIN cheque ON cheque.id = line.cheque_id
+        WHERE cheque.grant_id = ANY(CAST(:ids AS uuid[]))
+    ) AND NOT EXISTS (
+        SELECT FROM cancellation_cheque AS line
+        JOIN cheque ON cheque.id = line.cheque_id
+        JOIN cheque_grant ON cheque_grant.id = cheque.grant_id
+        WHERE line.cancellation_id = cancellation.id AND cheque_grant.beneficiary_id IS NOT NULL
+    )
+    RETURNING id
+""")
+_LINKS = sa.text("SELECT DISTINCT prescriber_id, programme_id FROM cheque_grant WHERE beneficiary_id = :person")
+_SPENDABLE = sa.text("""
+    SELECT count(*) AS number, coalesce(sum(value_cents), 0) AS cents
+    FROM cheque WHERE grant_id = ANY(CAST(:ids AS uuid[])) AND ending IS NULL
+""")
+_DROP = sa.text("""
+    DELETE FROM beneficiary
+    WHERE id = ANY(CAST(:people AS uuid[]))
+      AND NOT EXISTS (SELECT FROM cheque_grant WHERE cheque_grant.beneficiary_id = beneficiary.id)
+    RETURNING id
+""")
+
+
+def erase(
+    session: Session, keys: Mapping[str, Mapping[str, bytes]], person_id: UUID, by: str, owner: UUID | None
+) -> Asked:
+    """Forgets a person who asked for it, whole; `keys` are the service's secret keys.
+
+    Raises NotFound where the owner granted them nothing, Conflict where others did too: then it is for the département.
+    """
+    lock(session, [person_id])
+    grants = session.execute(_LINKS, {"person": person_id}).all()
+    if not any(owner in (None, row.prescriber_id) for row in grants):
+        raise NotFound("There is no such person within your scope.")
+    if any(owner not in (None, row.prescriber_id) for row in grants):
+        raise Conflict(
+            "Others granted to this person too. Only the département can forget them: pass the request on.",
+            slug="person-of-others",
+        )
+    forgotten = forget(session, Identities(keys), {(person_id, row.programme_id) for row in grants})
+    answers.empty_of(session, keys, [*forgotten.grant_ids, *forgotten.cancellation_ids])
+    erasure = note(session, new_id(), REQUEST, by, forgotten)
+    left = session.execute(_SPENDABLE, {"ids": list(forgotten.grant_ids)}).one()
+    return Asked(erasure, left.number, int(left.cents))
+
+
+def lock(session: Session, people: Collection[UUID], *, skip_locked: bool = False) -> list[UUID]:
+    """Locks people until the transaction ends, so that nothing is granted to them meanwhile; gives those there are."""
+    query = sa.select(Beneficiary.id).where(db.among(Beneficiary.id, people)).order_by(Beneficiary.digest)
+    return list(session.scalars(query.with_for_update(skip_locked=skip_locked)))
+
+
+def forget(session: Session, identities: Identities, links: Collection[Link]) -> Forgotten:
+    """Takes locked people off their grants of these programmes, by set, and drops those who have none left."""
+    people, programmes = [person for person, _ in links], [programme for _, programme in links]
+    rows = session.execute(_OF_LINKS, {"people": people, "programmes": programmes}).all()
+    stand_ins = [identities.stand_ins(row.prescriber_id, row.reference)[0] if row.reference else None for row in rows]
+    ids = [row.id for row in rows]
+    session.execute(_DETACH, {"ids": ids, "stand_ins": stand_ins, "erased": ERASED})
+    cancellations = session.scalars(_ERASE_REASONS, {"ids": ids, "erased": ERASED}).all()
+    dropped = session.scalars(_DROP, {"people": people}).all()
+    session.expire_all()
+    return Forgotten(len(dropped), ids, cancellations)
+
+
+def note(session: Session, erasure_id: UUID, ground: str, by: str, forgotten: Forgotten) -> Erasure:
+    """Keeps that people were forgotten; what is noted of one erasure adds up."""
+    row = {"people": forgotten.people, "grants": len(forgotten.grant_ids)}
+    insert = pg.insert(Erasure).values(id=erasure_id, ground=ground, asked_by=by, **row)
+    added = {"people": Erasure.people + insert.excluded.people, "grants": Erasure.grants + insert.excluded.grants}
+    upsert = insert.on_conflict_do_update(index_elements=["id"], set_=added).returning(Erasure)
+    return session.scalars(upsert.execution_options(populate_existing=True)).one()
+
+
+def listed() -> sa.Select[Any]:
+    """The query of all erasures."""
+    return sa.select(Erasure)

@@ -1,0 +1,71 @@
+"""The journal: what became known of cheques, on which day, summed by envelope, public and kind of prescriber.
+
+It is only ever added to, under the day of the day: so a report that reads what was booked until a past day says what
+it said then, whatever was learned since. `occurred_on` says to which day, and so month, the fact itself belongs.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.issuer.models import Grant
+from services.issuer.models_money import ENGAGED
+from services.issuer.planning import Taken
+from shared import clock
+
+_CHARGE = sa.text("""
+    INSERT INTO charge (grant_id, envelope_id, number, cents, why, reserved, prescriber_kind)
+    SELECT * FROM unnest(
+        CAST(:grant_id AS uuid[]), CAST(:envelope_id AS uuid[]), CAST(:number AS integer[]), CAST(:cents AS bigint[]),
+        CAST(:why AS text[]), CAST(:reserved AS boolean[]), CAST(:prescriber_kind AS text[])
+    )
+""")
+_CHARGE_COLUMNS = ("grant_id", "envelope_id", "number", "cents", "why", "reserved", "prescriber_kind")
+
+_ENGAGE = sa.text("""
+    INSERT INTO journal_entry (booked_on, occurred_on, kind, envelope_id, target_public, prescriber_kind, number, cents)
+    SELECT :today, cheque_grant.granted_on, :kind, charge.envelope_id, cheque_grant.target_public,
+           charge.prescriber_kind, sum(charge.number), sum(charge.cents)
+    FROM charge JOIN cheque_grant ON cheque_grant.id = charge.grant_id
+    WHERE charge.grant_id = ANY(CAST(:grant_ids AS uuid[])) GROUP BY 2, 4, 5, 6 ORDER BY 2, 4, 5, 6
+""")
+
+_BOOK = sa.text("""
+    INSERT INTO journal_entry (booked_on, occurred_on, kind, envelope_id, target_public, prescriber_kind, number, cents)
+    SELECT :today, given.occurred_on, :kind, cheque.envelope_id, cheque_grant.target_public, charge.prescriber_kind,
+           count(*), sum(cheque.value_cents)
+    FROM unnest(CAST(:cheque_ids AS uuid[]), CAST(:days AS date[])) AS given (cheque_id, occurred_on)
+    JOIN cheque ON cheque.id = given.cheque_id
+    JOIN cheque_grant ON cheque_grant.id = cheque.grant_id
+    JOIN charge ON charge.grant_id = cheque.grant_id AND charge.envelope_id = cheque.envelope_id
+    GROUP BY 2, 4, 5, 6 ORDER BY 2, 4, 5, 6
+""")
+
+
+def day_of(instant: datetime) -> date:
+    """The day in Paris on which something happened."""
+    return instant.astimezone(clock.PARIS).date()
+
+
+def engage(session: Session, charged: Sequence[tuple[Grant, Taken]]) -> None:
+    """Keeps which envelopes pay for new grants and why, and books what is engaged by them, by set."""
+    rows = [
+        (grant.id, part.envelope_id, part.number, part.cents, part.why, part.reserved, taken.prescriber_kind)
+        for grant, taken in charged
+        for part in taken.parts
+    ]
+    if rows:
+        session.execute(_CHARGE, dict(zip(_CHARGE_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+        grant_ids = [grant.id for grant, _ in charged]
+        session.execute(_ENGAGE, {"today": clock.today(), "kind": ENGAGED, "grant_ids": grant_ids})
+
+
+def book(session: Session, kind: str, dated: Collection[tuple[UUID, date]]) -> None:
+    """Books that this happened to cheques, each on its day. That it is booked once is the caller's business."""
+    if dated:
+        cheque_ids, days = map(list, zip(*dated, strict=True))
+        values = {"today": clock.today(), "kind": kind, "cheque_ids": cheque_ids, "days": days}
+        session.execute(_BOOK, values)

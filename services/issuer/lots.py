@@ -1,0 +1,157 @@
+"""Lots: grants that belong together, suspended and resumed as a whole, and drawn up at their end.
+
+The order of locks is the lot, then its cheques. A grant in a lot holds the lot until it commits, so whoever suspends
+one waits for the grants in hand and misses none, and those that come after see that it is suspended.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from services.issuer import blocking, notices
+from services.issuer.models import Cheque, Grant, Programme
+from services.issuer.models_life import Lot, SuspendedCheque
+from shared import clock, db
+from shared.ids import new_id
+from shared.problems import Conflict, NotFound
+
+_REMEMBER = sa.text("""
+    INSERT INTO suspended_cheque (cheque_id, lot_id)
+    SELECT * FROM unnest(CAST(:cheque_ids AS uuid[]), CAST(:lot_ids AS uuid[])) ON CONFLICT DO NOTHING
+""")
+
+
+def create(session: Session, code: str, name: str, programme: Programme) -> Lot:
+    """Adds a lot to a programme; raises Conflict where there is one of this code."""
+    lot = Lot(id=new_id(), code=code, name=name, programme_id=programme.id, created_at=clock.now())
+    values = {column: getattr(lot, column) for column in ("id", "code", "name", "programme_id", "created_at")}
+    fresh = session.execute(pg.insert(Lot).values(values).on_conflict_do_nothing().returning(Lot.id)).one_or_none()
+    if fresh is None:
+        raise Conflict(f"There is a lot {code} already.", slug="lot-exists")
+    return find(session, code)
+
+
+def find(session: Session, code: str, *, lock: bool = False) -> Lot:
+    """A lot by its code, locked against others who change it or grant in it where asked; raises NotFound."""
+    query = sa.select(Lot).where(Lot.code == code)
+    if lock:
+        query = query.with_for_update(key_share=True)
+    found = session.scalar(query.execution_options(populate_existing=True))
+    if found is None:
+        raise NotFound("There is no lot of this code.")
+    return found
+
+
+def every(programme: str | None) -> sa.Select[Any]:
+    """The query of all lots, or of one programme's."""
+    query = sa.select(Lot)
+    if programme is None:
+        return query
+    return query.join(Programme, Programme.id == Lot.programme_id).where(Programme.code == programme)
+
+
+def named(session: Session, codes: Collection[str]) -> dict[str, Lot]:
+    """Lots by their codes, held until the commit against whoever would suspend or close them."""
+    if not codes:
+        return {}
+    query = sa.select(Lot).where(Lot.code.in_(codes)).order_by(Lot.id).with_for_update(read=True)
+    return {lot.code: lot for lot in session.scalars(query.execution_options(populate_existing=True))}
+
+
+def admit(lot: Lot | None, code: str | None, programme: Programme) -> UUID | None:
+    """The id of the lot that a grant of this programme names; raises the Problem for which it cannot be in it."""
+    if code is None:
+        return None
+    if lot is None or lot.programme_id != programme.id:
+        raise Conflict(f"The programme has no lot {code}.", slug="unknown-lot")
+    if lot.closed_at is not None:
+        raise Conflict(f"The statement of lot {code} was agreed: nothing is granted in it any more.", slug="lot-closed")
+    if lot.suspended_at is not None:
+        raise Conflict(f"Lot {code} is suspended: nothing is granted in it until it is resumed.", slug="lot-suspended")
+    return lot.id
+
+
+def hold_of(session: Session, cheque_ids: Collection[UUID]) -> None:
+    """Holds the lots of cheques, before these are locked, against whoever would suspend or close them."""
+    of = sa.select(Grant.lot_id).join(Cheque, Cheque.grant_id == Grant.id).where(db.among(Cheque.id, cheque_ids))
+    session.execute(sa.select(Lot.id).where(Lot.id.in_(of)).order_by(Lot.id).with_for_update(read=True))
+
+
+def closed_of(session: Session, cheque_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Those of these cheques whose lot was closed, each with `lot-closed`."""
+    query = _cheques_of_lots().where(db.among(Cheque.id, cheque_ids), Lot.closed_at.is_not(None))
+    return dict.fromkeys(session.scalars(query), "lot-closed")
+
+
+def adopt(session: Session, cheque_ids: Collection[UUID]) -> None:
+    """Blocks those of these new cheques whose lot, which is held, is suspended."""
+    query = _cheques_of_lots().where(db.among(Cheque.id, cheque_ids), Lot.suspended_at.is_not(None))
+    _suspend(session, query, "Suspended with its lot.")
+
+
+def suspend(session: Session, code: str, reason: str, by: str) -> Lot:
+    """Blocks whatever of a lot can still be spent; once is enough. Raises NotFound, Conflict."""
+    lot = _open(session, code)
+    if lot.suspended_at is None:
+        lot.suspended_at, lot.suspended_by, lot.suspension_reason = clock.now(), by, reason
+        number = _suspend(session, _cheques_of_lots().where(Lot.id == lot.id), reason)
+        _notify(session, "lot.suspended", lot, reason, by, number)
+    return lot
+
+
+def resume(session: Session, code: str, reason: str, by: str) -> Lot:
+    """Releases what the suspension blocked, and nothing that has a reason of its own. Raises NotFound, Conflict."""
+    lot = _open(session, code)
+    if lot.suspended_at is not None:
+        lot.suspended_at = lot.suspended_by = lot.suspension_reason = None
+        number = _release(session, lot.id, reason)
+        _notify(session, "lot.resumed", lot, reason, by, number)
+    return lot
+
+
+def _open(session: Session, code: str) -> Lot:
+    lot = find(session, code, lock=True)
+    if lot.closed_at is not None:
+        raise Conflict("The statement of this lot was agreed.", slug="lot-closed")
+    return lot
+
+
+def _cheques_of_lots() -> sa.Select[Any]:
+    return sa.select(Cheque.id).join(Grant, Grant.id == Cheque.grant_id).join(Lot, Lot.id == Grant.lot_id)
+
+
+def _lock(query: sa.Select[Any]) -> sa.Select[Any]:
+    return query.order_by(Cheque.id).with_for_update(key_share=True, of=Cheque)
+
+
+def _suspend(session: Session, which: sa.Select[Any], reason: str) -> int:
+    """Blocks those cheques that are neither over nor blocked, and remembers that it is for their lot."""
+    free = which.where(Cheque.ending.is_(None), Cheque.blocked.is_(False)).add_columns(Grant.lot_id)
+    held = session.execute(_lock(free)).all()
+    if held:
+        ids = [row.id for row in held]
+        session.execute(_REMEMBER, {"cheque_ids": ids, "lot_ids": [row.lot_id for row in held]})
+        blocking.change(session, ids, reason, blocked=True)
+    return len(held)
+
+
+def _release(session: Session, lot_id: UUID, reason: str) -> int:
+    suspended = sa.select(Cheque.id).join(SuspendedCheque, SuspendedCheque.cheque_id == Cheque.id)
+    held = session.scalars(_lock(suspended.where(SuspendedCheque.lot_id == lot_id))).all()
+    # Read again: while the locks were waited for, a cheque may have been blocked for a reason of its own.
+    taken = sa.delete(SuspendedCheque).where(db.among(SuspendedCheque.cheque_id, held))
+    freed: Sequence[UUID] = session.scalars(
+        taken.returning(SuspendedCheque.cheque_id).execution_options(synchronize_session=False)
+    ).all()
+    blocking.change(session, sorted(freed), reason, blocked=False)
+    return len(freed)
+
+
+def _notify(session: Session, kind: str, lot: Lot, reason: str, by: str, number: int) -> None:
+    at = clock.now()
+    body = {"lot": lot.code, "reason": reason, "by": by, "cheques": number}
+    notices.post(session, kind, f"{lot.id}/{at.isoformat()}", body, subject_id=lot.id)

@@ -1,0 +1,78 @@
+"""The outbox of notices: what somebody should be told, each once. Sending is another system's work.
+
+Each notice is a row, for those who ask, and an event, for those who listen. Its key makes it the same notice: whoever
+posts it again, at the same moment or years later, posts nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from services.issuer.models_life import Notice
+from shared import events
+from shared.ids import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A notice to post. Its body is JSON and names no person: all services may read it."""
+
+    key: str
+    body: Mapping[str, Any]
+    subject_id: UUID | None = None
+    prescriber_id: UUID | None = None
+    id: UUID = field(default_factory=new_id)
+
+
+def post(
+    session: Session,
+    kind: str,
+    key: str,
+    body: Mapping[str, Any],
+    *,
+    subject_id: UUID | None = None,
+    prescriber_id: UUID | None = None,
+) -> bool:
+    """Posts a notice; False where one of this kind and key was posted before."""
+    return post_all(session, kind, [Draft(key, body, subject_id, prescriber_id)]) == 1
+
+
+def post_all(session: Session, kind: str, drafts: Sequence[Draft]) -> int:
+    """Posts notices of one kind by one statement, and says how many were not posted before."""
+    if not drafts:
+        return 0
+    rows = [
+        {
+            "id": draft.id,
+            "kind": kind,
+            "key": draft.key,
+            "subject_id": draft.subject_id,
+            "prescriber_id": draft.prescriber_id,
+            "body": dict(draft.body),
+        }
+        for draft in sorted(drafts, key=lambda draft: draft.key)  # in one order: two who post wait, never in a circle
+    ]
+    session.flush()
+    statement = pg.insert(Notice).on_conflict_do_nothing(index_elements=["kind", "key"]).returning(Notice.id)
+    fresh = set(session.scalars(statement, rows))
+    told = [(row["id"], {**row, "notice_id": row["id"]}) for row in rows if row["id"] in fresh]
+    events.append_many(session, "notice.posted", told)
+    return len(told)
+
+
+def listed(owner: UUID | None, kind: str | None, subject_id: UUID | None) -> sa.Select[Any]:
+    """The query of notices: all, or those that concern one prescriber."""
+    query = sa.select(Notice)
+    for column, wanted in (
+        (Notice.prescriber_id, owner),
+        (Notice.kind, kind),
+        (Notice.subject_id, subject_id),
+    ):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    return query

@@ -1,0 +1,127 @@
+"""A person's own data: found by who they are, never listed, and told whole to them.
+
+The département, who answers for the data, sees all that is held of a person. A prescriber sees a person whom it granted
+something, and its own grants to them; how many others there are it is told, as it is when it grants. Every look is
+recorded.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.issuer.beneficiaries import Identities, Identity
+from services.issuer.models import Beneficiary
+from shared import clock
+from shared.logs import logger
+from shared.problems import NotFound
+
+_HAS_GRANT = sa.text("""
+    SELECT EXISTS (
+        SELECT FROM cheque_grant
+        WHERE beneficiary_id = :person AND (CAST(:owner AS uuid) IS NULL OR prescriber_id = :owner)
+    )
+""")
+_GRANTS = sa.text("""
+    SELECT given.id AS grant_id, programme.code AS programme, programme.name AS programme_name,
+           given.prescriber_id, prescriber.name AS prescriber, given.granted_on, given.valid_until,
+           given.presentable_until, given.amount_cents, given.target_public, given.points, given.rule_version,
+           given.reason, given.exception_reason, given.reference, given.previous_grants, lot.code AS lot,
+           given.created_at, CAST(contact.day AS date) AS last_contact_on,
+           CAST(contact.day + make_interval(months => programme.retention_months) AS date) AS kept_until
+    FROM cheque_grant AS given
+    JOIN programme ON programme.id = given.programme_id
+    JOIN prescriber ON prescriber.id = given.prescriber_id
+    LEFT JOIN lot ON lot.id = given.lot_id
+    CROSS JOIN LATERAL (
+        SELECT greatest(max(CAST(other.created_at AT TIME ZONE 'Europe/Paris' AS date)), max(spent.day)) AS day
+        FROM cheque_grant AS other
+        LEFT JOIN LATERAL (
+            SELECT max(greatest(redeemed_on, reversed_on)) AS day
+            FROM redemption JOIN cheque ON cheque.id = redemption.cheque_id WHERE cheque.grant_id = other.id
+        ) AS spent ON true
+        WHERE other.beneficiary_id = given.beneficiary_id AND other.programme_id = given.programme_id
+    ) AS contact
+    WHERE given.beneficiary_id = :person AND (CAST(:owner AS uuid) IS NULL OR given.prescriber_id = :owner)
+    ORDER BY given.granted_on, given.id
+""")
+_CHEQUES = sa.text("""
+    SELECT cheque.grant_id, cheque.id AS cheque_id, cheque.value_cents, cheque.state, redemption.redeemed_on,
+           redemption.structure_id, training_structure.name AS structure
+    FROM cheque
+    LEFT JOIN redemption ON redemption.cheque_id = cheque.id AND cheque.ending = 'redeemed'
+         AND redemption.redeemed_on IS NOT NULL AND redemption.reversed_on IS NULL
+    LEFT JOIN training_structure ON training_structure.id = redemption.structure_id
+    WHERE cheque.grant_id = ANY(CAST(:grants AS uuid[]))
+    ORDER BY cheque.id
+""")
+_REQUESTS = sa.text("""
+    SELECT cancellation.id AS cancellation_id, cancellation.reason, replacement.cause, cancellation.requested_at,
+           array_agg(line.cheque_id ORDER BY line.cheque_id) AS cheque_ids
+    FROM cancellation_cheque AS line
+    JOIN cheque ON cheque.id = line.cheque_id
+    JOIN cancellation ON cancellation.id = line.cancellation_id
+    LEFT JOIN replacement ON replacement.cancellation_id = cancellation.id
+    WHERE cheque.grant_id = ANY(CAST(:grants AS uuid[]))
+    GROUP BY cancellation.id, replacement.cause ORDER BY cancellation.id
+""")
+_NOTICES = sa.text("""
+    SELECT kind, subject_id AS grant_id, posted_at FROM notice
+    WHERE subject_id = ANY(CAST(:grants AS uuid[])) ORDER BY id
+""")
+_ALL_GRANTS = sa.text("SELECT count(*) FROM cheque_grant WHERE beneficiary_id = :person")
+
+
+def recorded(session: Session, action: str, person_id: UUID | None, by: str) -> None:
+    """Records that somebody looked for a person, or read or erased what is held of them: which row, never who.
+
+    It is given the session, so that the record can be one of the same transaction.
+    """
+    logger().info("person_data", action=action, person_id=str(person_id) if person_id else None, caller=by)
+
+
+def find(session: Session, identities: Identities, identity: Identity, owner: UUID | None) -> UUID:
+    """The row of a person; raises NotFound where there is none, or none whom the owner granted something."""
+    person_id = identities.by_digest(session, identity)
+    if person_id is None or not session.scalar(_HAS_GRANT, {"person": person_id, "owner": owner}):
+        raise _nobody()
+    return person_id
+
+
+def held(session: Session, identities: Identities, person_id: UUID, owner: UUID | None) -> dict[str, Any]:
+    """All that is held of a person, within the owner's scope (None: all of it); raises NotFound."""
+    person = session.get(Beneficiary, person_id)
+    asked = {"person": person_id, "owner": owner}
+    if person is None or not session.scalar(_HAS_GRANT, asked):
+        raise _nobody()
+    identity = identities.open(person)
+    grants = [dict(row) for row in session.execute(_GRANTS, asked).mappings()]
+    given = {"grants": [grant["grant_id"] for grant in grants]}
+    cheques = _by_grant(session.execute(_CHEQUES, given).mappings())
+    return {
+        "person_id": person_id,
+        "told_at": clock.now(),
+        "identity": {
+            "family_name": identity.family_name,
+            "given_name": identity.given_name,
+            "birth_date": identity.birth_date,
+        },
+        "last_contact_on": max(grant["last_contact_on"] for grant in grants),
+        "grants": [grant | {"cheques": cheques[grant["grant_id"]]} for grant in grants],
+        "requests": [dict(row) for row in session.execute(_REQUESTS, given).mappings()],
+        "notices": [dict(row) for row in session.execute(_NOTICES, given).mappings()],
+        "grants_of_others": session.scalars(_ALL_GRANTS, asked).one() - len(grants),
+    }
+
+
+def _by_grant(rows: Iterable[Mapping[str, Any]]) -> Mapping[UUID, Sequence[Mapping[str, Any]]]:
+    found: dict[UUID, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["grant_id"], []).append(dict(row))
+    return found
+
+
+def _nobody() -> NotFound:
+    return NotFound("There is no such person within your scope.")

@@ -1,0 +1,236 @@
+"""Which envelope a cheque is charged to, and why: the rule that every grant follows.
+
+Of the envelopes that are meant for a grant (its programme, day, public and prescriber's territory) and that have the
+money, the lowest priority number pays first. Among those of one priority, those that have a share come first, and of
+them each cheque goes to the one that is furthest below its share; the others come in the order in which they were
+made. Money that a convention reserves for some publics is not there for the others. The same envelopes and the same
+grants give the same charges.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from fractions import Fraction
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.issuer.models import Convention, Envelope, Prescriber
+from services.issuer.money import euros
+from shared import db
+from shared.problems import Conflict
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a prescriber is, and what it is (its first typology)."""
+
+    postcode: str
+    insee_code: str | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A grant that looks for its money: what each cheque is worth in cents, for whom, when and where."""
+
+    programme_id: UUID
+    public: str | None
+    day: date
+    values: Sequence[int]
+    place: Place
+
+
+@dataclass(slots=True)
+class Fund:
+    """An envelope as a plan sees it."""
+
+    id: UUID
+    name: str
+    programme_id: UUID
+    priority: int
+    starts_on: date
+    ends_on: date
+    target_publics: Sequence[str]
+    available_cents: int
+    share_bp: int | None = None
+    engaged_cents: int = 0
+    territory: Sequence[str] = ()
+    reserved_publics: Sequence[str] = ()
+    reserved_left_cents: int = 0
+    """What of the available money only the reserved publics may take."""
+
+    def unfit(self, need: Need) -> str | None:
+        """Why the money is not meant for such a grant, if it is not."""
+        if not self.starts_on <= need.day <= self.ends_on:
+            return f"runs from {self.starts_on} to {self.ends_on}"
+        if self.target_publics and need.public not in self.target_publics:
+            return f"for {', '.join(self.target_publics)} only"
+        codes = (need.place.postcode, need.place.insee_code or "")
+        if self.territory and not any(code.startswith(tuple(self.territory)) for code in codes):
+            return f"for prescribers in {', '.join(self.territory)} only"
+        return None
+
+    def reserves_for(self, public: str | None) -> bool:
+        """Whether its convention reserves money for this public."""
+        return public in self.reserved_publics
+
+    def free_cents(self, public: str | None) -> int:
+        """What a grant for this public may take."""
+        kept = 0 if self.reserves_for(public) else self.reserved_left_cents
+        return max(0, self.available_cents - kept)
+
+    def take(self, public: str | None, cents: int) -> None:
+        """Takes money, or gives it back where the cents are negative."""
+        self.available_cents -= cents
+        self.engaged_cents += cents
+        if self.reserves_for(public):
+            self.reserved_left_cents = max(0, self.reserved_left_cents - cents)
+
+    def rank(self, cents: int) -> tuple[int, bool, Fraction, UUID]:
+        """Its place in the order for the next cheque: the lowest pays."""
+        if self.share_bp is None:
+            return self.priority, True, Fraction(0), self.id
+        # In the middle of the cheque, as Webster counts seats: nobody is favoured by being large or small.
+        return self.priority, False, Fraction(2 * self.engaged_cents + cents, self.share_bp), self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a grant one envelope pays, and why."""
+
+    envelope_id: UUID
+    number: int
+    cents: int
+    why: str
+    reserved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The envelope of each cheque of a grant, the same summed, and the kind of prescriber that it counts for."""
+
+    envelope_ids: Sequence[UUID]
+    parts: Sequence[Part]
+    prescriber_kind: str | None
+
+
+class Plan:
+    """Charges grants, one after another, to envelopes as they were seen."""
+
+    def __init__(self, funds: Iterable[Fund]) -> None:
+        self._funds = {fund.id: fund for fund in sorted(funds, key=lambda fund: (fund.priority, fund.id))}
+        self.charges: Counter[tuple[UUID, bool]] = Counter()
+        """Cents to engage, by envelope and by whether they are for a public that it reserves money for."""
+
+    def take(self, need: Need) -> Taken:
+        """Finds the envelope of each cheque; raises Conflict, having taken nothing, where there is not the money."""
+        funds = [replace(fund) for fund in self._funds.values() if fund.programme_id == need.programme_id]
+        eligible = [fund for fund in funds if fund.unfit(need) is None]
+        left = sum(fund.free_cents(need.public) for fund in eligible)
+        payers = []
+        for cents in need.values:
+            payer = _next(eligible, need.public, cents)
+            if payer is None:
+                raise _refusal(bool(eligible), sum(need.values), left)
+            payer.take(need.public, cents)
+            payers.append(payer)
+        self._funds.update((fund.id, fund) for fund in funds)
+        parts = list(_parts(need, funds, payers))
+        for part in parts:
+            self.charges[part.envelope_id, part.reserved] += part.cents
+        return Taken([fund.id for fund in payers], parts, need.place.kind)
+
+
+def plan(session: Session, programme_ids: Iterable[UUID], *, lock: bool) -> Plan:
+    """A plan over what the envelopes of these programmes have left, as seen now or, locked, until the commit."""
+    query = (
+        sa.select(
+            Envelope.id,
+            sa.func.concat(Envelope.convention_reference, " (", Envelope.funder, ")").label("name"),
+            Envelope.programme_id,
+            Envelope.priority,
+            Envelope.starts_on,
+            Envelope.ends_on,
+            Envelope.target_publics,
+            (Envelope.amount_cents - Envelope.engaged_cents).label("available_cents"),
+            Envelope.share_bp,
+            Envelope.engaged_cents,
+            Convention.territory,
+            Convention.reserved_publics,
+            sa.func.greatest(0, Envelope.reserved_cents - Envelope.engaged_reserved_cents).label("reserved_left_cents"),
+        )
+        .join(Convention, Convention.id == Envelope.convention_id)
+        .where(Envelope.programme_id.in_(programme_ids), Envelope.closed_at.is_(None))
+        .order_by(Envelope.id)
+    )
+    if lock:
+        query = query.with_for_update(key_share=True, of=Envelope)
+    return Plan(Fund(**row) for row in session.execute(query).mappings())
+
+
+def places(session: Session, prescriber_ids: Sequence[UUID]) -> dict[UUID, Place]:
+    """Where these prescribers are."""
+    kind = Prescriber.typologies[1]
+    query = sa.select(Prescriber.id, Prescriber.postcode, Prescriber.insee_code, kind.label("kind"))
+    found = session.execute(query.where(db.among(Prescriber.id, prescriber_ids)))
+    return {row.id: Place(row.postcode, row.insee_code, row.kind) for row in found}
+
+
+def _next(eligible: Iterable[Fund], public: str | None, cents: int) -> Fund | None:
+    """The envelope that pays the next cheque, if one can."""
+    able = (fund for fund in eligible if fund.free_cents(public) >= cents)
+    return min(able, key=lambda fund: fund.rank(cents), default=None)
+
+
+def _parts(need: Need, funds: Sequence[Fund], payers: Sequence[Fund]) -> Iterator[Part]:
+    """What each envelope pays of a grant, given the envelope of each cheque."""
+    values: dict[UUID, list[int]] = {}
+    for fund, cents in zip(payers, need.values, strict=True):
+        values.setdefault(fund.id, []).append(cents)
+    for fund in {fund.id: fund for fund in payers}.values():
+        paid = values[fund.id]
+        yield Part(fund.id, len(paid), sum(paid), _why(fund, need, funds), fund.reserves_for(need.public))
+
+
+def _why(payer: Fund, need: Need, funds: Iterable[Fund]) -> str:
+    """The rule as it fell out: what speaks for the envelope, and why those that come before it were passed over."""
+    reasons = [f"Priority {payer.priority}"]
+    if payer.share_bp is not None:
+        reasons.append(f"furthest below its share of {payer.share_bp / 100:g} %")
+    if payer.target_publics:
+        reasons.append(f"for {need.public}")
+    if payer.territory:
+        reasons.append(f"for prescribers in {', '.join(payer.territory)}")
+    if payer.reserves_for(need.public):
+        reasons.append(f"which keeps money for {need.public}")
+    before = [fund for fund in funds if fund is not payer and (fund.priority, fund.id) < (payer.priority, payer.id)]
+    passed = [f"{fund.name}: {_passed_over(fund, payer, need)}" for fund in before]
+    return ", ".join(reasons) + (f". Passed over: {'; '.join(passed)}." if passed else ".")
+
+
+def _passed_over(fund: Fund, payer: Fund, need: Need) -> str:
+    unfit = fund.unfit(need)
+    if unfit:
+        return unfit
+    if fund.free_cents(need.public) >= min(need.values):
+        return "nearer to its share" if fund.share_bp is not None else "has no share, so comes after"
+    if fund.available_cents >= min(need.values):
+        return f"what is left is kept for {', '.join(fund.reserved_publics)}"
+    return f"{euros(fund.available_cents)} left"
+
+
+def _refusal(eligible: bool, wanted_cents: int, left_cents: int) -> Conflict:
+    if not eligible:
+        return Conflict(
+            "No envelope of the programme is for this public, on this day, from this prescriber.", slug="no-envelope"
+        )
+    return Conflict(
+        f"{euros(wanted_cents)} are wanted and {euros(left_cents)} are left in the envelopes that this could be charged"
+        " to, each cheque whole to one of them.",
+        slug="envelope-exhausted",
+        wanted_cents=wanted_cents,
+        available_cents=left_cents,
+    )

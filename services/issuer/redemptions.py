@@ -1,0 +1,98 @@
+"""Redemptions as the issuer learns of them: made and taken back by the redeemer's word, paid by whoever paid.
+
+The redeemer's news and the news of a payment come in any order, and any of them may be read again: each redemption is
+one row, every fact of it is written once, and only who writes it first acts upon it.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.issuer import journal
+from services.issuer.models_money import PAID
+from shared.events import Event
+
+# In the order of the ids: two who learn of the same redemptions never wait for each other crosswise.
+_MADE = sa.text("""
+    INSERT INTO redemption (id, cheque_id, structure_id, redeemed_on)
+    SELECT DISTINCT ON (id) * FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:cheque_ids AS uuid[]), CAST(:structure_ids AS uuid[]), CAST(:days AS date[])
+    ) AS given (id, cheque_id, structure_id, redeemed_on) ORDER BY id
+    ON CONFLICT (id) DO UPDATE SET
+        cheque_id = excluded.cheque_id, structure_id = excluded.structure_id, redeemed_on = excluded.redeemed_on
+    WHERE redemption.redeemed_on IS NULL
+    RETURNING cheque_id, redeemed_on, reversed_on
+""")
+_TAKEN_BACK = sa.text("""
+    INSERT INTO redemption (id, cheque_id, structure_id, reversed_on)
+    SELECT DISTINCT ON (id) * FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:cheque_ids AS uuid[]), CAST(:structure_ids AS uuid[]), CAST(:days AS date[])
+    ) AS given (id, cheque_id, structure_id, reversed_on) ORDER BY id
+    ON CONFLICT (id) DO UPDATE SET cheque_id = excluded.cheque_id, reversed_on = excluded.reversed_on
+    WHERE redemption.reversed_on IS NULL
+    RETURNING cheque_id, reversed_on
+""")
+_PAID = sa.text("""
+    INSERT INTO redemption (id, paid_on, payment_reference)
+    SELECT DISTINCT ON (id) * FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:days AS date[]), CAST(:references AS text[])
+    ) AS given (id, paid_on, payment_reference) ORDER BY id, paid_on, payment_reference
+    ON CONFLICT (id) DO UPDATE SET paid_on = excluded.paid_on, payment_reference = excluded.payment_reference
+    WHERE redemption.paid_on IS NULL
+""")
+# Whoever completes the pair of cheque and payment finds it here, with the row still locked by what it just wrote.
+_SETTLED = sa.text("""
+    UPDATE redemption SET payment_booked = true
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND NOT payment_booked AND cheque_id IS NOT NULL AND paid_on IS NOT NULL
+    RETURNING cheque_id, paid_on
+""")
+
+
+def made(session: Session, run: Sequence[Event]) -> dict[UUID, date]:
+    """Writes redemptions down; returns the cheques of those not known before, each with its day."""
+    told = [(event.body, redemption) for event in run for redemption in event.body["redemptions"]]
+    ids = [redemption["redemption_id"] for _, redemption in told]
+    given = {
+        "ids": ids,
+        "cheque_ids": [redemption["cheque_id"] for _, redemption in told],
+        "structure_ids": [body["structure_id"] for body, _ in told],
+        "days": [journal.day_of(body["redeemed_at"]) for body, _ in told],
+    }
+    fresh = session.execute(_MADE, given).all()
+    _book_payments(session, ids)
+    return {row.cheque_id: row.redeemed_on for row in fresh if row.reversed_on is None}
+
+
+def taken_back(session: Session, run: Sequence[Event]) -> dict[UUID, date]:
+    """Writes down that redemptions were taken back; returns the cheques of those not known to be, with the day."""
+    ids = [event.body["redemption_id"] for event in run]
+    given = {
+        "ids": ids,
+        "cheque_ids": [event.body["cheque_id"] for event in run],
+        "structure_ids": [event.body["structure_id"] for event in run],
+        "days": [journal.day_of(event.body["reversed_at"]) for event in run],
+    }
+    fresh = session.execute(_TAKEN_BACK, given).all()
+    _book_payments(session, ids)
+    return {row.cheque_id: row.reversed_on for row in fresh}
+
+
+def paid(session: Session, run: Sequence[Event]) -> None:
+    """Writes payments down, of each redemption the first, and books those whose cheque is known."""
+    told = [(event.body, redemption_id) for event in run for redemption_id in event.body["redemption_ids"]]
+    ids = [redemption_id for _, redemption_id in told]
+    given = {
+        "ids": ids,
+        "days": [body["paid_on"] for body, _ in told],
+        "references": [body["payment_reference"] for body, _ in told],
+    }
+    session.execute(_PAID, given)
+    _book_payments(session, ids)
+
+
+def _book_payments(session: Session, ids: Sequence[UUID]) -> None:
+    settled = session.execute(_SETTLED, {"ids": list(ids)})
+    journal.book(session, PAID, [(row.cheque_id, row.paid_on) for row in settled])

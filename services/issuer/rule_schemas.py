@@ -1,0 +1,120 @@
+"""The shape of an assessment rule; what it means is said in `assessing` and `limits`."""
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from services.issuer.schemas import MOST_CENTS, cents, text
+
+_POINTS = validate.Range(-100_000, 100_000)
+
+
+class QuestionSchema(Schema):
+    """A question and the points that each answer gives."""
+
+    key = text(60, required=True)
+    label = text(500, required=True)
+    answers = fields.Dict(
+        keys=text(),
+        values=fields.Int(strict=True, validate=validate.Range(-1000, 1000)),
+        required=True,
+        validate=validate.Length(min=1),
+    )
+
+
+class AmountStepSchema(Schema):
+    """An amount from a number of points on; 0 cents: nothing is granted."""
+
+    from_points = fields.Int(strict=True, required=True, validate=_POINTS)
+    cents = fields.Int(strict=True, required=True, validate=validate.Range(0, MOST_CENTS))
+
+
+class ConditionSchema(Schema):
+    """An amount for those who answered so, and have so many points; 0 cents: nothing is granted."""
+
+    when = fields.Dict(
+        keys=text(60),
+        values=fields.List(text(), validate=validate.Length(1, 100)),
+        metadata={"description": "The answers that each of these questions may have."},
+    )
+    from_points = fields.Int(strict=True, validate=_POINTS)
+    cents = fields.Int(strict=True, required=True, validate=validate.Range(0, MOST_CENTS))
+    reason = text(500, metadata={"description": "It is written on the grant: give no answer away in it."})
+
+
+class PeriodSchema(Schema):
+    """So many months from grant to grant, or the calendar year."""
+
+    months = fields.Int(strict=True, validate=validate.Range(1, 240))
+    calendar = fields.Str(validate=validate.OneOf(("year",)))
+
+    @validates_schema
+    def _check_one(self, data: dict[str, Any], **_: Any) -> None:
+        if len(data) != 1:
+            raise ValidationError('Either {"months": …} or {"calendar": "year"}.')
+
+
+class WhoSchema(Schema):
+    """Callers, by their roles and, of prescribers, by their kinds."""
+
+    roles = fields.List(
+        fields.Str(validate=validate.OneOf(("prescriber", "admin"))), required=True, validate=validate.Length(1, 2)
+    )
+    typologies = fields.List(
+        text(),
+        validate=validate.Length(1, 100),
+        metadata={"description": "Only prescribers of one of these kinds, as the national schema names them."},
+    )
+
+
+class PerPersonSchema(Schema):
+    """What one person may have of the programme, whoever grants it."""
+
+    ceiling_cents = cents()
+    grants = fields.Int(
+        strict=True, validate=validate.Range(1, 1000), metadata={"description": "How many; 1: no second one."}
+    )
+    period = fields.Nested(PeriodSchema, metadata={"description": "Not said: for ever."})
+    beneficiary = fields.Str(
+        validate=validate.OneOf(("required", "optional")),
+        metadata={
+            "description": "Whether a grant must say who it is for (so unless said); one without does not count."
+        },
+    )
+    exceeding = fields.Nested(
+        WhoSchema, metadata={"description": "Who may go beyond the limit, with a reason. Not said: nobody."}
+    )
+
+    @validates_schema
+    def _check_some(self, data: dict[str, Any], **_: Any) -> None:
+        if not {"ceiling_cents", "grants"} & data.keys():
+            raise ValidationError("`ceiling_cents`, `grants` or both.")
+
+
+class RuleSchema(Schema):
+    """From answers to an amount, by points or by conditions, and what one person may have in all."""
+
+    questions = fields.List(fields.Nested(QuestionSchema), validate=validate.Length(1, 100))
+    amounts = fields.List(fields.Nested(AmountStepSchema), validate=validate.Length(1, 100))
+    conditions = fields.List(
+        fields.Nested(ConditionSchema),
+        validate=validate.Length(1, 100),
+        metadata={"description": "Instead of `amounts`: the first that holds counts."},
+    )
+    stating = fields.Nested(
+        WhoSchema,
+        metadata={"description": "Who may state an amount and a reason instead of answers. Not said: everybody."},
+    )
+    per_person = fields.Nested(PerPersonSchema)
+
+    @validates_schema
+    def _check_whole(self, data: dict[str, Any], **_: Any) -> None:
+        ways = len({"amounts", "conditions"} & data.keys())
+        if "questions" in data and ways != 1:
+            raise ValidationError("Questions lead to either `amounts` or `conditions`.", "questions")
+        if "questions" not in data and ways:
+            raise ValidationError("Amounts and conditions need questions.", "questions")
+        if "stating" in data and "questions" not in data:
+            raise ValidationError("Without questions amounts can only be stated.", "stating")
+        if not data:
+            raise ValidationError("It has `questions`, or `per_person`, or both.")
