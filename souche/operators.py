@@ -49,10 +49,11 @@ def contracts() -> None:
 @operator.command()
 @click.option("--state", help="Only orders in this state, such as unknown or refused.")
 @click.option("--kind", help="Only orders of this kind, such as register or declare.")
+@click.option("--stuck", is_flag=True, help="Only orders that are not sent again, as no answer came too often.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
-def orders(state: str | None, kind: str | None, limit: int) -> None:
+def orders(state: str | None, kind: str | None, stuck: bool, limit: int) -> None:
     """List the orders given to operators, oldest first."""
-    found = _pages(_client(), "/v1/orders", state=state, kind=kind)
+    found = _pages(_client(), "/v1/orders", state=state, kind=kind, stuck="true" if stuck else None)
     _show(ORDER_COLUMNS, list(islice(found, limit)))
 
 
@@ -99,6 +100,48 @@ def activate(contract: str, payment_order: str) -> None:
     path = f"/v1/contracts/{_contract_id(client, contract)}/activations"
     done = client.post(path, json={"payment_order": payment_order})
     click.echo(f"{done['ordered']} cheques are being activated by {payment_order}")
+
+
+@operator.command()
+@click.argument("order", required=False)
+@click.option("--all-stuck", is_flag=True, help="All orders that got no answer too often, instead of one.")
+@click.option("--note", required=True, help="Why it may be sent again; it is kept with the order.")
+def retry(order: str | None, all_stuck: bool, note: str) -> None:
+    """Send ORDER (its id) again: one without an outcome, or a registration or declaration that was refused.
+
+    An order without an outcome goes out under the reference that the operator knows, so nothing is done twice.
+    """
+    if bool(order) == all_stuck:
+        raise click.UsageError("Name an order, or say --all-stuck.")
+    client = _client()
+    if all_stuck:
+        done = client.post("/v1/orders/retries", json={"note": note})
+        click.echo(f"{done['retried']} orders are sent again")
+    else:
+        again = client.post(f"/v1/orders/{order}/retry", json={"note": note})
+        click.echo(f"{again['kind']} is sent again as {again['order_id']}")
+
+
+@operator.command()
+@click.argument("code")
+@click.option("--operator", "adapter", required=True, help="With whom: see `souche operator list`.")
+@click.option("--programme", required=True, help="The programme's code.")
+@click.option("--starts-on", required=True, help="The first day, as 2027-01-31.")
+@click.option("--ends-on", help="The last day, if there is one.")
+def draft(code: str, adapter: str, programme: str, starts_on: str, ends_on: str | None) -> None:
+    """Draft a contract of this CODE: nothing happens under it before it is live, or a switch takes it live."""
+    body = {"code": code, "operator": adapter, "programme": programme, "starts_on": starts_on, "ends_on": ends_on}
+    made = _client().post("/v1/contracts", json={name: value for name, value in body.items() if value})
+    click.echo(f"{made['code']} is {made['state']}: {made['contract_id']}")
+
+
+@operator.command()
+@contract_argument
+def adopt(contract: str) -> None:
+    """Have CONTRACT (its code) take the cheques that an operator refused and no other has, and pay what is due."""
+    client = _client()
+    done = client.post(f"/v1/contracts/{_contract_id(client, contract)}/adoptions")
+    click.echo(f"{done['adopted']} cheques are {contract}'s now")
 
 
 @operator.command()

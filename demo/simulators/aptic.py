@@ -14,10 +14,11 @@ The books are in memory.
 """
 
 import argparse
+import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -44,6 +45,8 @@ FAULTS = {
     "answer_twice": "each acknowledgement is in the file twice",
     "out_of_order": "the acknowledgements are in the reverse order",
     "half_an_answer": "every other acknowledgement is missing",
+    "die": "half of the orders of a file are done; then the share is away for good",
+    "missing_events": "what happened at its till and what it paid is left out of a statement, and is on the next",
     "wrong_amounts": "a cheque is on the statement with a cent too many",
     "duplicate_lines": "a cheque is on the statement twice",
     "missing_lines": "a cheque is not on the statement",
@@ -114,8 +117,9 @@ class Books(Register):
 class Simulator:
     """One simulated operator: its books, its folder, its faults, and a small application to play with it."""
 
-    def __init__(self, account: Account, _webhook_url: str = "") -> None:
+    def __init__(self, account: Account, _webhook_url: str = "", on_death: Callable[[], None] = lambda: None) -> None:
         self.account = account
+        self._on_death = on_death
         self.register = Books()
         self.faults = Share(tuple(FAULTS), account.folder / "depot")
         self.folder = Folder(account.folder, self.faults)
@@ -132,8 +136,9 @@ class Simulator:
         yield self.account.settings()
 
     def forget(self) -> None:
-        """Begins again with empty books and folders, and with nothing going wrong."""
+        """Begins again with empty books and folders, and with nothing going wrong; it lives again if it was dead."""
         self.faults.clear()
+        self.folder.come_back()
         self.register = Books()
         self._stated_at = ""
         self.folder.empty()
@@ -145,18 +150,33 @@ class Simulator:
             if self.faults.happens("slow"):
                 return
             for orders in self.folder.take():
+                if self.faults.happens("die"):
+                    self.register.work_off(list(orders[: len(orders) // 2]))
+                    self.die()
+                    return
                 reason = "refuse-sur-demande" if self.faults.happens("refuse") else None
                 done = calls.disturb(self.faults, self.register.work_off(list(orders), reason))
                 contracts = {order["reference"]: order["contract"] for order in orders}
                 if not self.faults.happens("time_out_after_doing"):
                     self.folder.give("ACC", ACKNOWLEDGEMENT, [_acknowledged(each, contracts) for each in done])
 
+    def die(self) -> None:
+        """Is gone for good, and its share with it."""
+        self.folder.go()
+        self._on_death()
+
     def state_all(self) -> None:
         """Writes the statement of what happened since the last, and of how each cheque stands."""
         with self._lock:
+            if self.folder.gone:
+                return
             self.folder.finish()
-            since, self._stated_at = self._stated_at, datetime.now(UTC).isoformat()
-            self.folder.give("REL", STATEMENT, list(self._lies(self.register.lines(since))))
+            lines, now = self.register.lines(self._stated_at), datetime.now(UTC).isoformat()
+            if self.faults.happens("missing_events"):
+                lines = (line for line in lines if line["type"] == "cheque")
+            else:
+                self._stated_at = now
+            self.folder.give("REL", STATEMENT, list(self._lies(lines)))
 
     def stock(self, contract: str, number: int) -> None:
         """Has so many active cheques in the books, as if they had been registered."""
@@ -272,7 +292,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--statement-seconds", type=float, default=30.0)
     given = parser.parse_args()
-    simulator = Simulator(Account(given.folder))
+    simulator = Simulator(Account(given.folder), on_death=lambda: os._exit(1))
     threading.Thread(target=simulator.run, args=(given.seconds, given.statement_seconds), daemon=True).start()
     serving.serve(simulator.app, given.port, NAME)
 

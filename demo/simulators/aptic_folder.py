@@ -49,6 +49,23 @@ class Folder:
         for path in (path for name in ("depot", "retour") for path in (self.path / name).iterdir()):
             path.unlink()
 
+    @property
+    def gone(self) -> bool:
+        """Whether the share is away for good."""
+        return not (self.path / "retour").exists()
+
+    def go(self) -> None:
+        """Takes the share away for good, with what lies in it."""
+        for name in ("depot", "retour"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.path / name).rename(self.path / f"gone-{name}")
+
+    def come_back(self) -> None:
+        """Has the share there again."""
+        for name in ("depot", "retour"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.path / f"gone-{name}").rename(self.path / name)
+
     def take(self) -> Iterator[list[Line]]:
         """The orders of each file that is whole, oldest first; the file is taken away once its orders are done."""
         for path in sorted((self.path / "depot").glob("ORD-*.csv")):

@@ -8,6 +8,7 @@ It prints a line when it is ready, and answers `GET /readyz`. The four calls ans
 """
 
 import argparse
+import os
 import re
 import secrets
 import threading
@@ -39,7 +40,8 @@ STATUSES: Mapping[str, tuple[int, str]] = {
 }
 """What it answers on demand, without having done anything."""
 FAULTS = (
-    *(name for name in CALLS if name not in ("expired_token", "answer_twice", "out_of_order", "half_an_answer", "die")),
+    # A call is of one voucher, by a key that does not end: it has no batches, no tokens, no messages and no statements.
+    *(name for name in CALLS if name not in ("expired_token", "answer_twice", "out_of_order", "half_an_answer")),
     *(name for name in STATUSES if name != "refuse"),
 )
 _AMOUNT = re.compile(r"([0]|([1-9][0-9]{0,17}))([.][0-9]{0,3}[0-9])?")
@@ -150,8 +152,10 @@ class Books:
 class Simulator:
     """One simulated operator: its books, its faults, and the application in front of them."""
 
-    def __init__(self, account: Account, _webhook_url: str = "") -> None:
+    def __init__(self, account: Account, _webhook_url: str = "", on_death: Callable[[], None] = lambda: None) -> None:
         self.account = account
+        self.dead = False
+        self._on_death = on_death
         self.register = Books()
         self.faults = Faults(FAULTS)
         self._lock = threading.Lock()
@@ -166,7 +170,8 @@ class Simulator:
             yield self.account.settings(url)
 
     def forget(self) -> None:
-        """Begins again with empty books, and with nothing going wrong."""
+        """Begins again with empty books, and with nothing going wrong; it lives again if it was dead."""
+        self.dead = False
         self.register = Books()
         self.faults.clear()
 
@@ -219,6 +224,10 @@ class Simulator:
             answer = self.register.answers[key]
             if answer[0] in (455, 462, 460):  # what passes is not remembered
                 del self.register.answers[key]
+        if self.faults.happens("die"):
+            self.dead = True
+            self._on_death()
+            return calls.hang_up()
         return calls.spoil(self.faults, _response(answer))
 
     def _answer(
@@ -239,6 +248,8 @@ class Simulator:
 
     def _hindered(self) -> ResponseReturnValue | None:
         """What is answered before anything is done, where it is not let through."""
+        if self.dead:
+            return calls.hang_up()
         if request.headers.get("X-API-Key") != self.account.key:
             return jsonify(message="Unauthorized"), 401
         if self.faults.happens("network_timeout"):
@@ -294,7 +305,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--key", required=True)
     given = parser.parse_args()
-    serving.serve(Simulator(Account(given.key)).app, given.port, NAME)
+    serving.serve(Simulator(Account(given.key), on_death=lambda: os._exit(1)).app, given.port, NAME)
 
 
 if __name__ == "__main__":

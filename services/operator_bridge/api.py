@@ -1,16 +1,19 @@
 """Orders and balances over HTTP."""
 
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
 from services.operator_bridge import balances as balancing
-from services.operator_bridge import schemas
+from services.operator_bridge import retrying, schemas, waking
 from services.operator_bridge.models import Order
-from shared.auth import roles
+from shared.app import ProblemSchema
+from shared.auth import caller, roles
+from shared.idempotency import idempotent
 from shared.paging import page, page_of
-from shared.web import transaction
+from shared.web import runtime, transaction
 
 orders = Blueprint("orders", __name__, url_prefix="/v1/orders", description="What operators are told.")
 balances = Blueprint("balances", __name__, url_prefix="/v1/balances", description="What stands where.")
@@ -30,6 +33,33 @@ def browse_orders(query: dict[str, Any]) -> dict[str, Any]:
         chosen = chosen.where(Order.stuck.is_(query["stuck"]))
     with transaction() as session:
         return page(session, chosen, Order.order_id, query["after"], query["limit"])
+
+
+@orders.route("/<uuid:order_id>/retry", methods=["POST"])
+@roles("admin", "operations")
+@idempotent()
+@orders.arguments(schemas.RetrySchema)
+@orders.response(201, schemas.OrderSchema)
+@orders.alt_response(409, schema=ProblemSchema)
+def retry(body: dict[str, str], order_id: UUID) -> Order:
+    """Sends an order again whose outcome is unknown, under its reference; one that was refused, under a fresh one."""
+    with transaction() as session:
+        order = retrying.retry(session, order_id, caller().subject, body["note"])
+    waking.wake(runtime(), "operator_bridge.push", str(order.contract_id))
+    return order
+
+
+@orders.route("/retries", methods=["POST"])
+@roles("admin", "operations")
+@idempotent()
+@orders.arguments(schemas.RetryStuckSchema)
+@orders.response(201, schemas.RetriedSchema)
+def retry_stuck(body: dict[str, Any]) -> dict[str, int]:
+    """Sends all orders again that got no answer too often, under the references that their operators know."""
+    with transaction() as session:
+        retried = retrying.retry_stuck(session, caller().subject, body["note"], body["contract_id"])
+    waking.wake(runtime(), "operator_bridge.wake_pushes")
+    return {"retried": retried}
 
 
 @balances.route("")

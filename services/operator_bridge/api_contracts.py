@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from services.operator_bridge import activating, contracts, holding, polling, reconciliation, schemas, waking
+from services.operator_bridge import activating, adopting, contracts, holding, polling, reconciliation, schemas, waking
 from services.operator_bridge.models import Contract
 from shared.app import ProblemSchema
 from shared.auth import roles
@@ -95,6 +95,19 @@ def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
         ordered = activating.activate(session, contract_id, body["payment_order"], body["cheque_ids"])
     waking.wake(runtime(), "operator_bridge.push", str(contract_id))
     return {"ordered": ordered}
+
+
+@blueprint.route("/<uuid:contract_id>/adoptions", methods=["POST"])
+@roles("admin", "operations")
+@idempotent()
+@blueprint.response(201, schemas.AdoptedSchema)
+@blueprint.alt_response(409, schema=ProblemSchema)
+def adopt(contract_id: UUID) -> dict[str, int]:
+    """Has the contract take the cheques that an operator refused and no other has, and pay what is due on them."""
+    with transaction() as session:
+        adopted = adopting.adopt(session, contract_id)
+    waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+    return {"adopted": adopted}
 
 
 @blueprint.route("/<uuid:contract_id>/polls", methods=["POST"])

@@ -3,7 +3,7 @@
 By set, and idempotent by the operator's own references: the same word twice, late or out of order changes nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -37,6 +37,8 @@ _KNOWN = sa.text("""
     WHERE report_id = ANY(:report_ids)
 """)
 
+_STRUCTURES = sa.text("SELECT DISTINCT structure_id FROM affiliation WHERE structure_id = ANY(:structures)")
+
 _PAY = sa.text("""
     INSERT INTO payment (operator, reference, payment_reference, paid_on)
     SELECT :operator, reference, :payment_reference, :paid_on FROM unnest(CAST(:references AS text[])) AS reference
@@ -50,10 +52,23 @@ _MATCH = sa.text("""
     WHERE payment.redemption_id IS NULL AND payment.operator = contract.operator
       AND payment.reference = redemption.reference
     RETURNING payment.operator, payment.reference, payment.payment_reference, payment.paid_on,
-              redemption.redemption_id, redemption.contract_id, redemption.cheque_id, redemption.state
+              redemption.redemption_id, redemption.contract_id, redemption.cheque_id, redemption.state,
+              redemption.reference AS declared_as
 """)
 
-# What a dead operator pays after all, once it was declared to another: somebody is about to pay it twice.
+# What an operator pays under a reference that the redemption had before: it was declared again, to it or to another.
+_FORMER = sa.text("""
+    UPDATE payment SET redemption_id = redemption.redemption_id
+    FROM operator_order o JOIN contract USING (contract_id) JOIN redemption USING (redemption_id)
+    WHERE payment.redemption_id IS NULL AND payment.operator = contract.operator AND o.kind = 'declare'
+      AND o.order_id = CASE WHEN payment.reference ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                            THEN CAST(payment.reference AS uuid) END
+    RETURNING payment.operator, payment.reference, payment.payment_reference, payment.paid_on,
+              redemption.redemption_id, contract.contract_id, redemption.cheque_id, redemption.state,
+              redemption.reference AS declared_as, redemption.contract_id = contract.contract_id AS still_theirs
+""")
+
+# What a dead operator pays after all of what its own till took, once it was declared to another.
 _LATE = sa.text("""
     UPDATE payment SET redemption_id = redemption.redemption_id
     FROM claim JOIN switch USING (switch_id)
@@ -62,12 +77,14 @@ _LATE = sa.text("""
     WHERE payment.redemption_id IS NULL AND payment.operator = contract.operator
       AND payment.reference = claim.reference
     RETURNING payment.operator, payment.reference, payment.payment_reference, payment.paid_on,
-              redemption.redemption_id, contract.contract_id, claim.cheque_id, redemption.state
+              redemption.redemption_id, contract.contract_id, claim.cheque_id, redemption.state,
+              redemption.reference AS declared_as
 """)
 
 _PAID = sa.text("""
     SELECT payment.operator, payment.reference, payment.payment_reference, payment.paid_on,
-           redemption_id, redemption.contract_id, redemption.cheque_id, redemption.state
+           redemption_id, redemption.contract_id, redemption.cheque_id, redemption.state,
+           redemption.reference AS declared_as
     FROM payment JOIN redemption USING (redemption_id) WHERE redemption_id = ANY(:redemptions)
 """)
 
@@ -100,12 +117,19 @@ def report_id(operator: str, reference: str) -> UUID:
 
 
 def match_payments(session: Session) -> None:
-    """Marks as paid the redemptions for which there is a payment, and tells of it per payment."""
-    matched = session.execute(_MATCH).mappings().all()
+    """Marks as paid the redemptions for which there is a payment, and tells of it per payment.
+
+    What was declared to another operator in the meantime is about to be paid twice: a person has to look. So too where
+    an operator that was taken for dead pays what is claimed from it: that is paid, and the claim is too high.
+    """
+    matched = list(session.execute(_MATCH).mappings())
+    former = session.execute(_FORMER).mappings().all()
+    matched += [row for row in former if row["still_theirs"]]
     given = {"redemptions": [row["redemption_id"] for row in matched], "before": before(REDEMPTION, "paid")}
     marked = set(session.scalars(_MARK_PAID, given))
     _tell_paid(session, [row for row in matched if row["redemption_id"] in marked])
-    _dispute(session, [row for row in matched if row["redemption_id"] not in marked])
+    _dispute(session, [row for row in matched if row["redemption_id"] not in marked or row["state"] == "stranded"])
+    _dispute(session, [row for row in former if not row["still_theirs"]])
     _dispute(session, session.execute(_LATE).mappings().all())
 
 
@@ -119,8 +143,11 @@ def _dispute(session: Session, paid: Sequence[sa.RowMapping]) -> None:
         discrepancies.found(
             row["operator"], "paid_not_redeemed", row["reference"],
             contract_id=row["contract_id"], cheque_id=row["cheque_id"],
-            ours={"redemption_id": str(row["redemption_id"]), "state": row["state"]},
-            theirs={"payment_reference": row["payment_reference"], "paid_on": row["paid_on"].isoformat()},
+            ours={"redemption_id": str(row["redemption_id"]), "state": row["state"], "reference": row["declared_as"]},
+            theirs={
+                "payment_reference": row["payment_reference"], "paid_on": row["paid_on"].isoformat(),
+                "reference": row["reference"],
+            },
         )
         for row in paid
     ]  # fmt: skip
@@ -159,7 +186,8 @@ def _report(session: Session, operator: str, redeemed: Iterable[Redeemed]) -> No
     )
     known = session.execute(_KNOWN, {"report_ids": list(said)})
     values = {row.report_id: row.value_cents for row in known}
-    discrepancies.record(session, list(_differences(operator, said, values)))
+    structures = set(session.scalars(_STRUCTURES, {"structures": [each.structure_id for each in said.values()]}))
+    discrepancies.record(session, list(_differences(operator, said, values, structures)))
 
 
 def _columns(said: Mapping[UUID, Redeemed]) -> dict[str, list[Any]]:
@@ -173,13 +201,19 @@ def _columns(said: Mapping[UUID, Redeemed]) -> dict[str, list[Any]]:
     }
 
 
-def _differences(operator: str, said: Mapping[UUID, Redeemed], values: Mapping[UUID, int]) -> Iterator[dict[str, Any]]:
-    """Reports of cheques that this operator was never given, and of amounts that are not the cheque's."""
+def _differences(
+    operator: str, said: Mapping[UUID, Redeemed], values: Mapping[UUID, int], structures: Container[UUID]
+) -> Iterator[dict[str, Any]]:
+    """Reports of cheques that this operator was never given, of amounts that are not the cheque's, of strangers.
+
+    A cheque that a stranger took is spent all the same: whether that is paid for, a person has to say.
+    """
     for identifier, each in said.items():
-        value = values.get(identifier)
-        if value != each.amount_cents:
+        value, stranger = values.get(identifier), each.structure_id not in structures
+        if value != each.amount_cents or stranger:
             theirs = {"amount_cents": each.amount_cents, "structure_id": str(each.structure_id)}
+            ours = {"value_cents": value} | ({"structure_id": None} if stranger else {})
             yield discrepancies.found(
-                operator, "unknown_here" if value is None else "amount_differs", each.reference,
-                cheque_id=each.cheque_id, ours={"value_cents": value}, theirs=theirs,
+                operator, "unknown_here" if value is None or stranger else "amount_differs", each.reference,
+                cheque_id=each.cheque_id, ours=ours, theirs=theirs,
             )  # fmt: skip

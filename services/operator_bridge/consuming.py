@@ -19,6 +19,7 @@ from shared.consumer import Handler, park, run_handlers, unpark
 from shared.events import Event
 
 _KNOWN = sa.text("SELECT cheque_id FROM cheque WHERE cheque_id = ANY(:cheques)")
+_KNOWN_REDEMPTIONS = sa.text("SELECT redemption_id FROM redemption WHERE redemption_id = ANY(:redemptions)")
 
 
 def _issued(session: Session, run: Sequence[Event]) -> None:
@@ -58,6 +59,8 @@ def _redeemed(session: Session, run: Sequence[Event]) -> None:
     if redemptions:
         ordering.redeem(session, redemptions)
         applying.match_payments(session)
+        taken = [redemption["redemption_id"] for redemption in redemptions]
+        run_handlers(session, unpark(session, taken), HANDLERS)
 
 
 def _reversed(session: Session, run: Sequence[Event]) -> None:
@@ -65,6 +68,18 @@ def _reversed(session: Session, run: Sequence[Event]) -> None:
     reasons = {event.body["redemption_id"]: event.body["reason"] for event in known}
     ordering.reverse(session, reasons, [event.body["cheque_id"] for event in known])
     applying.dispute_payments(session, list(reasons))
+
+
+def _paid(session: Session, run: Sequence[Event]) -> None:
+    """The accountant paid: what is said of redemptions whose cheques are not known here yet waits for them."""
+    ordering.exclude_others(session)
+    named = [(event, redemption_id) for event in run for redemption_id in event.body["redemption_ids"]]
+    ids = [redemption_id for _, redemption_id in named]
+    known = set(session.scalars(_KNOWN_REDEMPTIONS, {"redemptions": ids}))
+    for event, redemption_id in named:
+        if redemption_id not in known:
+            park(session, redemption_id, _with(event, redemption_ids=[redemption_id]))
+    ordering.pay(session, ids)
 
 
 def _closed(session: Session, run: Sequence[Event], state: str) -> None:
@@ -109,6 +124,7 @@ HANDLERS: Mapping[str, Handler] = {
     "cheques.unblocked": partial(_blocked, kind="unblock"),
     "cheques.redeemed": _redeemed,
     "redemption.reversed": _reversed,
+    "redemptions.paid": _paid,
     "cheques.cancelled": partial(_closed, state="cancelled"),
     "cheques.expired": partial(_closed, state="expired"),
     "structure.affiliated": _affiliated,

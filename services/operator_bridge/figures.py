@@ -57,6 +57,14 @@ _ORDERED = sa.text("""
     GROUP BY o.state
 """)
 
+_INACTIVE = sa.text("""
+    SELECT count(*) AS number,
+           count(*) FILTER (WHERE EXISTS (
+               SELECT FROM operator_order o WHERE o.cheque_id = link.cheque_id AND o.contract_id = link.contract_id
+               AND o.kind = 'activate' AND o.state = ANY(:unfinished))) AS ordered
+    FROM link WHERE contract_id = :contract AND state = 'wanted'
+""")
+
 _NOT_REGISTERED = sa.text("""
     SELECT count(*) AS number, coalesce(sum(value_cents), 0) AS cents FROM cheque
     WHERE programme = :programme AND state = 'open' AND NOT EXISTS (
@@ -112,6 +120,12 @@ def ordered(session: Session, switch_id: UUID, kind: str | None = None) -> Figur
         "refused": by_state.get("refused", nothing),
         "unsettled": sum(found["number"] for state, found in by_state.items() if state in UNFINISHED),
     }
+
+
+def inactive(session: Session, contract_id: UUID) -> tuple[int, int]:
+    """How many cheques an operator knows that cannot be spent with it yet; of how many that was ordered."""
+    row = session.execute(_INACTIVE, {"contract": contract_id, "unfinished": list(UNFINISHED)}).one()
+    return int(row.number), int(row.ordered)
 
 
 def register_proof(session: Session, move: Move) -> Figures:

@@ -173,6 +173,11 @@ class Order(Base):
         """Not sent again, as no answer came too often: a statement or a person has to settle it."""
         return (self.state == "unknown") & (self.lost >= MAX_LOST)
 
+    @property
+    def retries(self) -> list[dict[str, Any]]:
+        """Who had it sent again, when and why."""
+        return list(self.details.get("retries", ()))
+
 
 class Message(Base):
     """A message of an operator as it came, its signature verified; kept before it is interpreted."""

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
 from services.operator_bridge.models import Affiliation, Cheque, Contract, Order, Redemption
-from services.operator_bridge.transitions import REDEMPTION, WORKING, before
+from services.operator_bridge.transitions import PAID_BY_ACCOUNTANT, REDEMPTION, WORKING, before
 
 # One at a time: the run of one log, of the other, a contract that goes live, payments. Of two that need each other and
 # do not see each other, as neither is committed, both would wait for ever: a cheque for its contract, a parked event
@@ -81,6 +81,10 @@ _REVERSE = sa.text("""
 
 _TAKE_BACK = sa.text("""
     UPDATE redemption SET state = 'reversed' WHERE redemption_id = ANY(:redemptions) AND state = ANY(:before)
+""")
+
+_PAY = sa.text("""
+    UPDATE redemption SET state = 'paid' WHERE redemption_id = ANY(:redemptions) AND state = ANY(:before)
 """)
 
 _TELL = sa.text("""
@@ -160,7 +164,7 @@ def redeem(session: Session, redemptions: Sequence[Mapping[str, Any]]) -> None:
     session.execute(_MARK, {"state": "redeemed", "cheques": cheques})
     session.execute(_ASSIGN, {"cheques": cheques, "working": list(WORKING)})
     ids = [redemption["redemption_id"] for redemption in redemptions]
-    session.execute(_DECLARE, {"redemptions": ids, "contracts": _taking(session, "declare")})
+    declare(session, ids)
     session.execute(_RECOGNISE, {"redemptions": ids})
 
 
@@ -171,6 +175,11 @@ def reverse(session: Session, reasons: Mapping[UUID, str], cheques: Sequence[UUI
     session.execute(_TAKE_BACK, {"redemptions": list(reasons), "before": before(REDEMPTION, "reversed")})
     session.execute(_MARK, {"state": "open", "cheques": cheques})
     _move_on(session, cheques)
+
+
+def pay(session: Session, redemptions: Sequence[UUID]) -> None:
+    """Marks redemptions that the accountant paid: no operator has to any more."""
+    session.execute(_PAY, {"redemptions": list(redemptions), "before": list(PAID_BY_ACCOUNTANT)})
 
 
 def close(session: Session, state: str, reasons: Mapping[UUID, str]) -> None:
@@ -214,10 +223,19 @@ def link_all(session: Session, contract_id: UUID) -> None:
     given = {"contract": contract_id, "working": list(WORKING), "limit": _AT_ONCE}
     while cheques := list(session.scalars(_WITHOUT_OPERATOR, given)):
         session.execute(_REGISTER, {"cheques": cheques})
-        due = session.scalars(_ASSIGN, {"cheques": cheques, "working": list(WORKING)}).all()
-        session.execute(_DECLARE, {"redemptions": due, "contracts": _taking(session, "declare")})
-        blocked = session.scalars(_BLOCKED, {"cheques": cheques})
-        _tell(session, "block", dict.fromkeys(blocked, "blocked"))
+        settle_due(session, cheques)
+
+
+def settle_due(session: Session, cheques: Sequence[UUID]) -> None:
+    """Has what is due on cheques that were given to an operator just now declared to it, and the blocked blocked."""
+    declare(session, session.scalars(_ASSIGN, {"cheques": list(cheques), "working": list(WORKING)}).all())
+    blocked = session.scalars(_BLOCKED, {"cheques": list(cheques)})
+    _tell(session, "block", dict.fromkeys(blocked, "blocked"))
+
+
+def declare(session: Session, redemptions: Sequence[UUID]) -> None:
+    """Has redemptions of our tills declared to whoever has to pay them, those that have no reference yet."""
+    session.execute(_DECLARE, {"redemptions": list(redemptions), "contracts": _taking(session, "declare")})
 
 
 def _keep(session: Session, affiliations: Iterable[Mapping[str, Any]]) -> None:

@@ -155,6 +155,29 @@ class OrderSchema(Schema):
     next_attempt_at = fields.AwareDateTime(required=True)
     sent_at = fields.AwareDateTime(allow_none=True)
     settled_at = fields.AwareDateTime(allow_none=True)
+    retries = fields.List(
+        fields.Dict(), metadata={"description": "Who had it sent again, when and why; `of` is the order it followed."}
+    )
+
+
+class RetrySchema(Schema):
+    note = fields.Str(
+        required=True,
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why.")],
+        metadata={"description": "Why it may be sent again; kept with the order."},
+    )
+
+
+class RetryStuckSchema(RetrySchema):
+    contract_id = fields.UUID(load_default=None, metadata={"description": "Of one contract; else of all."})
+
+
+class RetriedSchema(Schema):
+    retried = fields.Int(required=True, metadata={"description": "How many orders are sent again."})
+
+
+class AdoptedSchema(Schema):
+    adopted = fields.Int(required=True, metadata={"description": "How many cheques the contract takes."})
 
 
 class AmountSchema(Schema):
@@ -187,3 +210,8 @@ class BalancesSchema(Schema):
     contracts = fields.List(fields.Nested(ContractBalanceSchema), required=True)
     redemptions_without_contract = fields.List(fields.Nested(AmountSchema), required=True)
     cheques_without_link = fields.List(fields.Nested(WithoutLinkSchema), required=True)
+    cheques_without_operator = fields.List(
+        fields.Nested(WithoutLinkSchema),
+        required=True,
+        metadata={"description": "Refused by an operator and had by no other; of the redeemed, nobody pays the money."},
+    )

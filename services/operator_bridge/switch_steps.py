@@ -8,10 +8,11 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import contracts, figures, holding, interface, moving, polling, reconciliation
+from services.operator_bridge import contracts, figures, holding, interface, moving, polling, reconciliation, retrying
 from services.operator_bridge.models import Contract, Switch
 from services.operator_bridge.moving import Move
 from shared.problems import Unavailable
@@ -61,6 +62,7 @@ def freeze(work: Work) -> Figures | Waiting:
     """Stops telling the old operator anything, for a while or for good, and names its successor."""
     settings = work.runtime.settings.operators
     with work.runtime.transaction() as session:
+        retrying.doubt(session, work.old.contract_id)
         if work.failed:
             contracts.change(session, settings, work.old.contract_id, "failed")
         else:
@@ -113,13 +115,17 @@ def register(work: Work) -> Figures | Waiting:
             contracts.change(session, settings, taker.contract_id, "live", linking=False)
             moving.introduce(session, work.move(taker))
     _register_rest(work)
-    return _settled(work, "register", "registrations")
+    if any(interface.adapter(taker.operator).activates for taker in work.takers):
+        _redeclare_rest(work)  # now, so that one payment order is for all cheques
+    outcome = _settled(work, "register", "registrations")
+    return outcome if isinstance(outcome, Waiting) else _to_activate(work, outcome) or outcome
 
 
 def redeclare(work: Work) -> Figures | Waiting:
     """Declares what is not paid to whoever pays it now."""
     _redeclare_rest(work)
-    return _settled(work, "declare", "declarations")
+    outcome = _settled(work, "declare", "declarations")
+    return (_to_activate(work, outcome.figures) or outcome) if isinstance(outcome, Waiting) else outcome
 
 
 def prove(work: Work) -> Figures | Waiting:
@@ -130,7 +136,7 @@ def prove(work: Work) -> Figures | Waiting:
         unsettled = figures.ordered(session, work.switch.switch_id)["unsettled"]
         proof = figures.register_proof(session, work.move(work.new))
     if unsettled:
-        return Waiting(f"{unsettled} orders that came while the others were moved")
+        return _to_activate(work, proof) or Waiting(f"{unsettled} orders that came while the others were moved")
     try:
         proof["statements"] = [statement for taker in work.takers if (statement := _compare(work, taker))]
     except Unavailable as error:
@@ -145,7 +151,7 @@ def prove(work: Work) -> Figures | Waiting:
 def cut_over(work: Work) -> Figures | Waiting:
     """Lets the old operator go: what another holds now is taken back from it, and what was held for it flows."""
     if not work.failed:
-        _until_none(work, lambda session: moving.leave(session, work.move(work.new)))
+        _one_after_the_other(work, functools.partial(moving.leave, move=work.move(work.new)))
     with work.runtime.transaction() as session:
         if not work.failed:
             holding.release(session, work.old.contract_id)
@@ -166,12 +172,7 @@ STEPS: Mapping[str, Step] = {
 
 
 def _register_rest(work: Work) -> None:
-    move, last = work.move(work.new), None
-    while True:
-        with work.runtime.transaction() as session:
-            last = moving.register(session, move, last)
-        if last is None:
-            return
+    _one_after_the_other(work, functools.partial(moving.register, move=work.move(work.new)))
 
 
 def _redeclare_rest(work: Work) -> None:
@@ -187,12 +188,37 @@ def _until_none(work: Work, part: Callable[[Session], int]) -> None:
                 return
 
 
+def _one_after_the_other(work: Work, part: Callable[..., UUID | None]) -> None:
+    """Does one part after another, each in a transaction and from where the last ended, until there is none."""
+    last = None
+    while True:
+        with work.runtime.transaction() as session:
+            last = part(session, after=last)
+        if last is None:
+            return
+
+
 def _settled(work: Work, kind: str, what: str) -> Figures | Waiting:
     with work.runtime.transaction() as session:
         found = figures.ordered(session, work.switch.switch_id, kind)
     if found["unsettled"]:
         return Waiting(f"{found['unsettled']} {what} that are not settled yet", found)
     return found
+
+
+def _to_activate(work: Work, found: Figures) -> Waiting | None:
+    """What stands in the way while the new operator lets no cheque be spent before its payment order is named."""
+    for taker in work.takers:
+        if not interface.adapter(taker.operator).activates:
+            continue
+        with work.runtime.transaction() as session:
+            number, ordered = figures.inactive(session, taker.contract_id)
+        if number > ordered:
+            command = f"souche operator activate {taker.code} --payment-order NUMBER"
+            return Waiting(f"the payment order (mandat) of {number - ordered} cheques: {command}", found)
+        if number:
+            return Waiting(f"{number} activations that are not settled yet", found)
+    return None
 
 
 def _compare(work: Work, contract: Contract) -> dict[str, Any] | None:

@@ -21,10 +21,11 @@ CONTRACT = _table(
     failed="",
 )
 
+# What an operator refused, a person may have asked for again; it stays refused until it is accepted.
 LINK = _table(
     wanted="registered refused closed stranded",
     registered="closed stranded",
-    refused="",
+    refused="wanted",
     closed="",
     stranded="",
 )
@@ -41,14 +42,18 @@ ORDER = _table(
 )
 
 # The redeemer is the judge: what it takes back while the word of the payment is on its way was paid and is reversed.
+# Money that has moved is a fact, even where the operator was taken for dead.
 REDEMPTION = _table(
     due="confirmed paid refused reversed stranded",
     confirmed="paid refused reversed stranded",
-    stranded="due reversed",
-    refused="due reversed",
+    stranded="due paid reversed",
+    refused="due confirmed reversed",
     paid="reversed",
     reversed="",
 )
+
+# The redeemer's word that the accountant paid ends a redemption, whatever an operator made of it before.
+PAID_BY_ACCOUNTANT = ("confirmed", "due", "refused", "stranded")
 
 DISCREPANCY = _table(
     waiting="settling resolved",

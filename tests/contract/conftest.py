@@ -155,6 +155,11 @@ class Case:
             receipts = [said.get(receipt.reference, receipt) for receipt in receipts]
         return receipts
 
+    def time_passes(self) -> None:
+        """Has an operator that takes its time do what it was told."""
+        if isinstance(self.simulator, TakesItsTime):
+            self.simulator.work_off()
+
     def heard(self) -> Iterator[interface.Line]:
         """What is on the statement, as far as it can be read."""
         with suppress(OperatorUnavailable, NoAnswer, Unreadable):

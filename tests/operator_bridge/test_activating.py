@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from demo.simulators import aptic
-from services.operator_bridge import polling
+from services.operator_bridge import polling, switchover
 from tests.operator_bridge.conftest import Office
 
 
@@ -155,6 +155,44 @@ def test_what_happened_at_its_till_and_was_paid_is_read_from_the_statement(
     assert report["cheque_id"] == str(second)
     (paid,) = office.told("redemptions.paid")
     assert paid["redemption_ids"] == [str(redemption)]
+
+
+def test_what_a_statement_left_out_is_on_the_next_and_counts_once(
+    office: Office, folder: aptic.Simulator, contract: UUID
+) -> None:
+    office.affiliate(contract)
+    first, second = office.issue(2)
+    activate(office, contract)
+    office.redeem([first])
+    exchange(office, folder, contract)
+    folder.redeem_at_till(str(office.structure), None, str(second))
+    folder.pay()
+    folder.faults.order("missing_events", 1, 0)
+    for reports in (0, 1, 1):
+        folder.state_all()
+        polling.poll(office.bridge.runtime, contract)
+        assert len(office.told("redemption.reported")) == reports
+        assert len(office.told("redemptions.paid")) == reports
+
+
+def test_an_operator_that_dies_in_the_middle_of_a_file_leaves_everything_to_be_moved(
+    office: Office, folder: aptic.Simulator, contract: UUID
+) -> None:
+    office.issue(4)
+    folder.faults.order("die", 1, 0)
+    office.push(contract)
+    folder.work_off()
+    assert len(folder.register.cheques) == 2
+    assert office.post(f"/v1/contracts/{contract}/polls").status_code == 503
+    office.issue()
+    office.push(contract)
+    assert office.orders() == {"unknown": 4, "pending": 1}
+    regie = office.contract("regie", "draft", "regie")
+    body = {"from_contract_id": str(contract), "to_contract_id": str(regie), "mode": "failure"}
+    switch = UUID(office.post("/v1/switches", body).json["switch_id"])
+    while not switchover.advance(office.bridge.runtime, switch).finished_at:
+        office.push_all(regie)
+    assert office.links() == {"stranded": 5, "registered": 5}
 
 
 def test_other_operators_need_no_activation(office: Office) -> None:

@@ -217,6 +217,20 @@ def test_a_report_of_another_amount_counts_and_is_a_discrepancy(
     assert office.rows("SELECT kind FROM discrepancy") == [("amount_differs",)]
 
 
+def test_a_report_that_names_an_unknown_structure_spends_the_cheque_and_is_a_discrepancy(
+    office: Office, simulator: Simulator, registered: tuple[UUID, UUID]
+) -> None:
+    _, cheque = registered
+    stranger = new_id()
+    send(office, simulator, "redemption.made", redemption(cheque, stranger))
+    office.apply()
+    assert len(office.told("redemption.reported")) == 1
+    (found,) = office.get("/v1/discrepancies")["items"]
+    assert (found["kind"], found["state"]) == ("unknown_here", "waiting")
+    assert found["ours"] == {"value_cents": 1000, "structure_id": None}
+    assert found["theirs"] == {"amount_cents": 1000, "structure_id": str(stranger)}
+
+
 def test_a_message_that_cannot_be_read_is_kept_and_does_not_hold_up_the_others(
     office: Office, simulator: Simulator, registered: tuple[UUID, UUID]
 ) -> None:

@@ -12,7 +12,7 @@ from services.operator_bridge.models import Base
 from shared import db, migrations
 
 DATABASE = "bridge_migrations"
-REVISIONS = ("0003_reconciliation", "0002_hold", "0001_operator_bridge", "base")
+REVISIONS = ("0004_switch", "0003_reconciliation", "0002_hold", "0001_operator_bridge", "base")
 
 
 @pytest.fixture
@@ -25,8 +25,11 @@ def database(postgres: EmbeddedPostgres, owner: sa.Engine) -> Iterator[str]:
 
 
 def columns(database: str) -> set[tuple[str, str]]:
-    """The columns of the schema's tables."""
-    query = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'operator_bridge'"
+    """The columns of the schema's tables, and their indexes."""
+    query = """
+        SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'operator_bridge'
+        UNION ALL SELECT tablename, indexname FROM pg_indexes WHERE schemaname = 'operator_bridge'
+    """
     engine = db.connect(database, "operator_bridge", 1)
     with engine.connect() as connection:
         found = {(row.table_name, row.column_name) for row in connection.execute(sa.text(query))}

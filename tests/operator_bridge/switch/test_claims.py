@@ -9,8 +9,10 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import pikepdf
 import pytest
 from click.testing import CliRunner, Result
+from pypdf import PdfReader
 
 from services.operator_bridge import claims_pdf, tasks
 from services.operator_bridge.claims import Amount, Owed, Summary
@@ -28,35 +30,44 @@ SUMMARY = Summary(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("cents", "figures", "words"),
-    [
-        (0, "0,00 €", "zéro euro"),
-        (101, "1,01 €", "un euro et un centime"),
-        (8_000, "80,00 €", "quatre-vingts euros"),
-        (123_456, "1 234,56 €", "mille deux cent trente-quatre euros et cinquante-six centimes"),
-        (200_000_000, "2 000 000,00 €", "deux millions d’euros"),
-        (200_000_100, "2 000 001,00 €", "deux millions un euros"),
-    ],
-)
-def test_amounts_are_written_as_in_french(cents: int, figures: str, words: str) -> None:
-    assert claims_pdf.in_figures(cents).replace("\u00a0", " ") == figures
-    assert claims_pdf.in_words(cents) == words
+def pages(document: bytes) -> list[str]:
+    """What a reader, or a machine that reads aloud, finds on each page; every kind of space as one."""
+    return [" ".join(page.extract_text().split()) for page in PdfReader(io.BytesIO(document)).pages]
 
 
-def test_the_document_is_titled_in_french_and_always_the_same() -> None:
-    document = claims_pdf.write(SUMMARY)
-    assert document.startswith(b"%PDF-")
-    assert b"/Lang (fr-FR)" in document
-    assert b"/DisplayDocTitle true" in document
-    assert b"/FontFile2" in document
-    assert claims_pdf.write(SUMMARY) == document
+def test_the_document_says_who_owes_what_in_figures_and_in_words() -> None:
+    letter, by_structure = pages(claims_pdf.write(SUMMARY))
+    assert "Opérateur & Cie" in letter
+    assert "Constatant sa défaillance le 1er novembre 2026" in letter
+    assert "En chiffres : 20 130,00 €" in letter
+    assert "En lettres : vingt mille cent trente euros" in letter
+    assert SUMMARY.sha256 in letter
+    assert "page 1 sur 2" in letter
+    assert "Espace <numérique> 35600000000048 12 120,00 € 1 10,00 € 130,00 €" in by_structure
+    assert "Soit, pour l’ensemble des structures : cent trente euros." in by_structure
     assert SUMMARY.total == Amount(2013, 2_013_000)
 
 
-def test_a_document_for_hundreds_of_structures_has_its_pages() -> None:
-    many = replace(SUMMARY, structures=SUMMARY.structures * 300)
-    assert claims_pdf.write(many).count(b"/Type /Page\n") > 8
+def test_the_document_is_accessible_titled_in_french_and_always_the_same() -> None:
+    document = claims_pdf.write(SUMMARY)
+    with pikepdf.open(io.BytesIO(document)) as read:
+        assert read.docinfo["/Title"] == "Déclaration de créances – Opérateur & Cie"
+        assert read.Root["/Lang"] == "fr-FR"
+        assert read.Root["/ViewerPreferences"]["/DisplayDocTitle"]
+        tags = [str(each["/S"]) for each in read.objects if isinstance(each, pikepdf.Dictionary) and "/S" in each]
+    assert {"/Table", "/TH", "/TD", "/P", "/H1"} <= set(tags)
+    assert claims_pdf.write(SUMMARY) == document
+
+
+def test_a_document_without_any_structure_says_so() -> None:
+    assert "Aucune utilisation n’est restée impayée." in pages(claims_pdf.write(replace(SUMMARY, structures=())))[1]
+
+
+def test_a_document_for_two_thousand_structures_has_its_total_once_at_the_end() -> None:
+    many = pages(claims_pdf.write(replace(SUMMARY, structures=SUMMARY.structures * 2000)))
+    assert len(many) > 40
+    assert all("Structure SIRET Déclarées Non déclarées Total" in page for page in many[1:-1])
+    assert [number for number, page in enumerate(many) if "260 000,00 €" in page] == [len(many) - 1]
 
 
 def claimed(town: Town) -> Town:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.operator_bridge import applying, reconciliation
+from services.operator_bridge import applying, reconciliation, switchover
 from services.operator_bridge.interface import Paid
 from services.operator_bridge.switch_steps import STEPS
 from shared import clock
@@ -235,3 +235,37 @@ def test_what_a_dead_operator_pays_after_all_is_seen(town: Town) -> None:
         applying.apply(session, "docaposte", [Paid("VIR-1", clock.today(), (claim.reference,))])
     (found,) = town.office.get("/v1/discrepancies")["items"]
     assert (found["kind"], found["cheque_id"]) == ("paid_not_redeemed", str(claim.cheque_id))
+    (redemption,) = town.office.rows(
+        "SELECT state, reference FROM redemption WHERE cheque_id = :id", id=claim.cheque_id
+    )
+    assert redemption.state == "confirmed"
+    assert (found["theirs"]["reference"], found["ours"]["reference"]) == (claim.reference, redemption.reference)
+
+
+def test_what_a_dead_operator_pays_before_it_is_declared_to_another_is_paid_once(town: Town) -> None:
+    failure(town)
+    waiting = switchover.advance(town.office.bridge.runtime, town.switch_id)
+    assert waiting.step == "register"
+    (claim, *_) = town.office.rows("SELECT reference, cheque_id FROM claim WHERE kind = 'declared'")
+    with town.office.bridge.runtime.transaction() as session:
+        applying.apply(session, "docaposte", [Paid("VIR-1", clock.today(), (claim.reference,))])
+    report = town.finish()["report"]
+    assert (report["differences"], report["declared_again"]["number"]) == (0, 15 + 1 + 8 - 1)
+    (redemption,) = town.office.rows("SELECT state FROM redemption WHERE cheque_id = :id", id=claim.cheque_id)
+    assert redemption.state == "paid"
+    (found,) = town.office.get("/v1/discrepancies")["items"]
+    assert (found["kind"], found["ours"]["state"]) == ("paid_not_redeemed", "stranded")
+
+
+def test_what_was_declared_to_another_after_a_handover_and_is_paid_by_the_old_one_is_seen(town: Town) -> None:
+    handover(town)
+    town.finish()
+    (former,) = town.office.rows(
+        "SELECT o.order_id, o.cheque_id FROM operator_order o JOIN redemption USING (redemption_id)"
+        " WHERE o.kind = 'declare' AND o.contract_id = :old AND redemption.contract_id = :new LIMIT 1",
+        old=town.old, new=town.new,
+    )  # fmt: skip
+    with town.office.bridge.runtime.transaction() as session:
+        applying.apply(session, "docaposte", [Paid("VIR-1", clock.today(), (str(former.order_id),))])
+    (found,) = town.office.get("/v1/discrepancies")["items"]
+    assert (found["kind"], found["cheque_id"]) == ("paid_not_redeemed", str(former.cheque_id))

@@ -1,0 +1,139 @@
+"""Sending again what a person says may be sent again, with that person's note.
+
+An order without an outcome goes out under the reference that the operator knows: whatever it did already, it does not
+do twice. One that was refused gets a fresh reference, as operators answer a known one as they did the first time; what
+was refused stays in the register, and stays refused until the operator has accepted it after all.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import ordering
+from services.operator_bridge.models import MAX_LOST, Contract, Order
+from services.operator_bridge.transitions import LINK, WORKING, before
+from shared import clock
+from shared.logs import logger
+from shared.problems import Conflict, NotFound
+
+_NOTED = """jsonb_set(details, '{retries}', coalesce(details -> 'retries', '[]') || CAST(:retry AS jsonb))"""
+
+_SEND_AGAIN = f"""
+    UPDATE operator_order SET state = 'pending', lost = 0, reason = 'sent again by a person', details = {_NOTED},
+                              next_attempt_at = clock_timestamp()
+    FROM contract WHERE contract.contract_id = operator_order.contract_id AND contract.state = ANY(:working)
+      AND contract.held_at IS NULL AND operator_order.state = 'unknown'
+"""  # noqa: S608 (constants of this module)
+_ONE = sa.text(f"{_SEND_AGAIN} AND order_id = :order RETURNING order_id").bindparams(
+    sa.bindparam("retry", type_=sa.JSON)
+)
+_STUCK = sa.text(
+    f"{_SEND_AGAIN} AND lost >= :most AND operator_order.contract_id = coalesce(:contract, operator_order.contract_id)"
+    " RETURNING order_id"
+).bindparams(sa.bindparam("retry", type_=sa.JSON), sa.bindparam("contract", type_=sa.Uuid))
+
+_WANT_AGAIN = sa.text("""
+    UPDATE link SET state = 'wanted', reason = NULL, changed_at = clock_timestamp()
+    WHERE contract_id = :contract AND cheque_id = :cheque AND state = ANY(:before) AND NOT EXISTS (
+        SELECT FROM link other JOIN contract USING (contract_id) WHERE other.cheque_id = :cheque
+        AND other.contract_id <> :contract AND other.state IN ('wanted', 'registered') AND contract.state = 'live')
+    RETURNING cheque_id
+""")
+
+_AGAIN = sa.text("""
+    INSERT INTO operator_order (contract_id, kind, cheque_id, redemption_id, structure_id, details)
+    SELECT contract_id, kind, cheque_id, redemption_id, structure_id,
+           details || jsonb_build_object('retries',
+               coalesce(details -> 'retries', '[]')
+               || jsonb_build_array(CAST(:retry AS jsonb) || jsonb_build_object('of', order_id)))
+    FROM operator_order WHERE order_id = :order RETURNING order_id
+""").bindparams(sa.bindparam("retry", type_=sa.JSON))
+
+# The redemptions of a cheque that were not declared as it was not registered.
+_UNDECLARED = sa.text("""
+    SELECT o.order_id FROM operator_order o JOIN redemption ON redemption.redemption_id = o.redemption_id
+    WHERE redemption.cheque_id = :cheque AND o.contract_id = :contract AND o.kind = 'declare' AND o.state = 'refused'
+      AND redemption.state = 'refused' AND redemption.reference = o.order_id::text
+""")
+
+_REFER = sa.text("""
+    UPDATE redemption SET reference = CAST(:again AS text)
+    WHERE redemption_id = :redemption AND contract_id = :contract AND state = 'refused'
+      AND reference = CAST(:refused AS text) RETURNING redemption_id
+""")
+
+# What is to be sent again by a person's word was perhaps done the first time: another operator is not told of it
+# before that is known.
+_DOUBT = sa.text("""
+    UPDATE operator_order SET state = 'unknown', reason = 'it was to be sent again'
+    WHERE contract_id = :contract AND state IN ('pending', 'held') AND details ? 'retries'
+      AND NOT details -> 'retries' -> -1 ? 'of'
+""")
+
+
+def retry(session: Session, order_id: UUID, asked_by: str, note: str) -> Order:
+    """Has an order sent again that has no outcome, or a registration or declaration that was refused.
+
+    Gives the order that is sent: the same, or the one that follows the refused. Raises NotFound; Conflict where it is
+    settled otherwise, or nothing is sent under its contract now, or what it was about is somebody else's now.
+    """
+    ordering.exclude_others(session)
+    order = session.get(Order, order_id, with_for_update=True)
+    if order is None:
+        raise NotFound("There is no such order.")
+    said = {"by": asked_by, "note": note, "at": clock.now().isoformat()}
+    contract = session.get_one(Contract, order.contract_id)
+    if contract.state not in WORKING or contract.held_at is not None:
+        raise Conflict("Nothing is sent under the contract of this order, or not now.", slug="contract-silent")
+    if order.state == "unknown":
+        again = session.scalars(_ONE, {"order": order_id, "retry": said, "working": list(WORKING)}).one()
+    elif order.state == "refused" and order.kind in _AFTER_ALL:
+        again = _AFTER_ALL[order.kind](session, order, said)
+    else:
+        expected = "one whose outcome is unknown, or a registration or declaration that was refused"
+        raise Conflict(f"This order is {order.kind} and {order.state}: {expected} is sent again.", slug="not-retried")
+    logger().info("order_retried", order_id=str(order_id), again=str(again), by=asked_by)
+    session.expire(order)
+    return session.get_one(Order, again)
+
+
+def retry_stuck(session: Session, asked_by: str, note: str, contract_id: UUID | None = None) -> int:
+    """Has all orders sent again that got no answer too often, of one contract or of all; says how many."""
+    said = {"by": asked_by, "note": note, "at": clock.now().isoformat()}
+    given = {"retry": said, "contract": contract_id, "most": MAX_LOST, "working": list(WORKING)}
+    again = session.scalars(_STUCK, given).all()
+    logger().info("orders_retried", number=len(again), by=asked_by)
+    return len(again)
+
+
+def doubt(session: Session, contract_id: UUID) -> None:
+    """Has what a person wanted sent again, and was not yet, be without outcome once more."""
+    session.execute(_DOUBT, {"contract": contract_id})
+
+
+def _register(session: Session, order: Order, said: Mapping[str, Any]) -> UUID:
+    given = {"contract": order.contract_id, "cheque": order.cheque_id}
+    if not session.scalar(_WANT_AGAIN, {**given, "before": before(LINK, "wanted")}):
+        raise Conflict("The cheque is not refused by this operator any more, or another has it.", slug="not-retried")
+    again: UUID = session.scalars(_AGAIN, {"order": order.order_id, "retry": said}).one()
+    for undeclared in session.scalars(_UNDECLARED, given).all():
+        _declare(session, session.get_one(Order, undeclared), said)
+    ordering.settle_due(session, [cheque_id for cheque_id in (order.cheque_id,) if cheque_id])
+    return again
+
+
+def _declare(session: Session, order: Order, said: Mapping[str, Any]) -> UUID:
+    again: UUID = session.scalars(_AGAIN, {"order": order.order_id, "retry": said}).one()
+    given = {"again": str(again), "refused": str(order.order_id), "redemption": order.redemption_id}
+    if not session.scalar(_REFER, {**given, "contract": order.contract_id}):
+        raise Conflict("The redemption is not refused by this operator any more.", slug="not-retried")
+    return again
+
+
+_AFTER_ALL: Mapping[str, Callable[[Session, Order, Mapping[str, Any]], UUID]] = {
+    "register": _register,
+    "declare": _declare,
+}
