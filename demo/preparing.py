@@ -1,4 +1,4 @@
-"""Before the year: programme, envelopes, prescribers and advisers, the operator's contract, affiliated structures."""
+"""Before the year: programme, conventions, prescribers and advisers, the operator's contract, affiliated structures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +10,14 @@ from demo.year import ADMIN, FINANCE, Bar, Year
 
 def prepare(year: Year, bar: Bar) -> None:
     """Sets everything up, as the département's team does."""
-    envelopes = year.world.envelopes
-    bar.begin(4 + len(envelopes))
+    conventions = year.world.conventions
+    bar.begin(4 + len(conventions))
     year.calls.post("issuer", "/v1/programmes", ADMIN, year.world.programme, key="programme")
     bar.advance()
-    for envelope in envelopes:
-        year.calls.post("issuer", "/v1/envelopes", FINANCE, envelope, key=envelope["convention_reference"])
+    for convention, envelope in conventions:
+        _agree(year, convention, envelope)
         bar.advance()
-    year.count("funders", len(envelopes))
+    year.count("funders", len(conventions))
     _import_prescribers(year)
     bar.advance()
     year.contract_id = _sign_contract(year)
@@ -25,6 +25,13 @@ def prepare(year: Year, bar: Bar) -> None:
     bar.advance()
     _import_structures(year)
     bar.advance()
+
+
+def _agree(year: Year, convention: Mapping[str, Any], envelope: Mapping[str, Any]) -> None:
+    reference = convention["reference"]
+    made = year.calls.post("issuer", "/v1/conventions", FINANCE, convention, key=f"convention {reference}")
+    held = {**envelope, "convention_id": made["convention_id"]}
+    year.calls.post("issuer", "/v1/envelopes", FINANCE, held, key=f"envelope {reference}")
 
 
 def _import_prescribers(year: Year) -> None:

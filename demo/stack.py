@@ -41,7 +41,13 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 8.0
 THREADS = 8
 # A year in a minute: a till makes the mistakes of months at once, and should not be locked out for it.
-HURRY = {"ATTEMPTS_PER_MINUTE": "10000", "SWEEP_SECONDS": "2", "DATABASE_POOL_SIZE": str(THREADS)}
+HURRY = {
+    "GUESSES_PER_STRUCTURE": "10000",
+    "GUESSES_PER_ADDRESS": "1000000",
+    "GUESSES_IN_ALL": "1000000",
+    "SWEEP_SECONDS": "2",
+    "DATABASE_POOL_SIZE": str(THREADS),
+}
 
 
 class StackFailed(Exception):

@@ -57,8 +57,10 @@ def lag(year: Year, seconds: float) -> dict[str, float]:
 def show(console: Console, year: Year, outcome: Outcome) -> None:
     """Prints the tables."""
     balances = year.calls.get("issuer", "/v1/balances", FINANCE)
+    report = year.calls.get("issuer", "/v1/reports/conventions", FINANCE)
     console.print(_counts(year))
     console.print(_envelopes(balances["envelopes"]))
+    console.print(_conventions(report["conventions"]))
     names = {each["code"]: each["name"] for each in year.calls.get("operator_bridge", "/v1/operators", OPERATIONS)}
     for switched in outcome.switches:
         console.print(_switched(switched, names))
@@ -88,6 +90,25 @@ def _envelopes(envelopes: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(name, footer=_euros(sum(cents)), justify="right", no_wrap=True)
     for line, *row in zip(envelopes, *shown.values(), strict=True):
         table.add_row(line["funder"], *map(_euros, row))
+    return table
+
+
+def _conventions(conventions: Sequence[Mapping[str, Any]]) -> Table:
+    """A line per convention: what its funder is told, and owes."""
+    columns = {
+        "Granted": [line["sums"]["granted"]["cents"] for line in conventions],
+        "Used": [line["sums"]["used"]["cents"] for line in conventions],
+        "Paid to structures": [line["sums"]["paid"]["cents"] for line in conventions],
+        "Owed by the funder": [line["owed_cents"] for line in conventions],
+    }
+    table = Table(title="Euros per convention, as its funder is told", show_footer=True)
+    table.add_column("Convention", footer="All")
+    table.add_column("It pays at most", justify="right")
+    for name, cents in columns.items():
+        table.add_column(name, footer=_euros(sum(cents)), justify="right", no_wrap=True)
+    for line, *row in zip(conventions, *columns.values(), strict=True):
+        part = f"{line['pays_at_most_bp'] / 100:g} %"
+        table.add_row(line["convention_reference"], part, *map(_euros, row))
     return table
 
 

@@ -59,11 +59,13 @@ class World:
         return {"starts_on": starts_on.isoformat(), "ends_on": ends_on.isoformat()}
 
     @property
-    def envelopes(self) -> list[dict[str, Any]]:
-        """The envelopes, one per funder, as their creation wants them."""
-        return [
-            envelope | self.period | {"programme": self.programme["code"]} for envelope in self.described["envelopes"]
-        ]
+    def conventions(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """The conventions, one per funder, each with the envelope under it, as their creation wants them."""
+        return [self._convention(**described) for described in self.described["conventions"]]
+
+    def _convention(self, envelope: Mapping[str, Any], **terms: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        held = {"programme": self.programme["code"], "amount_cents": terms["amount_cents"]}
+        return terms | self.period, {**held, **envelope}
 
     @property
     def advisers(self) -> int:

@@ -16,8 +16,8 @@ def world() -> World:
 
 
 def test_eight_funders_bring_exactly_300_000_euros(world: World) -> None:
-    assert len({envelope["funder"] for envelope in world.envelopes}) == 8
-    assert sum(envelope["amount_cents"] for envelope in world.envelopes) == 300_000_00
+    assert len({convention["funder"] for convention, _ in world.conventions}) == 8
+    assert sum(envelope["amount_cents"] for _, envelope in world.conventions) == 300_000_00
 
 
 def test_the_year_has_4_000_grants_that_make_23_000_cheques(world: World) -> None:

@@ -63,6 +63,18 @@ class Town:
         body, till = {"codes": [code]}, self.year.structures[0]
         self.year.calls.post("redeemer", "/v1/redemptions", till, body, key=str(uuid4()), expected=(expected,))
 
+    def report_lost(self, cheque_id: str) -> str:
+        """Asks that a cheque be replaced; gives the id of the request."""
+        body = {"cheque_ids": [cheque_id], "cause": "lost", "reason": "perdu"}
+        adviser = self.year.advisers[0]
+        asked = self.year.calls.post("issuer", "/v1/replacements", adviser, body, key=str(uuid4()), expected=(202,))
+        return str(asked["replacement_id"])
+
+    def new_codes(self, replacement_id: str) -> list[str]:
+        """The codes of the new cheques, as soon as there are any."""
+        shown = self.year.calls.get("issuer", f"/v1/replacements/{replacement_id}", self.year.advisers[0])
+        return [line["new_cheque"]["code"] for line in shown["cheques"] if line["new_cheque"]]
+
     def states(self) -> dict[str, int]:
         """How many cheques the redeemer has in each state."""
         programmes = self.year.calls.get("redeemer", "/v1/balances", ADMIN)["programmes"]
@@ -149,6 +161,26 @@ def test_workers_killed_in_mid_flow_lose_and_double_nothing(town: Town) -> None:
     assert eventually(lambda: town.states().get("spendable", 0) == before + len(codes))
     town.present(codes[0])
     town.present(codes[0], expected=409)
+    town.assert_balanced()
+
+
+def test_a_lost_cheque_is_replaced_within_moments_and_after_the_redeemer_was_down_once_it_is_back(town: Town) -> None:
+    first, second = (town._grant()["cheques"][0] for _ in range(2))
+    settling.settle(town.year, Silent())
+    replaced = town.report_lost(first["cheque_id"])
+    assert eventually(lambda: bool(town.new_codes(replaced)), 20)
+    town.present(first["code"], expected=409)
+    town.present(town.new_codes(replaced)[0])
+    for name in ("redeemer", "redeemer-worker"):
+        town.kill(name)
+    waiting = town.report_lost(second["cheque_id"])
+    time.sleep(1)
+    assert town.new_codes(waiting) == []
+    town.start_server("redeemer")
+    town.start_worker("redeemer")
+    assert eventually(lambda: bool(town.new_codes(waiting)))
+    town.present(second["code"], expected=409)
+    town.present(town.new_codes(waiting)[0])
     town.assert_balanced()
 
 
