@@ -13,7 +13,7 @@ from shared.config import ConfigurationError
 COMMANDS: Mapping[str, str] = {
     "beat": "souche.working:beat",
     "demo": "souche.demonstration:demo",
-    "import": "souche.importing:import_places",
+    "import": "souche.importing:import_file",
     "keys": "souche.keys:keys",
     "migrate": "souche.migrating:migrate",
     "operator": "souche.operators:operator",
