@@ -14,6 +14,7 @@ from services.issuer import (
     api_prescribers,
     api_programmes,
 )
+from services.issuer.metrics import GAUGES
 from shared.app import build
 from shared.config import Settings
 
@@ -21,4 +22,4 @@ from shared.config import Settings
 def create_app(settings: Settings | None = None) -> Flask:
     """The issuer's application."""
     modules = (api_programmes, api_envelopes, api_prescribers, api_grants, api_bulk, api_cheques, api_balances)
-    return build("issuer", settings, [blueprint for module in modules for blueprint in module.BLUEPRINTS])
+    return build("issuer", settings, [blueprint for module in modules for blueprint in module.BLUEPRINTS], GAUGES)

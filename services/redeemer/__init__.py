@@ -6,6 +6,7 @@ It knows cheques by a keyed digest of their codes, and never learns who holds th
 from flask import Flask
 
 from services.redeemer import api_affiliations, api_balances, api_checks, api_expiries, api_redemptions, api_structures
+from services.redeemer.metrics import GAUGES
 from shared.app import build
 from shared.config import Settings
 
@@ -13,4 +14,4 @@ from shared.config import Settings
 def create_app(settings: Settings | None = None) -> Flask:
     """The redeemer's application."""
     modules = (api_structures, api_affiliations, api_checks, api_redemptions, api_expiries, api_balances)
-    return build("redeemer", settings, [module.blueprint for module in modules])
+    return build("redeemer", settings, [module.blueprint for module in modules], GAUGES)
