@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from demo import settling
 from tests.faults import judge, towns_under_fire
 from tests.faults.injuries import INJURIES, Field
-from tests.faults.load import Load, Record
+from tests.faults.load import Entry, Load, Record
 from tests.faults.plan import Planned, plan
 from tests.faults.town import Silent
 from tests.faults.watching import Wait, Watch
@@ -137,3 +137,19 @@ def _play(at: Field, planned: Sequence[Planned], watch: Watch) -> list[tuple[Pla
             played.append((each, begun[each], time.monotonic()))
             watch.begin(each.name)
     return played
+
+
+def test_the_judge_sees_what_is_missing_what_is_too_much_and_what_is_there_by_half(
+    field_: Field, owner: sa.Engine
+) -> None:
+    record = Record()
+    record.entries = [
+        Entry("grant", "never-made", "done", {"grant_id": "nowhere", "cheques": []}),
+        Entry("redeem", "never-made", "done", {"redemptions": [{"redemption_id": "nowhere"}]}, ("a code",)),
+    ]
+    with owner.connect() as connection:
+        reference = connection.execute(sa.text("SELECT max(reference) FROM issuer.cheque_grant")).scalar_one()
+        key = connection.execute(sa.text("SELECT max(key) FROM redeemer.presentation")).scalar_one()
+    record.entries += [Entry("grant", reference, "refused", {}), Entry("redeem", key, "refused", {}, ("a code",))]
+    record.entries.append(Entry("redeem", key, "unanswered", {}, ("a code",) * 9))
+    assert len(judge.losses(record, owner)) == 6
