@@ -86,3 +86,9 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are(file: str) -> None:
     derived = {f"{name}{end}" for name in defined for end in ("_bucket", "_count", "_sum", "_total")}
     assert asked - defined - derived == set()
     assert asked
+
+
+def test_the_page_says_what_to_do_for_every_alert() -> None:
+    alerts = re.findall(r"alert: (\w+)", (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
+    assert [alert for alert in alerts if f"**{alert}**" not in page] == []
