@@ -9,7 +9,9 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 pytho
 UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-config --quiet
 
-.PHONY: help demo up test test-slow lint lock clean
+SEEDS ?= 1-20
+
+.PHONY: help demo up test test-slow test-faults lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -22,10 +24,14 @@ up: $(VENV)/run.stamp ## The same, and leave everything running until Ctrl-C
 	@$(BIN)/souche demo --stay
 
 test: $(VENV)/dev.stamp ## Run the tests
-	@$(BIN)/pytest -q -n auto --dist loadfile -m "not slow" $(TESTS)
+	@$(BIN)/pytest -q -n auto --dist loadfile -m "not slow and not faults" $(TESTS)
 
 test-slow: $(VENV)/dev.stamp ## Run the slower ones: whole demonstrations, kills at every step
 	@$(BIN)/pytest -q -n auto --dist load -m slow $(TESTS)
+
+test-faults: $(VENV)/dev.stamp ## Play random faults under load, SEEDS=1-20 or any others
+	@FAULT_SEEDS=$(SEEDS) FAULT_REPORT=build/faults.json $(BIN)/pytest -q -m faults tests/faults; \
+		result=$$?; $(BIN)/python -m tests.faults.report build/faults.json; exit $$result
 
 lint: $(VENV)/dev.stamp ## Check style, types and walls
 	@$(BIN)/ruff check .

@@ -67,6 +67,8 @@ class Stack:
     """Where the simulated operators listen, by code."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     servers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    commands: dict[str, tuple[Sequence[str], Mapping[str, str]]] = field(default_factory=dict)
+    """With what arguments and settings of its own each process was started last."""
     ending: set[str] = field(default_factory=set)
     """The processes whose end is no failure."""
     stopping: bool = False
@@ -75,13 +77,21 @@ class Stack:
 
     def start(self, name: str, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
         """Start a Python process of ours under a name; what it says goes to its log."""
+        own = dict(environ or {})
+        self.commands[name] = (arguments, own)
         with self.interruptions.held():
             self.processes[name] = children.spawn(
                 [sys.executable, *arguments],
                 log=self.log(name),
-                env=_inherited() | {"TMPDIR": str(self.directory)} | self.environ | dict(environ or {}),
+                env=_inherited() | {"TMPDIR": str(self.directory)} | self.environ | own,
                 cwd=self.directory,
             )
+
+    def start_again(self, name: str, environ: Mapping[str, str] | None = None) -> None:
+        """Start a process as it was started before, with further settings if need be."""
+        arguments, own = self.commands[name]
+        self.start(name, *arguments, environ={**own, **(environ or {})})
+        self.ending.discard(name)
 
     def expect_end(self, name: str) -> subprocess.Popen[bytes]:
         """A process that may end by itself from now on."""
@@ -133,7 +143,12 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running(operator: str, say: Callable[[str], None], successors: Sequence[Mapping[str, Any]] = ()) -> Iterator[Stack]:
+def running(
+    operator: str,
+    say: Callable[[str], None],
+    successors: Sequence[Mapping[str, Any]] = (),
+    arguments: Sequence[str] = (),
+) -> Iterator[Stack]:
     """Start everything, yield it when it is ready, and stop everything however the block ends.
 
     `operator` is simulated, and of its successors those that there is a simulator of; `arguments` are further ones of
@@ -149,7 +164,7 @@ def running(operator: str, say: Callable[[str], None], successors: Sequence[Mapp
             _start_servers(stack, cleanup, say)
             _migrate(stack, say)
             cleanup.callback(stack.stop)
-            _start_services(stack, [{"operator": operator}, *successors], say)
+            _start_services(stack, [{"operator": operator, "arguments": arguments}, *successors], say)
             yield stack
         except Interrupted:
             if stack.failure:
@@ -299,7 +314,8 @@ def _watch(stack: Stack) -> None:
     def watch() -> None:
         while not stack.failure:
             for name, process in (stack.servers | dict(stack.processes)).items():
-                if process.poll() is not None and name not in stack.ending and not stack.stopping:
+                ended = process.poll() is not None and name not in stack.ending and not stack.stopping
+                if ended and (stack.servers | stack.processes).get(name) is process:
                     stack.failure = f"{name} ended by itself with code {process.returncode}: see {stack.log(name)}"
                     os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.2)

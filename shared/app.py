@@ -8,7 +8,7 @@ from typing import Any
 import redis
 import sqlalchemy as sa
 import structlog
-from flask import Flask, Response, g, jsonify, redirect, request
+from flask import Flask, Response, current_app, g, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
 from flask_smorest import Api, Blueprint
 from flask_swagger_ui import get_swaggerui_blueprint
@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared import feed, logs, openapi, problems
+from shared import feed, logs, metrics, openapi, problems
 from shared.auth import Verifier, allowed_roles, public
 from shared.config import Settings, load
 from shared.problems import Conflict, Problem, Unavailable
@@ -46,8 +46,10 @@ class _Api(Api):
         return problems.answer_http_error(error)
 
 
-def build(service: str, settings: Settings | None, blueprints: Sequence[Blueprint]) -> Flask:
-    """Builds the application of a service from its blueprints.
+def build(
+    service: str, settings: Settings | None, blueprints: Sequence[Blueprint], gauges: Sequence[metrics.Gauge] = ()
+) -> Flask:
+    """Builds the application of a service from its blueprints, with the gauges of its tables.
 
     Raises ConfigurationError where a setting is missing or wrong, and RuntimeError where a route says neither who may
     call it nor that everybody may.
@@ -60,10 +62,11 @@ def build(service: str, settings: Settings | None, blueprints: Sequence[Blueprin
     app.extensions["souche"] = Runtime(settings)
     app.extensions["souche.verifier"] = Verifier(settings.token_public_keys)
     _add_proxies(app, settings.trusted_proxies)
+    app.extensions["souche.metrics"] = metrics.Metrics(app.extensions["souche"], gauges)
     _add_errors(app)
     _add_logging(app)
     _add_health(app)
-    _add_documents(app, [*blueprints, feed.blueprint])
+    _add_documents(app, [*blueprints, feed.blueprint, metrics.blueprint])
     _refuse_open_routes(app)
     return app
 
@@ -75,11 +78,19 @@ def _add_proxies(app: Flask, trusted: int) -> None:
 
 
 def _add_errors(app: Flask) -> None:
-    app.register_error_handler(Problem, problems.answer)
+    app.register_error_handler(Problem, _answer_problem)
     app.register_error_handler(OperationalError, _answer_database_down)
     app.register_error_handler(PoolTimeout, _answer_database_down)
     app.register_error_handler(IntegrityError, _answer_taken)
     app.register_error_handler(RequestEntityTooLarge, _answer_too_large)
+
+
+def _answer_problem(problem: Problem) -> Response:
+    """A refusal of cheques counts by the reasons of each, any other problem once."""
+    reasons = [refusal["reason"] for refusal in problem.members.get("refusals", ())] or [problem.slug]
+    for reason in reasons:
+        metrics.REFUSALS.labels(current_app.import_name, reason).inc()
+    return problems.answer(problem)
 
 
 def _answer_database_down(error: Exception) -> Response:
@@ -108,6 +119,8 @@ def _answer_too_large(_: RequestEntityTooLarge) -> Response:
 
 
 def _add_logging(app: Flask) -> None:
+    service = app.import_name
+
     @app.before_request
     def begin() -> None:
         g.began = time.perf_counter()
@@ -117,12 +130,14 @@ def _add_logging(app: Flask) -> None:
     def end(response: Response) -> Response:
         response.headers[logs.REQUEST_ID_HEADER] = g.request_id
         response.headers.setdefault("Cache-Control", "no-store")  # answers hold codes and names
+        seconds, route = time.perf_counter() - g.began, str(request.url_rule or "unknown")
+        metrics.REQUESTS.labels(service, request.method, route, response.status_code).observe(seconds)
         logs.logger().info(
             "request",
             method=request.method,
-            route=str(request.url_rule or "unknown"),
+            route=route,
             status=response.status_code,
-            milliseconds=round((time.perf_counter() - g.began) * 1000, 2),
+            milliseconds=round(seconds * 1000, 2),
             caller=str(g.caller) if "caller" in g else None,
         )
         return response

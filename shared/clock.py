@@ -13,7 +13,7 @@ def now() -> datetime:
 
 def today() -> date:
     """Today's day in Europe/Paris."""
-    return datetime.now(PARIS).date()
+    return now().astimezone(PARIS).date()
 
 
 def add_months(day: date, months: int) -> date:

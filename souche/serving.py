@@ -1,6 +1,8 @@
 """`souche serve`: the web server of a service."""
 
+import os
 import socket
+import tempfile
 
 import click
 from granian import Granian
@@ -27,6 +29,8 @@ def serve(service: str, host: str, port: int | None, workers: int, threads: int)
     load(service)  # a wrong setting is told here, in one line, and not by each process of the server
     port = port or PORTS[service]
     _refuse_taken(host, port)
+    if workers > 1:  # the processes add up their counters in files, so that each can tell those of all
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="souche-metrics-"))
     Granian(
         f"services.{service}:create_app",
         factory=True,

@@ -12,7 +12,8 @@ are, without a token:
 * `GET /admin/state`: what it holds; `POST /admin/faults` {name, times?, seconds?}, `DELETE /admin/faults`; what there
   are is in `demo.simulators.faults`.
 
-Everything is in memory. Where it is to `die`, the process ends in the middle of a batch.
+Everything is in memory, unless `--books` names a file to keep it in. Where it is to `die`, the process ends in the
+middle of a batch.
 """
 
 import argparse
@@ -24,12 +25,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Self
 
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from demo.simulators import calls, serving, statements
+from demo.simulators.docaposte_books import KeptRegister
 from demo.simulators.docaposte_register import MAX_NAME, MAX_OPERATIONS, Line, Refused, Register
 from demo.simulators.faults import CALLS, MESSAGES, STATEMENTS, Faults
 from demo.simulators.webhooks import Sender
@@ -87,9 +90,10 @@ class Simulator:
         webhook_url: str,
         token_seconds: float = 300.0,
         on_death: Callable[[], None] = lambda: None,
+        register: Register | None = None,
     ) -> None:
         self.account = account
-        self.register = Register()
+        self.register = register or Register()
         self.faults = Faults(FAULTS)
         self.webhooks = Sender(webhook_url, account.webhook_secret, self.faults, account.old_webhook_secret)
         self.dead = False
@@ -260,9 +264,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--old-secret", default="")
     parser.add_argument("--token-seconds", type=float, default=300.0)
+    parser.add_argument("--books", type=Path)
     given = parser.parse_args()
     account = Account(given.client_id, given.client_secret, given.secret, given.old_secret)
-    simulator = Simulator(account, given.webhook_url, given.token_seconds, on_death=lambda: os._exit(1))
+    register = KeptRegister(given.books) if given.books else None
+    simulator = Simulator(account, given.webhook_url, given.token_seconds, lambda: os._exit(1), register)
     serving.serve(simulator.app, given.port, NAME)
 
 

@@ -23,6 +23,7 @@ from services.issuer import (
     api_reports,
     api_rules,
 )
+from services.issuer.metrics import GAUGES
 from shared.app import build
 from shared.config import Settings
 
@@ -47,4 +48,4 @@ def create_app(settings: Settings | None = None) -> Flask:
         api_reports,
         api_people,
     )
-    return build("issuer", settings, [blueprint for module in modules for blueprint in module.BLUEPRINTS])
+    return build("issuer", settings, [blueprint for module in modules for blueprint in module.BLUEPRINTS], GAUGES)

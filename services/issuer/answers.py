@@ -42,7 +42,8 @@ def empty_of(session: Session, keys: Mapping[str, Mapping[str, bytes]], ids: Col
     """
     wanted = [str(each).encode() for each in ids]
     ring = KeyRing(keys["CODE_ENCRYPTION_KEYS"])
-    rows = session.execute(sa.select(KEPT.c.caller, KEPT.c.key, KEPT.c.body).where(_FULL).execution_options(yield_per=500))
+    query = sa.select(KEPT.c.caller, KEPT.c.key, KEPT.c.body).where(_FULL)
+    rows = session.execute(query.execution_options(yield_per=500))
     found = [(row.caller, row.key) for row in rows if any(each in _plain(ring, row.body, row.key) for each in wanted)]
     if found:
         session.execute(sa.update(KEPT).where(sa.tuple_(KEPT.c.caller, KEPT.c.key).in_(_pairs(found))).values(EMPTIED))
@@ -50,7 +51,7 @@ def empty_of(session: Session, keys: Mapping[str, Mapping[str, bytes]], ids: Col
 
 
 def _plain(ring: KeyRing, body: bytes, key: str) -> bytes:
-    """An answer, whether it was sealed or not: a JSON document begins with a brace, a sealed one with a short length."""
+    """An answer, whether it was sealed or not: JSON begins with a bracket, a sealed value with a short length."""
     if body[:1] in (b"{", b"["):
         return body
     try:

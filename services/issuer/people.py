@@ -116,7 +116,7 @@ def held(session: Session, identities: Identities, person_id: UUID, owner: UUID 
     }
 
 
-def _by_grant(rows: Iterable[Mapping[str, Any]]) -> Mapping[UUID, Sequence[Mapping[str, Any]]]:
+def _by_grant(rows: Iterable[sa.RowMapping]) -> Mapping[UUID, Sequence[Mapping[str, Any]]]:
     found: dict[UUID, list[Mapping[str, Any]]] = {}
     for row in rows:
         found.setdefault(row["grant_id"], []).append(dict(row))

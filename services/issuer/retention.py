@@ -22,7 +22,7 @@ from services.issuer import answers, erasing, programmes
 from services.issuer.beneficiaries import Identities
 from services.issuer.models import Programme
 from services.issuer.models_people import RETENTION
-from shared import clock
+from shared import clock, db
 from shared.ids import new_id
 from shared.runtime import Runtime
 
@@ -30,50 +30,35 @@ _PORTION = 500
 # Well under what a task, or whoever waits for an answer, is given.
 _SECONDS = 30.0
 
-# The last day of contact on which a person is due, by programme; the instant is for the index alone, and a day wide.
-_LAST_DAYS = """
-    WITH last AS MATERIALIZED (
-        SELECT id, code, CAST(CAST(:today AS date) - make_interval(months => retention_months) AS date) AS day
-        FROM programme
-    )
-"""
-_IS_DUE = """
-    given.beneficiary_id IS NOT NULL
-    AND given.created_at < (SELECT max(day) + 2 FROM last)
-    AND CAST(given.created_at AT TIME ZONE 'Europe/Paris' AS date) <= last.day
-    AND NOT EXISTS (
-        SELECT FROM cheque_grant AS other
-        WHERE other.beneficiary_id = given.beneficiary_id AND other.programme_id = given.programme_id
-          AND CAST(other.created_at AT TIME ZONE 'Europe/Paris' AS date) > last.day
-    )
-    AND NOT EXISTS (
-        SELECT FROM cheque_grant AS other
-        JOIN cheque ON cheque.grant_id = other.id
-        JOIN redemption ON redemption.cheque_id = cheque.id
-        WHERE other.beneficiary_id = given.beneficiary_id AND other.programme_id = given.programme_id
-          AND greatest(redemption.redeemed_on, redemption.reversed_on) > last.day
-    )
-"""
-_PEOPLE_DUE = sa.text(f"""
-    {_LAST_DAYS}
-    SELECT DISTINCT given.beneficiary_id FROM cheque_grant AS given JOIN last ON last.id = given.programme_id
-    WHERE given.beneficiary_id > :after AND {_IS_DUE}
-    ORDER BY given.beneficiary_id LIMIT :limit
-""")
-_LINKS_DUE = sa.text(f"""
-    {_LAST_DAYS}
-    SELECT DISTINCT given.beneficiary_id, given.programme_id
-    FROM cheque_grant AS given JOIN last ON last.id = given.programme_id
-    WHERE given.beneficiary_id = ANY(CAST(:people AS uuid[])) AND {_IS_DUE}
-""")
-_COUNTED = sa.text(f"""
-    {_LAST_DAYS}, due AS (
-        SELECT given.id, given.beneficiary_id, last.code, last.day
-        FROM cheque_grant AS given JOIN last ON last.id = given.programme_id WHERE {_IS_DUE}
-    )
-    SELECT code AS programme, day AS last_contact_until, count(DISTINCT beneficiary_id) AS people, count(*) AS grants
-    FROM due GROUP BY code, day ORDER BY code
-""")
+# Grants whose person is due. The instant is for the index alone, and wide enough for any zone.
+_DUE = (
+    sa.text("""
+        SELECT given.beneficiary_id, given.programme_id, last.code, last.day
+        FROM cheque_grant AS given
+        JOIN (
+            SELECT id, code, CAST(CAST(:today AS date) - make_interval(months => retention_months) AS date) AS day
+            FROM programme
+        ) AS last ON last.id = given.programme_id
+        WHERE given.beneficiary_id IS NOT NULL
+          AND given.created_at < CAST(:today AS date) + 2
+              - make_interval(months => (SELECT min(retention_months) FROM programme))
+          AND CAST(given.created_at AT TIME ZONE 'Europe/Paris' AS date) <= last.day
+          AND NOT EXISTS (
+              SELECT FROM cheque_grant AS other
+              WHERE other.beneficiary_id = given.beneficiary_id AND other.programme_id = given.programme_id
+                AND CAST(other.created_at AT TIME ZONE 'Europe/Paris' AS date) > last.day
+          )
+          AND NOT EXISTS (
+              SELECT FROM cheque_grant AS other
+              JOIN cheque ON cheque.grant_id = other.id
+              JOIN redemption ON redemption.cheque_id = cheque.id
+              WHERE other.beneficiary_id = given.beneficiary_id AND other.programme_id = given.programme_id
+                AND greatest(redemption.redeemed_on, redemption.reversed_on) > last.day
+          )
+    """)
+    .columns(beneficiary_id=sa.Uuid, programme_id=sa.Uuid, code=sa.Text, day=sa.Date)
+    .subquery("due")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +73,34 @@ class Run:
 
 def due(session: Session, today: date | None = None) -> Sequence[Mapping[str, Any]]:
     """What a run would do: by programme, how many people and grants; a person may be due in several."""
-    return [dict(row) for row in session.execute(_COUNTED, {"today": today or clock.today()}).mappings()]
+    query = (
+        sa.select(
+            _DUE.c.code.label("programme"),
+            _DUE.c.day.label("last_contact_until"),
+            sa.func.count(_DUE.c.beneficiary_id.distinct()).label("people"),
+            sa.func.count().label("grants"),
+        )
+        .group_by(_DUE.c.code, _DUE.c.day)
+        .order_by(_DUE.c.code)
+    )
+    return [dict(row) for row in session.execute(query, {"today": today or clock.today()}).mappings()]
 
 
 def run(runtime: Runtime, by: str, today: date | None = None, *, seconds: float = _SECONDS) -> Run:
     """Forgets those who are due, for so many seconds at most; the next run goes on with the rest."""
     identities, erasure_id, until = Identities(runtime.settings.keys), new_id(), time.monotonic() + seconds
-    asked = {"today": today or clock.today(), "after": UUID(int=0), "limit": _PORTION}
+    day, after = today or clock.today(), UUID(int=0)
     people = grants = 0
     finished = False
     while not finished and time.monotonic() < until:
         with runtime.transaction() as session:
-            found = session.scalars(_PEOPLE_DUE, asked).all()
-            done = _forget(session, identities, found, asked["today"])
+            found = session.scalars(_people_after(after), {"today": day}).all()
+            done = _forget(session, identities, found, day)
             if done.grant_ids:
                 erasing.note(session, erasure_id, RETENTION, by, done)
         people, grants = people + done.people, grants + len(done.grant_ids)
         finished = len(found) < _PORTION
-        asked["after"] = max(found, default=asked["after"])
+        after = max(found, default=after)
     answers.empty_old(runtime, clock.now())
     return Run(erasure_id if grants else None, people, grants, finished)
 
@@ -118,9 +113,15 @@ def keep_for(session: Session, code: str, months: int) -> Programme:
     return programme
 
 
+def _people_after(after: UUID) -> sa.Select[tuple[UUID]]:
+    person = _DUE.c.beneficiary_id
+    return sa.select(person).distinct().where(person > after).order_by(person).limit(_PORTION)
+
+
 def _forget(session: Session, identities: Identities, found: Sequence[UUID], today: date) -> erasing.Forgotten:
     """Forgets those of these people who are still due once they are locked."""
     locked = erasing.lock(session, found, skip_locked=True)
-    links = [(row.beneficiary_id, row.programme_id)
-             for row in session.execute(_LINKS_DUE, {"people": locked, "today": today})]  # fmt: skip
+    query = sa.select(_DUE.c.beneficiary_id, _DUE.c.programme_id).distinct()
+    rows = session.execute(query.where(db.among(_DUE.c.beneficiary_id, locked)), {"today": today})
+    links = [(row.beneficiary_id, row.programme_id) for row in rows]
     return erasing.forget(session, identities, links)

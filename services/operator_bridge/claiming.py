@@ -10,7 +10,7 @@ whole batches that would all be lost or unknown. The first such probe that it an
 
 import random
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -19,9 +19,6 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.interface import Order
 from services.operator_bridge.transitions import UNFINISHED, WORKING
-
-LOST_AFTER = timedelta(minutes=5)
-"""An order `sent` this long ago has no worker any more: a task is killed well before."""
 
 OPENS_AFTER = 5
 """So many calls that failed in a row open the circuit."""
@@ -72,7 +69,8 @@ _CLAIM = sa.text(f"""
         SELECT o.order_id FROM operator_order o WHERE o.contract_id = :contract AND {_DUE}
         ORDER BY o.sequence LIMIT :size FOR UPDATE OF o SKIP LOCKED
     )
-    UPDATE operator_order o SET state = 'sent', sent_at = clock_timestamp(), attempts = attempts + 1, reason = NULL
+    UPDATE operator_order o SET state = 'sent', sent_at = clock_timestamp(), sent_by = :lease, attempts = attempts + 1,
+                                reason = NULL
     FROM ready WHERE o.order_id = ready.order_id RETURNING o.order_id
 """)  # noqa: S608 (as above)
 
@@ -115,9 +113,12 @@ _STAND_UP = sa.text("""
     RETURNING before.circuit_opened_at IS NOT NULL AS closed
 """)
 
+# A lease that can be taken is nobody's any more (`leases`).
 _SWEEP = sa.text("""
+    WITH lease AS MATERIALIZED (SELECT DISTINCT sent_by FROM operator_order WHERE state = 'sent'),
+         ended AS MATERIALIZED (SELECT sent_by FROM lease WHERE pg_try_advisory_xact_lock(sent_by))
     UPDATE operator_order SET state = 'unknown', lost = lost + 1, reason = 'the worker that sent it ended'
-    WHERE state = 'sent' AND sent_at < clock_timestamp() - make_interval(secs => :seconds)
+    FROM ended WHERE state = 'sent' AND operator_order.sent_by = ended.sent_by
 """)
 
 
@@ -138,7 +139,7 @@ def next_turn(session: Session, contract_id: UUID) -> float | None:
     return None if seconds is None else float(seconds)
 
 
-def claim(session: Session, contract_id: UUID, size: int) -> list[Order]:
+def claim(session: Session, contract_id: UUID, size: int, lease: int) -> list[Order]:
     """Claims the next orders of a contract, which are `sent` from the commit on. They are still without codes.
 
     None of a contract that is held, and one at most while its circuit is open.
@@ -146,7 +147,7 @@ def claim(session: Session, contract_id: UUID, size: int) -> list[Order]:
     permitted = session.scalar(_PERMIT, {"contract": contract_id, "size": size, "probe": _PROBE_SIZE})
     if permitted is None:
         return []
-    claimed = session.scalars(_CLAIM, {"contract": contract_id, "size": permitted}).all()
+    claimed = session.scalars(_CLAIM, {"contract": contract_id, "size": permitted, "lease": lease}).all()
     return [_order(row) for row in session.execute(_READ, {"orders": claimed})] if claimed else []
 
 
@@ -177,8 +178,8 @@ def stand_up(session: Session, contract_id: UUID) -> bool:
 
 
 def sweep(session: Session) -> None:
-    """Marks as unknown what a worker sent that died before it could settle it."""
-    session.execute(_SWEEP, {"seconds": LOST_AFTER.total_seconds()})
+    """Marks as unknown what a worker sent that ended before it could settle it."""
+    session.execute(_SWEEP)
 
 
 def _within(seconds: float) -> float:

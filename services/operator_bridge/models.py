@@ -147,6 +147,7 @@ class Order(Base):
         sa.Index(
             "operator_order_pending_idx", "contract_id", "sequence", postgresql_where=sa.text("state = 'pending'")
         ),
+        sa.Index("operator_order_lease_idx", "sent_by", postgresql_where=sa.text("state = 'sent'")),
     )
 
     order_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
@@ -166,6 +167,8 @@ class Order(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     next_attempt_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     sent_at: Mapped[datetime | None]
+    sent_by: Mapped[int | None] = mapped_column(sa.BigInteger)
+    """The lease of the worker that sent it."""
     settled_at: Mapped[datetime | None]
 
     @hybrid_property

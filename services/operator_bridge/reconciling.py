@@ -4,8 +4,6 @@ A run compares, keeps what it found, has policy settle what is safe, and says wh
 a run whose worker died is taken up again from its beginning.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import contracts, policies, reconciliation, recording
+from services.operator_bridge import contracts, leases, policies, reconciliation, recording
 from services.operator_bridge.models import Reconciliation
 from services.operator_bridge.reconciliation import Sides
 from services.operator_bridge.transitions import WORKING
@@ -63,8 +61,6 @@ _FINISH = sa.text("""
     WHERE reconciliation_id = :run
 """)
 # Held by a session, not by a transaction: it is let go with the connection of a worker that dies.
-_LOCK = sa.text("SELECT pg_try_advisory_lock(hashtextextended('reconciliation ' || :contract, 0))")
-_UNLOCK = sa.text("SELECT pg_advisory_unlock(hashtextextended('reconciliation ' || :contract, 0))")
 
 
 def request(session: Session, contract_id: UUID) -> Reconciliation:
@@ -94,7 +90,7 @@ def run(runtime: Runtime, reconciliation_id: UUID) -> None:
     """Does a run that is due; does nothing where it is done, or where another worker is at the same contract."""
     with runtime.transaction() as session:
         contract_id = session.get_one(Reconciliation, reconciliation_id).contract_id
-    with _alone(runtime, contract_id) as first:
+    with leases.alone(runtime, f"reconcile:{contract_id}") as first:
         if first:
             _attempt(runtime, contract_id, reconciliation_id)
 
@@ -146,16 +142,3 @@ def _reconcile(runtime: Runtime, between: Sides, reconciliation_id: UUID) -> int
 def _note(session: Session, reconciliation_id: UUID, **columns: Any) -> None:
     chosen = Reconciliation.reconciliation_id == reconciliation_id
     session.execute(sa.update(Reconciliation).where(chosen).values(columns))
-
-
-@contextmanager
-def _alone(runtime: Runtime, contract_id: UUID) -> Iterator[bool]:
-    """Whether nobody else reconciles this contract now."""
-    with runtime.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        given = {"contract": str(contract_id)}
-        first = bool(connection.execute(_LOCK, given).scalar_one())
-        try:
-            yield first
-        finally:
-            if first:
-                connection.execute(_UNLOCK, given)

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import claiming, interface, settling
+from services.operator_bridge import claiming, interface, leases, settling
 from services.operator_bridge.interface import (
     NoAnswer,
     Operator,
@@ -39,7 +39,8 @@ def push(runtime: Runtime, contract_id: UUID, seconds: float) -> int:
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
     operator = interface.connect(contract.operator, runtime.settings.operators)
-    return sum(_Sending(runtime, contract, operator, time.monotonic() + seconds).batches())
+    with leases.taken(runtime) as lease:
+        return sum(_Sending(runtime, contract, operator, time.monotonic() + seconds, lease).batches())
 
 
 @dataclass
@@ -50,12 +51,13 @@ class _Sending:
     contract: Contract
     operator: Operator
     deadline: float
+    lease: int
 
     def batches(self) -> Iterator[int]:
         """Sends one batch after another and gives the size of each."""
         while self.wait_for_turn():
             with self.runtime.transaction() as session:
-                orders = claiming.claim(session, self.contract.contract_id, self.operator.batch_size)
+                orders = claiming.claim(session, self.contract.contract_id, self.operator.batch_size, self.lease)
             if not orders:
                 return
             self.send_with_codes(orders)

@@ -9,6 +9,7 @@ from services.operator_bridge import (
     daily_balances,
     holding,
     inbox,
+    leases,
     polling,
     reconciling,
     switchover,
@@ -45,7 +46,7 @@ def wake_pushes() -> None:
 def push(contract_id: str) -> None:
     """Sends the orders of one contract, unless another worker does: one is enough, and others have other work."""
     waking.awake(runtime(), "operator_bridge.push", contract_id)
-    with waking.alone(runtime(), f"push:{contract_id}") as first:
+    with leases.alone(runtime(), f"push:{contract_id}") as first:
         if first:
             sync.push(runtime(), UUID(contract_id), _PUSH_SECONDS)
     if first:
@@ -63,7 +64,7 @@ def apply() -> None:
 def poll(contract_id: str) -> None:
     """Reads one contract's statement."""
     waking.awake(runtime(), "operator_bridge.poll", contract_id)
-    with waking.alone(runtime(), f"poll:{contract_id}") as first:
+    with leases.alone(runtime(), f"poll:{contract_id}") as first:
         if first:
             polling.try_poll(runtime(), UUID(contract_id))
 
@@ -111,7 +112,7 @@ def reconcile_due() -> None:
 def switch(switch_id: str) -> None:
     """Takes one switch on as far as it goes now."""
     waking.awake(runtime(), "operator_bridge.switch", switch_id)
-    with waking.alone(runtime(), f"switch:{switch_id}") as first:
+    with leases.alone(runtime(), f"switch:{switch_id}") as first:
         if first:
             switchover.advance(runtime(), UUID(switch_id))
     wake_pushes()
@@ -130,7 +131,7 @@ BEAT = {
     "take switches on": every(2, "operator_bridge.switch_all"),
     "wake pushes": every(5, "operator_bridge.wake_pushes"),
     "apply messages": every(5, "operator_bridge.apply"),
-    "repair unknown orders": every(30, "operator_bridge.repair"),
+    "repair unknown orders": every(10, "operator_bridge.repair"),
     "read statements": every(3600, "operator_bridge.poll_all"),
     # Often, and once a night by what PostgreSQL has: a tick that is lost at its hour would lose the night.
     "reconcile": every(300, "operator_bridge.reconcile_due"),

@@ -3,20 +3,16 @@
 Waking never fails and loses nothing that counts: what there is to do is in PostgreSQL, and beat looks for it too.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import redis
 from kombu.exceptions import OperationalError
-from redis.exceptions import LockError
 
 from shared.logs import logger
 from shared.runtime import Runtime
 
 # A task that was lost must not keep its work asleep for longer than this.
 _SILENCE_SECONDS = 10
-# Longer than the slowest call of an operator; a worker that was killed keeps the others out no longer.
-_ALONE_SECONDS = 60
 
 
 def wake(runtime: Runtime, task: str, *args: str) -> None:
@@ -32,19 +28,6 @@ def awake(runtime: Runtime, task: str, *args: str) -> None:
     """Called by a task before it looks for its work: what comes from now on wakes it again."""
     with suppress(redis.RedisError):
         runtime.redis.delete(_key(task, args))
-
-
-@contextmanager
-def alone(runtime: Runtime, name: str) -> Iterator[bool]:
-    """Whether nobody else does this now: it saves work and keeps workers free, no law stands on it."""
-    lock = runtime.redis.lock(f"souche:alone:{name}", timeout=_ALONE_SECONDS, blocking=False)
-    got = bool(lock.acquire())
-    try:
-        yield got
-    finally:
-        if got:
-            with suppress(LockError):
-                lock.release()
 
 
 def _key(task: str, args: tuple[str, ...]) -> str:

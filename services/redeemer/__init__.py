@@ -16,6 +16,7 @@ from services.redeemer import (
     api_statements,
     api_structures,
 )
+from services.redeemer.metrics import GAUGES
 from shared.app import build
 from shared.config import Settings
 
@@ -24,4 +25,4 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The redeemer's application."""
     modules = (api_structures, api_affiliations, api_checks, api_redemptions, api_expiries, api_balances, api_exports)
     money = (*api_statements.BLUEPRINTS, *api_payments.BLUEPRINTS)
-    return build("redeemer", settings, [*(module.blueprint for module in modules), *money])
+    return build("redeemer", settings, [*(module.blueprint for module in modules), *money], GAUGES)

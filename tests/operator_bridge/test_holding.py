@@ -128,7 +128,7 @@ def test_a_held_contract_wakes_no_push(office: Office, stopped: UUID) -> None:
     office.issue()
     with office.bridge.runtime.transaction() as session:
         assert claiming.contracts_due(session) == []
-        assert claiming.claim(session, stopped, 10) == []
+        assert claiming.claim(session, stopped, 10, lease=7) == []
         assert claiming.next_turn(session, stopped) is None
 
 
@@ -136,7 +136,7 @@ def test_a_stop_waits_for_what_is_being_claimed(office: Office) -> None:
     contract = office.contract()
     office.issue(2)
     with office.bridge.runtime.transaction() as session:
-        claimed = claiming.claim(session, contract, 1)
+        claimed = claiming.claim(session, contract, 1, lease=7)
         stopping = threading.Thread(target=office.post, args=(f"/v1/contracts/{contract}/hold", {"reason": REASON}))
         stopping.start()
         stopping.join(0.3)

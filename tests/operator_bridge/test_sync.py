@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import claiming, polling, sync
+from services.operator_bridge import claiming, leases, polling, sync
 from services.operator_bridge.models import MAX_LOST
 from shared import clock
 from tests.operator_bridge.conftest import Office
@@ -242,11 +242,36 @@ def test_a_refusal_that_was_not_heard_stays_one(office: Office, simulator: Simul
     assert office.orders() == {"refused": 1}
 
 
+def test_what_a_worker_sends_is_its_own_while_it_lives(office: Office) -> None:
+    contract, runtime = office.contract(), office.bridge.runtime
+    office.issue(2)
+    with leases.taken(runtime) as lease:
+        with runtime.transaction() as session:
+            claiming.claim(session, contract, 10, lease)
+        with runtime.transaction() as session:
+            claiming.sweep(session)
+        assert office.orders() == {"sent": 2}
+    with runtime.transaction() as session:
+        claiming.sweep(session)
+    assert office.orders() == {"unknown": 2}
+
+
+def test_a_lease_goes_with_the_connection_of_whoever_held_it(office: Office) -> None:
+    runtime = office.bridge.runtime
+    with leases.alone(runtime, "a thing") as first:
+        assert first
+        office.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        with leases.alone(runtime, "a thing") as second:
+            assert second
+    with leases.alone(runtime, "a thing") as again:
+        assert again
+
+
 def test_a_worker_that_died_leaves_orders_that_become_unknown(office: Office) -> None:
     contract = office.contract()
     office.issue(2)
     with office.bridge.runtime.transaction() as session:
-        assert len(claiming.claim(session, contract, 10)) == 2
+        assert len(claiming.claim(session, contract, 10, lease=7)) == 2
     office.execute("UPDATE operator_order SET sent_at = now() - interval '10 minutes'")
     with office.bridge.runtime.transaction() as session:
         claiming.sweep(session)

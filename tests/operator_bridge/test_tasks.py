@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import tasks, waking
+from services.operator_bridge import leases, tasks, waking
 from services.operator_bridge.tasks import BEAT
 from shared.runtime import Runtime
 from tests.harness import ServiceUnderTest
@@ -45,7 +45,7 @@ def test_waking_without_a_broker_is_no_failure(bridge: ServiceUnderTest) -> None
 def test_one_worker_at_a_time_pushes_to_a_contract(runtime: Runtime, office: Office) -> None:
     contract = office.contract()
     office.issue()
-    with waking.alone(runtime, f"push:{contract}") as first:
+    with leases.alone(runtime, f"push:{contract}") as first:
         assert first
         tasks.push(str(contract))
         assert office.orders() == {"pending": 1}

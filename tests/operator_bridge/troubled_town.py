@@ -115,7 +115,7 @@ class Town(World):
         The broker is emptied.
         """
         with self.runtime.transaction() as session:
-            claimed = claiming.claim(session, self.contract, 3)
+            claimed = claiming.claim(session, self.contract, 3, lease=index)
         if index % 2 and claimed:
             known = {cheque["cheque_id"]: cheque["code"] for cheque in self.cheques}
             orders = [dataclasses.replace(order, code=known.get(str(order.cheque_id))) for order in claimed]

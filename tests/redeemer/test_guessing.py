@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -217,8 +217,9 @@ class TestAForeignCheque:
     def test_is_answered_as_an_unknown_code(self, till: Till, foreign: str) -> None:
         unknown = cheque_code.generate()
         for said in ({}, {"given_on": day(-3).isoformat()}, {"service": "Bases", "postcode": "47000"}):
-            for ask in (lambda code, said=said: till.check(code, **said), lambda code: till.present([code])):
-                theirs, nobodys = ask(foreign), ask(unknown)
+            checked = [till.check(code, **said) for code in (foreign, unknown)]
+            presented = [till.present([code], **said) for code in (foreign, unknown)]
+            for theirs, nobodys in (checked, presented):
                 assert (theirs.status_code, theirs.data) == (nobodys.status_code, nobodys.data)
                 assert set(theirs.headers.keys()) == set(nobodys.headers.keys())
         assert till.rows("SELECT guesses FROM guessing WHERE scope = 'structure'")[0].guesses == 12
@@ -246,7 +247,8 @@ class TestAForeignCheque:
     def test_takes_as_long_as_an_unknown_code(self, till: Till, foreign: str) -> None:
         patient = another(till, guesses_per_structure=10**6, guesses_per_address=10**6, guesses_in_all=10**6)
         unknown = cheque_code.generate()
-        for ask in (lambda code: patient.check(code), lambda code: patient.present([code])):
+        asks: list[Callable[[str], TestResponse]] = [patient.check, lambda code: patient.present([code])]
+        for ask in asks:
             taken: dict[str, list[float]] = {foreign: [], unknown: []}
             for _ in range(150):
                 for code, times in taken.items():

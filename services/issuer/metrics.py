@@ -1,0 +1,28 @@
+"""The issuer's gauges: the money of the envelopes, and what was granted."""
+
+from shared.metrics import Gauge
+
+GAUGES = (
+    Gauge(
+        "souche_envelope_cents",
+        "Money of the envelopes, by funder: their amount, and what of it is engaged.",
+        ("programme", "funder", "part"),
+        """SELECT code, funder, part, sum(cents)
+           FROM (SELECT programme_id, funder, 'amount' AS part, amount_cents AS cents FROM envelope
+                 UNION ALL SELECT programme_id, funder, 'engaged', engaged_cents FROM envelope) money
+           JOIN programme ON programme.id = programme_id GROUP BY code, funder, part""",
+    ),
+    Gauge(
+        "souche_mirrored_cheques",
+        "Cheques by state, as the issuer mirrors them.",
+        ("programme", "state"),
+        """SELECT programme.code, state, count(*) FROM cheque JOIN cheque_grant ON cheque_grant.id = grant_id
+           JOIN programme ON programme.id = programme_id GROUP BY programme.code, state""",
+    ),
+    Gauge(
+        "souche_open_cancellations",
+        "Cheques whose cancellation the redeemer has not answered yet.",
+        (),
+        "SELECT count(*) FROM cancellation_cheque WHERE outcome = 'requested'",
+    ),
+)
