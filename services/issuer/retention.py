@@ -113,7 +113,7 @@ def keep_for(session: Session, code: str, months: int) -> Programme:
     return programme
 
 
-def _people_after(after: UUID) -> sa.Select[tuple[UUID]]:
+def _people_after(after: UUID) -> sa.Select[Any]:
     person = _DUE.c.beneficiary_id
     return sa.select(person).distinct().where(person > after).order_by(person).limit(_PORTION)
 
