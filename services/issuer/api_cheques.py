@@ -7,7 +7,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 from sqlalchemy.orm import Session
 
-from services.issuer import blocking, cancelling
+from services.issuer import blocking, cancelling, naming
 from services.issuer.api_grants import ChequeSchema, secrets
 from services.issuer.cancelling import Requested
 from services.issuer.codes import Revealed
@@ -105,6 +105,10 @@ def _wanted(session: Session, body: dict[str, Any], owner: UUID | None) -> list[
     return cancelling.of_grant(session, body["grant_id"], owner)
 
 
+def _check_reason(session: Session, cheque_ids: list[UUID], reason: str) -> None:
+    naming.check_reason(session, secrets().identities, cheque_ids, reason)
+
+
 @code_views.route("", methods=["POST"])
 @roles("service")
 @code_views.arguments(ChequesSchema)
@@ -129,7 +133,9 @@ def request_cancellation(body: dict[str, Any]) -> Requested:
     """Ask that cheques be cancelled; the redeemer decides for each, so look again for the outcome."""
     owner = caller().scope
     with transaction() as session:
-        return cancelling.request(session, _wanted(session, body, owner), body["reason"], str(caller()), owner)
+        asked = cancelling.request(session, _wanted(session, body, owner), body["reason"], str(caller()), owner)
+        _check_reason(session, [line.cheque_id for line in asked.cheques], body["reason"])
+        return asked
 
 
 @cancellation_views.route("/<uuid:cancellation_id>")
@@ -152,7 +158,9 @@ def show_cancellation(cancellation_id: UUID) -> Requested:
 def block(body: dict[str, Any]) -> dict[str, list[Cheque]]:
     """Have cheques refused from now on: lost, stolen, in doubt."""
     with transaction() as session:
-        return {"cheques": blocking.block(session, body["cheque_ids"], body["reason"], caller().scope)}
+        blocked = blocking.block(session, body["cheque_ids"], body["reason"], caller().scope)
+        _check_reason(session, body["cheque_ids"], body["reason"])
+        return {"cheques": blocked}
 
 
 @block_views.route("/unblocks", methods=["POST"])
@@ -165,4 +173,6 @@ def block(body: dict[str, Any]) -> dict[str, list[Cheque]]:
 def unblock(body: dict[str, Any]) -> dict[str, list[Cheque]]:
     """Take a block back."""
     with transaction() as session:
-        return {"cheques": blocking.unblock(session, body["cheque_ids"], body["reason"], caller().scope)}
+        released = blocking.unblock(session, body["cheque_ids"], body["reason"], caller().scope)
+        _check_reason(session, body["cheque_ids"], body["reason"])
+        return {"cheques": released}

@@ -6,7 +6,7 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import cancelling, replacing
+from services.issuer import cancelling, naming, replacing
 from services.issuer.api_grants import PrintedChequeSchema, secrets
 from services.issuer.models_life import CAUSES, Replacement
 from services.issuer.replacing import OUTCOMES, Shown
@@ -99,6 +99,7 @@ def request_replacement(body: dict[str, Any]) -> tuple[Shown, dict[str, str]]:
     with transaction() as session:
         wanted = body.get("cheque_ids") or cancelling.of_grant(session, body["grant_id"], owner)
         asked = replacing.request(session, secrets().codes, wanted, body["cause"], body["reason"], str(caller()), owner)
+        naming.check_reason(session, secrets().identities, wanted, body["reason"])
     return asked, {"Location": f"/v1/replacements/{asked.cancellation.id}"}
 
 

@@ -51,7 +51,7 @@ def _grant(grant: Mapping[str, Any]) -> dict[str, Any]:
         "Chèques": _states(grant["cheques"]),
         "Valables jusqu’au": in_full(grant["valid_until"]),
         "Public": grant["target_public"],
-        "Motif": grant["reason"],
+        "Motif": _reason(grant),
         "Points de l’évaluation": None if grant["points"] is None else number(grant["points"]),
         "Motif de l’exception": grant["exception_reason"],
         "Référence de l’organisme": grant["reference"],
@@ -60,6 +60,11 @@ def _grant(grant: Mapping[str, Any]) -> dict[str, Any]:
     }
     lines = [[label, text] for label, text in said.items() if text]
     return {"head": f"Aide du {in_full(grant['granted_on'])}", "lines": lines}
+
+
+def _reason(grant: Mapping[str, Any]) -> str:
+    """Why, in the words of the programme or of the prescriber; what the rule says of itself is not French."""
+    return "évaluation de votre situation" if grant["reason"].startswith("Assessed:") else grant["reason"]
 
 
 def _states(cheques: Sequence[Mapping[str, Any]]) -> str:
