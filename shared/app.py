@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared import feed, logs, metrics, openapi, problems
+from shared import audit_views, feed, logs, metrics, openapi, problems
 from shared.auth import Verifier, allowed_roles, public
 from shared.config import Settings, load
 from shared.problems import Conflict, Problem, Unavailable
@@ -65,8 +65,9 @@ def build(
     app.extensions["souche.metrics"] = metrics.Metrics(app.extensions["souche"], gauges)
     _add_errors(app)
     _add_logging(app)
+    audit_views.watch_requests(app)
     _add_health(app)
-    _add_documents(app, [*blueprints, feed.blueprint, metrics.blueprint])
+    _add_documents(app, [*blueprints, feed.blueprint, metrics.blueprint, audit_views.blueprint])
     _refuse_open_routes(app)
     return app
 

@@ -66,7 +66,7 @@ def start(service: str) -> bytes:
 
 
 def chain(engine: sa.Engine, service: str) -> Anchor | None:
-    """Chains what has been committed since, and writes the head to the log, where it can be kept; None: no news."""
+    """Chains what has been committed since and gives the head; None where there was nothing."""
     with engine.connect() as connection:
         waiting = connection.execute(_WAITING).scalar_one()
     anchor = None
@@ -74,9 +74,14 @@ def chain(engine: sa.Engine, service: str) -> Anchor | None:
         with engine.begin() as connection:
             anchor, number = _chain_some(connection, service)
         waiting = number == _AT_ONCE
+    return anchor
+
+
+def tend(engine: sa.Engine, service: str) -> None:
+    """Chains what has been committed since, and writes the head to the log: logs are kept elsewhere."""
+    anchor = chain(engine, service)
     if anchor is not None:
         logger().info("audit_anchor", anchor=str(anchor))
-    return anchor
 
 
 def _chain_some(connection: sa.Connection, service: str) -> tuple[Anchor, int]:

@@ -22,6 +22,9 @@ _LOOK_ALIKES = str.maketrans({"I": "1", "L": "1", "O": "0", "-": "", " ": "", "\
 _LETTERS = r"(?:[0-9A-Za-z][-\s]?){16}[0-9A-Za-z]"
 _CANDIDATES = (re.compile(rf"(?<![0-9A-Za-z])(?=({_LETTERS})(?![0-9A-Za-z]))"), re.compile(rf"(?=({_LETTERS}))"))
 
+# A code in one piece or as printed, by itself.
+_WRITTEN = re.compile(r"(?<![0-9A-Za-z])(?=((?:[0-9A-Za-z]{4}[-\s]?){4}[0-9A-Za-z])(?![0-9A-Za-z]))")
+
 
 class InvalidCode(ValueError):
     """What was presented is not a code: a typing error, not a guess. The message says what is expected."""
@@ -54,6 +57,15 @@ def normalise(text: str) -> str:
 def printed(code: str) -> str:
     """A canonical code as it is printed: `XXXX-XXXX-XXXX-XXXX-C`."""
     return "-".join((code[0:4], code[4:8], code[8:12], code[12:16], code[16:]))
+
+
+def stands_in(text: str) -> bool:
+    """Whether somebody wrote a code where none belongs: in a reason, a name, the key of a request.
+
+    Words that happen to have 17 letters are none: nearly every code has a digit.
+    """
+    found = (match[1] for match in _WRITTEN.finditer(text))
+    return any(_is_code(written) for written in found if any(map(str.isdigit, written)))
 
 
 def mask(text: str) -> str:

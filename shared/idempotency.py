@@ -17,7 +17,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.orm import Session
 
-from shared import auth, events
+from shared import auth, cheque_code, events
 from shared.problems import Conflict, Invalid, Problem
 from shared.sealing import KeyRing
 from shared.web import runtime, transaction
@@ -55,6 +55,13 @@ class KeyReused(Invalid):
     title = "This Idempotency-Key was used for another request"
 
 
+class KeyIsCode(Invalid):
+    """The key holds a cheque's code, which must not be kept."""
+
+    slug = "idempotency-key-is-a-code"
+    title = "This Idempotency-Key holds a cheque's code"
+
+
 class InHand(Conflict):
     """The first request with this key has not been answered yet."""
 
@@ -74,8 +81,10 @@ EMPTIED = {"request_digest": b"", "body": b""}
 
 
 def key() -> str | None:
-    """The request's key; raises Invalid where it is too long."""
+    """The request's key; raises Invalid where it is too long or holds a cheque's code."""
     given = request.headers.get(HEADER, "").strip().strip('"')
+    if cheque_code.stands_in(given):
+        raise KeyIsCode("The key is kept, and a code is cash: take a key that is made for this request, a UUID say.")
     if len(given) > MAX_LENGTH:
         raise Invalid(f"{HEADER} takes at most {MAX_LENGTH} characters.")
     return given or None

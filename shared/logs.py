@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
+from shared import cheque_code
 from shared.ids import new_id
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -56,7 +57,7 @@ def logger() -> Any:
 
 def begin_request(request_id: str | None) -> str:
     """Binds the caller's request id, or a new one where it sent none that is fit to log, and returns it."""
-    if not request_id or not _ACCEPTED_ID.fullmatch(request_id):
+    if not request_id or not _ACCEPTED_ID.fullmatch(request_id) or cheque_code.stands_in(request_id):
         request_id = str(new_id())
     structlog.contextvars.bind_contextvars(request_id=request_id)
     return request_id

@@ -96,6 +96,10 @@ def _grant(connection: sa.Connection, service: str, role: str) -> None:
         f"ALTER ROLE {quoted} SET search_path = {service}",
     ):
         connection.execute(sa.text(statement))
+    # Earlier revisions have no audit trail.
+    if connection.execute(sa.text("SELECT to_regclass('audit_entry')")).scalar() is not None:
+        connection.execute(sa.text(f"REVOKE UPDATE, DELETE ON audit_entry FROM {quoted}"))
+        connection.execute(sa.text(f"GRANT UPDATE (position, hash) ON audit_entry TO {quoted}"))
 
 
 def create_event_tables(op: Any) -> None:

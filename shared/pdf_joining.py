@@ -18,6 +18,7 @@ import pikepdf
 
 _HEADER = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
 _CATALOG, _PAGES, _TAGS, _DOCUMENT, _METADATA, _INFO = range(1, 7)
+_LINES_AT_ONCE = 5_000
 
 # A reference, or a string that may look as if it held one. qpdf escapes every parenthesis within a string.
 _REFERENCE = re.compile(rb"\((?:\\.|[^\\)])*\)|\b(\d+) (\d+) R\b", re.DOTALL)
@@ -35,7 +36,7 @@ def joined(parts: Iterable[bytes]) -> Iterator[bytes]:
     for part in parts:
         with pikepdf.open(io.BytesIO(part)) as document:
             yield file.add(document)
-    yield file.end()
+    yield from file.end()
 
 
 class _File:
@@ -88,7 +89,7 @@ class _File:
         """What the parts' own tags stand for: all come of one template, so the first part's are everybody's."""
         self._roles = b" /RoleMap " + content
 
-    def end(self) -> bytes:
+    def end(self) -> Iterator[bytes]:
         """The trees above the parts, and the table of where everything is."""
         if self.is_new:
             raise ValueError("There is no part to join.")
@@ -104,14 +105,18 @@ class _File:
             b" /MarkInfo << /Marked true >> /ViewerPreferences << /DisplayDocTitle true >> >>"
         ) % (_PAGES, _TAGS, _METADATA)
         heads = ((_PAGES, pages), (_TAGS, tags), (_DOCUMENT, whole), (_CATALOG, catalog))
-        return b"".join(self.object(number, content) for number, content in heads) + self._table()
+        yield from (self.object(number, content) for number, content in heads)
+        yield from self._table()
 
-    def _table(self) -> bytes:
-        lines = b"".join(b"%010d 00000 n \n" % offset for offset in self._offsets[1:])
+    def _table(self) -> Iterator[bytes]:
+        """A line of twenty bytes for each object, some at once: of thousands of booklets they are megabytes."""
         size = len(self._offsets)
-        return b"xref\n0 %d\n0000000000 65535 f \n%btrailer\n<< /Size %d /Root %d 0 R /Info %d 0 R >>\n" % (
-            size, lines, size, _CATALOG, _INFO,
-        ) + b"startxref\n%d\n%%%%EOF\n" % self._length  # fmt: skip
+        yield b"xref\n0 %d\n0000000000 65535 f \n" % size
+        for at in range(1, size, _LINES_AT_ONCE):
+            yield b"".join(b"%010d 00000 n \n" % offset for offset in self._offsets[at : at + _LINES_AT_ONCE])
+        yield b"trailer\n<< /Size %d /Root %d 0 R /Info %d 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
+            size, _CATALOG, _INFO, self._length,
+        )  # fmt: skip
 
 
 class _Part:

@@ -11,7 +11,7 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
-from shared import celery, consumer, db
+from shared import audit, celery, consumer, db
 from shared.config import Settings
 from shared.doorbell import Doorbell
 from shared.logs import logger
@@ -56,8 +56,8 @@ class Runtime:
 
     @cached_property
     def sessions(self) -> sessionmaker[Session]:
-        """Sessions that ring the bell after a commit that appended an event."""
-        return db.sessions(self.engine, self.bell.ring)
+        """Sessions that say who acts, and ring the bell after a commit that appended an event."""
+        return audit.watch(db.sessions(self.engine, self.bell.ring))
 
     def transaction(self) -> AbstractContextManager[Session]:
         """One transaction: committed at the end of the block, rolled back where it raises."""

@@ -18,9 +18,10 @@ import click
 import sqlalchemy as sa
 
 from shared import db
+from shared.audit_chain import Anchor, Broken
 from shared.config import SERVICES, ConfigurationError, with_files
 from shared.messages import READERS
-from souche import verify_journal, verify_statements
+from souche import verify_audit, verify_journal, verify_statements
 from souche.tables import write_table
 
 STATES = ("pending", "spendable", "redeemed", "cancelled", "expired", "blocked")
@@ -113,17 +114,22 @@ Books = dict[tuple[str, str], Tally]
 
 @click.command()
 @click.option("--wait", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to let news arrive.")
-def verify(wait: float) -> None:
+@click.option("--anchor", "anchors", multiple=True, type=verify_audit.AnchorType(), help="A head kept from before.")
+def verify(wait: float, anchors: tuple[Anchor, ...]) -> None:
     """Recompute every balance across the three services; exit 1 at the first cheque that does not fit."""
     engines = connect(os.environ)
     try:
+        heads = verify_audit.check(engines, anchors)
         books = check_at_rest(engines, wait)
     except Fault as fault:
         raise click.ClickException(f"it does not balance: {fault}") from None
+    except Broken as broken:
+        raise click.ClickException(f"the audit trail was tampered with: {broken}") from None
     finally:
         for engine in engines.values():
             engine.dispose()
     show(books)
+    verify_audit.show(heads)
 
 
 def connect(environ: Any) -> dict[str, sa.Engine]:

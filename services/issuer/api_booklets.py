@@ -17,7 +17,7 @@ from services.issuer.booklets import Booklet
 from services.issuer.models import Grant
 from services.issuer.printing import MOST_GRANTS, MOST_PER_PAGE, Selection
 from services.issuer.schemas import day, programme_code, text
-from shared import clock
+from shared import audit, clock
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.logs import logger
@@ -82,6 +82,7 @@ def _booklet(grant_id: UUID, how: str) -> Booklet:
     with transaction() as session:
         reading.grant(session, grant_id, caller().scope)
         made = booklets.booklet(session, secrets().codes, grant_id, clock.today())
+        audit.record(session, "grant", [grant_id], after={"shown": "booklet", "how": how})
     logger().info("booklet_made", grant_id=str(grant_id), how=how, caller=str(caller()))
     return made
 
@@ -130,6 +131,7 @@ def print_booklets(body: dict[str, Any]) -> Response:
     per_page = body.pop("per_page")
     with transaction() as session:
         grant_ids = printing.chosen(session, caller().scope, Selection(**body))
+        audit.record(session, "grant", grant_ids, after={"shown": "booklet", "how": "printer"})
     logger().info("booklets_made", grants=len(grant_ids), caller=str(caller()))
     pieces = printing.stream(runtime().transaction, secrets().codes, grant_ids, per_page)
     head, first = next(pieces), next(pieces)  # what fails at the first portion is answered as a problem

@@ -13,6 +13,7 @@ from services.issuer.cancelling import Requested
 from services.issuer.codes import Revealed
 from services.issuer.models import Cheque
 from services.issuer.schemas import cents, told_reason
+from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
@@ -118,6 +119,7 @@ def reveal_codes(body: dict[str, Any]) -> dict[str, list[Revealed]]:
     caller().require_service("operator_bridge")
     with transaction() as session:
         found = secrets().codes.of_cheques(session, body["cheque_ids"])
+        audit.record(session, "codes", after={"shown": "codes", "cheque_ids": [str(each.cheque_id) for each in found]})
     logger().info("codes_revealed", cheques=len(found), caller=str(caller()))
     return {"codes": found}
 

@@ -13,6 +13,7 @@ from services.issuer.issuing import Secrets
 from services.issuer.models import Grant
 from services.issuer.orders import Order
 from services.issuer.schemas import OrderSchema, programme_code
+from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
@@ -217,4 +218,5 @@ def show_codes(grant_id: UUID) -> dict[str, list[Revealed]]:
     with transaction() as session:
         reading.grant(session, grant_id, caller().scope)
         logger().info("codes_shown", grant_id=str(grant_id), caller=str(caller()))
+        audit.record(session, "grant", [grant_id], after={"shown": "codes"})
         return {"cheques": secrets().codes.of_grant(session, grant_id)}

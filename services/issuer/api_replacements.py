@@ -11,6 +11,7 @@ from services.issuer.api_grants import PrintedChequeSchema, secrets
 from services.issuer.models_life import CAUSES, Replacement
 from services.issuer.replacing import OUTCOMES, Shown
 from services.issuer.schemas import told_reason
+from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
@@ -125,6 +126,8 @@ def show_replacement(replacement_id: UUID) -> Shown:
     """A request as it stands, with the codes of the new cheques to hand over. Who asked is logged."""
     with transaction() as session:
         found = replacing.with_codes(session, secrets().codes, replacement_id, caller().scope)
-    if any(line.new_cheque for line in found.cheques):
+        shown = [line.new_cheque.cheque_id for line in found.cheques if line.new_cheque]
+        audit.record(session, "cheque", shown, after={"shown": "codes"})
+    if shown:
         logger().info("codes_shown", replacement_id=str(replacement_id), caller=str(caller()))
     return found

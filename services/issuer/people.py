@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.beneficiaries import Identities, Identity
 from services.issuer.models import Beneficiary
-from shared import clock
+from shared import audit, clock
 from shared.logs import logger
 from shared.problems import NotFound
 
@@ -79,6 +79,7 @@ def recorded(session: Session, action: str, person_id: UUID | None, by: str) -> 
 
     It is given the session, so that the record can be one of the same transaction.
     """
+    audit.record(session, "beneficiary", [person_id], after={"shown" if action != "erased" else "did": action})
     logger().info("person_data", action=action, person_id=str(person_id) if person_id else None, caller=by)
 
 

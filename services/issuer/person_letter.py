@@ -64,7 +64,7 @@ def _grant(grant: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reason(grant: Mapping[str, Any]) -> str:
     """Why, in the words of the programme or of the prescriber; what the rule says of itself is not French."""
-    return "évaluation de votre situation" if grant["reason"].startswith("Assessed:") else grant["reason"]
+    return "évaluation de votre situation" if grant["reason"].startswith("Assessed") else grant["reason"]
 
 
 def _states(cheques: Sequence[Mapping[str, Any]]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from services.issuer import programmes
+from shared import cheque_code
 
 # Neither control characters (line breaks and tabs apart) nor halves of surrogate pairs: PostgreSQL stores neither.
 _UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -46,6 +47,8 @@ def _check_text(value: str) -> None:
         raise ValidationError("It says nothing.")
     if _UNFIT.search(value):
         raise ValidationError("It has a control character.")
+    if cheque_code.stands_in(value):
+        raise ValidationError("It holds a cheque's code, which is cash: leave it out.")
 
 
 def _check_name(value: str) -> None:

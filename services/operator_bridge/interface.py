@@ -180,16 +180,17 @@ class Operator:
     batch_size: ClassVar[int] = 100
     """How many orders one call takes."""
     rate: ClassVar[float] = 5.0
-    """How many calls a second it allows, from all workers together."""
+    """How many times a second `push` may be called, by all workers together."""
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         self.settings = settings
 
     def push(self, orders: Sequence[Order]) -> Iterable[Receipt]:
-        """Sends at most `batch_size` orders, in their order, and gives receipts as they come.
+        """Sends at most `batch_size` orders and gives receipts as they come.
 
-        An order without a receipt at the end is unknown. Raises OperatorUnavailable or OperatorRefused where nothing
-        was done but what receipts were given for, NoAnswer where that is not sure.
+        Of one cheque or structure there is never more than one, so their order does not matter. An order without a
+        receipt at the end is unknown. Raises OperatorUnavailable or OperatorRefused where nothing was done but what
+        receipts were given for, unknown ones included; NoAnswer where that is not sure.
         """
         raise NotImplementedError
 

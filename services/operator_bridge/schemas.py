@@ -1,10 +1,17 @@
 """The JSON of the bridge's routes."""
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from services.operator_bridge import transitions
 from services.operator_bridge.interface import KINDS
+from shared import cheque_code
 from shared.paging import PageQuery
+
+
+def no_code(value: str) -> None:
+    """Checks that nobody wrote a cheque's code into a text that is kept."""
+    if cheque_code.stands_in(value):
+        raise ValidationError("It holds a cheque's code, which is cash: leave it out.")
 
 
 class OperatorSchema(Schema):
@@ -62,7 +69,7 @@ class ContractSchema(NewContractSchema):
 class HoldSchema(Schema):
     reason = fields.Str(
         required=True,
-        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why.")],
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), no_code],
         metadata={"description": "Shown to all who ask why nothing is sent."},
     )
 
@@ -163,7 +170,7 @@ class OrderSchema(Schema):
 class RetrySchema(Schema):
     note = fields.Str(
         required=True,
-        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why.")],
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), no_code],
         metadata={"description": "Why it may be sent again; kept with the order."},
     )
 

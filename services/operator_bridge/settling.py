@@ -30,8 +30,9 @@ _SETTLE = sa.text("""
 """)
 
 _LOSE = sa.text("""
-    UPDATE operator_order SET state = 'unknown', lost = lost + 1, reason = :reason
-    WHERE order_id = ANY(:orders) AND state = 'sent'
+    UPDATE operator_order o SET state = 'unknown', lost = lost + 1, reason = r.reason
+    FROM unnest(CAST(:orders AS uuid[]), CAST(:reasons AS text[])) AS r (order_id, reason)
+    WHERE o.order_id = r.order_id AND o.state = 'sent'
 """)
 
 _MOVE_LINKS = sa.text("""
@@ -80,9 +81,9 @@ def settle(session: Session, operator: str, receipts: Iterable[Receipt]) -> int:
     return sum(_settle(session, operator, outcome, given) for outcome in ("accepted", "refused"))
 
 
-def lose(session: Session, orders: Sequence[UUID], reason: str) -> None:
-    """Marks orders that were sent and got no answer."""
-    session.execute(_LOSE, {"orders": list(orders), "reason": reason})
+def lose(session: Session, reasons: Mapping[UUID, str]) -> None:
+    """Marks orders that were sent and got no answer, each with what went wrong."""
+    session.execute(_LOSE, {"orders": list(reasons), "reasons": list(map(cheque_code.mask, reasons.values()))})
 
 
 def _order_id(reference: str) -> UUID | None:

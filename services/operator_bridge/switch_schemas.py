@@ -2,6 +2,8 @@
 
 from marshmallow import Schema, fields, validate
 
+from services.operator_bridge.schemas import no_code
+
 
 class NewSwitchSchema(Schema):
     """From which contract to which, and whether the old operator is still there."""
@@ -26,7 +28,7 @@ class NewSwitchSchema(Schema):
 
 
 class AcceptanceSchema(Schema):
-    note = fields.Str(required=True, validate=validate.Length(1, 2000))
+    note = fields.Str(required=True, validate=[validate.Length(1, 2000), no_code])
 
 
 class SwitchStepSchema(Schema):

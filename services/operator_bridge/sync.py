@@ -107,24 +107,28 @@ class _Sending:
                 receipts.append(receipt)
         except (OperatorUnavailable, OperatorRefused, NoAnswer, Unreadable) as error:
             failure = error
-        answered = {receipt.reference for receipt in receipts if receipt.outcome != "unknown"}
-        rest = [order for order in orders if order.reference not in answered]
+        said = {receipt.reference: receipt for receipt in receipts}
+        rest = [order for order in orders if order.reference not in said]
         if isinstance(failure, OperatorRefused) and len(rest) == 1:
             receipts.append(Receipt(rest.pop().reference, "refused", str(failure)))
-        self.settle(receipts, rest, failure)
-        self.log(orders, answered, failure)
+        ours = [said[order.reference] for order in orders if order.reference in said]
+        self.settle(receipts, [receipt for receipt in ours if receipt.outcome == "unknown"], rest, failure)
+        self.log(orders, sum(receipt.outcome != "unknown" for receipt in said.values()), failure)
         if isinstance(failure, OperatorRefused) and rest:
             self.send_halves(rest)
 
-    def settle(self, receipts: Sequence[Receipt], rest: Sequence[Order], failure: Exception | None) -> None:
+    def settle(
+        self, receipts: Sequence[Receipt], lost: Sequence[Receipt], rest: Sequence[Order], failure: Exception | None
+    ) -> None:
         """Records all that one call brought, in one transaction."""
         with self.runtime.transaction() as session:
             self.judge(session, failure)
             settling.settle(session, self.contract.operator, receipts)
+            settling.lose(session, {UUID(receipt.reference): receipt.reason or "no outcome" for receipt in lost})
             if isinstance(failure, OperatorUnavailable):
                 claiming.put_back(session, _ids(rest), str(failure))
             elif not isinstance(failure, OperatorRefused):
-                settling.lose(session, _ids(rest), str(failure or "no receipt"))
+                settling.lose(session, dict.fromkeys(_ids(rest), str(failure or "no receipt")))
 
     def judge(self, session: Session, failure: Exception | None) -> None:
         """Has the operator left alone after a failure, or not any more after an answer."""
@@ -150,14 +154,14 @@ class _Sending:
             with self.runtime.transaction() as session:
                 claiming.put_back(session, _ids(orders), reason)
 
-    def log(self, orders: Sequence[Order], answered: set[str], failure: Exception | None) -> None:
+    def log(self, orders: Sequence[Order], answered: int, failure: Exception | None) -> None:
         """Says what came of a call: numbers and the kind of failure, nothing of the orders themselves."""
-        say = logger().warning if failure or len(answered) < len(orders) else logger().info
+        say = logger().warning if failure or answered < len(orders) else logger().info
         say(
             "orders_sent",
             contract=self.contract.code,
             orders=len(orders),
-            answered=len(answered),
+            answered=answered,
             failure=f"{type(failure).__name__}: {failure}" if failure else None,
         )
 

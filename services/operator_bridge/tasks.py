@@ -17,7 +17,7 @@ from services.operator_bridge import (
     waking,
 )
 from services.operator_bridge.consuming import HANDLERS
-from shared import clock
+from shared import audit_chain, clock
 from shared.celery import every, runtime
 
 # For so long one task sends, well under the time limit; what is left is sent by the next.
@@ -127,6 +127,12 @@ def switch_all() -> None:
         waking.wake(runtime(), "operator_bridge.switch", str(switch_id))
 
 
+@shared_task(name="operator_bridge.chain_audit")
+def chain_audit() -> None:
+    """Chains what was added to the audit trail, and writes its head to the log."""
+    audit_chain.tend(runtime().engine, runtime().settings.service)
+
+
 BEAT = {
     "take switches on": every(2, "operator_bridge.switch_all"),
     "wake pushes": every(5, "operator_bridge.wake_pushes"),
@@ -135,4 +141,5 @@ BEAT = {
     "read statements": every(3600, "operator_bridge.poll_all"),
     # Often, and once a night by what PostgreSQL has: a tick that is lost at its hour would lose the night.
     "reconcile": every(300, "operator_bridge.reconcile_due"),
+    "chain audit": every(30, "operator_bridge.chain_audit"),
 }

@@ -12,7 +12,7 @@ character does not fit, is no guess. A cheque that the structure may not take is
 
 import ipaddress
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -47,13 +47,6 @@ BARRED = """
         FROM guessing own LEFT JOIN guessing everybody ON everybody.who = 'everybody'
         WHERE own.who = ANY(%(guessers)s::text[])
     )"""
-
-# What is to be watched: guesses since the beginning, lock-outs of whoever is not forgotten, and who is locked out now.
-FIGURES: Mapping[str, str] = {
-    "souche_guesses": "SELECT guesses FROM guessing WHERE who = 'everybody'",
-    "souche_lockouts": "SELECT scope, sum(lockouts) FROM guessing GROUP BY scope",
-    "souche_locked_out": "SELECT scope, count(*) FROM guessing WHERE locked_until > now() GROUP BY scope",
-}
 
 
 @dataclass(frozen=True)
@@ -119,8 +112,10 @@ def forget(runtime: Runtime) -> int:
 
 def _held(session: Session, keys: Sequence[str], now: datetime) -> list[Guessing]:
     """The counts of these, made where there are none, locked in one order for all."""
-    fresh = [{"who": who, "scope": who.partition(" ")[0], "clear_at": now, "locked_until": now} for who in sorted(keys)]
-    session.execute(pg.insert(Guessing).on_conflict_do_nothing(), fresh)
+    # Well in the past: who comes a moment before its maker is not locked out either.
+    fresh = {"clear_at": now, "locked_until": now - _LONGEST}
+    rows = [{"who": who, "scope": who.partition(" ")[0], **fresh} for who in sorted(keys)]
+    session.execute(pg.insert(Guessing).on_conflict_do_nothing(), rows)
     wanted = sa.select(Guessing).where(Guessing.who.in_(keys)).order_by(Guessing.who).with_for_update()
     return list(session.scalars(wanted))
 

@@ -38,6 +38,12 @@ GAUGES = (
         "SELECT guesses FROM guessing WHERE who = 'everybody'",
     ),
     Gauge(
+        "souche_lockouts",
+        "Lock-outs for trying codes in vain: those of everybody for ever, the others while remembered.",
+        ("scope",),
+        "SELECT scope, sum(lockouts) FROM guessing GROUP BY scope",
+    ),
+    Gauge(
         "souche_locked_out",
         "Who is locked out now for trying codes in vain.",
         ("scope",),

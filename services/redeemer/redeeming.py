@@ -25,14 +25,24 @@ from services.redeemer.guessing import Guesser
 from services.redeemer.judging import UNKNOWN, Typed, Workshop
 from services.redeemer.models import Presentation, Redemption
 from services.redeemer.roundtrip import Statement
-from shared import messages
+from shared import audit, messages
 from shared.idempotency import InHand, KeyReused
 from shared.ids import new_id
-from shared.logs import current_request_id
 from shared.problems import Conflict
 from shared.runtime import Runtime
 
 MAX_CODES = 50
+
+# Who presented what, from where: recorded here, as no trigger may make a till wait.
+AUDITED = """,
+    audited AS (
+        INSERT INTO audit_entry (occurred_at, role, scope, subject, address, request_id, action, object_kind, object_id,
+                                 after)
+        SELECT %(now)s, %(role)s::text, %(scope)s::uuid, %(subject)s::text, %(address)s::text, %(request_id)s,
+               %(action)s::text, 'presentation', %(presentation)s::uuid::text,
+               jsonb_build_object('redemptions', count(*), 'amount_cents', sum(value_cents))
+        FROM taken HAVING count(*) > 0
+    )"""
 
 _REDEEM = Statement(
     """
@@ -92,7 +102,9 @@ _REDEEM = Statement(
                     ) ORDER BY index)
                )
         FROM taken GROUP BY presentation_id, programme
-    )
+    )""",
+    AUDITED,
+    """
     SELECT open, barred_until, EXISTS (SELECT FROM presented) AS done, cheque_id, value_cents, verdict, redeemed_at
     FROM gate, judged ORDER BY index
 """,
@@ -166,7 +178,7 @@ def _parameters(runtime: Runtime, request: Request, typed: Typed) -> dict[str, A
         "redemption_ids": sorted(new_id() for _ in request.codes),
         "event_ids": [new_id() for _ in request.codes],  # one event for each programme, at most one for each cheque
         "version": messages.VERSION,
-        "request_id": current_request_id(),
+        **audit.current().columns(),
     }
 
 

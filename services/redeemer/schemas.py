@@ -6,6 +6,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from services.redeemer import redeeming
+from shared import cheque_code
 
 # Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither.
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -20,6 +21,8 @@ def text(most: int = 500, **options: Any) -> fields.Str:
 def _check_text(value: str) -> None:
     if not value.strip() or _UNFIT.search(value):
         raise ValidationError("A text on one line is expected.")
+    if cheque_code.stands_in(value):
+        raise ValidationError("It holds a cheque's code, which is cash: leave it out.")
 
 
 def code() -> fields.Str:

@@ -4,6 +4,7 @@ from celery import shared_task
 
 from services.redeemer import expiring, guessing, statements
 from services.redeemer.consuming import HANDLERS
+from shared import audit_chain
 from shared.celery import every, runtime
 
 
@@ -31,8 +32,15 @@ def forget_guesses() -> None:
     guessing.forget(runtime())
 
 
+@shared_task(name="redeemer.chain_audit")
+def chain_audit() -> None:
+    """Chains what was added to the audit trail, and writes its head to the log."""
+    audit_chain.tend(runtime().engine, runtime().settings.service)
+
+
 BEAT = {
     "expire": every(3600, "redeemer.expire"),
     "issue statements": every(3600, "redeemer.issue_statements"),
     "forget guesses": every(3600, "redeemer.forget_guesses"),
+    "chain audit": every(30, "redeemer.chain_audit"),
 }

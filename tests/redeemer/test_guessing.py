@@ -190,10 +190,10 @@ class TestWhatIsTold:
 
     def test_it_is_counted(self, till: Till) -> None:
         till.present(codes(LIMIT))
-        found = {name: [tuple(row) for row in till.rows(query)] for name, query in guessing.FIGURES.items()}
-        assert found["souche_guesses"] == [(LIMIT,)]
-        assert ("structure", 1) in found["souche_lockouts"]
-        assert found["souche_locked_out"] == [("structure", 1)]
+        text = another(till).get("/metrics", "operations").text
+        assert f'souche_guesses{{service="redeemer"}} {LIMIT}.0' in text
+        for counted in ("souche_lockouts", "souche_locked_out"):
+            assert f'{counted}{{scope="structure",service="redeemer"}} 1.0' in text
 
     def test_what_was_judged_at_the_same_time_as_the_limit_was_reached_is_not_answered(self, till: Till) -> None:
         guesser = Guesser(till.structure, "192.0.2.7")
@@ -216,7 +216,12 @@ class TestAForeignCheque:
 
     def test_is_answered_as_an_unknown_code(self, till: Till, foreign: str) -> None:
         unknown = cheque_code.generate()
-        for said in ({}, {"given_on": day(-3).isoformat()}, {"service": "Bases", "postcode": "47000"}):
+        saying: list[dict[str, Any]] = [
+            {},
+            {"given_on": day(-3).isoformat()},
+            {"service": "Bases", "postcode": "47000"},
+        ]
+        for said in saying:
             checked = [till.check(code, **said) for code in (foreign, unknown)]
             presented = [till.present([code], **said) for code in (foreign, unknown)]
             for theirs, nobodys in (checked, presented):

@@ -1,7 +1,9 @@
 """Codes as people type them."""
 
+from uuid import UUID
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared import cheque_code
@@ -62,3 +64,17 @@ def test_a_digest_depends_on_the_code_and_on_the_key() -> None:
     assert cheque_code.digest(first, KEY) == cheque_code.digest(first, KEY)
     assert cheque_code.digest(first, KEY) != cheque_code.digest(second, KEY)
     assert cheque_code.digest(first, KEY) != cheque_code.digest(first, b"\x01" * 32)
+
+
+@given(codes, st.sampled_from(["", "-", " ", "\u202f"]), st.booleans())
+def test_a_code_that_somebody_wrote_into_a_text_is_noticed(code: str, separator: str, lower: bool) -> None:
+    assume(any(map(str.isdigit, code)))
+    written = separator.join((code[0:4], code[4:8], code[8:12], code[12:16], code[16:]))
+    assert cheque_code.stands_in(f"perdu le {written.lower() if lower else written}, dit-il")
+
+
+@given(st.uuids(), st.text("abcdefghijklmnopqrstuvwxyz ’-"))
+def test_other_keys_and_words_are_not_taken_for_codes(key: UUID, words: str) -> None:
+    assert not cheque_code.stands_in(str(key))
+    assert not cheque_code.stands_in(key.hex)
+    assert not cheque_code.stands_in(words)

@@ -1,0 +1,37 @@
+"""Who did what to contracts, comparisons and switches is recorded, and never rewritten."""
+
+from alembic import op
+
+from shared import audit_schema
+from shared.audit_schema import Watched
+
+revision = "0007_audit"
+down_revision = "0006_leases"
+
+_CONTRACT = ("code", "operator", "programme", "state", "starts_on", "ends_on", "held_at", "succeeds")
+_SWITCH = ("from_contract_id", "to_contract_id", "payer_contract_id", "mode", "step", "finished_at")
+_RECONCILIATION = ("contract_id", "night", "state", "lines", "settled", "resolved", "waiting", "withheld")
+
+_WATCHED = (
+    # How its operator answers changes with every call.
+    Watched("contract", key="contract_id", shown=_CONTRACT, when=(*_CONTRACT, "held_reason")),
+    Watched(
+        "discrepancy",
+        key="discrepancy_id",
+        shown=("kind", "state", "policy", "resolved_by", "accepted", "resolved_at"),
+        when=("state", "accepted"),
+        on=("UPDATE", "DELETE"),
+    ),
+    Watched("reconciliation", key="reconciliation_id", shown=_RECONCILIATION, when=("state",)),
+    Watched("switch", key="switch_id", shown=_SWITCH, when=("step", "accepted", "finished_at")),
+)
+
+
+def upgrade() -> None:
+    audit_schema.create(op)
+    audit_schema.watch(op, *_WATCHED)
+
+
+def downgrade() -> None:
+    audit_schema.ignore(op, *_WATCHED)
+    audit_schema.drop(op)

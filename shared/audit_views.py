@@ -1,0 +1,194 @@
+"""The audit trail over HTTP: every request says who acts, and those who may read it back."""
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask, Response, g, request
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields, validate
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared import audit, audit_chain, clock
+from shared.audit import ENTRY, Act
+from shared.auth import Caller, Role, roles
+from shared.exporting import CSV_ANSWER, FormatQuery, line
+from shared.logs import logger
+from shared.runtime import Runtime
+from shared.web import csv_file, runtime, transaction
+
+blueprint = Blueprint(
+    "audit", __name__, url_prefix="/v1/audit", description="Who did what, when, from where, on which object."
+)
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# What a caller who is known was refused and should be able to be asked about; bad input is none of it.
+_TOLD = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT})
+# A refusal at a till is an everyday matter, and those who guess are counted where guesses are.
+_EVERYDAY = frozenset({"/v1/redemptions", "/v1/checks"})
+_PART = 500
+
+
+class AuditQuery(Schema):
+    """Which entries: of an object, of whoever acted, of days in Paris (both included)."""
+
+    object_kind = fields.Str(load_default=None, validate=validate.Length(max=100))
+    object_id = fields.Str(load_default=None, validate=validate.Length(max=100))
+    subject = fields.Str(load_default=None, validate=validate.Length(max=200))
+    role = fields.Str(load_default=None, validate=validate.OneOf([*Role, "system", "database", "nobody"]))
+    scope = fields.UUID(load_default=None)
+    request_id = fields.Str(load_default=None, validate=validate.Length(max=64))
+    outcome = fields.Str(load_default=None, validate=validate.OneOf((audit.DONE, audit.REFUSED)))
+    since = fields.Date(load_default=None, data_key="from")
+    until = fields.Date(load_default=None, data_key="to")
+
+
+class AuditPageQuery(AuditQuery):
+    after = fields.Int(
+        load_default=0, validate=validate.Range(0, 2**63 - 1), metadata={"description": "`next` of the page before."}
+    )
+    limit = fields.Int(load_default=100, validate=validate.Range(1, 500))
+
+
+class AuditFileQuery(AuditQuery, FormatQuery):
+    """Which entries, and how the file is written."""
+
+
+class AuditEntrySchema(Schema):
+    """One entry; `…` stands for a value that changed and is not written down."""
+
+    position = fields.Int(required=True)
+    hash = fields.Function(lambda row: bytes(row.hash).hex(), metadata={"type": "string"}, required=True)
+    occurred_at = fields.AwareDateTime(required=True)
+    role = fields.Str(
+        required=True, metadata={"description": "As of tokens; `system`: a task; `database`: somebody by hand."}
+    )
+    scope = fields.UUID(required=True, allow_none=True)
+    subject = fields.Str(required=True)
+    address = fields.Str(required=True, allow_none=True)
+    request_id = fields.Str(required=True, allow_none=True)
+    action = fields.Str(required=True)
+    object_kind = fields.Str(required=True, allow_none=True)
+    object_id = fields.Str(required=True, allow_none=True)
+    before = fields.Dict(required=True, allow_none=True)
+    after = fields.Dict(required=True, allow_none=True)
+    outcome = fields.Str(required=True)
+
+
+class AuditPage(Schema):
+    """Some entries, oldest first."""
+
+    items = fields.List(fields.Nested(AuditEntrySchema), required=True)
+    next = fields.Int(required=True, allow_none=True)
+
+
+@blueprint.route("")
+@roles("admin")
+@blueprint.arguments(AuditPageQuery, location="query")
+@blueprint.response(200, AuditPage)
+def list_entries(query: dict[str, Any]) -> dict[str, Any]:
+    """List what was done, oldest first."""
+    audit_chain.chain(runtime().engine, runtime().settings.service)
+    with transaction() as session:
+        found = session.execute(_select(query, query["after"], query["limit"] + 1)).all()
+    items = found[: query["limit"]]
+    return {"items": items, "next": items[-1].position if len(found) > len(items) else None}
+
+
+@blueprint.route("/export")
+@roles("admin")
+@blueprint.doc(responses={"200": CSV_ANSWER})
+@blueprint.arguments(AuditFileQuery, location="query")
+@blueprint.response(200)
+def export_entries(query: dict[str, Any]) -> Response:
+    """The same as CSV, with the hash of each entry."""
+    audit_chain.chain(runtime().engine, runtime().settings.service)
+    return csv_file("audit", _lines(runtime(), query))
+
+
+def _lines(of: Runtime, query: Mapping[str, Any]) -> Any:
+    names = [*AuditEntrySchema().fields]
+    separator = query["separator"]
+    yield ("" if separator == "," else "\ufeff") + line(names, separator)
+    position = 0
+    while True:
+        with of.engine.connect() as connection:
+            rows = connection.execute(_select(query, position, _PART)).mappings().all()
+        told = [{**row, "hash": bytes(row["hash"]).hex()} for row in rows]
+        yield "".join(line([row[name] for name in names], separator) for row in told)
+        if len(rows) < _PART:
+            return
+        position = rows[-1]["position"]
+
+
+def _select(query: Mapping[str, Any], after: int, limit: int) -> sa.Select[Any]:
+    same = ("object_kind", "object_id", "subject", "role", "scope", "request_id", "outcome")
+    found = sa.select(ENTRY).where(ENTRY.c.position > after).order_by(ENTRY.c.position).limit(limit)
+    found = found.where(*(ENTRY.c[name] == query[name] for name in same if query[name] is not None))
+    if query["since"]:
+        found = found.where(ENTRY.c.occurred_at >= _midnight(query["since"]))
+    if query["until"]:
+        found = found.where(ENTRY.c.occurred_at < _midnight(query["until"] + timedelta(days=1)))
+    return found
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=clock.PARIS)
+
+
+def watch_requests(app: Flask) -> None:
+    """Says of every request who acts, and records what a known caller was refused."""
+
+    @app.before_request
+    def begin() -> None:
+        audit.begin(_act)
+
+    @app.after_request
+    def tell_refusal(response: Response) -> Response:
+        if response.status_code in _TOLD and request.method not in _READING and "caller" in g:
+            if str(request.url_rule) not in _EVERYDAY:
+                _record_refusal(app.extensions["souche"], response)
+        return response
+
+    @app.teardown_request
+    def end(_: BaseException | None) -> None:
+        audit.end()
+
+
+def _record_refusal(of: Runtime, response: Response) -> None:
+    """The refused transaction took its entries back with it, so this one is of a transaction of its own."""
+    act = _act()
+    problem = response.get_json(silent=True) if response.is_json else None
+    said = {"problem": str(problem.get("type", "")).removeprefix("urn:souche:")} if isinstance(problem, dict) else {}
+    said |= {"status": response.status_code}  # type: ignore[dict-item]
+    try:
+        with of.transaction() as session:
+            audit.record(session, act.object_kind, [act.object_id], after=said, outcome=audit.REFUSED)
+    except SQLAlchemyError as error:
+        logger().error("refusal_not_recorded", error=type(error).__name__)
+
+
+def _act() -> Act:
+    caller: Caller | None = g.get("caller")
+    kind, identifier = _object(request.blueprint, request.view_args or {})
+    return Act(
+        role=caller.role.value if caller else "nobody",
+        subject=caller.subject if caller else "-",
+        action=f"{request.method} {request.url_rule}",
+        scope=caller.scope if caller else None,
+        address=request.remote_addr,
+        request_id=g.get("request_id"),
+        object_kind=kind,
+        object_id=identifier,
+        changes=request.method not in _READING,
+        of_request=True,
+    )
+
+
+def _object(area: str | None, given: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The object that the address names, `grant` for `<uuid:grant_id>`; where it names none, what it is about."""
+    for name, value in given.items():
+        return name.removesuffix("_id"), str(value)
+    return area, None

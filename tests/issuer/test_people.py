@@ -1,0 +1,153 @@
+"""What a person may ask: found by who they are and never listed, told what is held, whole and readable."""
+
+import io
+import json
+import logging
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pypdf import PdfReader
+
+from tests.issuer.office import ALICE, Office, ids, problem, redeemed, told, wrong_fields
+
+WRITTEN_OTHERWISE = {"family_name": "zephyrine dupont", "given_name": "ALIENOR", "birth_date": ALICE["birth_date"]}
+
+
+@pytest.fixture
+def desk(office: Office) -> Office:
+    """An office with money."""
+    office.envelope(1_000_000)
+    return office
+
+
+def find(office: Office, person: Any = ALICE, role: str = "admin", scope: UUID | None = None) -> str:
+    found: str = office.made(office.post("/v1/people/searches", person, role, scope), 200)["person_id"]
+    return found
+
+
+def test_a_person_is_found_by_who_they_are_however_it_is_written(desk: Office) -> None:
+    desk.grant(beneficiary=ALICE)
+    assert find(desk) == find(desk, WRITTEN_OTHERWISE)
+    assert problem(desk.post("/v1/people/searches", ALICE | {"birth_date": "1961-03-10"})) == (404, "not-found")
+
+
+def test_people_are_never_listed(desk: Office) -> None:
+    desk.grant(beneficiary=ALICE)
+    assert desk.get("/v1/people").status_code == 404
+    assert desk.get("/v1/people/searches").status_code == 405
+
+
+def test_a_prescriber_finds_those_whom_it_granted_something_and_nobody_else(desk: Office) -> None:
+    other = desk.prescriber_named("other")
+    desk.grant(beneficiary=ALICE)
+    person = find(desk, scope=desk.prescriber, role="prescriber")
+    unknown = desk.post("/v1/people/searches", ALICE | {"given_name": "Nobody"}, "prescriber", other)
+    foreign = desk.post("/v1/people/searches", ALICE, "prescriber", other)
+    assert told(foreign) == told(unknown)
+    for path in ("", "/export.json", "/letter.pdf"):
+        assert problem(desk.get(f"/v1/people/{person}{path}", "prescriber", other)) == (404, "not-found")
+    assert problem(desk.post(f"/v1/people/{person}/erasure", None, "prescriber", other)) == (404, "not-found")
+
+
+def test_all_that_is_held_is_shown_to_the_departement(desk: Office) -> None:
+    other = desk.prescriber_named("other")
+    grant = desk.grant(beneficiary=ALICE, reference="dossier 12", target_public="seniors")
+    desk.grant(beneficiary=WRITTEN_OTHERWISE, scope=other, answers={"computer": "no", "forms": "never"})
+    desk.tell(redeemed(ids(grant)[:2]))
+    body = {"cheque_ids": ids(grant)[2:3], "reason": "Booklet left on a bus.", "cause": "lost"}
+    desk.made(desk.post("/v1/replacements", body, "prescriber", desk.prescriber), 202)
+    held = desk.made(desk.get(f"/v1/people/{find(desk)}"), 200)
+    assert held["identity"] == ALICE
+    first, second = held["grants"]
+    assert (first["grant_id"], first["reference"], first["reason"]) == (
+        grant["grant_id"],
+        "dossier 12",
+        "Stated by the desk.",
+    )
+    assert [cheque["state"] for cheque in first["cheques"]] == ["redeemed"] * 2 + ["blocked"] + ["spendable"] * 2
+    assert [bool(cheque["redeemed_on"]) for cheque in first["cheques"]] == [True, True, False, False, False]
+    assert (second["points"], second["previous_grants"], second["prescriber_id"]) == (8, 1, str(other))
+    [request] = held["requests"]
+    assert (request["cause"], request["reason"]) == ("lost", "Booklet left on a bus.")
+    assert held["grants_of_others"] == 0
+
+
+def test_a_prescriber_is_shown_its_own_grants_and_how_many_others_there_are(desk: Office) -> None:
+    other = desk.prescriber_named("other")
+    mine = desk.grant(beneficiary=ALICE)
+    desk.grant(beneficiary=ALICE, scope=other)
+    person = find(desk)
+    held = desk.made(desk.get(f"/v1/people/{person}", "prescriber", desk.prescriber), 200)
+    assert [grant["grant_id"] for grant in held["grants"]] == [mine["grant_id"]]
+    assert held["grants_of_others"] == 1
+    assert "Le Département peut vous remettre" in letter(desk, person, "prescriber", desk.prescriber)
+
+
+def test_the_export_is_the_same_as_a_file_and_has_no_code(desk: Office) -> None:
+    grant = desk.grant(beneficiary=ALICE)
+    person = find(desk)
+    shown, exported = desk.get(f"/v1/people/{person}"), desk.get(f"/v1/people/{person}/export.json")
+    assert exported.headers["Content-Disposition"] == 'attachment; filename="donnees-personnelles.json"'
+    documents = [json.loads(answer.text) | {"told_at": None} for answer in (shown, exported)]
+    assert documents[0] == documents[1]
+    assert all(cheque["code"] not in exported.text for cheque in grant["cheques"])
+
+
+def letter(office: Office, person: str, role: str = "admin", scope: UUID | None = None) -> str:
+    answer = office.get(f"/v1/people/{person}/letter.pdf", role, scope)
+    assert (answer.status_code, answer.content_type) == (200, "application/pdf")
+    text = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(answer.data)).pages)
+    return " ".join(text.replace("\u00ad\n", "").replace("\u00ad", "-").replace("’", "'").split())
+
+
+def test_the_letter_says_it_in_french_with_the_persons_rights(desk: Office) -> None:
+    grant = desk.grant(beneficiary=ALICE, granted_on="2026-01-01")
+    desk.grant(beneficiary=ALICE, answers={"computer": "no", "forms": "never"})
+    desk.tell(redeemed(ids(grant)[:2]))
+    text = letter(desk, find(desk))
+    for said in (
+        "Zéphyrine-Dùpont", "Aliénor", "9 mars 1961", "Aide du 1er janvier 2026", "50,00", "3 utilisables, 2 utilisés",
+        "Stated by the desk.", "évaluation de votre situation", "CNIL", "l'ensemble de ces données",
+    ):  # fmt: skip
+        assert said in text, said
+    assert "Assessed" not in text
+    assert all(cheque["code"] not in text for cheque in grant["cheques"])
+
+
+def test_who_looks_is_recorded_and_the_name_is_not(desk: Office, caplog: pytest.LogCaptureFixture) -> None:
+    desk.grant(beneficiary=ALICE)
+    with caplog.at_level(logging.INFO):
+        person = find(desk)
+        for path in ("", "/export.json", "/letter.pdf"):
+            assert desk.get(f"/v1/people/{person}{path}").status_code == 200
+        desk.made(desk.post(f"/v1/people/{person}/erasure", None), 200)
+    records = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    seen = [record for record in records if record.get("event") == "person_data"]
+    assert [record["action"] for record in seen] == ["found", "read", "exported", "letter", "erased"]
+    assert {(record["person_id"], record["caller"]) for record in seen} == {(person, "admin:-:test")}
+    assert "phyrine" not in str(records)
+
+
+@pytest.mark.parametrize("role", ["finance", "operations", "structure", "service"])
+def test_a_persons_data_are_for_who_granted_and_the_departement(desk: Office, role: str) -> None:
+    scope = uuid4() if role == "structure" else None
+    assert desk.post("/v1/people/searches", ALICE, role, scope).status_code == 403
+    assert desk.get(f"/v1/people/{uuid4()}", role, scope).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["cancellations", "replacements", "blocks", "unblocks"])
+def test_a_reason_that_other_services_read_may_not_name_the_person(desk: Office, path: str) -> None:
+    grant = desk.grant(beneficiary=ALICE)
+    before = desk.states(grant)
+    body: dict[str, Any] = {"cheque_ids": ids(grant), "reason": "Mme ZEPHYRINE DUPONT a déménagé."}
+    if path == "replacements":
+        body["cause"] = "lost"
+    answer = desk.post(f"/v1/{path}", body, "prescriber", desk.prescriber)
+    assert problem(answer) == (422, "invalid")
+    assert wrong_fields(answer) == ["reason"]
+    assert desk.states(grant) == before
+    kinds = ("cancellation.requested", "cheques.blocked", "cheques.unblocked")
+    assert [desk.events(kind) for kind in kinds] == [[], [], []]
+    nameless = desk.post(f"/v1/{path}", body | {"reason": "A déménagé."}, "prescriber", desk.prescriber)
+    assert nameless.status_code < 300
