@@ -82,8 +82,13 @@ def request_digest() -> bytes:
 
     Keyed, as a body may name a person: without the key nobody can try names against it.
     """
+    return request_digests()[0]
+
+
+def request_digests() -> tuple[bytes, ...]:
+    """The request's digest by each key that is accepted, so that a request repeated after a rotation is known again."""
     said = f"{request.method} {request.full_path}\n".encode() + request.get_data()
-    return hmac.digest(runtime().settings.request_key, said, hashlib.sha256)
+    return tuple(hmac.digest(key, said, hashlib.sha256) for key in runtime().settings.request_keys)
 
 
 def idempotent(
@@ -127,7 +132,7 @@ def _find(session: Session, given: str, sealed_with: str | None) -> Response | N
     row = session.execute(sa.select(KEPT).where(KEPT.c.caller == who, KEPT.c.key == given)).one_or_none()
     if row is None:
         return None
-    if row.request_digest != request_digest():
+    if row.request_digest not in request_digests():
         raise KeyReused("Take a fresh key for a new request.")
     return Response(_open(row.body, given, sealed_with), status=row.status, content_type="application/json")
 

@@ -25,6 +25,13 @@ from shared.sealing import KeyRing
 # Letters that Unicode does not take apart.
 _WHOLE = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"})
 
+# A person whom a process without the new key wrote down anew in the meantime keeps both rows.
+_REDIGEST = sa.text("""
+    UPDATE beneficiary SET digest = given.new
+    FROM unnest(CAST(:old AS bytea[]), CAST(:new AS bytea[])) AS given (old, new)
+    WHERE digest = given.old AND NOT EXISTS (SELECT FROM beneficiary other WHERE other.digest = given.new)
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -53,13 +60,22 @@ class Identities:
 
     def __init__(self, keys: Mapping[str, Mapping[str, bytes]]) -> None:
         self._ring = KeyRing(keys["IDENTITY_ENCRYPTION_KEYS"])
-        self._digest_key = next(iter(keys["IDENTITY_DIGEST_KEY"].values()))
+        self._digest_keys = tuple(keys["IDENTITY_DIGEST_KEY"].values())
 
     def digest(self, identity: Identity) -> bytes:
-        """HMAC-SHA-256 of the normalised names and the day of birth."""
+        """HMAC-SHA-256 of the normalised names and the day of birth, by the current key."""
+        return self.digests(identity)[0]
+
+    def digests(self, identity: Identity) -> tuple[bytes, ...]:
+        """The same by every key that is accepted, the current one first: a row may still have an earlier one's."""
         names = (normalised(identity.family_name), normalised(identity.given_name))
         text = "\n".join((*names, identity.birth_date.isoformat()))
-        return hmac.digest(self._digest_key, text.encode(), hashlib.sha256)
+        return tuple(hmac.digest(key, text.encode(), hashlib.sha256) for key in self._digest_keys)
+
+    def open(self, beneficiary_id: UUID, sealed: bytes) -> Identity:
+        """Who a sealed identity is; raises CannotOpen."""
+        plain = json.loads(self._ring.open(sealed, beneficiary_id.bytes))
+        return Identity(**plain | {"birth_date": date.fromisoformat(plain["birth_date"])})
 
     def remember(self, session: Session, people: Iterable[Identity | None]) -> dict[Identity | None, Known]:
         """The rows of these people, made where they are new and locked, so that their grants are counted one by one."""
@@ -67,6 +83,7 @@ class Identities:
         if not digests:
             return {}
         distinct = {digest: identity for identity, digest in digests.items()}
+        self._bring_forward(session, distinct)
         rows = [self._row(distinct[digest], digest) for digest in sorted(distinct)]  # in order: no two wait crosswise
         insert = pg.insert(Beneficiary)
         upsert = insert.on_conflict_do_update(index_elements=["digest"], set_={"last_granted_at": sa.func.now()})
@@ -74,6 +91,14 @@ class Identities:
         earlier = _grants_of(session, [row.id for row in found])
         known = {row.digest: Known(row.id, earlier.get(row.id, 0)) for row in found}
         return {identity: known[digest] for identity, digest in digests.items()}
+
+    def _bring_forward(self, session: Session, people: Mapping[bytes, Identity]) -> None:
+        """Gives those of these people who are known by an earlier key their current digest, while keys are rotated."""
+        former = {old: current for current, person in people.items() for old in self.digests(person)[1:]}
+        if former:
+            found = sa.select(Beneficiary.digest).where(Beneficiary.digest.in_(former)).order_by(Beneficiary.digest)
+            held = session.scalars(found.with_for_update()).all()
+            session.execute(_REDIGEST, {"old": list(held), "new": [former[bytes(digest)] for digest in held]})
 
     def _row(self, identity: Identity, digest: bytes) -> dict[str, object]:
         beneficiary_id = new_id()

@@ -6,11 +6,15 @@ It knows cheques by a keyed digest of their codes, and never learns who holds th
 from flask import Flask
 
 from services.redeemer import api_affiliations, api_balances, api_checks, api_expiries, api_redemptions, api_structures
+from services.redeemer.models import Structure
 from shared.app import build
+from shared.auth import Role
 from shared.config import Settings
+from shared.entering import Register
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The redeemer's application."""
     modules = (api_structures, api_affiliations, api_checks, api_redemptions, api_expiries, api_balances)
-    return build("redeemer", settings, [module.blueprint for module in modules])
+    blueprints = [module.blueprint for module in modules]
+    return build("redeemer", settings, blueprints, Register(Role.STRUCTURE, Structure))

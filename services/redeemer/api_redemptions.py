@@ -13,7 +13,7 @@ from services.redeemer.schemas import PresentationSchema, ReasonSchema, Redempti
 from services.redeemer.transitions import REDEMPTION
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
-from shared.idempotency import HEADER, request_digest, required_key
+from shared.idempotency import HEADER, request_digests, required_key
 from shared.paging import PageQuery, page, page_of
 from shared.web import runtime, transaction
 
@@ -46,7 +46,8 @@ class RedemptionQuery(PageQuery):
 def redeem(body: dict[str, Any]) -> dict[str, Any]:
     """Redeem cheques, all of them or none. Send the same Idempotency-Key again to be told the same answer again."""
     key, codes = required_key(), body.pop("codes")
-    request = redeeming.Request(caller().own, key, request_digest(), codes, judging.workshop(**body))
+    digest, *former = request_digests()
+    request = redeeming.Request(caller().own, key, digest, codes, judging.workshop(**body), former)
     return redeeming.redeem(runtime(), request)
 
 

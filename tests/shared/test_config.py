@@ -9,20 +9,27 @@ import pytest
 
 from shared import config
 from shared.config import SERVICES, ConfigurationError
+from souche.keys import Signer
 
 KEY = config.write_key("k1", secrets.token_bytes(32))
+
+
+def fresh() -> str:
+    """A key of its own for each setting."""
+    return config.write_key("k1", secrets.token_bytes(32))
 
 
 @pytest.fixture
 def complete() -> dict[str, str]:
     own = {
         **{f"{name.upper()}_DATABASE_URL": f"postgresql://souche_{name}@db/souche" for name in SERVICES},
-        **{f"{name.upper()}_SERVICE_TOKEN": "token" for name in SERVICES},
+        **{f"{name.upper()}_SERVICE_TOKEN": Signer.generate().service_token(name) for name in SERVICES},
+        **{f"{name.upper()}_SIGNING_KEYS": fresh() for name in SERVICES},
         **{f"{name.upper()}_URL": f"http://{name}:8000/" for name in SERVICES},
     }
     names = ("TOKEN_PUBLIC_KEYS", "CODE_DIGEST_KEY", "CODE_ENCRYPTION_KEYS")
     identity = ("IDENTITY_DIGEST_KEY", "IDENTITY_ENCRYPTION_KEYS")
-    return own | {"REDIS_URL": "redis://redis/0"} | dict.fromkeys((*names, *identity), KEY)
+    return own | {"REDIS_URL": "redis://redis/0"} | {name: fresh() for name in (*names, *identity)}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -84,6 +91,7 @@ def test_the_example_names_every_setting_and_nothing_else(complete: Mapping[str,
     example = (Path(config.__file__).parents[1] / ".env.example").read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", example, re.MULTILINE))
     optional = {"BROKER_URL", "DATABASE_POOL_SIZE", "ATTEMPTS_PER_MINUTE", "SWEEP_SECONDS", "LOG_LEVEL"}
+    optional |= {"ACCESS_TOKEN_SECONDS", "OIDC_ISSUER", "OIDC_CLIENT_IDS", "TRUSTED_PROXIES"}
     commands = {"DATABASE_URL", "TOKEN_PRIVATE_KEY", "SOUCHE_TOKEN", "POSTGRES_PASSWORD"}
     assert (
         named - {name for name in named if re.match(r"OPERATOR_(?!BRIDGE_)", name)}
