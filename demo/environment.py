@@ -1,7 +1,11 @@
-"""A whole configuration with freshly made secrets: for the demonstration and for tests."""
+"""A whole configuration with freshly made secrets: for the demonstration and for tests.
+
+Its keys are marked, so that no process takes them anywhere else.
+"""
 
 from collections.abc import Mapping
 
+from shared import weakness
 from shared.config import SERVICES
 from souche.keys import Signer, generate_secrets
 
@@ -17,5 +21,6 @@ def generate(
         **{f"{service.upper()}_DATABASE_URL": database_urls[service] for service in SERVICES},
         **{f"{service.upper()}_URL": addresses[service] for service in SERVICES},
         "REDIS_URL": redis_url,
-        **generate_secrets(signer),
+        "SOUCHE_DEMONSTRATION": "true",
+        **generate_secrets(signer, weakness.demonstration_key),
     }

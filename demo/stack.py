@@ -30,7 +30,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from demo import children, environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.interruptions import Interrupted, Interruptions
-from shared import db, migrations
+from shared import db, migrations, weakness
 from shared.config import SERVICES, ConfigurationError
 from souche.keys import Signer
 from souche.serving import PORTS
@@ -158,7 +158,7 @@ def running(
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(interruptions.installed())
         with interruptions.held():
-            stack = Stack(Path(tempfile.mkdtemp(prefix="souche-")), interruptions, Signer.generate("demo"))
+            stack = Stack(Path(tempfile.mkdtemp(prefix="souche-")), interruptions, _signer())
             cleanup.callback(stack.remove)
         try:
             _start_servers(stack, cleanup, say)
@@ -172,6 +172,11 @@ def running(
             raise
         finally:
             interruptions.ignore()
+
+
+def _signer() -> Signer:
+    """Signs with a key that nothing but a demonstration accepts."""
+    return Signer(weakness.DEMONSTRATION, weakness.demonstration_key())
 
 
 def _start_servers(stack: Stack, cleanup: contextlib.ExitStack, say: Callable[[str], None]) -> None:

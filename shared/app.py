@@ -12,31 +12,25 @@ from flask import Flask, Response, current_app, g, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
 from flask_smorest import Api, Blueprint
 from flask_swagger_ui import get_swaggerui_blueprint
-from marshmallow import Schema, fields
 from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
-from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared import audit_views, feed, logs, metrics, openapi, problems
+from shared import api_token, api_trust, audit_views, auth, feed, headers, logs, metrics, openapi, problems
 from shared.auth import Verifier, allowed_roles, public
 from shared.config import Settings, load
-from shared.problems import Conflict, Problem, Unavailable
+from shared.entering import Register
+from shared.lockout import Lockout
+from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
+from shared.provider import Provider
+from shared.revoking import RevocationList
 from shared.runtime import Runtime
+
+__all__ = ["ProblemSchema", "build"]
 
 _SEND_AGAIN = "The database does not answer. Send the request again, with the same Idempotency-Key if it has one."
 _MAX_BODY_BYTES = 16 * 1024 * 1024
-
-
-class ProblemSchema(Schema):
-    """RFC 9457 problem details; kinds of problem add members of their own."""
-
-    type = fields.Str(required=True, metadata={"description": "Stable: `urn:souche:<slug>`."})
-    title = fields.Str(required=True)
-    status = fields.Int(required=True)
-    detail = fields.Str(required=True)
-    errors = fields.Dict(metadata={"description": "By field, what is wrong with it."})
 
 
 class _Api(Api):
@@ -47,9 +41,15 @@ class _Api(Api):
 
 
 def build(
-    service: str, settings: Settings | None, blueprints: Sequence[Blueprint], gauges: Sequence[metrics.Gauge] = ()
+    service: str,
+    settings: Settings | None,
+    blueprints: Sequence[Blueprint],
+    gauges: Sequence[metrics.Gauge] = (),
+    register: Register | None = None,
 ) -> Flask:
     """Builds the application of a service from its blueprints, with the gauges of its tables.
+
+    `register` says whom it knows by their SIRET.
 
     Raises ConfigurationError where a setting is missing or wrong, and RuntimeError where a route says neither who may
     call it nor that everybody may.
@@ -60,22 +60,28 @@ def build(
     app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False, **openapi.settings(service))
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["souche"] = Runtime(settings)
-    app.extensions["souche.verifier"] = Verifier(settings.token_public_keys)
-    _add_proxies(app, settings.trusted_proxies)
+    _add_trust(app, settings, register)
+    headers.add(app, settings.trusted_proxies)
     app.extensions["souche.metrics"] = metrics.Metrics(app.extensions["souche"], gauges)
     _add_errors(app)
     _add_logging(app)
     audit_views.watch_requests(app)
     _add_health(app)
-    _add_documents(app, [*blueprints, feed.blueprint, metrics.blueprint, audit_views.blueprint])
+    own = [feed.blueprint, metrics.blueprint, audit_views.blueprint, api_token.blueprint, *api_trust.BLUEPRINTS]
+    _add_documents(app, [*blueprints, *own])
     _refuse_open_routes(app)
     return app
 
 
-def _add_proxies(app: Flask, trusted: int) -> None:
-    """The caller's address and scheme are those that so many proxies of our own name, and nobody else."""
-    if trusted:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted, x_proto=trusted)  # type: ignore[method-assign]
+def _add_trust(app: Flask, settings: Settings, register: Register | None) -> None:
+    runtime: Runtime = app.extensions["souche"]
+    revocations = RevocationList(runtime.transaction)
+    app.extensions |= {
+        "souche.verifier": Verifier(auth.accepted_keys(settings), settings.service, revocations),
+        "souche.lockout": Lockout(runtime),
+        "souche.provider": Provider(settings.oidc_issuer, settings.oidc_client_ids) if settings.oidc_issuer else None,
+        "souche.register": register,
+    }
 
 
 def _add_errors(app: Flask) -> None:

@@ -52,23 +52,22 @@ ENTRY = sa.Table(
 )
 
 _TELL = sa.text("SELECT set_config('souche.act', :act, true)")
-_COLUMNS = "role, scope, subject, address, request_id, action, object_kind, object_id, before, after, outcome"
-_VALUES = """
-    :role, CAST(:scope AS uuid), :subject, :address, :request_id, :action, CAST(:object_kind AS text), object_id,
-    CAST(:before AS jsonb), CAST(:after AS jsonb), :outcome
-"""
 # Whoever wrote an entry says so until the transaction ends: then there is no need of one for the request as such.
-_RECORD = sa.text(f"""
+_RECORD = sa.text("""
     WITH added AS (
-        INSERT INTO audit_entry ({_COLUMNS})
-        SELECT {_VALUES} FROM unnest(CAST(:object_ids AS text[])) AS object_id RETURNING 1
+        INSERT INTO audit_entry (role, scope, subject, address, request_id, action, object_kind, object_id,
+                                 before, after, outcome)
+        SELECT :role, CAST(:scope AS uuid), :subject, :address, :request_id, :action, CAST(:object_kind AS text),
+               object_id, CAST(:before AS jsonb), CAST(:after AS jsonb), :outcome
+        FROM unnest(CAST(:object_ids AS text[])) AS object_id RETURNING 1
     )
     SELECT set_config('souche.recorded', 'yes', true) FROM added
 """)
 # A transaction has an id from the first row that it writes: one that only read, a repeat, a trial, leaves nothing.
-_RECORD_UNLESS = sa.text(f"""
-    INSERT INTO audit_entry ({_COLUMNS})
-    SELECT {_VALUES} FROM unnest(CAST(:object_ids AS text[])) AS object_id
+_RECORD_UNLESS = sa.text("""
+    INSERT INTO audit_entry (role, scope, subject, address, request_id, action, object_kind, object_id)
+    SELECT :role, CAST(:scope AS uuid), :subject, :address, :request_id, :action, CAST(:object_kind AS text),
+           CAST(:object_id AS text)
     WHERE pg_current_xact_id_if_assigned() IS NOT NULL
       AND coalesce(current_setting('souche.recorded', true), '') = ''
 """)
@@ -175,9 +174,8 @@ def watch(factory: sessionmaker[Session]) -> sessionmaker[Session]:
         act: Act | None = session.info.get("act")
         if act is not None and act.of_request and not session.in_nested_transaction():
             session.flush()
-            nothing = {"before": None, "after": None, "outcome": DONE}
-            what = {"object_kind": act.object_kind, "object_ids": [act.object_id]}
-            session.execute(_RECORD_UNLESS, act.columns() | what | nothing)
+            what = {"object_kind": act.object_kind, "object_id": act.object_id}
+            session.execute(_RECORD_UNLESS, act.columns() | what)
 
     return factory
 

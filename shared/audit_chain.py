@@ -15,32 +15,34 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from shared.audit import ENTRY
 from shared.logs import logger
 
 # How many entries one chaining takes: it bounds the time for which the lock is held.
 _AT_ONCE = 2_000
+# What an entry's hash is made of, in this order, after its position.
 _CONTENT = (
     "sequence", "occurred_at", "role", "scope", "subject", "address", "request_id", "action",
     "object_kind", "object_id", "before", "after", "outcome",
 )  # fmt: skip
-_SELECTED = f"position, hash, {', '.join(_CONTENT)}"
+_ROWS = sa.select(*(ENTRY.c[name] for name in ("position", "hash", *_CONTENT)))
+_UNCHAINED = _ROWS.where(ENTRY.c.position.is_(None)).order_by(ENTRY.c.sequence).limit(_AT_ONCE)
+_ALL = _ROWS.where(ENTRY.c.position.is_not(None)).order_by(ENTRY.c.position)
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('audit_entry'::regclass::oid::bigint)")
 _WAITING = sa.text("SELECT EXISTS (SELECT FROM audit_entry WHERE position IS NULL)")
 _HEAD = sa.text("SELECT position, hash FROM audit_entry WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1")
-_UNCHAINED = sa.text(f"SELECT {_SELECTED} FROM audit_entry WHERE position IS NULL ORDER BY sequence LIMIT {_AT_ONCE}")
 _CHAIN = sa.text("""
     UPDATE audit_entry SET position = given.position, hash = given.hash
     FROM unnest(CAST(:sequences AS bigint[]), CAST(:positions AS bigint[]), CAST(:hashes AS bytea[]))
          AS given (sequence, position, hash)
     WHERE audit_entry.sequence = given.sequence
 """)
-_ALL = sa.text(f"SELECT {_SELECTED} FROM audit_entry WHERE position IS NOT NULL ORDER BY position")
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """A position of a service's chain and the hash that it has there, in hexadecimal; position 0 is before the first."""
+    """A position of a service's chain and its hash there, in hexadecimal; position 0 is before the first entry."""
 
     service: str
     position: int
@@ -126,7 +128,7 @@ def verify(engine: sa.Engine, service: str, anchors: Iterable[Anchor] = ()) -> A
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         rows = connection.execution_options(yield_per=1_000).execute(_ALL).mappings()
         position, last = 0, start(service)
-        for position, last in _walk(rows, last):
+        for position, last in _walk(rows, start(service)):
             if kept.pop(position, last.hex()) != last.hex():
                 raise Broken(f"entry {position} is not the one that the anchor was taken from")
     _check_rest(kept, position, start(service).hex())

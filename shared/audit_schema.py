@@ -54,7 +54,8 @@ _RECORD = """
         END IF;
         INSERT INTO audit_entry (role, scope, subject, address, request_id, action, object_kind, object_id,
                                  before, after)
-        VALUES (coalesce(act ->> 'role', 'database'), (act ->> 'scope')::uuid, coalesce(act ->> 'subject', session_user),
+        VALUES (coalesce(act ->> 'role', 'database'), (act ->> 'scope')::uuid,
+                coalesce(act ->> 'subject', session_user),
                 coalesce(act ->> 'address', CASE WHEN act = '{}' THEN host(inet_client_addr()) END),
                 act ->> 'request_id', coalesce(act ->> 'action', TG_OP), TG_ARGV[0],
                 coalesce(becomes, was) ->> TG_ARGV[1], before, after);

@@ -147,9 +147,9 @@ def watch_requests(app: Flask) -> None:
 
     @app.after_request
     def tell_refusal(response: Response) -> Response:
-        if response.status_code in _TOLD and request.method not in _READING and "caller" in g:
-            if str(request.url_rule) not in _EVERYDAY:
-                _record_refusal(app.extensions["souche"], response)
+        refused = response.status_code in _TOLD and "caller" in g
+        if refused and request.method not in _READING and str(request.url_rule) not in _EVERYDAY:
+            _record_refusal(app.extensions["souche"], response)
         return response
 
     @app.teardown_request
@@ -160,9 +160,8 @@ def watch_requests(app: Flask) -> None:
 def _record_refusal(of: Runtime, response: Response) -> None:
     """The refused transaction took its entries back with it, so this one is of a transaction of its own."""
     act = _act()
-    problem = response.get_json(silent=True) if response.is_json else None
-    said = {"problem": str(problem.get("type", "")).removeprefix("urn:souche:")} if isinstance(problem, dict) else {}
-    said |= {"status": response.status_code}  # type: ignore[dict-item]
+    problem = response.get_json(silent=True) or {}
+    said = {"problem": str(problem.get("type", "")).removeprefix("urn:souche:"), "status": response.status_code}
     try:
         with of.transaction() as session:
             audit.record(session, act.object_kind, [act.object_id], after=said, outcome=audit.REFUSED)

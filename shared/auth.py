@@ -1,22 +1,27 @@
 """Who is calling and what for: JSON Web Tokens (RFC 7519) signed with Ed25519 (RFC 8037), a role and a scope.
 
+A token names the services that it is for (`aud`), and may be revoked by its id (`jti`), by its holder or by its scope.
+What is refused is told as RFC 6750 says.
+
 Every route names the roles that may call it with `@roles(…)`, or says `@public`; `shared.app` refuses to start an
 application in which one does neither.
 """
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from flask import current_app, g, request
 
-from shared import clock
+from shared import clock, limits
+from shared.config import SERVICES, Settings
+from shared.ids import new_id
 from shared.problems import Forbidden, NotFound, Unauthenticated
 
 ISSUER = "souche"
@@ -47,6 +52,9 @@ class Caller:
     subject: str
     role: Role
     scope: UUID | None
+    token_id: str = field(default="", compare=False)
+    issued_at: float = field(default=0.0, compare=False)
+    """Seconds since 1970, UTC."""
 
     def __str__(self) -> str:
         return f"{self.role}:{self.scope or '-'}:{self.subject}"
@@ -77,21 +85,50 @@ def issue(
     subject: str,
     scope: UUID | None = None,
     lifetime: timedelta = timedelta(hours=12),
+    audience: Collection[str] = SERVICES,
 ) -> str:
-    """Makes a token with a raw Ed25519 private key. Scoped roles need a scope, the others take none."""
+    """Makes a token for these services with a raw Ed25519 private key. Scoped roles need a scope, the others take none.
+
+    `iat` is in fractions of a second, so that who is let in again right after a revocation is let in.
+    """
     if (scope is not None) != (role in SCOPED):
         raise ValueError(f"A {role} token {'needs a' if role in SCOPED else 'takes no'} scope.")
     now = clock.now()
-    claims = {"iss": ISSUER, "sub": subject, "role": role.value, "iat": now, "exp": now + lifetime}
+    claims: dict[str, Any] = {"iss": ISSUER, "aud": list(audience), "sub": subject, "role": role.value}
+    claims |= {"iat": now.timestamp(), "exp": now + lifetime, "jti": str(new_id())}
     if scope:
         claims["scope"] = str(scope)
-    return jwt.encode(claims, Ed25519PrivateKey.from_private_bytes(key), algorithm="EdDSA", headers={"kid": key_id})
+    headers = {"kid": key_id, "typ": "at+jwt"}
+    return jwt.encode(claims, Ed25519PrivateKey.from_private_bytes(key), algorithm="EdDSA", headers=headers)
+
+
+def own_key_id(service: str, key_id: str) -> str:
+    """How a token names a key of the service's own, apart from those of TOKEN_PUBLIC_KEYS."""
+    return f"{service}/{key_id}"
+
+
+def accepted_keys(settings: Settings) -> dict[str, bytes]:
+    """The public keys that a service accepts by id: those it was given, and those of its own signing keys."""
+    own = {
+        own_key_id(settings.service, key_id): Ed25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
+        for key_id, key in settings.signing_keys.items()
+    }
+    return {**settings.token_public_keys, **own}
+
+
+class Revocations(Protocol):
+    """What is asked whether a token that is good by itself was taken back."""
+
+    def refuse(self, caller: Caller) -> bool:
+        """Whether the token of this caller was taken back."""
 
 
 class Verifier:
-    """Verifies tokens against the public keys that are accepted now."""
+    """Verifies tokens for one service against the public keys that are accepted now."""
 
-    def __init__(self, public_keys: Mapping[str, bytes]) -> None:
+    def __init__(self, public_keys: Mapping[str, bytes], audience: str, revocations: Revocations | None = None) -> None:
+        self._audience = audience
+        self._revocations = revocations
         self._keys = {key_id: Ed25519PublicKey.from_public_bytes(key) for key_id, key in public_keys.items()}
         # A till sends the same token thousands of times; the signature is checked once, the expiry every time.
         self._verified = functools.lru_cache(maxsize=4096)(self._verify)
@@ -100,22 +137,34 @@ class Verifier:
         """The caller whom a token names; raises Unauthenticated."""
         try:
             caller, expires = self._verified(token)
-        except (jwt.InvalidTokenError, ValueError, KeyError):
-            raise Unauthenticated("The token is not valid.", headers={"WWW-Authenticate": "Bearer"}) from None
+        except jwt.ExpiredSignatureError:
+            raise _invalid("The token has expired.") from None
+        except jwt.InvalidAudienceError:
+            raise _invalid("The token is for another service.") from None
+        except (jwt.InvalidTokenError, ValueError, KeyError, RecursionError):  # a header is JSON, and may nest
+            raise _invalid("The token is not valid.") from None
         if clock.now().timestamp() > expires + _LEEWAY_SECONDS:
-            raise Unauthenticated("The token has expired.", headers={"WWW-Authenticate": "Bearer"})
+            raise _invalid("The token has expired.")
+        if self._revocations and self._revocations.refuse(caller):
+            raise _invalid("The token was revoked.")
         return caller
 
     def _verify(self, token: str) -> tuple[Caller, int]:
         key = self._keys[jwt.get_unverified_header(token)["kid"]]
         claims = jwt.decode(
-            token, key, algorithms=["EdDSA"], issuer=ISSUER, leeway=_LEEWAY_SECONDS,
-            options={"require": ["exp", "iat", "sub", "role"]},
+            token, key, algorithms=["EdDSA"], issuer=ISSUER, audience=self._audience, leeway=_LEEWAY_SECONDS,
+            options={"require": ["exp", "iat", "sub", "aud", "jti", "role"]},
         )  # fmt: skip
         role, scope = Role(claims["role"]), claims.get("scope")
         if (scope is not None) != (role in SCOPED):
             raise ValueError("role and scope do not go together")
-        return Caller(claims["sub"], role, UUID(scope) if scope else None), claims["exp"]
+        of = UUID(scope) if scope else None
+        return Caller(claims["sub"], role, of, claims["jti"], float(claims["iat"])), claims["exp"]
+
+
+def _invalid(detail: str) -> Unauthenticated:
+    challenge = f'Bearer error="invalid_token", error_description="{detail}"'
+    return Unauthenticated(detail, headers={"WWW-Authenticate": challenge})
 
 
 def roles(*allowed: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
@@ -127,12 +176,19 @@ def roles(*allowed: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
         def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             g.caller = _authenticate()
             if g.caller.role not in accepted:
-                raise Forbidden(f"This takes a token of role {', '.join(sorted(accepted))}.")
+                raise _insufficient(accepted)
+            limits.check_request()  # before anything reads the body, and after the caller is known
             return view(*args, **kwargs)
 
         return _marked(guarded, accepted)
 
     return decorate
+
+
+def _insufficient(accepted: frozenset[Role]) -> Forbidden:
+    challenge = f'Bearer error="insufficient_scope", scope="{" ".join(sorted(accepted))}"'
+    said = f"This takes a token of role {', '.join(sorted(accepted))}."
+    return Forbidden(said, headers={"WWW-Authenticate": challenge})
 
 
 def public(view: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -10,8 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import jwt
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+from shared import weakness
 
 SERVICES = ("issuer", "redeemer", "operator_bridge")
 
@@ -24,6 +28,11 @@ _KEYS = {
 
 # Settings that only the command line reads.
 _OF_THE_COMMAND_LINE = ("DATABASE_URL", "TOKEN_PRIVATE_KEY", "SOUCHE_TOKEN")
+
+# Of the operators' settings, those whose values nobody else may know.
+_SECRET_NAMES = ("SECRET", "SECRETS", "PASSWORD", "TOKEN", "KEY", "KEYS")
+
+_HERE = ("127.0.0.1", "localhost", "::1")
 
 
 # Which of them digest what must not be guessed.
@@ -49,6 +58,15 @@ class Settings:
     """Raw Ed25519 public keys by key id: all are accepted, so that keys can be rotated."""
     keys: Mapping[str, Mapping[str, bytes]] = field(repr=False)
     """Secret keys of 32 bytes by setting and key id; the first of each is the current one."""
+    signing_keys: Mapping[str, bytes] = field(repr=False)
+    """Raw Ed25519 private keys by key id: the first signs the short-lived tokens of this service, all are accepted."""
+    access_token_seconds: int
+    oidc_issuer: str
+    """The address of the OpenID Connect provider; empty: nobody logs in by one."""
+    oidc_client_ids: tuple[str, ...]
+    """The names by which the provider knows us: a token of it is for one of them, or is none of ours."""
+    trusted_proxies: int
+    """How many proxies of our own stand before the service, and say who called them."""
     operators: Mapping[str, str] = field(repr=False)
     """Every setting that begins with OPERATOR_, for the adapters of the operator bridge."""
     pool_size: int
@@ -56,7 +74,6 @@ class Settings:
     guesses_per_address: int
     guesses_in_all: int
     lockout_seconds: float
-    trusted_proxies: int
     """How many proxies of our own stand before the service, and say who called them."""
     sweep_seconds: float
     log_level: str
@@ -64,9 +81,9 @@ class Settings:
     """Who owes what statements say, as its papers name it."""
 
     @property
-    def request_key(self) -> bytes:
-        """The key of digests of requests; a service without secret keys is told nothing that needs one."""
-        return next((next(iter(ring.values())) for name, ring in self.keys.items() if name in _DIGESTING), b"")
+    def request_keys(self) -> tuple[bytes, ...]:
+        """The keys of digests of requests, the current one first; a service that has none is told nothing secret."""
+        return next((tuple(ring.values()) for name, ring in self.keys.items() if name in _DIGESTING), (b"",))
 
 
 def read_keys(text: str) -> dict[str, bytes]:
@@ -106,6 +123,7 @@ def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
         read: dict[str, Any] = Schema.from_dict(_expected(service))(unknown=EXCLUDE).load(environ)
     except ValidationError as error:
         raise ConfigurationError(_explain(error.messages_dict)) from None
+    _refuse_weak(service, environ, read)
     own = service.upper()
     return Settings(
         service=service,
@@ -116,13 +134,17 @@ def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
         service_token=read[f"{own}_SERVICE_TOKEN"],
         token_public_keys=read["TOKEN_PUBLIC_KEYS"],
         keys={name: read[name] for name in _KEYS[service]},
+        signing_keys=read[f"{own}_SIGNING_KEYS"],
+        access_token_seconds=read["ACCESS_TOKEN_SECONDS"],
+        oidc_issuer=read["OIDC_ISSUER"].rstrip("/"),
+        oidc_client_ids=tuple(filter(None, map(str.strip, read["OIDC_CLIENT_IDS"].split(",")))),
+        trusted_proxies=read["TRUSTED_PROXIES"],
         operators={name: value for name, value in environ.items() if _is_operators(name)},
         pool_size=read["DATABASE_POOL_SIZE"],
         guesses_per_structure=read["GUESSES_PER_STRUCTURE"],
         guesses_per_address=read["GUESSES_PER_ADDRESS"],
         guesses_in_all=read["GUESSES_IN_ALL"],
         lockout_seconds=read["LOCKOUT_SECONDS"],
-        trusted_proxies=read["TRUSTED_PROXIES"],
         sweep_seconds=read["SWEEP_SECONDS"],
         log_level=read["LOG_LEVEL"],
         authority_name=read["AUTHORITY_NAME"],
@@ -164,12 +186,17 @@ def _expected(service: str) -> dict[str, fields.Field[Any]]:
         "BROKER_URL": fields.Str(load_default=""),
         **{f"{name.upper()}_URL": _address("http://", "https://") for name in SERVICES},
         **{name: _Keys(required=True) for name in ("TOKEN_PUBLIC_KEYS", *_KEYS[service])},
+        f"{own}_SIGNING_KEYS": _Keys(required=True),
+        "ACCESS_TOKEN_SECONDS": fields.Int(load_default=600, validate=validate.Range(60, 3600)),
+        "OIDC_ISSUER": _address("https://", "http://127.0.0.1:", "http://localhost:", required=False),
+        "OIDC_CLIENT_IDS": fields.Str(load_default=""),
+        "TRUSTED_PROXIES": fields.Int(load_default=0, validate=validate.Range(0, 5)),
+        "SOUCHE_DEMONSTRATION": fields.Bool(load_default=False),
         "DATABASE_POOL_SIZE": fields.Int(load_default=8, validate=validate.Range(1, 200)),
         "GUESSES_PER_STRUCTURE": fields.Int(load_default=20, validate=validate.Range(2)),
         "GUESSES_PER_ADDRESS": fields.Int(load_default=60, validate=validate.Range(2)),
         "GUESSES_IN_ALL": fields.Int(load_default=1000, validate=validate.Range(2)),
         "LOCKOUT_SECONDS": fields.Float(load_default=60.0, validate=validate.Range(1, 86_400)),
-        "TRUSTED_PROXIES": fields.Int(load_default=0, validate=validate.Range(0, 5)),
         "AUTHORITY_NAME": fields.Str(load_default="Le Département", validate=validate.Length(1, 200)),
         "SWEEP_SECONDS": fields.Float(load_default=5.0, validate=validate.Range(0.1, 3600)),
         "LOG_LEVEL": fields.Str(
@@ -178,12 +205,49 @@ def _expected(service: str) -> dict[str, fields.Field[Any]]:
     }
 
 
-def _address(*beginnings: str) -> fields.Str:
+def _address(*beginnings: str, required: bool = True) -> fields.Str:
     def check(value: str) -> None:
         if not value.startswith(beginnings):
             raise ValidationError(f"Expected an address that begins with {' or '.join(beginnings)}.")
 
-    return fields.Str(required=True, validate=check)
+    return fields.Str(required=True, validate=check) if required else fields.Str(load_default="", validate=check)
+
+
+def _refuse_weak(service: str, environ: Mapping[str, str], read: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError where a secret is one that others know or can guess."""
+    own = {name: read[name] for name in (*_KEYS[service], f"{service.upper()}_SIGNING_KEYS")}
+    rings = {**own, "TOKEN_PUBLIC_KEYS": read["TOKEN_PUBLIC_KEYS"]}
+    texts = {name: value for name, value in environ.items() if _is_operators(name) and name.endswith(_SECRET_NAMES)}
+    addresses = [f"{service.upper()}_DATABASE_URL", "REDIS_URL", "BROKER_URL"]
+    faults = {
+        **{name: weakness.of_ring(ring, demonstration=_is_demonstration(read)) for name, ring in rings.items()},
+        **weakness.repeated(own),
+        **{name: weakness.of_operators(text) for name, text in texts.items()},
+        **{name: weakness.of_address(read[name]) for name in addresses},
+        **_of_service_token(service, read),
+    }
+    if read["OIDC_ISSUER"] and not read["OIDC_CLIENT_IDS"]:
+        faults["OIDC_CLIENT_IDS"] = "Expected the names by which the provider of OIDC_ISSUER knows us."
+    found = {name: [fault] for name, fault in faults.items() if fault}
+    if found:
+        raise ConfigurationError(_explain(found))
+
+
+def _of_service_token(service: str, read: Mapping[str, Any]) -> dict[str, str | None]:
+    name = f"{service.upper()}_SERVICE_TOKEN"
+    try:
+        claims = jwt.decode(read[name], options={"verify_signature": False})
+    except jwt.InvalidTokenError:
+        return {name: "Expected a token: `souche keys` makes one."}
+    if (claims.get("role"), claims.get("sub")) != ("service", service):
+        return {name: f"Expected a token of role `service` whose subject is {service}."}
+    return {}
+
+
+def _is_demonstration(read: Mapping[str, Any]) -> bool:
+    """The demonstration says so, and nothing of it is to be reached from another machine."""
+    addresses = [read[f"{service.upper()}_URL"] for service in SERVICES]
+    return bool(read["SOUCHE_DEMONSTRATION"]) and all(urlsplit(address).hostname in _HERE for address in addresses)
 
 
 def _explain(messages: Mapping[str, Any]) -> str:

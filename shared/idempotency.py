@@ -103,8 +103,13 @@ def request_digest(address: str | None = None) -> bytes:
 
     Keyed, as a body may name a person: without the key nobody can try names against it.
     """
+    return request_digests(address)[0]
+
+
+def request_digests(address: str | None = None) -> tuple[bytes, ...]:
+    """The request's digest by each key that is accepted, so that a request repeated after a rotation is known again."""
     said = f"{request.method} {address or request.full_path}\n".encode() + request.get_data()
-    return hmac.digest(runtime().settings.request_key, said, hashlib.sha256)
+    return tuple(hmac.digest(key, said, hashlib.sha256) for key in runtime().settings.request_keys)
 
 
 def idempotent(
@@ -155,7 +160,7 @@ def _find(session: Session, given: str, sealed_with: str | None) -> Response | N
         return None
     if not row.request_digest:
         raise AnswerGone("It was done. Look for what it made, and take a fresh key for a new request.")
-    if row.request_digest != request_digest():
+    if row.request_digest not in request_digests():
         raise KeyReused("Take a fresh key for a new request.")
     return Response(_open(row.body, given, sealed_with), status=row.status, content_type="application/json")
 

@@ -57,6 +57,17 @@ class ChequesIssued(_Message):
     cheques = fields.List(fields.Nested(_IssuedCheque), required=True)
 
 
+class _Digest(_Message):
+    cheque_id = fields.UUID(required=True)
+    digest = fields.Str(required=True, validate=validate.Regexp(r"[0-9a-f]{64}\Z"))
+
+
+class ChequesRedigested(_Message):
+    """The digests of cheques' codes by a new key: the key of the old ones is on its way out."""
+
+    cheques = fields.List(fields.Nested(_Digest), required=True, validate=validate.Length(max=1000))
+
+
 class CancellationRequested(_Message):
     """The issuer asks that cheques be cancelled; the redeemer decides for each."""
 
@@ -282,6 +293,7 @@ class NoticePosted(_Message):
 
 KINDS: Mapping[str, Schema] = {
     "cheques.issued": ChequesIssued(),
+    "cheques.redigested": ChequesRedigested(),
     "cancellation.requested": CancellationRequested(),
     "cheques.blocked": ChequesBlocked(),
     "cheques.unblocked": ChequesBlocked(),

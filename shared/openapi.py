@@ -10,6 +10,9 @@ from shared import idempotency
 from shared.auth import allowed_roles
 from shared.problems import CONTENT_TYPE
 
+# The one kind of error that is told as plain JSON: RFC 6749 says so.
+PLAIN = "#/components/schemas/Denial"
+
 _TITLES = {"issuer": "Souche: issuer", "redeemer": "Souche: redeemer", "operator_bridge": "Souche: operator bridge"}
 
 
@@ -83,5 +86,6 @@ def _name_key(operation: dict[str, Any], view: Any) -> None:
 def _name_errors(responses: dict[str, Any], *, all_of_them: bool = False) -> None:
     for status, response in responses.items():
         content = response.get("content", {})
-        if (all_of_them or not status.startswith("2")) and "application/json" in content:
+        plain = content.get("application/json", {}).get("schema", {}).get("$ref") == PLAIN
+        if (all_of_them or not status.startswith("2")) and "application/json" in content and not plain:
             content[CONTENT_TYPE] = content.pop("application/json")

@@ -7,9 +7,20 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response, current_app
+from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
 
 CONTENT_TYPE = "application/problem+json"
+
+
+class ProblemSchema(Schema):
+    """RFC 9457 problem details; kinds of problem add members of their own."""
+
+    type = fields.Str(required=True, metadata={"description": "Stable: `urn:souche:<slug>`."})
+    title = fields.Str(required=True)
+    status = fields.Int(required=True)
+    detail = fields.Str(required=True)
+    errors = fields.Dict(metadata={"description": "By field, what is wrong with it."})
 
 
 class Problem(Exception):

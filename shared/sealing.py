@@ -30,6 +30,15 @@ class KeyRing:
         sealed = self._ciphers[self._current].encrypt(nonce, plain, context)
         return bytes([len(self._current)]) + self._current + nonce + sealed
 
+    @property
+    def former(self) -> list[bytes]:
+        """How the values begin that are sealed with a key other than the current one."""
+        return [bytes([len(key_id)]) + key_id for key_id in self._ciphers if key_id != self._current]
+
+    def reseal(self, sealed: bytes, context: bytes) -> bytes:
+        """The same value sealed with the current key; raises CannotOpen."""
+        return self.seal(self.open(sealed, context), context)
+
     def open(self, sealed: bytes, context: bytes) -> bytes:
         """Decrypts what `seal` gave for the same context; raises CannotOpen."""
         split = 1 + sealed[0]

@@ -12,12 +12,15 @@ from shared.config import ConfigurationError
 
 COMMANDS: Mapping[str, str] = {
     "beat": "souche.working:beat",
+    "client": "souche.trusting:client",
     "demo": "souche.demonstration:demo",
     "import": "souche.importing:import_file",
     "keys": "souche.keys:keys",
     "migrate": "souche.migrating:migrate",
     "operator": "souche.operators:operator",
     "reconcile": "souche.reconciling:reconcile",
+    "reencrypt": "souche.rotating:reencrypt",
+    "revoke": "souche.trusting:revoke",
     "serve": "souche.serving:serve",
     "token": "souche.tokens:token",
     "verify": "souche.verify:verify",

@@ -46,6 +46,10 @@ class Client:
         """The JSON that answers a POST; `request` is as of requests."""
         return self._ask("POST", path, **request)
 
+    def delete(self, path: str) -> Any:
+        """The JSON that answers a DELETE."""
+        return self._ask("DELETE", path)
+
     def download(self, path: str) -> bytes:
         """The file at a path."""
         return self._answer("GET", path).content

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import click
 
-from shared import migrations
+from shared import migrations, weakness
 from shared.config import SERVICES, ConfigurationError, with_files
 
 
@@ -28,4 +28,6 @@ def migrate(services: tuple[str, ...]) -> None:
 def _needed(environ: Mapping[str, str], name: str) -> str:
     if name not in environ:
         raise ConfigurationError(f"{name} is not set: expected postgresql://user:password@host/database.")
+    if fault := weakness.of_address(environ[name]):
+        raise ConfigurationError(f"{name}: {fault}")
     return environ[name]

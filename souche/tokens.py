@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 
 from shared.auth import SCOPED, Role
-from shared.config import with_files
+from shared.config import SERVICES, with_files
 from souche.keys import Signer
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
@@ -30,9 +30,20 @@ class Duration(click.ParamType[timedelta]):
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
 @click.option("--scope", type=click.UUID, help="The id of the prescriber or structure, for tokens of these roles.")
 @click.option("--subject", default="cli", show_default=True, help="Who will hold it: it stands in the logs.")
+@click.option(
+    "--audience",
+    type=click.Choice(SERVICES),
+    multiple=True,
+    default=SERVICES,
+    show_default=True,
+    help="A service that is to accept it; may be given more than once.",
+)
 @click.option("--ttl", type=Duration(), default="12h", show_default=True, help="How long it is good for.")
-def token(role: str, scope: UUID | None, subject: str, ttl: timedelta) -> None:
-    """Make a token and print it. Signs with TOKEN_PRIVATE_KEY."""
+def token(role: str, scope: UUID | None, subject: str, audience: tuple[str, ...], ttl: timedelta) -> None:
+    """Make a token and print it. Signs with TOKEN_PRIVATE_KEY.
+
+    For the first steps of a deployment and for emergencies: programs get theirs from POST /v1/oauth/token.
+    """
     if (scope is not None) != (role in SCOPED):
         raise click.UsageError(f"A {role} token {'needs' if role in SCOPED else 'takes no'} --scope.")
-    click.echo(Signer.read(with_files(os.environ)).token(role, scope, subject, ttl))
+    click.echo(Signer.read(with_files(os.environ)).token(role, scope, subject, ttl, audience))

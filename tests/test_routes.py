@@ -22,6 +22,7 @@ OPEN = {
     "/healthz": "whether the process lives",
     "/readyz": "whether it can serve",
     "/static/<path:filename>": "Flask's own; there are no such files",
+    "/v1/oauth/token": "a client's secret, or what a provider signed, is the key",
     "/v1/operators/<operator>/webhooks": "the signature on the message is the key",
 }
 SAMPLES = {"uuid": str(new_id()), "int": "1", "default": "x", "string": "x", "path": "x"}

@@ -24,8 +24,11 @@ from services.issuer import (
     api_rules,
 )
 from services.issuer.metrics import GAUGES
+from services.issuer.models import Prescriber
 from shared.app import build
+from shared.auth import Role
 from shared.config import Settings
+from shared.entering import Register
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -48,4 +51,5 @@ def create_app(settings: Settings | None = None) -> Flask:
         api_reports,
         api_people,
     )
-    return build("issuer", settings, [blueprint for module in modules for blueprint in module.BLUEPRINTS], GAUGES)
+    blueprints = [blueprint for module in modules for blueprint in module.BLUEPRINTS]
+    return build("issuer", settings, blueprints, GAUGES, Register(Role.PRESCRIBER, Prescriber))

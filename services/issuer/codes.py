@@ -50,6 +50,11 @@ class Codes:
         """The printed code of a cheque; raises CannotOpen where its key is gone or it was altered."""
         return cheque_code.printed(self._ring.open(cheque.sealed_code, cheque.id.bytes).decode())
 
+    def digest(self, cheque_id: UUID, sealed_code: bytes) -> str:
+        """The digest, by the current key and in hexadecimal, of a cheque's code; raises CannotOpen."""
+        code = self._ring.open(sealed_code, cheque_id.bytes).decode()
+        return cheque_code.digest(code, self._digest_key).hex()
+
     def of_cheques(self, session: Session, cheque_ids: Sequence[UUID]) -> list[Revealed]:
         """The codes of those of these cheques that there are."""
         return self._reveal(session, Cheque.id.in_(cheque_ids))

@@ -313,3 +313,15 @@ class CancelledCheque(Base):
     cheque_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque.id"), primary_key=True)
     outcome: Mapped[str]
     reason: Mapped[str | None]
+
+
+class DigestRotation(Base):
+    """How far the redeemer has been told the digests of codes by a new key, so that it can be taken up again."""
+
+    __tablename__ = "digest_rotation"
+
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    after: Mapped[UUID | None]
+    """The last cheque told of, in the order of their ids."""
+    cheques: Mapped[int] = mapped_column(sa.BigInteger)
+    finished_at: Mapped[datetime | None]

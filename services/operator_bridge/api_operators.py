@@ -8,17 +8,18 @@ from flask.typing import ResponseReturnValue
 from flask_smorest import Blueprint
 
 from services.operator_bridge import inbox, interface, schemas, waking
+from services.operator_bridge.complaints import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
 from shared.app import ProblemSchema
 from shared.auth import public, roles
 from shared.config import ConfigurationError
-from shared.logs import logger
 from shared.problems import NotFound, Problem, Unauthenticated
 from shared.web import runtime, transaction
 
 blueprint = Blueprint("operators", __name__, url_prefix="/v1/operators", description="The operators we can work with.")
 
 _MAX_MESSAGE_BYTES = 256 * 1024
+_complaints = Complaints()
 
 
 class TooLarge(Problem):
@@ -27,6 +28,14 @@ class TooLarge(Problem):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     slug = "message-too-large"
     title = "The message is too large"
+
+
+class NotJson(Problem):
+    """Operators send JSON and nothing else."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    slug = "unsupported-media-type"
+    title = "The message is of another type"
 
 
 @blueprint.route("")
@@ -43,18 +52,27 @@ def browse() -> list[dict[str, Any]]:
 @public
 @blueprint.response(202)
 @blueprint.alt_response(401, schema=ProblemSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
 @blueprint.alt_response(413, schema=ProblemSchema)
+@blueprint.alt_response(415, schema=ProblemSchema)
 def receive(operator: str) -> ResponseReturnValue:
-    """Takes a signed message of an operator: stored as it came, answered at once, applied by a worker."""
+    """Takes a signed message of an operator: stored as it came, answered at once, applied by a worker.
+
+    Nothing is counted against who signs wrongly: that costs a digest and nothing else, and shutting the door to an
+    address would let anybody behind the same proxy shut out the operator.
+    """
     if (request.content_length or _MAX_MESSAGE_BYTES + 1) > _MAX_MESSAGE_BYTES:
         raise TooLarge(f"A message has a Content-Length, of at most {_MAX_MESSAGE_BYTES} bytes.")
+    if request.mimetype and not request.is_json:
+        raise NotJson("A message is application/json.")
     try:
+        inbox.check_door(runtime().settings.operators, operator)
         with transaction() as session:
             inbox.receive(session, runtime().settings.operators, operator, dict(request.headers), request.get_data())
     except (UnknownOperator, ConfigurationError):
         raise NotFound("There is no such operator here.") from None
     except BadSignature as error:
-        logger().warning("bad_signature", operator=operator, error=str(error), sender=request.remote_addr)
+        _complaints.tell(operator, error=str(error), sender=request.remote_addr)
         raise Unauthenticated("The message is not signed as it should be.", slug="bad-signature") from None
     waking.wake(runtime(), "operator_bridge.apply")
     return {"status": "accepted"}, 202

@@ -148,7 +148,12 @@ def claim(session: Session, contract_id: UUID, size: int, lease: int) -> list[Or
     if permitted is None:
         return []
     claimed = session.scalars(_CLAIM, {"contract": contract_id, "size": permitted, "lease": lease}).all()
-    return [_order(row) for row in session.execute(_READ, {"orders": claimed})] if claimed else []
+    return read(session, claimed)
+
+
+def read(session: Session, orders: Sequence[UUID]) -> list[Order]:
+    """Orders as an operator is told of them, in their sequence and without codes."""
+    return [_order(row) for row in session.execute(_READ, {"orders": list(orders)})] if orders else []
 
 
 def put_back(session: Session, orders: Sequence[UUID], reason: str) -> None:

@@ -21,6 +21,8 @@ from shared import clock
 _CONNECT_SECONDS = 3.0
 # A token is renewed this long before it ends, so that it does not end on the way.
 _TOKEN_MARGIN_SECONDS = 10
+# Of a message's own headers: an id, an instant, the signatures by some keys. Of thousands, all would be compared.
+_MAX_HEADERS = 2048
 _UNAVAILABLE = (401, 403, 404, 405, 408, 429, 503)
 _REFUSED = (400, 413, 415, 422)
 _NOTHING: Mapping[Any, str] = {}
@@ -146,16 +148,20 @@ def verify_standard_webhook(secrets: str, headers: Mapping[str, str], body: byte
     """Checks a message signed by the Standard Webhooks scheme and gives its id.
 
     `secrets` are separated by commas: any of them is accepted, so that they can be rotated. The time window is five
-    minutes either way. Raises BadSignature, for headers too that make no sense.
+    minutes either way, and is looked at before anything is computed. Raises BadSignature, for headers too that make no
+    sense.
     """
+    said = {name.lower(): value for name, value in headers.items() if name.lower().startswith("webhook-")}
+    if sum(map(len, said.values())) > _MAX_HEADERS:
+        raise BadSignature("Malformed signature")
     error: Exception | None = None
     for secret in filter(None, map(str.strip, secrets.split(","))):
         try:
-            Webhook(secret).verify(body, dict(headers), json_parse=False)
+            Webhook(secret).verify(body, said, json_parse=False)
         except (WebhookVerificationError, ValueError) as caught:  # the library lets bad base64 and UTF-8 out as is
             error = caught
         else:
-            return next(value for name, value in headers.items() if name.lower() == "webhook-id")
+            return said["webhook-id"]
     raise BadSignature(str(error) if isinstance(error, WebhookVerificationError) else "Malformed signature")
 
 

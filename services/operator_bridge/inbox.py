@@ -29,6 +29,16 @@ _WAITING = (
 )
 
 
+def check_door(settings: Mapping[str, str], operator: str) -> None:
+    """Raises UnknownOperator where no operator of this name sends messages here: unknown, not configured, or silent."""
+    try:
+        adapter = type(interface.connect(operator, settings))
+    except ConfigurationError:
+        raise UnknownOperator(operator) from None
+    if adapter.verify is interface.Operator.verify:
+        raise UnknownOperator(operator)
+
+
 def receive(
     session: Session, settings: Mapping[str, str], operator: str, headers: Mapping[str, str], body: bytes
 ) -> bool:

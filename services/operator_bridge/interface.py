@@ -144,8 +144,8 @@ class Period:
     contract: str
     since: datetime | None = None
     """Only what changed from then on; None is everything from the start of the contract."""
-    unsettled: Sequence[str] = ()
-    """The references whose outcome we do not know, for an operator that is asked one by one."""
+    unsettled: Sequence[Order] = ()
+    """The orders whose outcome we do not know, without codes, for an operator that is asked one by one."""
     cheques: Iterable[Known] = ()
     """With `by_status` alone: the cheques whose standing is asked for, one by one; read once, as a stream."""
 
@@ -175,8 +175,10 @@ class Operator:
     has_statement: ClassVar[bool] = True
     by_status: ClassVar[bool] = False
     """Whether, without a statement, it can be asked how each cheque stands (`Period.cheques`)."""
+    tells_outcomes: ClassVar[bool] = True
+    """Whether `fetch` tells of every order in `Period.unsettled` that was done; else only a person can say it."""
     statement_lag: ClassVar[timedelta] = timedelta(seconds=60)
-    """How long after the sending an order that was done is sure to be on the statement."""
+    """How long after the sending it is sure to be told of an order that was done."""
     batch_size: ClassVar[int] = 100
     """How many orders one call takes."""
     rate: ClassVar[float] = 5.0

@@ -2,7 +2,7 @@
 
 The statement is streamed: nothing is held in memory but the part in hand, and no transaction is open meanwhile. An
 order that we do not know the outcome of is on it, with its outcome; or it is not, long enough after the sending, and
-then it was not done and is sent again under the same reference.
+then it was not done and is sent again under the same reference. Where the operator cannot be asked, a person has to.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import applying, interface
+from services.operator_bridge import applying, claiming, interface
 from services.operator_bridge.interface import (
     Line,
     NoAnswer,
@@ -39,7 +39,7 @@ _OVERLAP = timedelta(minutes=5)
 
 _UNKNOWN = sa.text("""
     SELECT order_id, sent_at FROM operator_order
-    WHERE contract_id = :contract AND state = 'unknown' AND lost < :most ORDER BY sent_at LIMIT :limit
+    WHERE contract_id = :contract AND state = 'unknown' AND lost < :most ORDER BY lost, sent_at LIMIT :limit
 """)
 
 _NOT_DONE = sa.text("""
@@ -66,20 +66,19 @@ class Poll:
     sent_again: int
 
 
-def poll(runtime: Runtime, contract_id: UUID) -> Poll:
-    """Reads what is new on a contract's statement and applies it.
+def poll(runtime: Runtime, contract_id: UUID, most: int = MAX_LOST) -> Poll:
+    """Reads what is new on a contract's statement and applies it; orders that got no answer `most` times are left.
 
     Raises Unavailable where the operator does not give its statement whole; what came of it is applied all the same.
     """
     taken_at = clock.now()
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
-        rows = session.execute(_UNKNOWN, {"contract": contract_id, "limit": _AT_ONCE, "most": MAX_LOST})
+        rows = session.execute(_UNKNOWN, {"contract": contract_id, "limit": _AT_ONCE, "most": most})
         unknown: dict[UUID, datetime] = {row.order_id: row.sent_at for row in rows}
+        asked = claiming.read(session, list(unknown))
     operator = interface.connect(contract.operator, runtime.settings.operators)
-    period = Period(
-        contract.code, _since(contract, unknown, operator.statement_lag), [str(order_id) for order_id in unknown]
-    )
+    period = Period(contract.code, _since(contract, unknown, operator.statement_lag), asked)
     lines = 0
     for part in parts(operator, period, _AT_ONCE):
         with runtime.transaction() as session:
@@ -89,7 +88,8 @@ def poll(runtime: Runtime, contract_id: UUID) -> Poll:
         session.get_one(Contract, contract_id).polled_at = taken_at
         orders = list(unknown)
         left = session.execute(_STILL_UNKNOWN, {"orders": orders}).scalar_one()
-        again = _send_again(session, orders, taken_at - operator.statement_lag)
+        sent_before = taken_at - operator.statement_lag
+        again = _send_again(session, orders, sent_before, most) if operator.tells_outcomes else 0
     return Poll(taken_at, lines, len(orders), len(orders) - left, again)
 
 
@@ -143,6 +143,6 @@ def _since(contract: Contract, unknown: Mapping[UUID, datetime], lag: timedelta)
     return min([contract.polled_at, *unknown.values()]) - max(_OVERLAP, lag)
 
 
-def _send_again(session: Session, orders: list[UUID], sent_before: datetime) -> int:
-    given = {"orders": orders, "sent_before": sent_before, "most": MAX_LOST}
+def _send_again(session: Session, orders: list[UUID], sent_before: datetime, most: int) -> int:
+    given = {"orders": orders, "sent_before": sent_before, "most": most}
     return len(session.scalars(_NOT_DONE, given).all())

@@ -20,6 +20,9 @@ from shared.runtime import Runtime
 
 Figures = Mapping[str, Any]
 
+# An order that got no answer too often is not sent again; but what became of it has to be known before it is moved.
+_HOWEVER_OFTEN = 1_000
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -87,16 +90,16 @@ def last_statement(work: Work) -> Figures | Waiting:
 
 
 def _hear_out(work: Work) -> Figures | Waiting:
-    if interface.adapter(work.old.operator).has_statement:
-        try:
-            polling.poll(work.runtime, work.old.contract_id)
-        except Unavailable as error:
-            return Waiting(f"the last statement of {work.old.code}: {error.detail}")
+    try:
+        polling.poll(work.runtime, work.old.contract_id, most=_HOWEVER_OFTEN)
+    except Unavailable as error:
+        return Waiting(f"the last statement of {work.old.code}: {error.detail}")
     with work.runtime.transaction() as session:
         unsettled = figures.unsettled(session, work.old.contract_id)
-    if unsettled:
-        return Waiting(f"{unsettled} orders and reports of {work.old.code} whose outcome only its statement can tell")
-    return {}
+    if not unsettled:
+        return {}
+    teller = "its statement" if interface.adapter(work.old.operator).tells_outcomes else "a person who asked it"
+    return Waiting(f"{unsettled} orders and reports of {work.old.code} whose outcome only {teller} can tell")
 
 
 def _claim(work: Work) -> Figures | Waiting:

@@ -16,6 +16,7 @@ from uuid import UUID
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from services.operator_bridge.interface import Order, Unreadable
+from shared import limits
 
 _T = TypeVar("_T")
 _MAX_CENTS = 1_000_000_000
@@ -38,8 +39,9 @@ _FIELDS: Mapping[Any, tuple[type[fields.Field[Any]], dict[str, Any]]] = {
 def document(body: bytes) -> dict[str, Any]:
     """A JSON object; raises Unreadable."""
     try:
+        limits.check_json(body)
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, limits.Malformed):
         found = None
     if not isinstance(found, dict):
         raise Unreadable("The body is not a JSON object.")

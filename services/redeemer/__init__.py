@@ -17,12 +17,16 @@ from services.redeemer import (
     api_structures,
 )
 from services.redeemer.metrics import GAUGES
+from services.redeemer.models import Structure
 from shared.app import build
+from shared.auth import Role
 from shared.config import Settings
+from shared.entering import Register
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The redeemer's application."""
     modules = (api_structures, api_affiliations, api_checks, api_redemptions, api_expiries, api_balances, api_exports)
     money = (*api_statements.BLUEPRINTS, *api_payments.BLUEPRINTS)
-    return build("redeemer", settings, [*(module.blueprint for module in modules), *money], GAUGES)
+    blueprints = [*(module.blueprint for module in modules), *money]
+    return build("redeemer", settings, blueprints, GAUGES, Register(Role.STRUCTURE, Structure))

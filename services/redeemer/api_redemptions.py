@@ -14,7 +14,7 @@ from services.redeemer.schemas import PresentationSchema, ReasonSchema, Redempti
 from services.redeemer.transitions import REDEMPTION
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
-from shared.idempotency import HEADER, request_digest, required_key
+from shared.idempotency import HEADER, request_digests, required_key
 from shared.paging import PageQuery, page, page_of
 from shared.web import runtime, transaction
 
@@ -47,8 +47,9 @@ class RedemptionQuery(PageQuery):
 def redeem(body: dict[str, Any]) -> dict[str, Any]:
     """Redeem cheques, all of them or none. Send the same Idempotency-Key again to be told the same answer again."""
     key, codes = required_key(), body.pop("codes")
-    address = guessing.sender(request.remote_addr)
-    asked = redeeming.Request(caller().own, key, request_digest(), codes, judging.workshop(**body), address)
+    digest, *former = request_digests()
+    address, workshop = guessing.sender(request.remote_addr), judging.workshop(**body)
+    asked = redeeming.Request(caller().own, key, digest, codes, workshop, address, former)
     return redeeming.redeem(runtime(), asked)
 
 

@@ -31,6 +31,11 @@ def issued(session: Session, run: Sequence[Event]) -> None:
     _take_up(session, ids)
 
 
+def redigested(session: Session, run: Sequence[Event]) -> None:
+    """Takes new digests of codes in."""
+    receiving.redigest(session, [cheque for event in run for cheque in event.body["cheques"]])
+
+
 def cancellation_requested(session: Session, run: Sequence[Event]) -> None:
     """Cancels what can be, and answers."""
     cancelling.cancel(session, [event.body for event in run])
@@ -106,6 +111,7 @@ def contract_changed(session: Session, run: Sequence[Event]) -> None:
 
 HANDLERS: Mapping[str, Handler] = {
     "cheques.issued": issued,
+    "cheques.redigested": redigested,
     "cancellation.requested": cancellation_requested,
     "cheques.blocked": blocked,
     "cheques.unblocked": unblocked,

@@ -27,6 +27,11 @@ _ISSUE = sa.text("""
 """)
 _REGISTER = sa.text("UPDATE cheque SET active = true WHERE id = ANY(:ids) AND NOT active")
 _BLOCK = sa.text("UPDATE cheque SET blocked = :blocked WHERE id = ANY(:ids) AND blocked <> :blocked")
+_REDIGEST = sa.text("""
+    UPDATE cheque SET digest = given.digest
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:digests AS bytea[])) AS given (id, digest)
+    WHERE cheque.id = given.id AND cheque.digest <> given.digest
+""")
 
 
 def issue(session: Session, grants: Sequence[Mapping[str, Any]]) -> list[UUID]:
@@ -59,6 +64,13 @@ def block(session: Session, cheque_ids: Sequence[UUID], blocked: bool) -> None:
     """Cheques that are not to be taken for now, or are again; one that is spent or void already stays so."""
     transitions.hold(session, cheque_ids)
     session.execute(_BLOCK, {"ids": list(cheque_ids), "blocked": blocked})
+
+
+def redigest(session: Session, cheques: Sequence[Mapping[str, Any]]) -> None:
+    """Cheques are found by a new key's digests from now on; while keys are rotated, tills look for both."""
+    digests = {cheque["cheque_id"]: bytes.fromhex(cheque["digest"]) for cheque in cheques}  # the last word counts
+    transitions.hold(session, digests.keys())
+    session.execute(_REDIGEST, {"ids": list(digests), "digests": list(digests.values())})
 
 
 def _keep_rules(session: Session, rules: Mapping[bytes, Mapping[str, Any]]) -> None:

@@ -130,6 +130,9 @@ class Request:
     address: str | None = None
     """From where, as `guessing.sender` gives it."""
 
+    former_digests: Sequence[bytes] = ()
+    """The same by keys that are on their way out: the first request may have been kept under one."""
+
     @property
     def guesser(self) -> Guesser:
         """Who guesses, if this is a guess."""
@@ -203,7 +206,7 @@ def _answered_before(runtime: Runtime, request: Request, has_key: bool) -> dict[
         first = session.scalar(sa.select(Presentation).where(same))
         if first is None:
             return None
-        if first.request_digest != request.digest:
+        if first.request_digest not in (request.digest, *request.former_digests):
             raise KeyReused("Take a fresh key for a new request.")
         line = (Redemption.id, Redemption.cheque_id, Redemption.amount_cents)
         mine = sa.select(*line).where(Redemption.presentation_id == first.id).order_by(Redemption.id)

@@ -292,7 +292,7 @@ def test_both_secrets_are_accepted_while_they_are_rotated(office: Office, simula
 @pytest.mark.parametrize("operator", ["nobody", "regie", "..%2Fsync", "__init__"])
 def test_who_sends_no_messages_has_no_door(office: Office, operator: str) -> None:
     answer = office.bridge.client.post(f"/v1/operators/{operator}/webhooks", data=b"{}")
-    assert answer.status_code in (401, 404)
+    assert answer.status_code == 404
 
 
 def test_a_message_that_is_too_large_is_not_read(office: Office) -> None:

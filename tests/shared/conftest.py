@@ -39,7 +39,9 @@ class Logs:
         for schema in ("issuer", "redeemer"):
             with db.connect(self.postgres.url("souche", self.database), schema, 1).begin() as connection:
                 connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
-                migrations.create_event_tables(Operations(MigrationContext.configure(connection)))
+                op = Operations(MigrationContext.configure(connection))
+                migrations.create_event_tables(op)
+                migrations.create_trust_tables(op)
                 if schema == "redeemer":
                     connection.exec_driver_sql(READERS_TABLES)
 

@@ -9,20 +9,27 @@ import pytest
 
 from shared import config
 from shared.config import SERVICES, ConfigurationError
+from souche.keys import Signer
 
 KEY = config.write_key("k1", secrets.token_bytes(32))
+
+
+def fresh() -> str:
+    """A key of its own for each setting."""
+    return config.write_key("k1", secrets.token_bytes(32))
 
 
 @pytest.fixture
 def complete() -> dict[str, str]:
     own = {
         **{f"{name.upper()}_DATABASE_URL": f"postgresql://souche_{name}@db/souche" for name in SERVICES},
-        **{f"{name.upper()}_SERVICE_TOKEN": "token" for name in SERVICES},
+        **{f"{name.upper()}_SERVICE_TOKEN": Signer.generate().service_token(name) for name in SERVICES},
+        **{f"{name.upper()}_SIGNING_KEYS": fresh() for name in SERVICES},
         **{f"{name.upper()}_URL": f"http://{name}:8000/" for name in SERVICES},
     }
     names = ("TOKEN_PUBLIC_KEYS", "CODE_DIGEST_KEY", "CODE_ENCRYPTION_KEYS")
     identity = ("IDENTITY_DIGEST_KEY", "IDENTITY_ENCRYPTION_KEYS")
-    return own | {"REDIS_URL": "redis://redis/0"} | dict.fromkeys((*names, *identity), KEY)
+    return own | {"REDIS_URL": "redis://redis/0"} | {name: fresh() for name in (*names, *identity)}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -91,6 +98,9 @@ def test_the_example_names_every_setting_and_nothing_else(complete: Mapping[str,
         "GUESSES_IN_ALL",
         "LOCKOUT_SECONDS",
         "TRUSTED_PROXIES",
+        "ACCESS_TOKEN_SECONDS",
+        "OIDC_ISSUER",
+        "OIDC_CLIENT_IDS",
         "SWEEP_SECONDS",
         "LOG_LEVEL",
         "AUTHORITY_NAME",

@@ -186,7 +186,7 @@ def test_a_wrong_field_is_named(post: Post) -> None:
 def test_a_request_without_a_good_token_is_refused(client: FlaskClient, header: str | None, status: int) -> None:
     answer = client.get(f"/v1/things/{ME}", headers={"Authorization": header} if header else {})
     assert answer.status_code == status
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert answer.content_type == "application/problem+json"
 
 
@@ -198,7 +198,7 @@ def test_a_token_signed_by_another_key_or_expired_is_refused(client: FlaskClient
 
 
 def test_a_token_that_is_known_is_still_refused_once_it_expires(signer: Signer) -> None:
-    verifier = auth.Verifier({signer.key_id: signer.public_key})
+    verifier = auth.Verifier({signer.key_id: signer.public_key}, "issuer")
     token = signer.token("admin", lifetime=timedelta(seconds=-29))  # half a second within the leeway for skewed clocks
     assert verifier.caller(token).role is Role.ADMIN
     time.sleep(1.1)

@@ -75,7 +75,7 @@ class Adapter(Operator):
 
     def fetch(self, period: Period) -> Iterator[Line]:
         for start in range(0, len(period.unsettled), self.batch_size):
-            references = list(period.unsettled[start : start + self.batch_size])
+            references = [order.reference for order in period.unsettled[start : start + self.batch_size]]
             answer = self._client.post("/v1/operations/status", {"references": references})
             yield from map(_receipt, wire.member(answer, "results", list))
         query = {"contract": period.contract, "since": period.since.isoformat() if period.since else ""}

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from services.operator_bridge import wire
+from services.operator_bridge import abreast, wire
 from services.operator_bridge.http import Client
 from services.operator_bridge.interface import (
     Known,
@@ -71,7 +71,18 @@ class Adapter(Operator):
         return abreast.receipts(lambda order: _WORK[order.kind](self, order), orders)
 
     def fetch(self, period: Period) -> Iterator[Line]:
+        yield from filter(None, abreast.each(self._outcome, period.unsettled))
         yield from filter(None, abreast.each(self._standing, period.cheques))
+
+    def _outcome(self, order: Order) -> Receipt | None:
+        known = order.cheque_id and order.number and Known(order.cheque_id, order.number, order.amount_cents)
+        standing = self._standing(known) if known else None
+        done = standing is not None and standing.status == _DOES.get(order.kind)
+        return Receipt(order.reference, "accepted") if done else None
+
+    def _standing(self, known: Known) -> Standing | None:
+        path = f"/vouchers/voucherstatuscheck/{known.number.partition('/')[0]}"
+        return _standing(known, *self._client.ask("GET", path, None, self._headers, answers=_REFUSED))
 
     def _register(self, order: Order) -> str:
         group, amount = self.settings["VOUCHER_GROUP"], f"{order.amount_cents // 100}.{order.amount_cents % 100:02}"

@@ -6,7 +6,7 @@ from shared import audit_schema
 from shared.audit_schema import Watched
 
 revision = "0008_audit"
-down_revision = "0007_people"
+down_revision = "0008_auth"
 
 _PROGRAMME = (
     "code", "face_value_cents", "minimum_grant_cents", "single_cheque", "valid_months", "valid_until", "grace_days",

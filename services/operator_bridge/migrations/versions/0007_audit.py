@@ -6,7 +6,7 @@ from shared import audit_schema
 from shared.audit_schema import Watched
 
 revision = "0007_audit"
-down_revision = "0006_leases"
+down_revision = "0007_auth"
 
 _CONTRACT = ("code", "operator", "programme", "state", "starts_on", "ends_on", "held_at", "succeeds")
 _SWITCH = ("from_contract_id", "to_contract_id", "payer_contract_id", "mode", "step", "finished_at")

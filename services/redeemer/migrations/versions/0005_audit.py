@@ -6,7 +6,7 @@ from shared import audit_schema
 from shared.audit_schema import Watched
 
 revision = "0005_audit"
-down_revision = "0004_guessing"
+down_revision = "0005_auth"
 
 _STATEMENT = (
     "year", "number", "structure_id", "month", "issued_at", "due_on", "redemptions", "corrections", "due_cents",

@@ -1,0 +1,171 @@
+"""Rotating keys while everything runs: what earlier keys sealed or digested is moved to the current ones, in batches.
+
+A batch is one short transaction and writes a row only where it is still as it was read, so it neither waits for
+requests nor undoes one. Broken off, it is taken up where it was: what is sealed with the current key needs nothing
+more, and how far digests were told is written down.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.issuer.beneficiaries import Identities
+from services.issuer.codes import Codes
+from services.issuer.models import Beneficiary, Cheque, DigestRotation
+from shared import clock, events
+from shared.runtime import Runtime
+from shared.sealing import KeyRing
+
+BATCH = 1000
+Keys = Mapping[str, Mapping[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A column of sealed values: its table's key, the value's context in terms of that key, and the setting."""
+
+    name: str
+    table: str
+    column: str
+    identifier: str
+    kind: str
+    setting: str
+    context: Callable[[Any], bytes]
+
+
+SEALED = (
+    Sealed("codes", "cheque", "sealed_code", "id", "uuid", "CODE_ENCRYPTION_KEYS", lambda key: key.bytes),
+    Sealed(
+        "identities", "beneficiary", "sealed_identity", "id", "uuid", "IDENTITY_ENCRYPTION_KEYS", lambda key: key.bytes
+    ),
+    Sealed(
+        "replacements",
+        "replaced_cheque",
+        "sealed_code",
+        "new_cheque_id",
+        "uuid",
+        "CODE_ENCRYPTION_KEYS",
+        lambda key: key.bytes,
+    ),
+    # Kept answers with codes in them; the others are not sealed and do not begin like that.
+    Sealed("answers", "idempotent_answer", "body", "key", "text", "CODE_ENCRYPTION_KEYS", str.encode),
+)
+
+_FORMER = """
+    EXISTS (SELECT FROM unnest(CAST(:former AS bytea[])) AS begins (prefix)
+            WHERE substring({column} FOR length(prefix)) = prefix)
+"""
+
+
+def reseal(runtime: Runtime, what: Sealed, batch: int = BATCH) -> Iterator[int]:
+    """Seals with the current key what an earlier one sealed; yields how many after each batch.
+
+    Begins again until there is nothing to find: requests write meanwhile. Raises CannotOpen where a value was altered.
+    """
+    ring, after = KeyRing(runtime.settings.keys[what.setting]), None
+    while ring.former:
+        with runtime.transaction() as session:
+            rows = _former(session, what, ring, after, batch)
+            moved = _write(session, what, [(row.key, row.sealed, _resealed(what, ring, row)) for row in rows])
+        if not rows and after is None:
+            return
+        after = rows[-1].key if rows else None
+        yield moved
+
+
+def left(session: Session, keys: Keys) -> dict[str, int]:
+    """How many values of each kind are still sealed with an earlier key that is in the ring."""
+    return {what.name: _count(session, what, KeyRing(keys[what.setting])) for what in SEALED}
+
+
+def _resealed(what: Sealed, ring: KeyRing, row: Any) -> bytes:
+    return ring.reseal(bytes(row.sealed), what.context(row.key))
+
+
+def _count(session: Session, what: Sealed, ring: KeyRing) -> int:
+    query = f"SELECT count(*) FROM {what.table} WHERE {_FORMER.format(column=what.column)}"  # noqa: S608 (names of ours)
+    return int(session.execute(sa.text(query), {"former": ring.former}).scalar_one())
+
+
+def _former(session: Session, what: Sealed, ring: KeyRing, after: Any, batch: int) -> list[Any]:
+    query = f"""
+        SELECT {what.identifier} AS key, {what.column} AS sealed FROM {what.table}
+        WHERE (CAST(:after AS {what.kind}) IS NULL OR {what.identifier} > :after)
+              AND {_FORMER.format(column=what.column)}
+        ORDER BY {what.identifier} LIMIT :batch
+    """  # noqa: S608 (names of ours)
+    return list(session.execute(sa.text(query), {"former": ring.former, "after": after, "batch": batch}).all())
+
+
+def _write(session: Session, what: Sealed, rows: list[tuple[Any, bytes, bytes]]) -> int:
+    """Writes what is still as it was read."""
+    query = f"""
+        UPDATE {what.table} SET {what.column} = given.new
+        FROM unnest(CAST(:keys AS {what.kind}[]), CAST(:old AS bytea[]), CAST(:new AS bytea[])) AS given (key, old, new)
+        WHERE {what.table}.{what.identifier} = given.key AND {what.table}.{what.column} = given.old
+    """  # noqa: S608 (names of ours)
+    keys, old, new = zip(*rows, strict=True) if rows else ((), (), ())
+    written: Any = session.execute(sa.text(query), {"keys": list(keys), "old": list(old), "new": list(new)})
+    return int(written.rowcount)
+
+
+_PEOPLE = sa.select(Beneficiary).order_by(Beneficiary.id)
+_REDIGEST = sa.text("""
+    UPDATE beneficiary SET digest = given.new, digest_key = :key
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:old AS bytea[]), CAST(:new AS bytea[])) AS given (id, old, new)
+    WHERE beneficiary.id = given.id AND beneficiary.digest = given.old
+          AND NOT EXISTS (SELECT FROM beneficiary other WHERE other.digest = given.new)
+""")
+
+
+def redigest_people(runtime: Runtime, batch: int = BATCH) -> Iterator[int]:
+    """Has people known by the current key's digest; yields how many after each batch."""
+    identities, after = Identities(runtime.settings.keys), UUID(int=0)
+    while True:
+        with runtime.transaction() as session:
+            rows = session.scalars(_PEOPLE.where(Beneficiary.id > after).limit(batch)).all()
+            known = [(row.id, row.digest, identities.digest(identities.open(row))) for row in rows]
+            wrong = [entry for entry in known if entry[1] != entry[2]]
+            ids, old, new = map(list, zip(*wrong, strict=True)) if wrong else ([], [], [])
+            moved: Any = session.execute(_REDIGEST, {"ids": ids, "old": old, "new": new, "key": identities.digest_key})
+        if not rows:
+            return
+        after = rows[-1].id
+        yield int(moved.rowcount)
+
+
+def tell_digests(runtime: Runtime, batch: int = BATCH, *, again: bool = False) -> Iterator[int]:
+    """Tells the redeemer the digests of all codes by the current key; yields how many cheques after each event.
+
+    Where it ended before for that key nothing is told, unless `again`. Two at once take turns.
+    """
+    key_id = next(iter(runtime.settings.keys["CODE_DIGEST_KEY"]))
+    with runtime.transaction() as session:
+        known = session.get(DigestRotation, key_id, with_for_update=True)
+        if known is None:
+            session.add(DigestRotation(key_id=key_id, cheques=0))
+        elif again:
+            known.after = known.finished_at = None
+    while told := _tell(runtime, key_id, min(batch, BATCH)):
+        yield told
+
+
+def _tell(runtime: Runtime, key_id: str, batch: int) -> int:
+    codes = Codes(runtime.settings.keys)
+    with runtime.transaction() as session:
+        progress = session.get_one(DigestRotation, key_id, with_for_update=True)
+        if progress.finished_at is not None:
+            return 0
+        query = sa.select(Cheque.id, Cheque.sealed_code).order_by(Cheque.id).limit(batch)
+        rows = session.execute(query.where(Cheque.id > progress.after) if progress.after else query).all()
+        if not rows:
+            progress.finished_at = clock.now()
+            return 0
+        cheques = [{"cheque_id": row.id, "digest": codes.digest(row.id, row.sealed_code)} for row in rows]
+        events.append(session, "cheques.redigested", key_id, {"cheques": cheques})
+        progress.after, progress.cheques = rows[-1].id, progress.cheques + len(rows)
+        return len(rows)

@@ -1,0 +1,198 @@
+"""`POST /v1/oauth/token`: short-lived tokens for this service alone (RFC 6749, section 4.4; RFC 8693).
+
+Errors are of RFC 6749, section 5.2, with the members of our problems beside them.
+"""
+
+import base64
+import binascii
+from datetime import timedelta
+from typing import Any
+from urllib.parse import unquote_plus
+
+from flask import Response, current_app, jsonify, request
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields
+from werkzeug.datastructures import MultiDict
+
+from shared import auth, entering
+from shared.auth import public
+from shared.entering import Denied, Entrance, Register, WrongClient
+from shared.limits import TooLarge
+from shared.lockout import Lockout
+from shared.logs import logger
+from shared.problems import Problem, answer
+from shared.provider import NotAccepted, Provider
+from shared.web import runtime, transaction
+
+CREDENTIALS = "client_credentials"
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+SUBJECT_TOKENS = ("urn:ietf:params:oauth:token-type:id_token", "urn:ietf:params:oauth:token-type:jwt")
+_MAX_BYTES = 32 * 1024
+_PARAMETERS = ("grant_type", "client_id", "client_secret", "subject_token", "subject_token_type", "scope")
+
+blueprint = Blueprint("oauth", __name__, url_prefix="/v1/oauth", description="Who is let in, and as what.")
+
+
+class TokenSchema(Schema):
+    """A token, for how many seconds it is good, and as whom its holder calls."""
+
+    access_token = fields.Str(required=True)
+    token_type = fields.Str(required=True)
+    expires_in = fields.Int(required=True)
+    scope = fields.Str(required=True, metadata={"description": "`admin`, or like `structure:<id>`."})
+    issued_token_type = fields.Str(metadata={"description": "With token exchange."})
+
+
+class DenialSchema(Schema):
+    """RFC 6749, section 5.2, and RFC 9457 in one."""
+
+    error = fields.Str(required=True)
+    error_description = fields.Str()
+    type = fields.Str(required=True)
+    title = fields.Str(required=True)
+    status = fields.Int(required=True)
+    detail = fields.Str(required=True)
+    choices = fields.List(fields.Dict())
+
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-www-form-urlencoded": {
+                "schema": {
+                    "type": "object",
+                    "required": ["grant_type"],
+                    "properties": {
+                        "grant_type": {"type": "string", "enum": [CREDENTIALS, EXCHANGE]},
+                        "client_id": {"type": "string"},
+                        "client_secret": {"type": "string"},
+                        "subject_token": {"type": "string", "description": "What the provider signed."},
+                        "subject_token_type": {"type": "string", "enum": list(SUBJECT_TOKENS)},
+                        "scope": {"type": "string", "description": "As whom, where there is a choice."},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+# Public: this is where the key to all other doors is got, by a secret or by what a provider signed.
+@blueprint.route("/token", methods=["POST"])
+@public
+@blueprint.doc(**_FORM)
+@blueprint.response(200, TokenSchema)
+@blueprint.alt_response(400, schema=DenialSchema)
+@blueprint.alt_response(401, schema=DenialSchema)
+@blueprint.alt_response(413, schema=DenialSchema)
+@blueprint.alt_response(429, schema=DenialSchema)
+@blueprint.alt_response(503, schema=DenialSchema)
+def token() -> Response:
+    """Get a token for this service, by a client's secret or by an OpenID Connect provider's token."""
+    try:
+        given = _parameters()
+        entrance = _by_secret(given) if given["grant_type"] == CREDENTIALS else _by_provider(given)
+    except Problem as problem:
+        return _denied(problem)
+    return _let_in(entrance, exchanged=given["grant_type"] == EXCHANGE)
+
+
+def _parameters() -> dict[str, str]:
+    """What was sent, once each; the client's id and secret may stand in the Authorization header (Basic)."""
+    request.max_content_length = _MAX_BYTES
+    if (request.content_length or 0) > _MAX_BYTES:
+        raise TooLarge(f"A request for a token has at most {_MAX_BYTES} bytes.", error="invalid_request")
+    form: MultiDict[str, str] = request.form
+    repeated = [name for name in _PARAMETERS if len(form.getlist(name)) > 1]
+    if repeated:
+        raise Denied("invalid_request", f"More than one value: {', '.join(repeated)}.")
+    given = {name: form.get(name, "") for name in _PARAMETERS} | _basic()
+    if not given["grant_type"]:
+        raise Denied("invalid_request", "Send a form (application/x-www-form-urlencoded) with a `grant_type`.")
+    if given["grant_type"] not in (CREDENTIALS, EXCHANGE):
+        raise Denied("unsupported_grant_type", f"`grant_type` is one of {CREDENTIALS}, {EXCHANGE}.")
+    return given
+
+
+def _basic() -> dict[str, str]:
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return {}
+    try:
+        client_id, colon, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        raise WrongClient from None
+    if not colon or request.form.get("client_secret"):
+        raise Denied("invalid_request", "Send the client's secret once: in the header or in the form.")
+    return {"client_id": unquote_plus(client_id), "client_secret": unquote_plus(secret)}
+
+
+def _by_secret(given: dict[str, str]) -> Entrance:
+    lockout: Lockout = current_app.extensions["souche.lockout"]
+    address = request.remote_addr or ""
+    lockout.check(address, given["client_id"])
+    try:
+        with transaction() as session:
+            return entering.by_secret(session, given["client_id"], given["client_secret"], given["scope"])
+    except WrongClient:
+        lockout.count(address, given["client_id"])
+        raise
+
+
+def _by_provider(given: dict[str, str]) -> Entrance:
+    provider: Provider | None = current_app.extensions["souche.provider"]
+    register: Register | None = current_app.extensions["souche.register"]
+    lockout: Lockout = current_app.extensions["souche.lockout"]
+    if provider is None:
+        raise Denied("unsupported_grant_type", "No OpenID Connect provider is configured here.")
+    if given["subject_token_type"] not in SUBJECT_TOKENS or not given["subject_token"]:
+        raise Denied("invalid_request", f"Send a `subject_token` and its type: {' or '.join(SUBJECT_TOKENS)}.")
+    address = request.remote_addr or ""
+    lockout.check(address, EXCHANGE)
+    try:
+        person = provider.person(given["subject_token"])
+    except NotAccepted as problem:
+        lockout.count(address, EXCHANGE)
+        raise Denied("invalid_grant", problem.detail) from None
+    with transaction() as session:
+        return entering.by_person(session, person, register, given["scope"])
+
+
+def _let_in(entrance: Entrance, exchanged: bool) -> Response:
+    settings = runtime().settings
+    key_id, key = next(iter(settings.signing_keys.items()))
+    made = auth.issue(
+        auth.own_key_id(settings.service, key_id),
+        key,
+        role=entrance.role,
+        subject=entrance.subject,
+        scope=entrance.scope,
+        lifetime=timedelta(seconds=settings.access_token_seconds),
+        audience=(settings.service,),
+    )
+    logger().info("token_given", subject=entrance.subject, scope=entrance.asked_for)
+    body: dict[str, Any] = {
+        "access_token": made,
+        "token_type": "Bearer",
+        "expires_in": settings.access_token_seconds,
+        "scope": entrance.asked_for,
+    }
+    return _plain(jsonify(body | ({"issued_token_type": ACCESS_TOKEN} if exchanged else {})))
+
+
+def _denied(problem: Problem) -> Response:
+    problem.members.setdefault("error", "invalid_request")
+    logger().warning("token_denied", error=problem.members["error"], sender=request.remote_addr)
+    response = answer(problem)
+    response.content_type = "application/json"
+    if isinstance(problem, WrongClient):
+        response.headers["WWW-Authenticate"] = 'Basic realm="souche"'
+    return _plain(response)
+
+
+def _plain(response: Response) -> Response:
+    """What RFC 6749 asks of every answer that holds a token, and of the others no less."""
+    response.headers["Cache-Control"], response.headers["Pragma"] = "no-store", "no-cache"
+    return response

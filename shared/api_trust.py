@@ -1,0 +1,282 @@
+"""Whom this service trusts, over HTTP: clients and their secrets, people's roles, what is taken back."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from flask import current_app
+from flask_smorest import Blueprint
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from shared import clients, revoking
+from shared.auth import SCOPED, Role, caller, roles
+from shared.entering import Register
+from shared.idempotency import idempotent
+from shared.paging import PageQuery, page, page_of
+from shared.problems import Conflict, Invalid, NotFound, ProblemSchema
+from shared.trust import Client, Membership, Revocation
+from shared.web import runtime, transaction
+
+client_views = Blueprint("clients", __name__, url_prefix="/v1/oauth/clients", description="Programs with secrets.")
+membership_views = Blueprint(
+    "memberships", __name__, url_prefix="/v1/memberships", description="Roles of people who log in."
+)
+revocation_views = Blueprint(
+    "revocations", __name__, url_prefix="/v1/revocations", description="Tokens taken back before their time."
+)
+BLUEPRINTS = (client_views, membership_views, revocation_views)
+
+_ROLES = tuple(role.value for role in Role if role is not Role.SERVICE)  # services have tokens of their own
+_LEEWAY = timedelta(minutes=5)
+
+
+# Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither, and nobody means them.
+_FIT = validate.Regexp(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z", error="Control characters are not expected.")
+
+
+def _line(longest: int = 200, **options: Any) -> fields.Str:
+    return fields.Str(required=True, validate=[validate.Length(1, longest), _FIT], **options)
+
+
+class _RoleSchema(Schema):
+    role = fields.Str(required=True, validate=validate.OneOf(_ROLES))
+    scope = fields.UUID(load_default=None, allow_none=True, metadata={"description": "The prescriber or structure."})
+
+    @validates_schema
+    def _check_scope(self, data: dict[str, Any], **_: Any) -> None:
+        if (data.get("scope") is not None) != (data.get("role") in SCOPED):
+            raise ValidationError("Roles `prescriber` and `structure` have one, the others have none.", "scope")
+
+
+class NewClientSchema(_RoleSchema):
+    """A program to let in, and as what."""
+
+    name = _line(metadata={"description": "Whose program, and which."})
+
+
+class SecretSchema(Schema):
+    """A secret that is good now; its text was shown once."""
+
+    secret_id = fields.UUID(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    created_by = fields.Str(required=True)
+
+
+class NewSecretSchema(SecretSchema):
+    """A secret as it is shown this once."""
+
+    client_secret = fields.Str(required=True)
+
+
+class ClientSchema(_RoleSchema):
+    """A program that gets tokens by a secret."""
+
+    client_id = fields.UUID(required=True)
+    name = fields.Str(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    created_by = fields.Str(required=True)
+    disabled_at = fields.AwareDateTime(required=True, allow_none=True)
+    disabled_reason = fields.Str(required=True, allow_none=True)
+    secrets = fields.List(fields.Nested(SecretSchema), required=True)
+
+
+class WhySchema(Schema):
+    """The reason, for those who read about it later."""
+
+    reason = _line(500)
+
+
+class NewMembershipSchema(_RoleSchema):
+    """A person, by who vouches for them and what they are called there, and a role."""
+
+    provider = _line(255, metadata={"description": "The claim `idp_id`; without one, the provider's address."})
+    subject = _line(255, metadata={"description": "The claim `sub`."})
+
+
+class MembershipSchema(NewMembershipSchema):
+    """A role of a person who logs in."""
+
+    membership_id = fields.UUID(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    created_by = fields.Str(required=True)
+
+
+class NewRevocationSchema(WhySchema):
+    """What to take back: one token by its `jti`, or what a holder (`sub`) or a scope was given until now."""
+
+    kind = fields.Str(required=True, validate=validate.OneOf(revoking.KINDS))
+    value = _line(600)
+
+
+class RevocationSchema(NewRevocationSchema):
+    """What is taken back."""
+
+    revocation_id = fields.UUID(required=True)
+    before = fields.AwareDateTime(required=True)
+    until = fields.AwareDateTime(required=True, allow_none=True)
+    revoked_by = fields.Str(required=True)
+
+
+@client_views.route("", methods=["POST"])
+@roles("admin")
+@idempotent()
+@client_views.arguments(NewClientSchema)
+@client_views.response(201, ClientSchema)
+def register_client(body: dict[str, Any]) -> Client:
+    """Register a program; give it a secret next."""
+    with transaction() as session:
+        _require_place(session, body["role"], body["scope"])
+        return clients.register(session, body["name"], body["role"], body["scope"], str(caller()))
+
+
+@client_views.route("")
+@roles("admin")
+@client_views.arguments(PageQuery, location="query")
+@client_views.response(200, page_of(ClientSchema))
+def list_clients(query: dict[str, Any]) -> dict[str, Any]:
+    """The programs that are let in, or were."""
+    with transaction() as session:
+        return page(session, sa.select(Client), Client.client_id, query["after"], query["limit"])
+
+
+@client_views.route("/<uuid:client_id>")
+@roles("admin")
+@client_views.response(200, ClientSchema)
+@client_views.alt_response(404, schema=ProblemSchema)
+def show_client(client_id: UUID) -> Client:
+    """A program and the secrets that it has."""
+    with transaction() as session:
+        return clients.find(session, client_id)
+
+
+# Without an Idempotency-Key: its answer would have to be kept. Where it was lost, end that secret and make another.
+@client_views.route("/<uuid:client_id>/secrets", methods=["POST"])
+@roles("admin")
+@client_views.response(201, NewSecretSchema)
+@client_views.alt_response(404, schema=ProblemSchema)
+@client_views.alt_response(409, schema=ProblemSchema)
+def add_secret(client_id: UUID) -> dict[str, Any]:
+    """Make a secret and show it this once; two may be good at a time, so that one can follow the other."""
+    with transaction() as session:
+        secret, text = clients.add_secret(session, client_id, str(caller()))
+        return {**SecretSchema().dump(secret), "created_at": secret.created_at, "client_secret": text}
+
+
+@client_views.route("/<uuid:client_id>/secrets/<uuid:secret_id>", methods=["DELETE"])
+@roles("admin")
+@client_views.response(200, ClientSchema)
+@client_views.alt_response(404, schema=ProblemSchema)
+def end_secret(client_id: UUID, secret_id: UUID) -> Client:
+    """End a secret, and the tokens got so far."""
+    with transaction() as session:
+        client = clients.end_secret(session, client_id, secret_id, str(caller()), _lifetime())
+        session.refresh(client)
+        return client
+
+
+@client_views.route("/<uuid:client_id>/suspension", methods=["POST"])
+@roles("admin")
+@client_views.arguments(WhySchema)
+@client_views.response(200, ClientSchema)
+@client_views.alt_response(404, schema=ProblemSchema)
+def disable_client(body: dict[str, str], client_id: UUID) -> Client:
+    """Let a program in no more; its tokens end within seconds."""
+    with transaction() as session:
+        return clients.disable(session, client_id, body["reason"], str(caller()), _lifetime())
+
+
+@client_views.route("/<uuid:client_id>/suspension", methods=["DELETE"])
+@roles("admin")
+@client_views.response(200, ClientSchema)
+@client_views.alt_response(404, schema=ProblemSchema)
+def enable_client(client_id: UUID) -> Client:
+    """Let a program in again."""
+    with transaction() as session:
+        return clients.enable(session, client_id)
+
+
+@membership_views.route("", methods=["POST"])
+@roles("admin")
+@idempotent()
+@membership_views.arguments(NewMembershipSchema)
+@membership_views.response(201, MembershipSchema)
+@membership_views.alt_response(409, schema=ProblemSchema)
+def add_membership(body: dict[str, Any]) -> Membership:
+    """Give a person a role."""
+    with transaction() as session:
+        _require_place(session, body["role"], body["scope"])
+        same = sa.select(Membership).where(
+            Membership.provider == body["provider"], Membership.subject == body["subject"],
+            Membership.role == body["role"], Membership.scope.is_not_distinct_from(body["scope"]),
+        )  # fmt: skip
+        if session.scalar(same):
+            raise Conflict("The person has this role already.", slug="already-member")
+        made = Membership(**body, created_by=str(caller()))
+        session.add(made)
+        session.flush()
+        session.refresh(made)
+        return made
+
+
+@membership_views.route("")
+@roles("admin")
+@membership_views.arguments(PageQuery, location="query")
+@membership_views.response(200, page_of(MembershipSchema))
+def list_memberships(query: dict[str, Any]) -> dict[str, Any]:
+    """Who has which role."""
+    with transaction() as session:
+        return page(session, sa.select(Membership), Membership.membership_id, query["after"], query["limit"])
+
+
+@membership_views.route("/<uuid:membership_id>", methods=["DELETE"])
+@roles("admin")
+@membership_views.response(200, MembershipSchema)
+@membership_views.alt_response(404, schema=ProblemSchema)
+def end_membership(membership_id: UUID) -> Membership:
+    """Take a role from a person, and the tokens got so far."""
+    with transaction() as session:
+        found = session.get(Membership, membership_id)
+        if found is None:
+            raise NotFound("There is no such membership.")
+        session.delete(found)
+        subject = f"{found.provider}|{found.subject}"
+        revoking.revoke(session, revoking.SUBJECT, subject, "a role was taken", str(caller()), _lifetime())
+        return found
+
+
+@revocation_views.route("", methods=["POST"])
+@roles("admin")
+@idempotent()
+@revocation_views.arguments(NewRevocationSchema)
+@revocation_views.response(201, RevocationSchema)
+def revoke(body: dict[str, str]) -> Revocation:
+    """Take tokens back; every process of this service knows within seconds."""
+    with transaction() as session:
+        return revoking.revoke(session, body["kind"], body["value"], body["reason"], str(caller()))
+
+
+@revocation_views.route("")
+@roles("admin", "operations")
+@revocation_views.arguments(PageQuery, location="query")
+@revocation_views.response(200, page_of(RevocationSchema))
+def list_revocations(query: dict[str, Any]) -> dict[str, Any]:
+    """What is taken back now."""
+    with transaction() as session:
+        return page(session, revoking.in_force(), Revocation.revocation_id, query["after"], query["limit"])
+
+
+def _lifetime() -> timedelta:
+    """How long a token got here lives at most, clocks apart."""
+    return timedelta(seconds=runtime().settings.access_token_seconds) + _LEEWAY
+
+
+def _require_place(session: Any, role: str, scope: UUID | None) -> None:
+    """A scope is a place of this service's own register: of another's, nothing is known here."""
+    if scope is None:
+        return
+    register: Register | None = current_app.extensions["souche.register"]
+    if register is None or register.role != role:
+        raise Invalid(f"This service has no {role}s.", errors={"role": ["Register it where they are known."]})
+    if session.get(register.places, scope) is None:
+        raise Invalid(f"There is no such {role}.", errors={"scope": [f"Expected the id of a {role}."]})

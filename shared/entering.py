@@ -1,0 +1,105 @@
+"""Letting in: who gets which token, by a client's secret or by what the OpenID Connect provider said of a person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared import clients, revoking
+from shared.auth import Role
+from shared.place_import import PlaceColumns
+from shared.problems import Problem
+from shared.provider import Person
+from shared.trust import Membership
+
+_NO_ESTABLISHMENT = "00000000000000"  # what the national schema writes where there is no SIRET
+
+
+class Denied(Problem):
+    """No token is given; `error` is one of RFC 6749, section 5.2."""
+
+    slug = "token-denied"
+    title = "No token is given"
+
+    def __init__(self, error: str, detail: str, **members: Any) -> None:
+        super().__init__(detail, error=error, error_description=detail, **members)
+
+
+class WrongClient(Denied):
+    """The client's id and secret do not fit, or it is disabled: the answer is the same."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __init__(self) -> None:
+        super().__init__("invalid_client", "There is no such client, or it has another secret.")
+
+
+@dataclass(frozen=True)
+class Register:
+    """The places of a service, of which people's tokens and clients may have one as their scope."""
+
+    role: Role
+    places: type[PlaceColumns]
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """What a token will say."""
+
+    subject: str
+    role: Role
+    scope: UUID | None
+    name: str = ""
+
+    @property
+    def asked_for(self) -> str:
+        """How it is asked for and told: `admin`, or `structure:<id>`."""
+        return f"{self.role}:{self.scope}" if self.scope else str(self.role)
+
+
+def by_secret(session: Session, client_id: str, secret: str, wanted: str) -> Entrance:
+    """What a client is let in as; raises WrongClient or Denied."""
+    client = clients.authenticate(session, client_id, secret)
+    if client is None:
+        raise WrongClient
+    found = Entrance(client.subject, Role(client.role), client.scope, client.name)
+    return _choose([found], wanted)
+
+
+def by_person(session: Session, person: Person, register: Register | None, wanted: str) -> Entrance:
+    """What somebody is let in as: by their membership, or by the register of the establishment they work for.
+
+    Raises Denied, with the `choices` there are where it takes one.
+    """
+    found = _choose([*_memberships(session, person), *_places(session, person, register)], wanted)
+    if revoking.took_back(session, found.subject, found.scope, person.said_at):
+        raise Denied("invalid_grant", "This login was revoked: log in again.")
+    return found
+
+
+def _choose(found: Sequence[Entrance], wanted: str) -> Entrance:
+    chosen = [one for one in found if one.asked_for == wanted] if wanted else list(found)
+    if len(chosen) == 1:
+        return chosen[0]
+    if not found:
+        raise Denied("invalid_grant", "You are not known here: ask the département to be let in.")
+    choices = [{"scope": one.asked_for, "name": one.name} for one in found]
+    raise Denied("invalid_scope", "Say with `scope` as whom, of these `choices`.", choices=choices)
+
+
+def _memberships(session: Session, person: Person) -> list[Entrance]:
+    mine = (Membership.provider == person.provider) & (Membership.subject == person.subject)
+    rows = session.scalars(sa.select(Membership).where(mine).order_by(Membership.membership_id))
+    return [Entrance(str(person), Role(row.role), row.scope) for row in rows]
+
+
+def _places(session: Session, person: Person, register: Register | None) -> list[Entrance]:
+    if register is None or not person.siret or person.siret == _NO_ESTABLISHMENT:
+        return []
+    places = register.places
+    found = session.execute(sa.select(places.id, places.name).where(places.siret == person.siret).order_by(places.id))
+    return [Entrance(str(person), register.role, row.id, row.name) for row in found]

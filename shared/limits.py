@@ -1,0 +1,58 @@
+"""How deep and how odd what is sent may be: JSON that nests without end, numbers that take minutes to read, characters
+that the database cannot keep. How long it may be says `shared.app`; what a text may hold, its schema.
+"""
+
+import re
+from http import HTTPStatus
+
+from flask import request
+
+from shared.problems import Problem
+
+MAX_DEPTH = 32
+MAX_DIGITS = 100
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
+_BRACES = bytes.maketrans(b"{}", b"[]")
+_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+class Malformed(Problem):
+    """The body is not what it says, or nothing that a caller in good faith would send."""
+
+    slug = "malformed"
+    title = "The request cannot be read"
+
+
+class TooLarge(Problem):
+    """The body is longer than what is taken here."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    slug = "too-large"
+    title = "The request is too large"
+
+
+def check_request() -> None:
+    """Raises Malformed where the request in hand holds what nothing here could take."""
+    if any("\0" in value for _, values in request.args.lists() for value in values):
+        raise Malformed("A parameter contains the character U+0000.")
+    if request.is_json:
+        check_json(request.get_data(cache=True))
+
+
+def check_json(body: bytes) -> None:
+    """Raises Malformed for JSON that nests deeper than MAX_DEPTH, or holds numbers that nothing here has use for.
+
+    Works on the raw bytes, in time that grows with their length, so that no parser has to meet them.
+    """
+    bare = _STRINGS.sub(b"", body)
+    brackets = bare.translate(_BRACES, _BUT_BRACKETS)
+    for _ in range(MAX_DEPTH):  # each round takes the innermost level away
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            break
+    else:
+        raise Malformed(f"The JSON nests deeper than {MAX_DEPTH} levels, or its brackets do not match.")
+    if _NUMBER.search(bare):
+        raise Malformed(f"The JSON holds a number of more than {MAX_DIGITS} digits.")

@@ -1,0 +1,92 @@
+"""Asking for tokens in vain: counted by address, and by client at an address, and refused for the rest of the minute.
+
+A secret has 256 bits, so guessing cannot succeed; what is kept from harm is the service. Nobody can lock out a client
+from elsewhere, as its name counts together with the address alone. Who is locked out is known in memory too, so that a
+flood costs nothing but the answer.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from shared import clock
+from shared.logs import logger
+from shared.problems import TooMany
+from shared.runtime import Runtime
+
+PER_ADDRESS, PER_CLIENT = 30, 10
+
+_COUNT = sa.text("""
+    INSERT INTO token_failure AS known (key, minute, failures)
+    SELECT key, date_trunc('minute', CAST(:now AS timestamptz)), 1 FROM unnest(CAST(:keys AS bytea[])) AS given (key)
+    ORDER BY key
+    ON CONFLICT (key) DO UPDATE SET minute = excluded.minute,
+        failures = 1 + CASE WHEN known.minute = excluded.minute THEN known.failures ELSE 0 END
+    RETURNING key, failures
+""")
+_FORGET = sa.text("DELETE FROM token_failure WHERE minute < CAST(:now AS timestamptz) - interval '10 minutes'")
+_FOUND = sa.text("""
+    SELECT key, failures FROM token_failure
+    WHERE key = ANY(CAST(:keys AS bytea[])) AND minute = date_trunc('minute', CAST(:now AS timestamptz))
+""")
+
+
+class Lockout:
+    """The counts of one service, and who is locked out as one process of it knows."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._until: dict[bytes, float] = {}
+
+    def check(self, address: str, client_id: str) -> None:
+        """Raises TooMany where this address, or this client at it, is locked out."""
+        keys = _keys(address, client_id)
+        self._until = {key: until for key, until in self._until.items() if until > time.monotonic()}
+        if any(key in self._until for key in keys):
+            raise _too_many()
+        with self._runtime.transaction() as session:
+            found = _counted(session.execute(_FOUND, {"keys": list(keys), "now": clock.now()}))
+        self._lock(keys, found)
+        if any(key in self._until for key in keys):
+            raise _too_many()
+
+    def count(self, address: str, client_id: str) -> None:
+        """Counts a request in vain."""
+        keys, now = _keys(address, client_id), clock.now()
+        with self._runtime.transaction() as session:
+            found = _counted(session.execute(_COUNT, {"keys": list(keys), "now": now}))
+            session.execute(_FORGET, {"now": now})
+        if self._lock(keys, found):
+            logger().warning("token_lockout", address=address, client=client_id[:64])
+
+    def _lock(self, keys: Sequence[bytes], found: dict[bytes, int]) -> bool:
+        limits = zip(keys, (PER_ADDRESS, PER_CLIENT), strict=True)
+        over = [key for key, limit in limits if found.get(key, 0) >= limit]
+        self._until = self._until | dict.fromkeys(over, time.monotonic() + 60 - clock.now().second)
+        return bool(over)
+
+
+def _counted(rows: Iterable[Any]) -> dict[bytes, int]:
+    return {bytes(row.key): row.failures for row in rows}
+
+
+def _keys(address: str, client_id: str) -> tuple[bytes, bytes]:
+    """What is counted, as digests: nobody's address is kept."""
+    return _digest(address), _digest(f"{address} {client_id}")
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="replace")).digest()[:16]
+
+
+def _too_many() -> TooMany:
+    wait = 60 - clock.now().second
+    return TooMany(
+        "Too many requests for a token were refused. Wait a moment.",
+        slug="too-many-attempts",
+        headers={"Retry-After": str(wait)},
+        error="slow_down",
+    )

@@ -1,0 +1,137 @@
+"""The OpenID Connect provider by which people log in: ProConnect, or any that gives its claims.
+
+What it signed about a person is verified with the keys that it publishes (OpenID Connect Discovery, RFC 7517): an ID
+token, or the userinfo answer, which ProConnect signs too and in which it names the SIRET. `sub` is unique only together
+with the identity provider behind it, `idp_id`.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+import requests
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from shared.problems import Problem, Unavailable
+
+_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
+_LEEWAY_SECONDS = 30
+_LONGEST_SECONDS = 3600  # what was said longer ago is not good enough, whatever its own end says
+_KEYS_SECONDS = 600.0
+_AGAIN_SECONDS = 10.0  # a key that is not known is looked for, but not by everybody all the time
+_FEWEST_BITS = 2048
+_MAX_BYTES = 256 * 1024
+_TIMEOUT = (2.0, 5.0)
+
+
+class NotAccepted(Problem):
+    """What was presented is not a statement of our provider about somebody who logs in here, now."""
+
+    slug = "not-accepted"
+    title = "The provider's token is not accepted"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who logged in, by whom that is vouched for, and the establishment that they work for."""
+
+    provider: str
+    subject: str
+    siret: str | None
+    said_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.provider}|{self.subject}"
+
+
+class Provider:
+    """One provider; its keys are kept and read again every few minutes."""
+
+    def __init__(self, issuer: str, client_ids: tuple[str, ...]) -> None:
+        self._issuer, self._client_ids = issuer, client_ids
+        self._lock = threading.Lock()
+        self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._read_at = self._tried_at = float("-inf")
+
+    def person(self, token: str) -> Person:
+        """Who a signed statement is about; raises NotAccepted, or Unavailable where its keys cannot be had."""
+        try:
+            header = jwt.get_unverified_header(token)
+            claims = self._verified(token, self._key(str(header.get("kid", ""))))
+            said_at = datetime.fromtimestamp(float(claims["iat"]), UTC)
+            provider = str(claims.get("idp_id", self._issuer))
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise NotAccepted(f"The token is not accepted: {type(error).__name__}.") from None
+        if time.time() - claims["iat"] > _LONGEST_SECONDS:
+            raise NotAccepted("The login is too long ago: log in again.")
+        return Person(provider, str(claims["sub"]), _digits(claims.get("siret")), said_at)
+
+    def _verified(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
+        claims: dict[str, Any] = jwt.decode(
+            token, key, algorithms=[key.algorithm_name], audience=self._client_ids, leeway=_LEEWAY_SECONDS,
+            issuer=(self._issuer, f"{self._issuer}/"), options={"require": ["iss", "sub", "aud", "exp", "iat"]},
+        )  # fmt: skip
+        named = (claims["sub"], str(claims.get("idp_id", "x")))
+        if any(not 0 < len(name) <= 255 or not name.isprintable() for name in named):
+            raise jwt.InvalidTokenError
+        return claims
+
+    def _key(self, key_id: str) -> jwt.PyJWK:
+        """The provider's key of that id, algorithm included: a token does not choose how it is verified."""
+        if key_id not in self._keys or time.monotonic() - self._read_at > _KEYS_SECONDS:
+            with self._lock:
+                self._read_keys(key_id)
+        if key_id not in self._keys:
+            raise jwt.InvalidKeyError
+        return self._keys[key_id]
+
+    def _read_keys(self, key_id: str) -> None:
+        now = time.monotonic()
+        fresh = now - self._read_at <= _KEYS_SECONDS and key_id in self._keys
+        if fresh or now - self._tried_at < _AGAIN_SECONDS:
+            return
+        self._tried_at = now
+        try:
+            found = _get(f"{self._issuer}/.well-known/openid-configuration")
+            keys = _get(self._same_scheme(str(found["jwks_uri"])))["keys"]
+            self._keys = {str(key.get("kid", "")): jwk for key in keys if (jwk := _strong(key))}
+            self._read_at = now
+        except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError):
+            if not self._keys:
+                raise Unavailable("The provider does not answer.", error="temporarily_unavailable") from None
+
+    def _same_scheme(self, address: str) -> str:
+        if urlsplit(address).scheme != urlsplit(self._issuer).scheme:
+            raise ValueError("the provider's keys are at another kind of address")
+        return address
+
+
+def _get(address: str) -> Any:
+    with requests.get(address, timeout=_TIMEOUT, allow_redirects=False, stream=True) as response:
+        response.raise_for_status()
+        body = response.raw.read(_MAX_BYTES + 1, decode_content=True)
+    if len(body) > _MAX_BYTES:
+        raise ValueError("too long")
+    return json.loads(body)
+
+
+def _strong(key: Mapping[str, Any]) -> jwt.PyJWK | None:
+    """A key to verify signatures with, None for one that is for something else or too weak."""
+    try:
+        found = jwt.PyJWK(dict(key))
+    except jwt.PyJWKError:
+        return None
+    short = isinstance(found.key, RSAPublicKey) and found.key.key_size < _FEWEST_BITS
+    usable = key.get("use", "sig") == "sig" and found.algorithm_name in _ALGORITHMS
+    return found if usable and not short else None
+
+
+def _digits(siret: Any) -> str | None:
+    text = str(siret or "").replace(" ", "")
+    return text if len(text) == 14 and text.isdigit() else None

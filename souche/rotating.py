@@ -1,0 +1,52 @@
+"""`souche reencrypt`: moves what earlier keys sealed or digested to the current ones, while everything runs."""
+
+import time
+from collections.abc import Iterator
+
+import click
+
+from services.issuer import rotating
+from shared.config import load
+from shared.runtime import Runtime
+from shared.sealing import CannotOpen
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Only count what is left under earlier keys; exit code 1 if there is any.")
+@click.option("--again", is_flag=True, help="Tell the redeemer all digests once more, though it was told before.")
+@click.option("--batch", type=click.IntRange(1, 1000), default=1000, show_default=True, help="Rows of a transaction.")
+@click.option("--pause", type=click.FloatRange(0, 60), default=0.0, show_default=True, help="Seconds between batches.")
+def reencrypt(check: bool, again: bool, batch: int, pause: float) -> None:
+    """Move codes and identities to the current keys, the first of each setting, in the issuer's configuration.
+
+    Nothing has to stop for it. Broken off, it goes on where it was. Afterwards the earlier keys can be dropped, once
+    the redeemer has read what it was told.
+    """
+    runtime = Runtime(load("issuer"))
+    if check:
+        _check(runtime)
+        return
+    for what in rotating.SEALED:
+        _count(f"{what.name} sealed anew", rotating.reseal(runtime, what, batch), pause)
+    _count("people known by a new digest", rotating.redigest_people(runtime, batch), pause)
+    _count("cheques whose new digest was told", rotating.tell_digests(runtime, batch, again=again), pause)
+
+
+def _check(runtime: Runtime) -> None:
+    with runtime.transaction() as session:
+        found = rotating.left(session, runtime.settings.keys)
+    for name, number in found.items():
+        click.echo(f"{name} under an earlier key: {number}")
+    if any(found.values()):
+        raise click.exceptions.Exit(1)
+
+
+def _count(what: str, batches: Iterator[int], pause: float) -> None:
+    total = 0
+    try:
+        for moved in batches:
+            total += moved
+            time.sleep(pause)
+    except CannotOpen as error:
+        raise click.ClickException(f"{what}: {total}, and then one that does not open. {error}") from None
+    click.echo(f"{what}: {total}")

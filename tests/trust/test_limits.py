@@ -1,0 +1,115 @@
+"""What is nested, long or odd without need is refused before anything reads it; what is not is left alone."""
+
+import contextlib
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import limits
+from shared.limits import MAX_DEPTH, Malformed
+from tests.harness import ServiceUnderTest
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=30,
+)
+
+
+def depth(value: object) -> int:
+    inner = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else None
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+
+@given(VALUES)
+def test_json_is_taken_whatever_its_texts_hold(value: object) -> None:
+    for body in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=2)):
+        if depth(value) <= MAX_DEPTH:
+            limits.check_json(body.encode("utf-8", "surrogatepass"))
+
+
+@given(st.binary(max_size=200))
+def test_whatever_is_sent_is_taken_or_refused_and_nothing_else(body: bytes) -> None:
+    with contextlib.suppress(Malformed):
+        limits.check_json(body)
+
+
+def test_texts_do_not_count_as_brackets() -> None:
+    limits.check_json(json.dumps({"reason": "[" * 500 + '\\"' + "{" * 500}).encode())
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed", "levels"), [(b"[", b"]", 1), (b'{"a":', b"}", 1), (b'[{"a":', b"}]", 2), (b'{"a":[', b"]}", 2)]
+)
+def test_json_of_the_greatest_depth_is_taken_and_deeper_is_not(opened: bytes, closed: bytes, levels: int) -> None:
+    times = MAX_DEPTH // levels
+    limits.check_json(opened * times + b"1" + closed * times)
+    with pytest.raises(Malformed, match="nests deeper"):
+        limits.check_json(opened * (times + 1) + b"1" + closed * (times + 1))
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [b"[" * 8_000_000, b'{"a":' * 1_000_000, b"[" * 4_000_000 + b"]" * 4_000_000, b"[{" * 2_000_000, b'"' * 8_000_001],
+)
+def test_a_bomb_is_refused_in_no_time(bomb: bytes) -> None:
+    began = time.thread_time()
+    with contextlib.suppress(Malformed):
+        limits.check_json(bomb)
+    assert time.thread_time() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"reason":' * 5_000 + b"1" + b"}" * 5_000,
+        b'{"amount_cents": ' + b"9" * 5_000 + b"}",
+    ],
+)
+def test_no_route_falls_over_what_nests_or_counts_without_end(issuer: ServiceUnderTest, body: bytes) -> None:
+    for path in ("/v1/programmes", "/v1/envelopes", "/v1/revocations", "/v1/oauth/clients"):
+        headers = issuer.headers("admin", key="k") | {"Content-Type": "application/json"}
+        answer = issuer.app.test_client().post(path, data=body, headers=headers)
+        assert (answer.status_code, answer.get_json()["type"]) == (400, "urn:souche:malformed")
+
+
+def test_a_character_that_the_database_cannot_keep_is_refused_in_a_query(issuer: ServiceUnderTest) -> None:
+    answer = issuer.client.get("/v1/grants?programme=a%00b", headers=issuer.headers("admin"))
+    assert answer.status_code == 400
+
+
+def test_who_is_not_known_is_not_read(issuer: ServiceUnderTest) -> None:
+    answer = issuer.client.post("/v1/programmes", data=b"[" * 100_000, content_type="application/json")
+    assert answer.status_code == 401
+
+
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/grants", "/nowhere", "/openapi.json", "/docs/"])
+def test_every_answer_carries_the_headers_that_keep_browsers_from_harm(issuer: ServiceUnderTest, path: str) -> None:
+    headers = issuer.client.get(path).headers
+    assert {name: headers[name] for name in SECURITY} == SECURITY
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert "Strict-Transport-Security" not in headers
+
+
+def test_only_the_readable_page_may_run_a_script(issuer: ServiceUnderTest) -> None:
+    policies = {path: issuer.client.get(path).headers["Content-Security-Policy"] for path in ("/docs/", "/healthz")}
+    assert "script-src 'self'" in policies["/docs/"]
+    assert "script-src" not in policies["/healthz"]
+
+
+def test_over_tls_browsers_are_told_to_stay_there(issuer: ServiceUnderTest) -> None:
+    answer = issuer.client.get("/healthz", base_url="https://souche.example")
+    assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
