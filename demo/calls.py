@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -75,6 +76,18 @@ class Calls:
     def look(self, address: str) -> Any:
         """The JSON at an address of somebody who is not of ours."""
         return self._session.get(address, timeout=TIMEOUT).json()
+
+    def save(self, service: str, path: str, who: Identity, body: Mapping[str, Any], to: Path) -> int:
+        """Writes the file that answers a POST of JSON, piece by piece as it comes, and gives its size in bytes."""
+        headers = {"Authorization": f"Bearer {self.token(who)}"}
+        address = self.addresses[service] + path
+        with self._session.post(address, json=body, headers=headers, timeout=TIMEOUT, stream=True) as response:
+            if not response.ok:
+                raise Unexpected(f"POST {service} {path} answered {response.status_code}{_why(response)}")
+            with to.open("wb") as file:
+                for piece in response.iter_content(65536):
+                    file.write(piece)
+        return to.stat().st_size
 
     def pages(self, service: str, path: str, who: Identity, **query: Any) -> list[Any]:
         """All items of a listing, page after page."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from demo.calls import Identity, Unexpected
@@ -14,6 +15,8 @@ CALM_SECONDS = 0.06
 IN_BULK = 0.75  # share of the grants
 LIST = 250  # grants in one request
 LISTS_AT_ONCE = 2
+PRINTED = 100  # booklets in one file
+BOOKLETS = "carnets.pdf"
 
 
 def split(year: Year) -> tuple[list[PlannedGrant], list[PlannedGrant], list[PlannedGrant]]:
@@ -64,6 +67,18 @@ def print_codes(year: Year, bar: Bar) -> None:
     year.at_once(lambda grant: _print(year, grant), without, bar)
     year.count("grants", len(year.grants))
     year.count("cheques", sum(len(grant.cheques) for grant in year.grants))
+
+
+def print_booklets(year: Year, folder: Path, bar: Bar) -> None:
+    """Has the booklets of some grants set in one file, for a printer."""
+    printed = [grant.grant_id for grant in year.grants[-PRINTED:]]
+    bar.begin(1)
+    begin = time.monotonic()
+    size = year.calls.save("issuer", "/v1/booklets", ADMIN, {"grant_ids": printed}, folder / BOOKLETS)
+    year.rates["booklets"] = len(printed) / (time.monotonic() - begin)
+    year.count("booklets in one file for a printer", len(printed))
+    year.count("… of so many kilobytes", size // 1000)
+    bar.advance()
 
 
 def _grant(year: Year, named: tuple[str, PlannedGrant]) -> MadeGrant:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from demo import dying, granting, preparing, settling, spending, summary, switching
+from demo import dying, granting, preparing, replacing, settling, spending, summary, switching
 from demo.bars import act
 from demo.calls import Calls, Unexpected
 from demo.embedded import EmbeddedServerError
@@ -90,9 +90,13 @@ def _acts(console: Console, stack: Stack, year: Year) -> Outcome:
         granting.grant_in_bulk(year, bulk, bar)
     with _act(console, year, "Booklets printed") as bar:
         granting.print_codes(year, bar)
+    with _act(console, year, f"{granting.PRINTED} booklets in one file for a printer") as bar:
+        granting.print_booklets(year, stack.directory, bar)
     with _act(console, year, "The operator learns of the cheques") as bar:
         settling.settle(year, bar)
     year_lag = summary.lag(year, time.monotonic() - begin)
+    with _act(console, year, "Lost cheques replaced") as bar:
+        replacing.replace_lost(year, bar)
     ends = spending.plan(year)
     later = [ends.keep_back(_per_mille(year, each["spent_meanwhile"])) for each in year.world.successors]
     _spend(console, stack, year, ends)

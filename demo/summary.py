@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.calls import Identity
+from demo.granting import BOOKLETS
 from demo.stack import Stack
 from demo.switching import Switched, claims_folder
 from demo.traffic import Request
@@ -123,6 +124,7 @@ def _measures(year: Year, outcome: Outcome) -> Table:
         "a request's answer, median / 99th percentile": _speed(requests),
         "from grant to spendable at light load, median / 99th percentile": _lag(outcome.calm_lag),
         "from grant to spendable over the year, median / 99th percentile": _lag(outcome.year_lag),
+        "from a loss reported to the new cheque, median / 99th percentile": _speed(year.replaced_seconds),
         "differences with the operator": str(outcome.differences),
         "every cent accounted for (souche verify)": "yes" if outcome.verified else "NO",
     }.items():
@@ -170,7 +172,8 @@ def _tills(requests: Sequence[Request]) -> dict[str, str]:
 
 
 def _speed(took: Sequence[float]) -> str:
-    return _both(median(took), took[len(took) * 99 // 100])
+    """Median and 99th percentile of times that are in order."""
+    return "–" if not took else _both(median(took), took[len(took) * 99 // 100])
 
 
 def guide(console: Console, stack: Stack, year: Year) -> None:
@@ -180,6 +183,7 @@ def guide(console: Console, stack: Stack, year: Year) -> None:
     for service, address in stack.addresses.items():
         console.print(f"  {service.replace('_', ' '):<16} {address}/docs/")
     console.print(f"  logs             {stack.directory / 'logs'}")
+    console.print(f"  booklets         {stack.directory / BOOKLETS}")
     for name, who in {"prescriber": adviser, "structure": structure, "admin": Identity("admin")}.items():
         console.print(f"\nA token of role {name}:", style="bold")
         console.print(year.calls.token(who), soft_wrap=True, highlight=False)

@@ -76,6 +76,8 @@ class Year:
     grants: list[MadeGrant] = field(default_factory=list)
     redemptions: list[tuple[Identity, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    replaced_seconds: list[float] = field(default_factory=list)
+    """From a loss that is reported to the new cheque, the shortest first."""
     rates: dict[str, float] = field(default_factory=dict)
     """HTTP requests a second, by act."""
 
