@@ -17,11 +17,12 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from shared import api_token, api_trust, audit_views, auth, feed, headers, logs, metrics, openapi, problems
+from shared import api_token, api_trust, audit_views, auth, feed, headers, logs, metrics, openapi, permissions, problems
 from shared.auth import Verifier, allowed_roles, public
 from shared.config import Settings, load
 from shared.entering import Register
 from shared.lockout import Lockout
+from shared.permissions import Permission
 from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
 from shared.provider import Provider
 from shared.revoking import RevocationList
@@ -44,15 +45,16 @@ def build(
     service: str,
     settings: Settings | None,
     blueprints: Sequence[Blueprint],
+    permitted: Sequence[Permission],
     gauges: Sequence[metrics.Gauge] = (),
     register: Register | None = None,
 ) -> Flask:
     """Builds the application of a service from its blueprints, with the gauges of its tables.
 
-    `register` says whom it knows by their SIRET.
+    `permitted` is the table of who may do what on its own routes. `register` says whom it knows by their SIRET.
 
     Raises ConfigurationError where a setting is missing or wrong, and RuntimeError where a route says neither who may
-    call it nor that everybody may.
+    call it nor that everybody may, or something else than the table.
     """
     settings = settings or load(service)
     logs.configure(service, settings.log_level)
@@ -70,6 +72,7 @@ def build(
     own = [feed.blueprint, metrics.blueprint, audit_views.blueprint, api_token.blueprint, *api_trust.BLUEPRINTS]
     _add_documents(app, [*blueprints, *own])
     _refuse_open_routes(app)
+    permissions.check(app, [*permissions.COMMON, *permitted])
     return app
 
 

@@ -35,7 +35,7 @@ ENTRY = sa.Table(
     "audit_entry",
     events.TABLES,
     sa.Column("sequence", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("position", sa.BigInteger, unique=True),
+    sa.Column("position", sa.BigInteger),
     sa.Column("hash", sa.LargeBinary),
     sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("clock_timestamp()")),
     sa.Column("role", sa.Text, nullable=False),

@@ -105,7 +105,7 @@ def _head(connection: sa.Connection, service: str) -> tuple[int, bytes]:
     return (row.position, bytes(row.hash)) if row else (0, start(service))
 
 
-def entry_hash(position: int, previous: bytes, row: Mapping[str, Any]) -> bytes:
+def entry_hash(position: int, previous: bytes, row: sa.RowMapping) -> bytes:
     """SHA-256 of the hash before and of the entry as JSON: an array of its position and content, keys sorted."""
     content = [position, *(_plain(row[name]) for name in _CONTENT)]
     text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -135,7 +135,7 @@ def verify(engine: sa.Engine, service: str, anchors: Iterable[Anchor] = ()) -> A
     return Anchor(service, position, last.hex())
 
 
-def _walk(rows: Iterable[Mapping[str, Any]], last: bytes) -> Iterator[tuple[int, bytes]]:
+def _walk(rows: Iterable[sa.RowMapping], last: bytes) -> Iterator[tuple[int, bytes]]:
     for expected, row in enumerate(rows, 1):
         if row["position"] != expected:
             raise Broken(f"entry {expected} is missing")

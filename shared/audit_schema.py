@@ -82,6 +82,15 @@ class Watched:
     kind: str = ""
 
 
+TRUST = (
+    Watched("oauth_client", key="client_id", shown=("role", "scope", "disabled_at"), kind="client"),
+    Watched("oauth_secret", key="secret_id", shown=("client_id",), kind="client_secret"),
+    Watched("membership", key="membership_id", shown=("provider", "role", "scope")),
+    Watched("revocation", key="revocation_id", shown=("kind", "before", "until")),
+)
+"""The tables by which every service knows whom to let in."""
+
+
 def create(op: Any) -> None:
     """Makes the table of entries, which grows at its end and nowhere else."""
     op.create_table(
@@ -103,8 +112,11 @@ def create(op: Any) -> None:
         sa.Column("before", pg.JSONB),
         sa.Column("after", pg.JSONB),
         sa.Column("outcome", sa.Text, nullable=False, server_default="done"),
-        sa.UniqueConstraint("position", name="audit_entry_position_key"),
         sa.CheckConstraint("(position IS NULL) = (hash IS NULL)", name="audit_entry_chained_check"),
+    )
+    # An entry that is new is in the second of these two, and one that is chained in the first.
+    op.create_index(
+        "audit_entry_position_idx", "audit_entry", ["position"], unique=True, postgresql_where="position IS NOT NULL"
     )
     op.create_index("audit_entry_unchained_idx", "audit_entry", ["sequence"], postgresql_where="position IS NULL")
     op.create_index("audit_entry_object_id_idx", "audit_entry", ["object_id"], postgresql_where="object_id IS NOT NULL")

@@ -182,7 +182,8 @@ def _act() -> Act:
         object_kind=kind,
         object_id=identifier,
         changes=request.method not in _READING,
-        of_request=True,
+        # What nobody in particular sends is kept as it came, or only counted.
+        of_request=caller is not None and str(request.url_rule) not in _EVERYDAY,
     )
 
 

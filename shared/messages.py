@@ -260,6 +260,10 @@ class RedemptionsPaid(_Message):
     redemption_ids = _ids()
 
 
+class RedemptionsUnpaid(RedemptionsPaid):
+    """These redemptions were told to be paid, by this payment, and are not: the accountant had mistyped it."""
+
+
 class RedemptionsStranded(_Message):
     """The operator of a contract failed before it paid these redemptions: they will be declared to another."""
 
@@ -314,6 +318,7 @@ KINDS: Mapping[str, Schema] = {
     "redemptions.confirmed": RedemptionsConfirmed(),
     "redemptions.refused": RedemptionsRefused(),
     "redemptions.paid": RedemptionsPaid(),
+    "redemptions.unpaid": RedemptionsUnpaid(),
     "redemptions.stranded": RedemptionsStranded(),
     "contract.changed": ContractChanged(),
 }

@@ -1,17 +1,30 @@
 """What flask-smorest cannot know of our OpenAPI documents: who may call, what carries a key, what an error is."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask
 from werkzeug.routing import Rule
 
-from shared import idempotency
+from shared import idempotency, links
 from shared.auth import allowed_roles
 from shared.problems import CONTENT_TYPE
 
 # The one kind of error that is told as plain JSON: RFC 6749 says so.
 PLAIN = "#/components/schemas/Denial"
+
+_ANYWHERE = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 
 _TITLES = {"issuer": "Souche: issuer", "redeemer": "Souche: redeemer", "operator_bridge": "Souche: operator bridge"}
 
@@ -34,20 +47,26 @@ def page_options(title: str) -> dict[str, Any]:
 
 def document(app: Flask, described: dict[str, Any]) -> dict[str, Any]:
     """Completes a service's document."""
-    for operation, view in _operations(app, described):
+    for operation, rule in _operations(app, described):
+        view = app.view_functions[rule.endpoint]
+        operation["operationId"] = rule.endpoint
         _name_roles(operation, view)
         _name_key(operation, view)
+        _name_answers(operation, rule, view)
         _name_errors(operation["responses"])
-    _name_errors(described.get("components", {}).get("responses", {}), all_of_them=True)
+    answers = described.setdefault("components", {}).setdefault("responses", {})
+    answers |= {status.name: _problem(status) for status in _ANYWHERE}
+    _name_errors(answers, all_of_them=True)
+    links.add(described)
     return described
 
 
-def _operations(app: Flask, described: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
+def _operations(app: Flask, described: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Rule]]:
     for rule in app.url_map.iter_rules():
         path = described["paths"].get(_path(rule), {})
         for method in rule.methods or ():
             if method.lower() in path:
-                yield path[method.lower()], app.view_functions[rule.endpoint]
+                yield path[method.lower()], rule
 
 
 def _path(rule: Rule) -> str:
@@ -81,6 +100,28 @@ def _name_key(operation: dict[str, Any], view: Any) -> None:
                 "description": "The same key and the same request get the same answer, and are done once.",
             }
         )
+
+
+def _name_answers(operation: dict[str, Any], rule: Rule, view: Any) -> None:
+    """What any route may answer by standing on the same ground; "whatever else" would document nothing, so it goes."""
+    answers = operation["responses"]
+    answers.pop("default", None)
+    possible = [HTTPStatus.SERVICE_UNAVAILABLE]
+    if allowed_roles(view):
+        possible += [HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN]
+    if rule.arguments:
+        possible.append(HTTPStatus.NOT_FOUND)
+    if "requestBody" in operation:
+        possible += [HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE]
+    if idempotency.takes_key(view) is not None:
+        possible += [HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY]
+    for status in possible:
+        answers.setdefault(str(int(status)), {"$ref": f"#/components/responses/{status.name}"})
+
+
+def _problem(status: HTTPStatus) -> dict[str, Any]:
+    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": status.phrase, "content": content}
 
 
 def _name_errors(responses: dict[str, Any], *, all_of_them: bool = False) -> None:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response, current_app
-from marshmallow import Schema, fields
+from marshmallow import INCLUDE, Schema, fields
 from werkzeug.exceptions import HTTPException
 
 CONTENT_TYPE = "application/problem+json"
@@ -21,6 +21,11 @@ class ProblemSchema(Schema):
     status = fields.Int(required=True)
     detail = fields.Str(required=True)
     errors = fields.Dict(metadata={"description": "By field, what is wrong with it."})
+
+    class Meta:
+        """What kinds add is in the document too."""
+
+        unknown = INCLUDE
 
 
 class Problem(Exception):

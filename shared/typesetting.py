@@ -6,6 +6,7 @@ machine: Source Sans Pro (SIL OFL) for text, DejaVu Sans Mono, in which 0, O, 1,
 """
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -20,10 +21,38 @@ _FONTS = typst.Fonts(
     include_embedded_fonts=True,
     font_paths=[Path(font_source_sans_pro.__file__).parent / "files"],
 )
+_MISSING = re.compile(r"the text `\"(.+?)\"` could not be displayed")
+_ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
+_FAR_EAST = "\u2e80"
 
 
 def pdf(template: Path, data: Mapping[str, Any], made_at: datetime) -> bytes:
-    """The document that a template makes of this data; the same data and instant (UTC) give the same bytes."""
+    """The document that a template makes of this data; the same data and instant (UTC) give the same bytes.
+
+    What none of the fonts can show (Chinese, a picture in a name) is set as question marks: with empty places it would
+    be no accessible document, and none at all would be worse.
+    """
+    said = json.dumps(data, ensure_ascii=False)
+    while True:
+        try:
+            return _set(template, said, made_at)
+        except typst.TypstError as error:
+            missing = _MISSING.search(str(error))
+            rest = _without(said, missing[1]) if missing else said
+            if rest == said:
+                raise
+            said = rest
+
+
+def _without(said: str, told: str) -> str:
+    """The data without a text that cannot be shown, as the compiler tells it: `李`, or `\\u{10fff}`."""
+    missing = set(_ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), told))
+    # Of the many signs of the Far East one is told at a time: all of them go with the first.
+    missing |= {character for character in said if character >= _FAR_EAST}
+    return said.translate(dict.fromkeys(map(ord, missing), "?"))
+
+
+def _set(template: Path, said: str, made_at: datetime) -> bytes:
     document: bytes = typst.compile(
         str(template),
         root=str(_ROOT),
@@ -31,6 +60,6 @@ def pdf(template: Path, data: Mapping[str, Any], made_at: datetime) -> bytes:
         format="pdf",
         pdf_standards="ua-1",
         timestamp=int(made_at.timestamp()),
-        sys_inputs={"data": json.dumps(data, ensure_ascii=False)},
+        sys_inputs={"data": said},
     )
     return document

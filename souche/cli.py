@@ -1,5 +1,6 @@
 """The command line `souche`: one command per subject, each loaded when it is asked for."""
 
+import getpass
 import importlib
 import os
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from typing import Any
 import click
 from sqlalchemy.exc import ArgumentError, OperationalError
 
+from shared import audit
 from shared.config import ConfigurationError
 
 COMMANDS: Mapping[str, str] = {
@@ -18,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "keys": "souche.keys:keys",
     "migrate": "souche.migrating:migrate",
     "operator": "souche.operators:operator",
+    "permissions": "souche.permissions:permissions",
     "reconcile": "souche.reconciling:reconcile",
     "reencrypt": "souche.rotating:reencrypt",
     "revoke": "souche.trusting:revoke",
@@ -48,6 +51,14 @@ class _Commands(click.Group):
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         found: click.Command = getattr(importlib.import_module(module), attribute)
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        act = audit.Act("system", f"cli:{getpass.getuser()}", f"souche {name}")
+        audit.begin(lambda: act)
+        return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

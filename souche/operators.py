@@ -123,6 +123,16 @@ def retry(order: str | None, all_stuck: bool, note: str) -> None:
 
 
 @operator.command()
+@click.argument("order")
+@click.option("--done/--not-done", required=True, help="Whether the operator did it.")
+@click.option("--note", required=True, help="How you know; it is kept with the order.")
+def settle(order: str, done: bool, note: str) -> None:
+    """Say what became of ORDER (its id), whose outcome is unknown, after asking the operator by other means."""
+    settled = _client().post(f"/v1/orders/{order}/outcome", json={"done": done, "note": note})
+    click.echo(f"{settled['kind']} is {settled['state']}")
+
+
+@operator.command()
 @click.argument("code")
 @click.option("--operator", "adapter", required=True, help="With whom: see `souche operator list`.")
 @click.option("--programme", required=True, help="The programme's code.")

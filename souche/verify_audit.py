@@ -10,7 +10,7 @@ from shared.audit_chain import Anchor, Broken
 from shared.config import SERVICES
 
 
-class AnchorType(click.ParamType):
+class AnchorType(click.ParamType[Anchor]):
     """An anchor as an earlier run printed it."""
 
     name = "service:position:hash"

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 _JOURNAL = """
     WITH booked AS (
-        SELECT envelope_id, CASE kind WHEN 'unused' THEN 'used' ELSE kind END AS kind,
-               sum(CASE kind WHEN 'unused' THEN -number ELSE number END) AS number,
-               sum(CASE kind WHEN 'unused' THEN -cents ELSE cents END) AS cents
+        SELECT envelope_id, CASE kind WHEN 'unused' THEN 'used' WHEN 'unpaid' THEN 'paid' ELSE kind END AS kind,
+               sum(CASE WHEN kind IN ('unused', 'unpaid') THEN -number ELSE number END) AS number,
+               sum(CASE WHEN kind IN ('unused', 'unpaid') THEN -cents ELSE cents END) AS cents
         FROM journal_entry GROUP BY 1, 2
     ), counted AS (
         SELECT envelope_id, 'engaged' AS kind, count(*) AS number, sum(value_cents) AS cents FROM cheque GROUP BY 1

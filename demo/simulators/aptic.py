@@ -3,14 +3,9 @@
     python -m demo.simulators.aptic --port 9002 --folder /srv/aptic
 
 It prints a line when it is ready, works off what lies in `depot/` every `--seconds`, and writes a statement every
-`--statement-seconds`. Over HTTP, for whoever watches or plays with it, there are `GET /readyz` and:
-
-* `POST /till/redemptions` {code, structure}: somebody presents a cheque at the operator's own till → 201, 404 or 409;
-* `POST /admin/payments` {paid_on?}: pays all that is redeemed and unpaid; the next statement says so;
-* `POST /admin/statements`: writes the statement now;
-* `GET /admin/state`: what it holds; `POST /admin/faults` {name, times?, seconds?}, `DELETE /admin/faults`.
-
-The books are in memory.
+`--statement-seconds`. What it answers over HTTP, for whoever watches or plays with it, is in
+`demo.simulators.administration`; beside that, `POST /admin/statements` writes the statement now. The books are in
+memory.
 """
 
 import argparse
@@ -25,16 +20,26 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from flask import Flask, jsonify, request
+from flask import Flask
 from flask.typing import ResponseReturnValue
 
-from demo.simulators import calls, serving
+from demo.simulators import administration, calls, serving
 from demo.simulators.aptic_folder import ACKNOWLEDGEMENT, STATEMENT, Folder, Line, Share
 from demo.simulators.docaposte_register import Refused, Register
+from demo.simulators.faults import FILES, MESSAGES, STATEMENTS
 
 CODE = "aptic"
 NAME = "APTIC"
-FAULTS = {
+WITHOUT: Mapping[str, str] = {
+    "too_many": "a folder takes as many files as it is given",
+    "cut": "a file has no connection; one that ends in the middle is `error`",
+    "expired_token": "whoever mounts the share has its key; a share that is not there is `unavailable`",
+    "missing_outcomes": "outcomes are acknowledged: `time_out_after_doing` leaves out all, `half_an_answer` half",
+    **dict.fromkeys(MESSAGES, "it sends no messages"),
+}
+"""What cannot go wrong with it, and why."""
+FAULTS: Mapping[str, str] = {
+    **{name: told for name, told in {**STATEMENTS, **FILES}.items() if name not in WITHOUT},
     "slow": "a file is worked off the next time",
     "unavailable": "the share is away for `seconds`",
     "refuse": "every order of a file is refused",
@@ -47,10 +52,6 @@ FAULTS = {
     "half_an_answer": "every other acknowledgement is missing",
     "die": "half of the orders of a file are done; then the share is away for good",
     "missing_events": "what happened at its till and what it paid is left out of a statement, and is on the next",
-    "wrong_amounts": "a cheque is on the statement with a cent too many",
-    "duplicate_lines": "a cheque is on the statement twice",
-    "missing_lines": "a cheque is not on the statement",
-    "unknown_lines": "a cheque that nobody knows is on the statement",
 }
 _OUTCOMES = {"accepted": "accepte", "refused": "refuse"}
 _STATUSES = {"registered": "actif", "blocked": "bloque", "cancelled": "annule", "redeemed": "rembourse"}
@@ -127,8 +128,13 @@ class Simulator:
         self._stated_at = ""
         self._lock = threading.Lock()
         self.app = Flask(CODE)
-        self._add_till()
-        self._add_administration()
+        administration.add_till(self.app, self)
+        administration.add(self.app, self.faults, self._state)
+
+        @self.app.post("/admin/statements")
+        def state_now() -> ResponseReturnValue:
+            self.state_all()
+            return "", 204
 
     @contextmanager
     def running(self) -> Iterator[dict[str, str]]:
@@ -171,6 +177,8 @@ class Simulator:
             if self.folder.gone:
                 return
             self.folder.finish()
+            if self.faults.happens("old_statement") and self.folder.give_again():
+                return
             lines, now = self.register.lines(self._stated_at), datetime.now(UTC).isoformat()
             if self.faults.happens("missing_events"):
                 lines = (line for line in lines if line["type"] == "cheque")
@@ -213,54 +221,8 @@ class Simulator:
                 if self.faults.happens("unknown_lines"):
                     yield line | {"cheque": "00000000-0000-4000-8000-000000000000"}
 
-    def _add_till(self) -> None:
-        @self.app.post("/till/redemptions")
-        def redeem() -> ResponseReturnValue:
-            given = request.get_json()
-            code, number = serving.member(given, "code"), serving.member(given, "cheque")
-            try:
-                redeemed = self.redeem_at_till(str(serving.member(given, "structure")), code, number)
-            except KeyError:
-                return jsonify(error="unknown-cheque"), 404
-            except Refused as refusal:
-                return jsonify(error=str(refusal)), 409
-            return jsonify(redeemed), 201
-
-    def _add_administration(self) -> None:
-        app = self.app
-
-        @app.post("/admin/payments")
-        def pay() -> ResponseReturnValue:
-            given = serving.member(request.get_json(silent=True), "paid_on")
-            paid = self.pay(date.fromisoformat(given) if given else None)
-            return jsonify(payments=len(paid), redemptions=sum(len(payment["redemptions"]) for payment in paid))
-
-        @app.post("/admin/statements")
-        def state_now() -> ResponseReturnValue:
-            self.state_all()
-            return "", 204
-
-        @app.get("/admin/state")
-        def state() -> ResponseReturnValue:
-            return jsonify(**self.register.state(), active=len(self.register.active))
-
-        @app.post("/admin/faults")
-        def order_fault() -> ResponseReturnValue:
-            given = request.get_json()
-            try:
-                self.faults.order(given["name"], int(given.get("times", 1)), float(given.get("seconds", 0)))
-            except KeyError:
-                return jsonify(error="unknown-fault", faults=FAULTS), 422
-            return "", 204
-
-        @app.delete("/admin/faults")
-        def clear_faults() -> ResponseReturnValue:
-            self.faults.clear()
-            return "", 204
-
-        @app.get("/readyz")
-        def ready() -> ResponseReturnValue:
-            return jsonify(status="ok")
+    def _state(self) -> Line:
+        return {**self.register.state(), "active": len(self.register.active)}
 
 
 def _acknowledged(result: Mapping[str, Any], contracts: Mapping[str, str]) -> Line:

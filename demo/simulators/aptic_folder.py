@@ -37,6 +37,8 @@ class Folder:
         self.faults = faults
         self._spoilt_files: dict[Path, bytes] = {}
         self._number = 0
+        self._late: list[bytes] = []
+        self._last_statement = b""
 
     def make(self) -> None:
         """Makes both sides' folders."""
@@ -46,6 +48,8 @@ class Folder:
     def empty(self) -> None:
         """Takes away all that lies there."""
         self._spoilt_files.clear()
+        self._late.clear()
+        self._last_statement = b""
         for path in (path for name in ("depot", "retour") for path in (self.path / name).iterdir()):
             path.unlink()
 
@@ -83,10 +87,27 @@ class Folder:
         writer.writeheader()
         writer.writerows(lines)
         text.write(f"{_END};{len(lines)}\r\n")
+        content = text.getvalue().encode()
+        if kind == "ACC" and self.faults.happens("disorder_files"):
+            self._late.append(content)
+            return
+        if kind == "REL":
+            self._last_statement = content
+        for _ in range(2 if kind == "ACC" and self.faults.happens("repeat_files") else 1):
+            self._write(kind, content, self._spoilt(kind, content))
+        while self._late:
+            late = self._late.pop()
+            self._write("ACC", late, late)
+
+    def give_again(self) -> bool:
+        """Writes the last statement once more under a name of now, if there was one."""
+        if self._last_statement:
+            self._write("REL", self._last_statement, self._last_statement)
+        return bool(self._last_statement)
+
+    def _write(self, kind: str, content: bytes, spoilt: bytes) -> None:
         self._number += 1
         path = self.path / "retour" / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z-{self._number:05}.csv"
-        content = text.getvalue().encode()
-        spoilt = self._spoilt(kind, content)
         if spoilt != content:
             self._spoilt_files[path] = content
         hidden = path.with_name(f".{path.name}.part")

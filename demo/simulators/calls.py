@@ -42,6 +42,15 @@ def spoil(faults: Faults, answer: Response) -> ResponseReturnValue:
     return answer
 
 
+def twice(answer: Response) -> Response:
+    """An answer that is there twice on its connection, as if another request had been made."""
+    body = answer.get_data()
+    head = f"HTTP/1.1 {answer.status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    doubled = Response(iter((body, head.encode() + body)), status=answer.status, content_type="application/json")
+    doubled.content_length = len(body)
+    return doubled
+
+
 def cut_short(body: bytes) -> Response:
     """An answer whose connection is cut in the middle."""
     shut = request.environ["werkzeug.socket"].shutdown

@@ -3,14 +3,10 @@
     python -m demo.simulators.docaposte --port 9001 --client-id … --client-secret … \\
         --secret whsec_… --webhook-url http://127.0.0.1:8003/v1/operators/docaposte/webhooks
 
-It prints a line when it is ready, and answers `GET /readyz`. `Account.generate()` makes credentials, its `arguments`
-are this command line and its `settings` those that the operator bridge needs. Beside the operator's interface there
-are, without a token:
-
-* `POST /till/redemptions` {code, structure}: somebody presents a cheque at the operator's own till → 201, 404 or 409;
-* `POST /admin/payments` {paid_on?}: pays all that is redeemed and unpaid, and says so by webhook;
-* `GET /admin/state`: what it holds; `POST /admin/faults` {name, times?, seconds?}, `DELETE /admin/faults`; what there
-  are is in `demo.simulators.faults`.
+It prints a line when it is ready. `Account.generate()` makes credentials, its `arguments` are this command line and its
+`settings` those that the operator bridge needs. What it answers beside the operator's interface is in
+`demo.simulators.administration`; what it pays and what its till takes it tells by webhook. Which faults there are is in
+`demo.simulators.faults`.
 
 Everything is in memory, unless `--books` names a file to keep it in. Where it is to `die`, the process ends in the
 middle of a batch.
@@ -31,15 +27,16 @@ from typing import Self
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from demo.simulators import calls, serving, statements
+from demo.simulators import administration, calls, serving, statements
 from demo.simulators.docaposte_books import KeptRegister
-from demo.simulators.docaposte_register import MAX_NAME, MAX_OPERATIONS, Line, Refused, Register
-from demo.simulators.faults import CALLS, MESSAGES, STATEMENTS, Faults
+from demo.simulators.docaposte_register import MAX_NAME, MAX_OPERATIONS, Line, Register
+from demo.simulators.faults import CALLS, FILES, MESSAGES, STATEMENTS, Faults
 from demo.simulators.webhooks import Sender
 
 CODE = "docaposte"
 NAME = "Docaposte"
-FAULTS = (*CALLS, *MESSAGES, *STATEMENTS)
+FAULTS = {**CALLS, **MESSAGES, **STATEMENTS}
+WITHOUT = dict.fromkeys(FILES, "it exchanges no files")
 
 
 @dataclass(frozen=True)
@@ -103,8 +100,8 @@ class Simulator:
         self.app = Flask(CODE)
         self._add_interface()
         self._add_statement()
-        self._add_till()
-        self._add_administration()
+        administration.add_till(self.app, self)
+        administration.add(self.app, self.faults, self._state)
 
     @contextmanager
     def running(self) -> Iterator[dict[str, str]]:
@@ -208,52 +205,9 @@ class Simulator:
             self.webhooks.send("payment.made", payment)
         return paid
 
-    def _add_till(self) -> None:
-        @self.app.post("/till/redemptions")
-        def redeem() -> ResponseReturnValue:
-            given = request.get_json()
-            code, number = serving.member(given, "code"), serving.member(given, "cheque")
-            try:
-                redeemed = self.redeem_at_till(str(serving.member(given, "structure")), code, number)
-            except KeyError:
-                return jsonify(error="unknown-cheque"), 404
-            except Refused as refusal:
-                return jsonify(error=str(refusal)), 409
-            return jsonify(redeemed), 201
-
-    def _add_administration(self) -> None:
-        app = self.app
-
-        @app.post("/admin/payments")
-        def pay() -> ResponseReturnValue:
-            given = serving.member(request.get_json(silent=True), "paid_on")
-            paid = self.pay(date.fromisoformat(given) if given else None)
-            return jsonify(payments=len(paid), redemptions=sum(len(payment["redemptions"]) for payment in paid))
-
-        @app.get("/admin/state")
-        def state() -> ResponseReturnValue:
-            return jsonify(
-                **self.register.state(),
-                webhooks={"delivered": self.webhooks.delivered, "waiting": self.webhooks.waiting},
-            )
-
-        @app.post("/admin/faults")
-        def order_fault() -> ResponseReturnValue:
-            given = request.get_json()
-            try:
-                self.faults.order(given["name"], int(given.get("times", 1)), float(given.get("seconds", 0)))
-            except KeyError:
-                return jsonify(error="unknown-fault", faults=self.faults.names), 422
-            return "", 204
-
-        @app.delete("/admin/faults")
-        def clear_faults() -> ResponseReturnValue:
-            self.faults.clear()
-            return "", 204
-
-        @app.get("/readyz")
-        def ready() -> ResponseReturnValue:
-            return jsonify(status="ok")
+    def _state(self) -> Line:
+        webhooks = {"delivered": self.webhooks.delivered, "waiting": self.webhooks.waiting}
+        return {**self.register.state(), "webhooks": webhooks}
 
 
 def main() -> None:

@@ -1,4 +1,8 @@
-"""Faults on demand: each is ordered for a number of times and happens that often."""
+"""Faults on demand: each is ordered for a number of times and happens that often.
+
+A fault has one name, whichever operator it happens to. What it means there stands in the simulator's `FAULTS` where it
+is not as here; which cannot happen there, and why, in its `WITHOUT`. Each is in one or the other: a test looks.
+"""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -40,6 +44,13 @@ STATEMENTS: Mapping[str, str] = {
     "malformed_statement": "a line lacks a member",
 }
 """What may go wrong with a statement; each counts for one line."""
+
+FILES: Mapping[str, str] = {
+    "repeat_files": "an acknowledgement file is given twice, under two names",
+    "disorder_files": "an acknowledgement file is given after the next one",
+    "old_statement": "the statement before is given again, as if it were new",
+}
+"""What may go wrong with files."""
 
 
 class Faults:

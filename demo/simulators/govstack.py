@@ -2,9 +2,9 @@
 
     python -m demo.simulators.govstack --port 9003 --key …
 
-It prints a line when it is ready, and answers `GET /readyz`. The four calls answer with the status codes of version
-1.0.3 of the API. Numbers are given as strings and taken as integers. Beside the API there are, without a key,
-`GET /admin/state`, `POST /admin/faults` {name, times?, seconds?} and `DELETE /admin/faults`. Everything is in memory.
+It prints a line when it is ready. The five calls answer with the status codes of version 1.0.3 of the API. Numbers are
+given as strings and taken as integers. What it answers beside the API is in `demo.simulators.administration`.
+Everything is in memory.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,8 +23,8 @@ from typing import Any, Self
 from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from demo.simulators import calls, serving
-from demo.simulators.faults import CALLS, Faults
+from demo.simulators import administration, calls, serving
+from demo.simulators.faults import CALLS, FILES, MESSAGES, STATEMENTS, Faults
 
 CODE = "govstack"
 NAME = "GovStack"
@@ -39,11 +40,20 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "network_timeout": (599, "Network connection timeout error"),
 }
 """What it answers on demand, without having done anything."""
-FAULTS = (
-    # A call is of one voucher, by a key that does not end: it has no batches, no tokens, no messages and no statements.
-    *(name for name in CALLS if name not in ("expired_token", "answer_twice", "out_of_order", "half_an_answer")),
-    *(name for name in STATUSES if name != "refuse"),
-)
+WITHOUT: Mapping[str, str] = {
+    **dict.fromkeys(("out_of_order", "half_an_answer"), "a call is of one voucher, and has one outcome"),
+    **dict.fromkeys(("duplicate_lines", "unknown_lines"), "each voucher is asked for by its number, and answered once"),
+    **dict.fromkeys(MESSAGES, "it sends no messages"),
+    **dict.fromkeys(FILES, "it exchanges no files"),
+}
+"""What cannot go wrong with it, and why."""
+FAULTS: Mapping[str, str] = {
+    **{name: told for name, told in {**CALLS, **STATEMENTS}.items() if name not in WITHOUT},
+    "expired_token": "the key is refused, as if it had ended",
+    "answer_twice": "the answer comes twice on the connection",
+    "missing_outcomes": "a voucher that was used is told as unused",
+    **{name: told for name, (_, told) in STATUSES.items() if name != "refuse"},
+}
 _AMOUNT = re.compile(r"([0]|([1-9][0-9]{0,17}))([.][0-9]{0,3}[0-9])?")
 
 Answer = tuple[int, Mapping[str, Any]]
@@ -161,7 +171,7 @@ class Simulator:
         self._lock = threading.Lock()
         self.app = Flask(CODE)
         self._add_interface()
-        self._add_administration()
+        administration.add(self.app, self.faults, self._state)
 
     @contextmanager
     def running(self) -> Iterator[dict[str, str]]:
@@ -203,7 +213,7 @@ class Simulator:
 
         @app.get("/vouchers/voucherstatuscheck/<serial>")
         def status(serial: str) -> ResponseReturnValue:
-            return self._hindered() or calls.spoil(self.faults, _response(self.register.status(serial)))
+            return self._hindered() or calls.spoil(self.faults, _response(self._lie(self.register.status(serial))))
 
         @app.patch("/vouchers/voucherstatuscheck/<serial>")
         def cancel(serial: str) -> ResponseReturnValue:
@@ -228,7 +238,20 @@ class Simulator:
             self.dead = True
             self._on_death()
             return calls.hang_up()
-        return calls.spoil(self.faults, _response(answer))
+        response = _response(answer)
+        return calls.twice(response) if self.faults.happens("answer_twice") else calls.spoil(self.faults, response)
+
+    def _lie(self, answer: Answer) -> Answer:
+        """How a voucher stands, as it is told."""
+        if self.faults.happens("missing_lines"):
+            return 456, {"message": "Invalid voucher number"}
+        if answer[0] == 458 and self.faults.happens("missing_outcomes"):
+            return 200, {"voucher_status": "Activated", "voucher_amount": "10.00"}
+        if answer[0] == 200 and self.faults.happens("wrong_amounts"):
+            return 200, {**answer[1], "voucher_amount": f"{float(answer[1]['voucher_amount']) + 0.01:.2f}"}
+        if answer[0] == 200 and self.faults.happens("malformed_statement"):
+            return 200, {"voucher_status": answer[1]["voucher_status"]}
+        return answer
 
     def _answer(
         self,
@@ -250,39 +273,14 @@ class Simulator:
         """What is answered before anything is done, where it is not let through."""
         if self.dead:
             return calls.hang_up()
-        if request.headers.get("X-API-Key") != self.account.key:
+        if request.headers.get("X-API-Key") != self.account.key or self.faults.happens("expired_token"):
             return jsonify(message="Unauthorized"), 401
         if self.faults.happens("network_timeout"):
             return _response((STATUSES["network_timeout"][0], {"message": STATUSES["network_timeout"][1]}))
         return calls.hinder(self.faults)
 
-    def _add_administration(self) -> None:
-        app = self.app
-
-        @app.get("/admin/state")
-        def state() -> ResponseReturnValue:
-            found: dict[str, int] = {}
-            for voucher in self.register.vouchers.values():
-                found[voucher.status] = found.get(voucher.status, 0) + 1
-            return jsonify(vouchers=found)
-
-        @app.post("/admin/faults")
-        def order_fault() -> ResponseReturnValue:
-            given = request.get_json()
-            try:
-                self.faults.order(given["name"], int(given.get("times", 1)), float(given.get("seconds", 0)))
-            except KeyError:
-                return jsonify(error="unknown-fault", faults=self.faults.names), 422
-            return "", 204
-
-        @app.delete("/admin/faults")
-        def clear_faults() -> ResponseReturnValue:
-            self.faults.clear()
-            return "", 204
-
-        @app.get("/readyz")
-        def ready() -> ResponseReturnValue:
-            return jsonify(status="ok")
+    def _state(self) -> dict[str, Any]:
+        return {"vouchers": Counter(voucher.status for voucher in self.register.vouchers.values())}
 
 
 def _integers(given: Mapping[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from services.issuer import (
 )
 from services.issuer.metrics import GAUGES
 from services.issuer.models import Prescriber
+from services.issuer.permissions import PERMISSIONS
 from shared.app import build
 from shared.auth import Role
 from shared.config import Settings
@@ -52,4 +53,4 @@ def create_app(settings: Settings | None = None) -> Flask:
         api_people,
     )
     blueprints = [blueprint for module in modules for blueprint in module.BLUEPRINTS]
-    return build("issuer", settings, blueprints, GAUGES, Register(Role.PRESCRIBER, Prescriber))
+    return build("issuer", settings, blueprints, PERMISSIONS, GAUGES, Register(Role.PRESCRIBER, Prescriber))

@@ -31,7 +31,7 @@ class ConventionSchema(Schema):
     funder = text(required=True)
     reference = text(required=True)
     amount_cents = cents(
-        required=True, metadata={"description": "The most that its envelopes hold together; null: as they hold."}
+        required=True, metadata={"description": "The most that its envelopes hold together."}
     )
     starts_on = day(required=True)
     ends_on = day(required=True)
@@ -55,6 +55,14 @@ class ConventionSchema(Schema):
         load_default=0,
         validate=validate.Range(0, conventions.WHOLE),
         metadata={"description": "That part of each envelope, in ten-thousandths."},
+    )
+
+
+class KnownConventionSchema(ConventionSchema):
+    """A convention as it stands."""
+
+    amount_cents = fields.Int(
+        required=True, allow_none=True, metadata={"description": "Null, of one that an envelope named: as they hold."}
     )
 
 
@@ -93,7 +101,7 @@ class AmendmentSchema(Schema):
 @roles("admin", "finance")
 @idempotent()
 @blueprint.arguments(ConventionSchema)
-@blueprint.response(201, ConventionSchema)
+@blueprint.response(201, KnownConventionSchema)
 @blueprint.alt_response(409, schema=ProblemSchema)
 @blueprint.alt_response(422, schema=ProblemSchema)
 def create_convention(body: dict[str, Any]) -> Convention:
@@ -105,7 +113,7 @@ def create_convention(body: dict[str, Any]) -> Convention:
 @blueprint.route("")
 @roles("admin", "finance", "operations")
 @blueprint.arguments(ConventionQuery, location="query")
-@blueprint.response(200, page_of(ConventionSchema))
+@blueprint.response(200, page_of(KnownConventionSchema))
 def list_conventions(query: dict[str, Any]) -> dict[str, Any]:
     """The conventions, of one funder or of all, in the order in which they were added."""
     with transaction() as session:
@@ -114,7 +122,7 @@ def list_conventions(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/<uuid:convention_id>")
 @roles("admin", "finance", "operations")
-@blueprint.response(200, ConventionSchema)
+@blueprint.response(200, KnownConventionSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def show_convention(convention_id: UUID) -> Convention:
     """One convention."""

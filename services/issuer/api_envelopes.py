@@ -51,7 +51,7 @@ class EnvelopeSchema(Schema):
     share_bp = fields.Int(
         strict=True, load_default=None, allow_none=True, validate=validate.Range(1, 10_000), metadata=_SHARE
     )
-    closed_at = fields.AwareDateTime(dump_only=True)
+    closed_at = fields.AwareDateTime(dump_only=True, allow_none=True)
 
     @validates_schema
     def _check(self, data: dict[str, Any], **_: Any) -> None:

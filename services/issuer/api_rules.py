@@ -5,7 +5,7 @@ from typing import Any
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import previewing, programmes, rules
+from services.issuer import people, previewing, programmes, rules
 from services.issuer.api_grants import secrets
 from services.issuer.beneficiaries import Identity
 from services.issuer.models import AssessmentRule
@@ -152,6 +152,8 @@ def assess(body: dict[str, Any]) -> previewing.Preview:
     situation = Situation(beneficiary=Identity(**person) if person else None, **body)
     with transaction() as session:
         seen = previewing.preview(session, secrets().identities, situation, role=who.role, prescriber_id=who.scope)
+        if seen.person_id:
+            people.recorded(session, "assessed", seen.person_id, str(who))
     if seen.per_person:
         logger().info("person_assessed", caller=str(who), programme=situation.programme)
     return seen

@@ -63,7 +63,9 @@ def of_csv(content: bytes) -> Iterator[tuple[int, Raw]]:
 
 def _names(header: str, delimiter: str) -> list[str]:
     names = [name.strip().strip('"') for name in header.split(delimiter)]
-    strange = [name for name in names if name not in COLUMNS and not name.startswith(_ANSWER)]
+    # By their place: where the first line is missing, these are not names of columns but the names of people.
+    places = enumerate(names, start=1)
+    strange = [f"column {place}" for place, name in places if name not in COLUMNS and not name.startswith(_ANSWER)]
     if strange or "programme" not in names or len(set(names)) < len(names):
         raise Invalid(
             f"The first line names the columns, each once: programme and any of {', '.join(COLUMNS)},"

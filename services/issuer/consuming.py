@@ -77,6 +77,7 @@ HANDLERS: Mapping[str, Handler] = {
     "cheques.redeemed": redeemed,
     "redemption.reversed": reversed_,
     "redemptions.paid": redemptions.paid,
+    "redemptions.unpaid": redemptions.unpaid,
     "cheques.cancelled": cancelled,
     "cancellation.refused": cancellation_refused,
     "cheques.expired": expired,

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.issuer.models import Base
 from shared.ids import new_id
 
-# What is booked. An unused cheque was used and is not: its redemption was taken back.
+# What is booked. An unused cheque was used and is not: its redemption was taken back. An unpaid one was never paid.
 ENGAGED, USED, UNUSED = "engaged", "used", "unused"
-CANCELLED, EXPIRED, PAID = "cancelled", "expired", "paid"
+CANCELLED, EXPIRED, PAID, UNPAID = "cancelled", "expired", "paid", "unpaid"
 
 OPENED, RAISED, LOWERED, CLOSED = "opened", "raised", "lowered", "closed"
 
@@ -76,7 +76,9 @@ class JournalEntry(Base):
 
     __tablename__ = "journal_entry"
     __table_args__ = (
-        sa.CheckConstraint("kind IN ('engaged', 'used', 'unused', 'cancelled', 'expired', 'paid')", name="kind"),
+        sa.CheckConstraint(
+            "kind IN ('engaged', 'used', 'unused', 'cancelled', 'expired', 'paid', 'unpaid')", name="kind"
+        ),
         sa.CheckConstraint("number > 0 AND cents > 0", name="sum"),
         sa.Index("journal_entry_envelope_id_idx", "envelope_id", "booked_on"),
     )

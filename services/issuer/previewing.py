@@ -51,6 +51,8 @@ class Preview:
     rule_version: int | None
     cheques: Sequence[int]
     per_person: Standing | None
+    person_id: UUID | None
+    """Whose earlier grants were looked at, if anybody's."""
 
 
 def preview(
@@ -63,14 +65,15 @@ def preview(
     typologies = session.scalar(sa.select(Prescriber.typologies).where(Prescriber.id == prescriber_id)) or ()
     outcome = _outcome(programme, situation, role, typologies)
     limit = limits.of(programme)
-    standing = None
+    standing, person_id = None, None
     if limit and situation.beneficiary:
-        now = _now(session, programme, limit, identities.by_digest(session, situation.beneficiary), day)
+        person_id = identities.by_digest(session, situation.beneficiary)
+        now = _now(session, programme, limit, person_id, day)
         allowed = limits.may_exceed(limit, role, typologies)
         standing = _judged(limit, now, outcome.amount_cents, allowed=allowed)
     cheques = assessing.values(programme, outcome.amount_cents) if outcome.amount_cents else ()
     version = programme.assessment_version
-    return Preview(outcome.amount_cents, outcome.points, outcome.reason, version, cheques, standing)
+    return Preview(outcome.amount_cents, outcome.points, outcome.reason, version, cheques, standing, person_id)
 
 
 def _outcome(programme: Programme, situation: Situation, role: str, typologies: Collection[str]) -> Outcome:

@@ -1,7 +1,8 @@
 """Redemptions as the issuer learns of them: made and taken back by the redeemer's word, paid by whoever paid.
 
 The redeemer's news and the news of a payment come in any order, and any of them may be read again: each redemption is
-one row, every fact of it is written once, and only who writes it first acts upon it.
+one row, every fact of it is written once, and only who writes it first acts upon it. Only a payment can be taken back:
+by the redeemer, whose log tells of it after the payment itself.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import journal
-from services.issuer.models_money import PAID
+from services.issuer.models_money import PAID, UNPAID
 from shared.events import Event
 
 # In the order of the ids: two who learn of the same redemptions never wait for each other crosswise.
@@ -42,6 +43,20 @@ _PAID = sa.text("""
     ) AS given (id, paid_on, payment_reference) ORDER BY id, paid_on, payment_reference
     ON CONFLICT (id) DO UPDATE SET paid_on = excluded.paid_on, payment_reference = excluded.payment_reference
     WHERE redemption.paid_on IS NULL
+""")
+# Only by the payment that it names: another one that paid it since stays.
+_UNPAID = sa.text("""
+    WITH given AS (
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:references AS text[])) AS given (id, reference)
+    ),
+    held AS MATERIALIZED (
+        SELECT redemption.id, cheque_id, paid_on, payment_booked
+        FROM redemption JOIN given ON given.id = redemption.id AND given.reference = payment_reference
+        ORDER BY redemption.id FOR UPDATE OF redemption
+    )
+    UPDATE redemption SET paid_on = NULL, payment_reference = NULL, payment_booked = false
+    FROM held WHERE redemption.id = held.id
+    RETURNING held.cheque_id, held.paid_on, held.payment_booked
 """)
 # Whoever completes the pair of cheque and payment finds it here, with the row still locked by what it just wrote.
 _SETTLED = sa.text("""
@@ -91,6 +106,17 @@ def paid(session: Session, run: Sequence[Event]) -> None:
     }
     session.execute(_PAID, given)
     _book_payments(session, ids)
+
+
+def unpaid(session: Session, run: Sequence[Event]) -> None:
+    """Takes back payments that the accountant had mistyped, and books that."""
+    told = [(event.body, redemption_id) for event in run for redemption_id in event.body["redemption_ids"]]
+    given = {
+        "ids": [redemption_id for _, redemption_id in told],
+        "references": [body["payment_reference"] for body, _ in told],
+    }
+    opened = session.execute(_UNPAID, given)
+    journal.book(session, UNPAID, [(row.cheque_id, row.paid_on) for row in opened if row.payment_booked])
 
 
 def _book_payments(session: Session, ids: Sequence[UUID]) -> None:

@@ -4,7 +4,7 @@ Everything is read from the journal and from the movements of envelopes, of whic
 of a past day is the same whenever it is asked for. That of today may still grow.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer import conventions
 from services.issuer.models import Convention
-from shared import clock
+from shared import clock, db
 from shared.problems import Invalid
 
 MEASURES = ("granted", "engaged", "used", "expired", "cancelled", "paid")
@@ -28,7 +28,7 @@ _KINDS: Mapping[str, Mapping[str, int]] = {
     "used": {"used": 1, "unused": -1},
     "expired": {"expired": 1},
     "cancelled": {"cancelled": 1},
-    "paid": {"paid": 1},
+    "paid": {"paid": 1, "unpaid": -1},
 }
 
 
@@ -82,8 +82,11 @@ _AMOUNTS = sa.text("""
 
 _GRANTED = sa.text("""
     SELECT DISTINCT ON (convention_id) convention_id, amount_cents FROM convention_amendment
-    WHERE made_on <= :as_of ORDER BY convention_id, id DESC
+    WHERE made_on <= :as_of AND (CAST(:convention_id AS uuid) IS NULL OR convention_id = :convention_id)
+    ORDER BY convention_id, id DESC
 """)
+# What is granted while the report is put together is in all of it or in none.
+_ONE_SNAPSHOT = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +111,16 @@ class Asked:
 
 
 def report(session: Session, asked: Asked) -> dict[str, Any]:
-    """The report of each convention that there was on the day, in the order of funders; raises NotFound."""
+    """The report of each convention that there was on the day, in the order of funders; raises NotFound.
+
+    It comes first in its transaction, as all of it is read from one snapshot.
+    """
+    session.execute(_ONE_SNAPSHOT)
     if asked.convention_id:
         conventions.find(session, asked.convention_id)
     given = {"as_of": asked.as_of, "convention_id": asked.convention_id}
-    granted = {row.convention_id: row.amount_cents for row in session.execute(_GRANTED, {"as_of": asked.as_of})}
-    books = {found.id: _Book(found, granted.get(found.id)) for found in _there(session, asked)}
+    granted = {row.convention_id: row.amount_cents for row in session.execute(_GRANTED, given)}
+    books = {found.id: _Book(found, granted[found.id]) for found in _in_order(session, granted)}
     for row in session.execute(_AMOUNTS, given):
         books[row.convention_id].hold(row)
     for sums in session.execute(_SUMS, given).mappings():
@@ -184,9 +191,6 @@ def _measured(row: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     return {measure: {unit: row.get(f"{measure}_{unit}", 0) for unit in ("number", "cents")} for measure in MEASURES}
 
 
-def _there(session: Session, asked: Asked) -> Iterable[Convention]:
-    made_on = sa.cast(sa.func.timezone("Europe/Paris", Convention.created_at), sa.Date)
-    query = sa.select(Convention).where(made_on <= asked.as_of)
-    if asked.convention_id:
-        query = query.where(Convention.id == asked.convention_id)
+def _in_order(session: Session, convention_ids: Collection[UUID]) -> Iterable[Convention]:
+    query = sa.select(Convention).where(db.among(Convention.id, convention_ids))
     return session.scalars(query.order_by(Convention.funder, Convention.reference))

@@ -4,6 +4,7 @@ from flask import Flask
 
 from services.operator_bridge import api, api_contracts, api_operators, api_reconciliation, api_switch, interface
 from services.operator_bridge.metrics import GAUGES
+from services.operator_bridge.permissions import PERMISSIONS
 from shared.app import build
 from shared.config import Settings, load
 
@@ -22,4 +23,4 @@ def create_app(settings: Settings | None = None) -> Flask:
         api_reconciliation.balances,
         api_switch.blueprint,
     ]
-    return build("operator_bridge", settings, blueprints, GAUGES)
+    return build("operator_bridge", settings, blueprints, PERMISSIONS, GAUGES)

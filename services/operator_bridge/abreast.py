@@ -69,5 +69,6 @@ class _Sending:
         except (OperatorUnavailable, NoAnswer, Unreadable) as failure:
             self.failure = self.failure or failure
             self._failed.set()
-            done = None if isinstance(failure, OperatorUnavailable) else str(failure)
-            return done and Receipt(order.reference, "unknown", done)
+            if isinstance(failure, OperatorUnavailable):
+                return None
+            return Receipt(order.reference, "unknown", str(failure))

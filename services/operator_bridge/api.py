@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from flask_smorest import Blueprint
 
 from services.operator_bridge import balances as balancing
-from services.operator_bridge import retrying, schemas, waking
+from services.operator_bridge import retrying, schemas, vouching, waking
 from services.operator_bridge.models import Order
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
@@ -45,6 +45,19 @@ def retry(body: dict[str, str], order_id: UUID) -> Order:
     """Sends an order again whose outcome is unknown, under its reference; one that was refused, under a fresh one."""
     with transaction() as session:
         order = retrying.retry(session, order_id, caller().subject, body["note"])
+    waking.wake(runtime(), "operator_bridge.push", str(order.contract_id))
+    return order
+
+
+@orders.route("/<uuid:order_id>/outcome", methods=["POST"])
+@roles("admin", "operations")
+@orders.arguments(schemas.OutcomeSchema)
+@orders.response(200, schemas.OrderSchema)
+@orders.alt_response(409, schema=ProblemSchema)
+def vouch(body: dict[str, Any], order_id: UUID) -> Order:
+    """Settles an order whose outcome is unknown by the word of a person who asked the operator."""
+    with transaction() as session:
+        order = vouching.vouch(session, order_id, body["done"], caller().subject, body["note"])
     waking.wake(runtime(), "operator_bridge.push", str(order.contract_id))
     return order
 

@@ -20,6 +20,13 @@ blueprint = Blueprint("operators", __name__, url_prefix="/v1/operators", descrip
 
 _MAX_MESSAGE_BYTES = 256 * 1024
 _complaints = Complaints()
+_MESSAGE = {
+    "requestBody": {
+        "required": True,
+        "description": "A message of the operator, in its own words, with the headers that sign it.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
 
 
 class TooLarge(Problem):
@@ -50,6 +57,7 @@ def browse() -> list[dict[str, Any]]:
 # read before it is verified.
 @blueprint.route("/<operator>/webhooks", methods=["POST"])
 @public
+@blueprint.doc(**_MESSAGE)
 @blueprint.response(202)
 @blueprint.alt_response(401, schema=ProblemSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)

@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields, validate
 
 from services.operator_bridge import discrepancies, export_queries, reconciling, transitions, waking
-from services.operator_bridge.models import DailyBalance, Discrepancy, Reconciliation
+from services.operator_bridge.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
 from services.operator_bridge.reconciliation import KINDS
 from shared.app import ProblemSchema
 from shared.auth import caller, roles

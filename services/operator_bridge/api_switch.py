@@ -8,7 +8,7 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from services.operator_bridge import claims, claims_pdf, switchover, waking
-from services.operator_bridge.models import Switch
+from services.operator_bridge.models_switch import Switch
 from services.operator_bridge.switch_schemas import (
     AcceptanceSchema,
     NewSwitchSchema,
@@ -29,6 +29,7 @@ blueprint = Blueprint("switches", __name__, url_prefix="/v1/switches", descripti
 @idempotent()
 @blueprint.arguments(NewSwitchSchema)
 @blueprint.response(201, SwitchSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
 @blueprint.alt_response(409, schema=ProblemSchema)
 @blueprint.alt_response(422, schema=ProblemSchema)
 def start(body: dict[str, Any]) -> Switch:

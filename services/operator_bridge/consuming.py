@@ -71,15 +71,25 @@ def _reversed(session: Session, run: Sequence[Event]) -> None:
 
 
 def _paid(session: Session, run: Sequence[Event]) -> None:
-    """The accountant paid: what is said of redemptions whose cheques are not known here yet waits for them."""
+    """The accountant paid."""
     ordering.exclude_others(session)
+    ordering.pay(session, _known_redemptions(session, run))
+
+
+def _known_redemptions(session: Session, run: Sequence[Event]) -> list[UUID]:
+    """The redemptions that are spoken of; what is said of those whose cheques are not known here yet waits for them."""
     named = [(event, redemption_id) for event in run for redemption_id in event.body["redemption_ids"]]
-    ids = [redemption_id for _, redemption_id in named]
-    known = set(session.scalars(_KNOWN_REDEMPTIONS, {"redemptions": ids}))
+    known = set(session.scalars(_KNOWN_REDEMPTIONS, {"redemptions": [redemption_id for _, redemption_id in named]}))
     for event, redemption_id in named:
         if redemption_id not in known:
             park(session, redemption_id, _with(event, redemption_ids=[redemption_id]))
-    ordering.pay(session, ids)
+    return sorted(known)
+
+
+def _unpaid(session: Session, run: Sequence[Event]) -> None:
+    """The accountant had not paid after all: told after the payment, and so parked after it where that waits."""
+    ordering.exclude_others(session)
+    ordering.unpay(session, _known_redemptions(session, run))
 
 
 def _closed(session: Session, run: Sequence[Event], state: str) -> None:
@@ -125,6 +135,7 @@ HANDLERS: Mapping[str, Handler] = {
     "cheques.redeemed": _redeemed,
     "redemption.reversed": _reversed,
     "redemptions.paid": _paid,
+    "redemptions.unpaid": _unpaid,
     "cheques.cancelled": partial(_closed, state="cancelled"),
     "cheques.expired": partial(_closed, state="expired"),
     "structure.affiliated": _affiliated,

@@ -1,5 +1,7 @@
 """What the bridge keeps: contracts, the links of cheques with them, orders, redemptions as it has to declare them, and
 what the operators said. No code of a cheque is ever kept here.
+
+What is compared with an operator's statement is in `models_reconciliation`, a switch of operator in `models_switch`.
 """
 
 from datetime import date, datetime
@@ -15,16 +17,17 @@ from services.operator_bridge import transitions
 from shared import db
 from shared.ids import new_id
 
-_NOW = sa.text("clock_timestamp()")
+NOW = sa.text("clock_timestamp()")
 # UUIDv7 made by the database (see the first migration), for rows that are made by set.
-_UUID7 = sa.text("uuid7()")
+UUID7 = sa.text("uuid7()")
 
 
 MAX_LOST = 5
 """An order that got no answer this often is not sent again: it may be what kills the workers, or the operator."""
 
 
-def _one_of(column: str, states: transitions.Transitions) -> sa.CheckConstraint:
+def one_of(column: str, states: transitions.Transitions) -> sa.CheckConstraint:
+    """The constraint that a column has a state of a table of transitions."""
     listed = ", ".join(f"'{state}'" for state in states)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
 
@@ -42,7 +45,7 @@ class Contract(Base):
     """An agreement with an operator for one programme; `operator` is the name of an adapter's module."""
 
     __tablename__ = "contract"
-    __table_args__ = (_one_of("state", transitions.CONTRACT),)
+    __table_args__ = (one_of("state", transitions.CONTRACT),)
 
     contract_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     code: Mapped[str] = mapped_column(unique=True)
@@ -51,10 +54,10 @@ class Contract(Base):
     state: Mapped[str] = mapped_column(default="draft")
     starts_on: Mapped[date]
     ends_on: Mapped[date | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     live_at: Mapped[datetime | None]
     """Since when; of several live contracts of a programme the latest takes the new cheques."""
-    next_push_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    next_push_at: Mapped[datetime] = mapped_column(server_default=NOW)
     """Before this instant nobody calls the operator: its rate, its Retry-After and our backoff in one."""
     failures: Mapped[int] = mapped_column(sa.SmallInteger, default=0)
     """Calls in a row at which the operator was not there, or did not answer."""
@@ -99,7 +102,7 @@ class Link(Base):
     """What one operator knows of one cheque, under one contract."""
 
     __tablename__ = "link"
-    __table_args__ = (_one_of("state", transitions.LINK), sa.Index("link_contract_id_idx", "contract_id", "state"))
+    __table_args__ = (one_of("state", transitions.LINK), sa.Index("link_contract_id_idx", "contract_id", "state"))
 
     cheque_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque.cheque_id"), primary_key=True)
     contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.contract_id"), primary_key=True)
@@ -108,7 +111,7 @@ class Link(Base):
     """The operator's own number for the cheque, where it gives one."""
     reason: Mapped[str | None]
     """Why the operator refused it."""
-    changed_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    changed_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class Redemption(Base):
@@ -116,7 +119,7 @@ class Redemption(Base):
 
     __tablename__ = "redemption"
     __table_args__ = (
-        _one_of("state", transitions.REDEMPTION),
+        one_of("state", transitions.REDEMPTION),
         sa.CheckConstraint("via IN ('till', 'operator')", name="via"),
         sa.Index("redemption_cheque_id_idx", "cheque_id"),
         sa.Index("redemption_reference_idx", "reference"),
@@ -143,14 +146,14 @@ class Order(Base):
 
     __tablename__ = "operator_order"
     __table_args__ = (
-        _one_of("state", transitions.ORDER),
+        one_of("state", transitions.ORDER),
         sa.Index(
             "operator_order_pending_idx", "contract_id", "sequence", postgresql_where=sa.text("state = 'pending'")
         ),
         sa.Index("operator_order_lease_idx", "sent_by", postgresql_where=sa.text("state = 'sent'")),
     )
 
-    order_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
+    order_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
     sequence: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), unique=True)
     contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.contract_id"))
     kind: Mapped[str]
@@ -164,8 +167,8 @@ class Order(Base):
     """How often it was taken up to be sent."""
     lost: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
     """How often no answer came; at a limit it is left `unknown` until a statement or a person settles it."""
-    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    next_attempt_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    next_attempt_at: Mapped[datetime] = mapped_column(server_default=NOW)
     sent_at: Mapped[datetime | None]
     sent_by: Mapped[int | None] = mapped_column(sa.BigInteger)
     """The lease of the worker that sent it."""
@@ -180,6 +183,11 @@ class Order(Base):
     def retries(self) -> list[dict[str, Any]]:
         """Who had it sent again, when and why."""
         return list(self.details.get("retries", ()))
+
+    @property
+    def vouched(self) -> list[dict[str, Any]]:
+        """Who said what became of it, where the operator did not."""
+        return list(self.details.get("vouched", ()))
 
 
 class Message(Base):
@@ -198,7 +206,7 @@ class Message(Base):
     webhook_id: Mapped[str]
     headers: Mapped[dict[str, Any]]
     body: Mapped[bytes]
-    received_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    received_at: Mapped[datetime] = mapped_column(server_default=NOW)
     applied_at: Mapped[datetime | None]
     error: Mapped[str | None]
     """Why it could not be read; it stays unapplied and visible."""
@@ -217,7 +225,7 @@ class Report(Base):
     structure_id: Mapped[UUID]
     amount_cents: Mapped[int]
     redeemed_at: Mapped[datetime]
-    received_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    received_at: Mapped[datetime] = mapped_column(server_default=NOW)
     contested: Mapped[str | None]
     """Why the redeemer did not accept it."""
 
@@ -237,102 +245,6 @@ class Payment(Base):
     redemption_id: Mapped[UUID | None]
 
 
-class Discrepancy(Base):
-    """A difference between an operator's word and ours, with both sides' rows, and what became of it."""
-
-    __tablename__ = "discrepancy"
-    __table_args__ = (
-        sa.UniqueConstraint("operator", "kind", "reference"),
-        _one_of("state", transitions.DISCREPANCY),
-        sa.CheckConstraint("resolved_by IN ('policy', 'person', 'agreement')", name="resolved_by"),
-        sa.Index("discrepancy_open_idx", "contract_id", "state", postgresql_where=sa.text("state <> 'resolved'")),
-    )
-
-    discrepancy_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
-    operator: Mapped[str]
-    kind: Mapped[str]
-    reference: Mapped[str]
-    contract_id: Mapped[UUID | None]
-    cheque_id: Mapped[UUID | None]
-    ours: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
-    theirs: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
-    found_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    resolved_at: Mapped[datetime | None]
-    note: Mapped[str | None]
-    """What the person who resolved it wrote."""
-    state: Mapped[str] = mapped_column(server_default="waiting")
-    reconciliation_id: Mapped[UUID | None]
-    """The last comparison that found it; none where a message told of it."""
-    policy: Mapped[str | None]
-    """What was done about it without a person: once, then it waits for one."""
-    resolved_by: Mapped[str | None]
-    resolver: Mapped[str | None]
-    """The person."""
-    accepted: Mapped[bool] = mapped_column(server_default=sa.false())
-    """It stays as it is: found again with the same rows it is not opened again."""
-    history: Mapped[list[Any]] = mapped_column(pg.JSONB, server_default=sa.text("'[]'"))
-    """Earlier ends of it, if it came again."""
-
-
-class Reconciliation(Base):
-    """One comparison of a contract's whole statement with our register, and what came of it."""
-
-    __tablename__ = "reconciliation"
-    __table_args__ = (
-        sa.CheckConstraint("state IN ('requested', 'running', 'done', 'failed')", name="state"),
-        sa.UniqueConstraint("contract_id", "night"),
-        sa.Index(
-            "reconciliation_unfinished_idx", "next_attempt_at",
-            postgresql_where=sa.text("state IN ('requested', 'running')"),
-        ),
-    )  # fmt: skip
-
-    reconciliation_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
-    contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.contract_id"))
-    night: Mapped[date | None]
-    """The day in Paris whose nightly run it is; none where it was asked for."""
-    state: Mapped[str] = mapped_column(server_default="requested")
-    requested_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    next_attempt_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
-    attempts: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
-    error: Mapped[str | None]
-    compared: Mapped[bool | None]
-    """Whether the operator holds a statement at all."""
-    lines: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
-    moving: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
-    ours: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
-    """By status number, cents and redeemed cents, as we have it; `theirs` as the statement has it."""
-    theirs: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
-    differences: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
-    """How many by kind."""
-    settled: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
-    """How many a policy acted on."""
-    resolved: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
-    """How many of before are in agreement now."""
-    waiting: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
-    """How many of the contract's waited for a person at its end."""
-    withheld: Mapped[bool] = mapped_column(server_default=sa.false())
-    """Whether so much differed that no policy acted."""
-
-
-class DailyBalance(Base):
-    """What register, redeemer and operators had on one day, per programme: number and cents of EUR."""
-
-    __tablename__ = "daily_balance"
-
-    day: Mapped[date] = mapped_column(primary_key=True)
-    programme: Mapped[str] = mapped_column(primary_key=True)
-    kept_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    register: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
-    redeemer: Mapped[dict[str, Any] | None] = mapped_column(pg.JSONB(none_as_null=True))
-    """None where the redeemer did not answer."""
-    operators: Mapped[list[Any]] = mapped_column(pg.JSONB, server_default=sa.text("'[]'"))
-    """The last comparison of each contract."""
-    agrees: Mapped[bool | None]
-
-
 class Affiliation(Base):
     """A structure's affiliation to a contract, as the redeemer last told of it: for an operator that is new to it."""
 
@@ -344,68 +256,3 @@ class Affiliation(Base):
     name: Mapped[str]
     starts_on: Mapped[date]
     ends_on: Mapped[date | None]
-
-
-class Switch(Base):
-    """A switch from one contract to another, and how far it has come; done when `finished_at` is set."""
-
-    __tablename__ = "switch"
-    __table_args__ = (
-        sa.CheckConstraint("mode IN ('handover', 'failure')", name="mode"),
-        sa.Index(
-            "switch_running_idx", "from_contract_id", unique=True, postgresql_where=sa.text("finished_at IS NULL")
-        ),
-    )
-
-    switch_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    from_contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.contract_id"))
-    to_contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.contract_id"))
-    payer_contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.contract_id"))
-    """Under which redemptions that are not paid are declared again; mostly the new contract."""
-    mode: Mapped[str]
-    step: Mapped[str]
-    """The step in hand, or the last."""
-    waiting_for: Mapped[str | None]
-    """What it waits for, in words; None while it is at work."""
-    creditor: Mapped[str]
-    """In whose name the claims are."""
-    asked_by: Mapped[str]
-    accepted: Mapped[str | None]
-    """The note of a person who had it go on although something differs."""
-    started_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    finished_at: Mapped[datetime | None]
-    report: Mapped[dict[str, Any] | None]
-
-
-class SwitchStep(Base):
-    """One of the steps of a switch, with its figures once there are any."""
-
-    __tablename__ = "switch_step"
-
-    switch_id: Mapped[UUID] = mapped_column(sa.ForeignKey("switch.switch_id"), primary_key=True)
-    step: Mapped[str] = mapped_column(primary_key=True)
-    started_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    finished_at: Mapped[datetime | None]
-    figures: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))
-
-
-class Claim(Base):
-    """What an operator that failed owes for one cheque that it held: written once, never changed."""
-
-    __tablename__ = "claim"
-    __table_args__ = (
-        sa.CheckConstraint("kind IN ('unspent', 'declared', 'undeclared')", name="kind"),
-        sa.Index("claim_reference_idx", "reference", postgresql_where=sa.text("reference IS NOT NULL")),
-    )
-
-    switch_id: Mapped[UUID] = mapped_column(sa.ForeignKey("switch.switch_id"), primary_key=True)
-    cheque_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque.cheque_id"), primary_key=True)
-    kind: Mapped[str]
-    """Prepaid and not spent; or redeemed and not paid: declared to the operator, or not any more."""
-    amount_cents: Mapped[int]
-    structure_id: Mapped[UUID | None]
-    redemption_id: Mapped[UUID | None]
-    reference: Mapped[str | None]
-    """What the operator knows the redemption by."""
-    given_on: Mapped[date | None]
-    redeemed_at: Mapped[datetime | None]

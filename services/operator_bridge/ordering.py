@@ -87,6 +87,17 @@ _PAY = sa.text("""
     UPDATE redemption SET state = 'paid' WHERE redemption_id = ANY(:redemptions) AND state = ANY(:before)
 """)
 
+# What an operator paid as well stays paid; who has to pay the rest had accepted it, or is still to be asked.
+_OPEN = sa.text("""
+    UPDATE redemption SET state = CASE
+        WHEN via = 'operator' OR EXISTS (
+            SELECT FROM operator_order o
+            WHERE CAST(o.order_id AS text) = redemption.reference AND o.kind = 'declare' AND o.state = 'accepted'
+        ) THEN 'confirmed' ELSE 'due' END
+    WHERE redemption_id = ANY(:redemptions) AND state = 'paid'
+      AND NOT EXISTS (SELECT FROM payment WHERE payment.redemption_id = redemption.redemption_id)
+""")
+
 _TELL = sa.text("""
     INSERT INTO operator_order (contract_id, kind, cheque_id, details)
     SELECT contract_id, :kind, cheque_id, jsonb_build_object('reason', given.reason)
@@ -180,6 +191,11 @@ def reverse(session: Session, reasons: Mapping[UUID, str], cheques: Sequence[UUI
 def pay(session: Session, redemptions: Sequence[UUID]) -> None:
     """Marks redemptions that the accountant paid: no operator has to any more."""
     session.execute(_PAY, {"redemptions": list(redemptions), "before": list(PAID_BY_ACCOUNTANT)})
+
+
+def unpay(session: Session, redemptions: Sequence[UUID]) -> None:
+    """Marks redemptions as to be paid that the accountant had only seemed to pay."""
+    session.execute(_OPEN, {"redemptions": list(redemptions)})
 
 
 def close(session: Session, state: str, reasons: Mapping[UUID, str]) -> None:

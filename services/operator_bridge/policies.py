@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge import applying, interface
 from services.operator_bridge.interface import Paid, Redeemed
-from services.operator_bridge.models import Contract, Discrepancy
+from services.operator_bridge.models import Contract
+from services.operator_bridge.models_reconciliation import Discrepancy
 from services.operator_bridge.transitions import WORKING
 from shared.runtime import Runtime
 

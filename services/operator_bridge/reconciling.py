@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import contracts, leases, policies, reconciliation, recording
-from services.operator_bridge.models import Reconciliation
+from services.operator_bridge.models_reconciliation import Reconciliation
 from services.operator_bridge.reconciliation import Sides
 from services.operator_bridge.transitions import WORKING
 from shared import clock

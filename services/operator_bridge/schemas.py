@@ -165,6 +165,9 @@ class OrderSchema(Schema):
     retries = fields.List(
         fields.Dict(), metadata={"description": "Who had it sent again, when and why; `of` is the order it followed."}
     )
+    vouched = fields.List(
+        fields.Dict(), metadata={"description": "Who said what became of it, when and how they know."}
+    )
 
 
 class RetrySchema(Schema):
@@ -172,6 +175,15 @@ class RetrySchema(Schema):
         required=True,
         validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), no_code],
         metadata={"description": "Why it may be sent again; kept with the order."},
+    )
+
+
+class OutcomeSchema(Schema):
+    done = fields.Bool(required=True, metadata={"description": "Whether the operator did it."})
+    note = fields.Str(
+        required=True,
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say how you know."), no_code],
+        metadata={"description": "How that is known; kept with the order."},
     )
 
 

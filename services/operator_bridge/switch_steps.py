@@ -13,7 +13,8 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import contracts, figures, holding, interface, moving, polling, reconciliation, retrying
-from services.operator_bridge.models import Contract, Switch
+from services.operator_bridge.models import Contract
+from services.operator_bridge.models_switch import Switch
 from services.operator_bridge.moving import Move
 from shared.problems import Unavailable
 from shared.runtime import Runtime

@@ -11,6 +11,7 @@ from services.redeemer import (
     api_checks,
     api_expiries,
     api_exports,
+    api_lockouts,
     api_payments,
     api_redemptions,
     api_statements,
@@ -18,6 +19,7 @@ from services.redeemer import (
 )
 from services.redeemer.metrics import GAUGES
 from services.redeemer.models import Structure
+from services.redeemer.permissions import PERMISSIONS
 from shared.app import build
 from shared.auth import Role
 from shared.config import Settings
@@ -29,4 +31,4 @@ def create_app(settings: Settings | None = None) -> Flask:
     modules = (api_structures, api_affiliations, api_checks, api_redemptions, api_expiries, api_balances, api_exports)
     money = (*api_statements.BLUEPRINTS, *api_payments.BLUEPRINTS)
     blueprints = [*(module.blueprint for module in modules), *money]
-    return build("redeemer", settings, blueprints, GAUGES, Register(Role.STRUCTURE, Structure))
+    return build("redeemer", settings, blueprints, PERMISSIONS, GAUGES, Register(Role.STRUCTURE, Structure))

@@ -1,16 +1,17 @@
 """Payments over HTTP: taken in from the accountant's file, listed, and what is late."""
 
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from flask import Response, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
-from services.redeemer import late, payment_lines, payment_sql, payments
+from services.redeemer import late, payment_lines, payment_sql, payments, withdrawing
 from services.redeemer.api_statements import Month
-from services.redeemer.models_statements import Payment, PaymentTerm, Statement
-from services.redeemer.schemas import text
+from services.redeemer.models_statements import PAYMENT, SET_OFF, WITHDRAWAL, Payment, PaymentTerm, Statement
+from services.redeemer.schemas import ReasonSchema, text
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
 from shared.exporting import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
@@ -66,15 +67,25 @@ class PaymentReportSchema(Schema):
 
 
 class PaymentSchema(Schema):
-    """A payment that the accountant typed."""
+    """A payment that the accountant typed, or an entry about one."""
 
     payment_id = fields.UUID(required=True, attribute="id")
+    kind = fields.Str(
+        required=True,
+        validate=validate.OneOf((PAYMENT, WITHDRAWAL, SET_OFF)),
+        metadata={
+            "description": "`withdrawal`: the payment that it `withdraws` was never made. `set_off`: of nothing, as"
+            " what the statement takes back pays the rest of it."
+        },
+    )
     statement_id = fields.UUID(required=True)
     amount_cents = fields.Int(required=True)
     paid_on = fields.Date(required=True)
     reference = fields.Str(required=True)
     typed_by = fields.Str(required=True)
     typed_at = fields.AwareDateTime(required=True)
+    withdraws = fields.UUID(required=True, allow_none=True)
+    reason = fields.Str(required=True, allow_none=True)
 
 
 class PaymentQuery(PageQuery):
@@ -163,6 +174,19 @@ def list_payments(query: dict[str, Any]) -> dict[str, Any]:
         found = found.where(Payment.statement_id.in_(own))
     with transaction() as session:
         return page(session, found, Payment.id, query["after"], query["limit"])
+
+
+@blueprint.route("/<uuid:payment_id>/withdrawal", methods=["POST"])
+@roles("finance", "admin")
+@idempotent()
+@blueprint.arguments(ReasonSchema)
+@blueprint.response(201, PaymentSchema)
+@blueprint.alt_response(404, schema=ProblemSchema)
+@blueprint.alt_response(409, schema=ProblemSchema, description="The entry is not a payment.")
+def withdraw_payment(body: dict[str, str], payment_id: UUID) -> Payment:
+    """Withdraw a payment that was typed by mistake: a counter-entry says so, and what it paid is open again."""
+    with transaction() as session:
+        return withdrawing.withdraw(session, payment_id, body["reason"], str(caller()))
 
 
 @blueprint.route("/export.csv")

@@ -116,6 +116,17 @@ class LineSchema(Schema):
     reason = fields.Str(required=True, allow_none=True)
 
 
+class StatementRefusalSchema(Schema):
+    """A redemption that its operator refused before it was ever stated: nothing is owed for it."""
+
+    redemption_id = fields.UUID(required=True)
+    programme = fields.Str(required=True)
+    presented_on = fields.Date(required=True)
+    given_on = fields.Date(required=True)
+    amount_cents = fields.Int(required=True, metadata={"description": "What it would have been worth."})
+    reason = fields.Str(required=True)
+
+
 class TotalsSchema(Schema):
     """The three columns."""
 
@@ -139,6 +150,9 @@ class WholeStatementSchema(Schema):
     statement = fields.Nested(StatementSchema, required=True)
     totals = fields.Nested(TotalsSchema, required=True)
     lines = fields.List(fields.Nested(LineSchema), required=True)
+    refusals = fields.List(
+        fields.Nested(StatementRefusalSchema), required=True, metadata={"description": "For information: not in the totals."}
+    )
     now = fields.Nested(NowSchema, required=True)
 
 
@@ -217,11 +231,11 @@ def export_statements(query: dict[str, Any]) -> Response:
 def show_statement(statement_id: UUID) -> dict[str, Any]:
     """Show a statement with its lines and totals as they were frozen, and what of it is confirmed and paid now."""
     with transaction() as session:
-        statement, lines = _read(statement_id)
+        statement, lines, refusals = _read(statement_id)
         account: Account = statements.account(session, statement_id)
     columns = {"due": statement.due_cents, "confirmed": statement.confirmed_cents, "paid": statement.paid_cents}
     totals = {name: {"cents": cents} for name, cents in columns.items()}
-    return {"statement": statement, "totals": totals, "lines": lines, "now": account}
+    return {"statement": statement, "totals": totals, "lines": lines, "refusals": refusals, "now": account}
 
 
 @blueprint.route("/<uuid:statement_id>/statement.csv")
@@ -230,10 +244,13 @@ def show_statement(statement_id: UUID) -> dict[str, Any]:
 @blueprint.doc(responses={"200": CSV_ANSWER})
 @blueprint.alt_response(404, schema=ProblemSchema)
 def export_statement(query: dict[str, str], statement_id: UUID) -> Response:
-    """A statement as CSV: a line per redemption or correction, and the total, in cents and in words, as the last."""
+    """A statement as CSV: a line per redemption, correction or (for information, of 0 cents) refusal, then the total.
+
+    The last line has the total in cents and in words.
+    """
     with transaction():
-        statement, lines = _read(statement_id)
-        written = list(statement_files.csv_lines(statement, lines, query["separator"]))
+        statement, lines, refusals = _read(statement_id)
+        written = list(statement_files.csv_lines(statement, lines, refusals, query["separator"]))
     return csv_file(f"statement-{statement.name}", written)
 
 
@@ -244,8 +261,8 @@ def export_statement(query: dict[str, str], statement_id: UUID) -> Response:
 def print_statement(statement_id: UUID) -> Response:
     """A statement as the public accountant takes it: an état liquidatif, in French, to be signed."""
     with transaction():
-        statement, lines = _read(statement_id)
-    return pdf_file(f"etat-liquidatif-{statement.name}", statement_files.pdf(statement, lines))
+        statement, lines, refusals = _read(statement_id)
+    return pdf_file(f"etat-liquidatif-{statement.name}", statement_files.pdf(statement, lines, refusals))
 
 
 @corrections.route("", methods=["POST"])
@@ -272,8 +289,8 @@ def list_corrections(query: dict[str, Any]) -> dict[str, Any]:
         return page(session, sa.select(Correction), Correction.id, query["after"], query["limit"])
 
 
-def _read(statement_id: UUID) -> tuple[Statement, Any]:
+def _read(statement_id: UUID) -> tuple[Statement, Any, Any]:
     with transaction() as session:
         statement = statements.find(session, statement_id)
         caller().require(statement.structure_id)
-        return statement, statements.lines(session, statement_id)
+        return statement, statements.lines(session, statement_id), statements.refusals(session, statement_id)

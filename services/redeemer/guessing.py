@@ -85,7 +85,7 @@ def count(runtime: Runtime, guesser: Guesser, guesses: int, weight: int) -> None
         tallies = _held(session, [*guesser.keys, EVERYBODY], now)
         barred = [one.locked_until for one in tallies if one.who != EVERYBODY and one.locked_until > now]
         first = timedelta(seconds=settings.lockout_seconds)
-        begun = [one for one in tallies if _add(one, guesses, weight, _limit(settings, one.scope), first, now)]
+        begun = [one for one in tallies if add(one, guesses, weight, _limit(settings, one.scope), first, now)]
         _tell(session, guesser, begun)
     if barred:
         raise too_many(max(barred))
@@ -100,6 +100,20 @@ def too_many(until: datetime) -> TooMany:
         slug="too-many-attempts",
         headers={"Retry-After": str(seconds)},
     )
+
+
+def lift(session: Session, structure_id: UUID) -> datetime | None:
+    """Ends a structure's lock-out and forgets its strikes; gives until when it was, None where there was none.
+
+    What it tried in vain stays counted, and its address stays locked out if it is.
+    """
+    mine = sa.select(Guessing).where(Guessing.who == f"structure {structure_id}").with_for_update()
+    tally, now = session.scalar(mine), clock.now()
+    if tally is None or tally.locked_until <= now:
+        return None
+    until, tally.locked_until = tally.locked_until, now
+    tally.strikes, tally.clear_at = 0, now
+    return until
 
 
 def forget(runtime: Runtime) -> int:
@@ -125,7 +139,7 @@ def _limit(settings: Settings, scope: str) -> int:
     return limits.get(scope, settings.guesses_in_all)
 
 
-def _add(tally: Guessing, guesses: int, weight: int, limit: int, first: timedelta, now: datetime) -> bool:
+def add(tally: Guessing, guesses: int, weight: int, limit: int, first: timedelta, now: datetime) -> bool:
     """Adds to a count; says whether that begins a lock-out. What comes during one does not lengthen it."""
     full_at = now + _DRAINS_WITHIN
     clear_at = max(tally.clear_at, now) + _DRAINS_WITHIN * guesses * weight / limit

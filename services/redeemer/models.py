@@ -156,6 +156,7 @@ class Redemption(Base):
             "structure_id",
             postgresql_where=sa.text("statement_id IS NULL AND reversed_at IS NULL"),
         ),
+        sa.Index("redemption_statement_id_idx", "statement_id", postgresql_where=sa.text("statement_id IS NOT NULL")),
         sa.Index("redemption_refused_idx", "id", postgresql_where=sa.text("state = 'refused'")),
     )
 
@@ -178,6 +179,8 @@ class Redemption(Base):
     paid_on: Mapped[date | None]
     payment_id: Mapped[UUID | None]
     """The accountant's payment that settled it; none where an operator paid it."""
+    unpaid_state: Mapped[str | None]
+    """How it stands but for the accountant's payment."""
     statement_id: Mapped[UUID | None]
     """The monthly statement that it stands on; from then on it is not reversed."""
     reversed_at: Mapped[datetime | None]

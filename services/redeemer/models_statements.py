@@ -93,6 +93,23 @@ class StatementLine(Base):
     reason: Mapped[str | None]
 
 
+class StatementRefusal(Base):
+    """A redemption that its operator refused before it was ever stated: nothing is owed, and its structure is told."""
+
+    __tablename__ = "statement_refusal"
+    __table_args__ = (sa.Index("statement_refusal_statement_id_idx", "statement_id"),)
+
+    redemption_id: Mapped[UUID] = mapped_column(primary_key=True)
+    """It is told once."""
+    statement_id: Mapped[UUID] = mapped_column(sa.ForeignKey("statement.id"))
+    programme: Mapped[str]
+    presented_on: Mapped[date]
+    given_on: Mapped[date]
+    amount_cents: Mapped[int]
+    """What it would have been worth."""
+    reason: Mapped[str]
+
+
 class StatementMonth(Base):
     """A month whose statements are all issued: what comes late for it is on the next ones."""
 
@@ -119,26 +136,42 @@ class Correction(Base):
     made_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
+PAYMENT, WITHDRAWAL, SET_OFF = "payment", "withdrawal", "set_off"
+"""What an entry is: money that went; what says that it never did; nothing, as corrections of paid lines cover all."""
+
+_KIND = """
+    CASE kind WHEN 'payment' THEN amount_cents > 0 AND withdraws IS NULL
+              WHEN 'withdrawal' THEN amount_cents < 0 AND withdraws IS NOT NULL AND reason IS NOT NULL
+              WHEN 'set_off' THEN amount_cents = 0 AND withdraws IS NULL
+              ELSE false END
+"""
+
+
 class Payment(Base):
-    """Money that the accountant says went to a structure for a statement."""
+    """Money that the accountant says went to a structure for a statement, or an entry that says that it did not."""
 
     __tablename__ = "payment"
     __table_args__ = (
         # Said twice, it was paid once.
         sa.UniqueConstraint("statement_id", "paid_on", "amount_cents", "reference", name="payment_once_key"),
-        sa.CheckConstraint("amount_cents > 0", name="amount"),
+        sa.CheckConstraint(_KIND, name="kind"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    kind: Mapped[str] = mapped_column(server_default=PAYMENT)
     statement_id: Mapped[UUID] = mapped_column(sa.ForeignKey("statement.id"))
     amount_cents: Mapped[int] = mapped_column(sa.BigInteger)
+    """Of a withdrawal, what it withdraws, below 0."""
     paid_on: Mapped[date]
+    """Of a withdrawal, the day of what it withdraws: no day is left on which that counts."""
     reference: Mapped[str]
     """The accountant's own; empty where there is none."""
     file_digest: Mapped[str]
-    """SHA-256 of the file that said so."""
+    """SHA-256 of the file that said so; empty where none did."""
     typed_by: Mapped[str]
     typed_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    withdraws: Mapped[UUID | None] = mapped_column(sa.ForeignKey("payment.id"), unique=True)
+    reason: Mapped[str | None]
 
 
 class PaymentImport(FileColumns, Base):

@@ -104,7 +104,8 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 def _columns(heads: Sequence[str]) -> list[str]:
     """What each column of the file is; raises Invalid where one is strange, missing or there twice."""
     named = [_SPACES.sub("_", head.strip().lower()) for head in heads]
-    strange = [head.strip() for head, name in zip(heads, named, strict=True) if name not in _NAMED]
+    # By their place: where the first line is missing, these are not names of columns but what nobody should repeat.
+    strange = [f"column {place}" for place, name in enumerate(named, start=1) if name not in _NAMED]
     columns = [_NAMED.get(name, "") for name in named]
     missing = [name for name in ("amount", "paid_on") if name not in columns]
     if not {"statement", "reference"} & set(columns):

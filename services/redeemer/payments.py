@@ -1,33 +1,32 @@
-"""Payments typed from the accountant's file: matched with statements, they settle redemptions; and what is late.
+"""Payments typed from the accountant's file: matched with statements, they settle redemptions.
 
 Payments that operators report come as news, one by one redemption (see `settling`). Money that moved is a fact, so
 one that is too much is recorded and remarked on; one that was recorded or reported before is known again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer import payment_lines, payment_sql, statement_sql
+from services.redeemer import clearing, payment_lines, payment_sql, statement_sql
 from services.redeemer.models_statements import PaymentImport
 from services.redeemer.payment_lines import Fault, Line
-from services.redeemer.transitions import REDEMPTION, before
-from shared import clock, events, importing
+from shared import clock, importing
 from shared.ids import new_id
 from shared.importing import Terms
 
+_SEEN = "The same statement, day, amount and reference are recorded, or on a line before, already."
+_WITHDRAWN = "This payment was withdrawn. If it was made all the same, give it another reference."
 RECORDED, KNOWN, REFUSED = "recorded", "known", "refused"
-_IDS_AN_EVENT = 1000
 
 _ACCOUNTS = sa.text(statement_sql.ACCOUNT_OF)
 _HOLD, _KNOWN, _REPORTED = sa.text(payment_sql.HOLD), sa.text(payment_sql.KNOWN), sa.text(payment_sql.REPORTED)
-_RECORD, _SETTLE = sa.text(payment_sql.RECORD), sa.text(payment_sql.SETTLE)
+_RECORD = sa.text(payment_sql.RECORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,8 @@ class _Books:
     """What is known of what the lines speak of; it follows the lines as they are gone through."""
 
     statements: Mapping[str, Any]
-    seen: set[tuple[UUID, date, int, str]]
+    seen: dict[tuple[UUID, date, int, str], bool]
+    """What is recorded, and whether it was withdrawn."""
     reported: Mapping[str, int]
     open_cents: dict[UUID, int]
     recorded: list[tuple[UUID, Line]] = field(default_factory=list)
@@ -88,7 +88,7 @@ def _open(session: Session, lines: Sequence[Line]) -> _Books:
     references = sorted({line.reference for line in lines if line.reference})
     return _Books(
         statements,
-        {tuple(row) for row in session.execute(_KNOWN, {"statements": ids})},
+        {tuple(key): withdrawn for *key, withdrawn in session.execute(_KNOWN, {"statements": ids})},
         {row.payment_reference: int(row.cents) for row in session.execute(_REPORTED, {"references": references})},
         {row.id: int(row.due_cents - row.paid_cents) for row in session.execute(_ACCOUNTS, {"ids": ids})},
     )
@@ -116,8 +116,8 @@ def _match(books: _Books, line: Line) -> tuple[str, str, str | None]:
         return REFUSED, "statement", f"Statement {line.statement} is not to be paid: {euros(statement.due_cents)}."
     key = (statement.id, line.paid_on, line.amount_cents, line.reference)
     if key in books.seen:
-        return KNOWN, "", "The same statement, day, amount and reference are recorded, or on a line before, already."
-    books.seen.add(key)
+        return KNOWN, "", _WITHDRAWN if books.seen[key] else _SEEN
+    books.seen[key] = False
     books.recorded.append((statement.id, line))
     books.open_cents[statement.id] -= line.amount_cents
     return RECORDED, "", _remark(books.open_cents[statement.id])
@@ -153,27 +153,9 @@ def _record(session: Session, recorded: Sequence[tuple[UUID, Line]], digest: str
         "references": [line.reference for _, line in recorded],
     }
     session.execute(_RECORD, {**columns, "digest": digest, "by": by, "now": clock.now()})
-    # A redemption that its operator refuses is not owed: what was paid for it is taken off the next statement.
-    payable = [state for state in before(REDEMPTION, "paid") if state != "refused"]
-    touched = sorted({statement_id for statement_id, _ in recorded})
-    settled = session.execute(_SETTLE, {"statements": touched, "before": payable}).all()
-    _tell(session, settled)
-    return len(settled)
-
-
-def _tell(session: Session, settled: Iterable[Any]) -> None:
-    def payment(row: Any) -> tuple[str, str, date]:
-        return str(row.contract_id or ""), row.payment_reference, row.paid_on
-
-    entries: list[tuple[object, Mapping[str, Any]]] = []
-    for (_, reference, paid_on), rows in groupby(sorted(settled, key=payment), payment):
-        paid = list(rows)
-        body = {"contract_id": paid[0].contract_id, "payment_reference": reference, "paid_on": paid_on}
-        ids = sorted(row.id for row in paid)
-        for at in range(0, len(ids), _IDS_AN_EVENT):
-            part = ids[at : at + _IDS_AN_EVENT]
-            entries.append((paid[0].contract_id or reference, {**body, "redemption_ids": part}))
-    events.append_many(session, "redemptions.paid", entries)
+    settled = clearing.settle(session, {statement_id for statement_id, _ in recorded})
+    clearing.tell_paid(session, settled)
+    return len(settled) + clearing.set_off(session)
 
 
 def _report(earlier: datetime | None, outcomes: Sequence[Outcome], settled: int) -> Report:

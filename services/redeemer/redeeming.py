@@ -44,7 +44,7 @@ AUDITED = """,
         FROM taken HAVING count(*) > 0
     )"""
 
-_REDEEM = Statement(
+PARTS = (
     """
     WITH gate AS MATERIALIZED (
         SELECT pg_try_advisory_xact_lock(hashtextextended(%(structure)s::text || ' ' || %(key)s::text, 0)) AS open,""",
@@ -109,6 +109,7 @@ _REDEEM = Statement(
     FROM gate, judged ORDER BY index
 """,
 )
+_REDEEM = Statement(*PARTS)
 
 
 class RedemptionRefused(Conflict):

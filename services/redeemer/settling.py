@@ -9,6 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from services.redeemer import clearing
 from services.redeemer.transitions import REDEMPTION, before
 
 _SETTLE = sa.text("""
@@ -39,6 +40,23 @@ _NOTE_REPEATED = sa.text("""
     ON CONFLICT DO NOTHING
 """)
 
+# What an operator says of a redemption that the accountant paid counts, should that payment be withdrawn.
+_MEANWHILE = sa.text("""
+    UPDATE redemption SET unpaid_state = :state, refusal_reason = given.refusal_reason
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS given (id, refusal_reason)
+    WHERE redemption.id = given.id AND state = 'paid' AND payment_id IS NOT NULL AND unpaid_state = ANY(:before)
+""")
+
+# To who was told that a payment was withdrawn, the operator's word must come after that, so it is told from here.
+_AFTER_WITHDRAWAL = sa.text("""
+    SELECT redemption.id, contract_id, payment_reference, redemption.paid_on
+    FROM redemption WHERE redemption.id = ANY(CAST(:ids AS uuid[])) AND state = 'paid' AND payment_id IS NULL
+      AND EXISTS (
+          SELECT FROM statement_line JOIN payment USING (statement_id)
+          WHERE statement_line.redemption_id = redemption.id AND payment.kind = 'withdrawal'
+      )
+""")
+
 
 @dataclass(frozen=True)
 class News:
@@ -57,9 +75,13 @@ def settle(session: Session, state: str, news: Sequence[News]) -> None:
     One that is paid again, under another reference, is noted as such.
     """
     last = list({one.redemption_id: one for one in news}.values())
-    session.execute(_SETTLE, {"state": state, "before": before(REDEMPTION, state), **_columns(last)})
+    given = {"state": state, "before": before(REDEMPTION, state), **_columns(last)}
+    session.execute(_SETTLE, given)
     if state == "paid":
         session.execute(_NOTE_REPEATED, _columns(news))
+        clearing.tell_paid(session, session.execute(_AFTER_WITHDRAWAL, given).all())
+    else:
+        session.execute(_MEANWHILE, given)
 
 
 def _columns(news: Sequence[News]) -> dict[str, Any]:

@@ -20,25 +20,31 @@ _HEADS = (
 )  # fmt: skip
 
 
-def csv_lines(statement: Statement, lines: Sequence[Any], separator: str = ",") -> Iterator[str]:
+def csv_lines(
+    statement: Statement, lines: Sequence[Any], refusals: Sequence[Any], separator: str = ","
+) -> Iterator[str]:
     """The lines of its CSV file; the last one is the total, in cents and in words.
 
     A file with semicolons is one for French spreadsheets, so it begins with the mark by which they know UTF-8.
     """
     mark = "" if separator == "," else "\ufeff"
-    yield mark + "".join(line(row, separator) for row in (_HEADS, *_rows(statement, lines)))
+    yield mark + "".join(line(row, separator) for row in (_HEADS, *_rows(statement, lines, refusals)))
 
 
-def _rows(statement: Statement, lines: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def _rows(statement: Statement, lines: Sequence[Any], refusals: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for row in lines:
         facts = (row.redemption_id, row.cheque_id, row.programme, row.presented_on, row.given_on)
         yield (statement.name, row.position, row.kind, *facts, *_amounts(row), row.corrects, row.reason)
+    for row in refusals:
+        facts = (row.redemption_id, "", row.programme, row.presented_on, row.given_on)
+        yield (statement.name, "", "refusal", *facts, 0, 0, 0, "", row.reason)
     yield (statement.name, "", "total", *[""] * 5, *_amounts(statement), "", in_words(statement.due_cents))
 
 
-def pdf(statement: Statement, lines: Sequence[Any]) -> bytes:
+def pdf(statement: Statement, lines: Sequence[Any], refusals: Sequence[Any]) -> bytes:
     """The état liquidatif; the same statement gives the same bytes."""
-    return typesetting.pdf(_TEMPLATE, _data(statement, lines), statement.issued_at)
+    data = _data(statement, lines) | {"refusals": [_refusal(row) for row in refusals]}
+    return typesetting.pdf(_TEMPLATE, data, statement.issued_at)
 
 
 def _data(statement: Statement, lines: Sequence[Any]) -> dict[str, Any]:
@@ -69,8 +75,8 @@ def _data(statement: Statement, lines: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _rest(cents: int) -> dict[str, str]:
-    return {"figures": in_figures(cents), "words": in_words(cents)}
+def _rest(cents: int) -> dict[str, Any]:
+    return {"figures": in_figures(abs(cents)), "words": in_words(abs(cents)), "too_much": cents < 0}
 
 
 def _redemption(row: Any) -> list[str]:
@@ -81,6 +87,11 @@ def _redemption(row: Any) -> list[str]:
 def _correction(row: Any) -> list[str]:
     said = [str(row.position), row.corrects, _reference(row), row.reason]
     return [*said, in_figures(row.due_cents)]
+
+
+def _refusal(row: Any) -> list[str]:
+    days = _short(row.presented_on), _short(row.given_on)
+    return [*days, _reference(row), row.reason, in_figures(row.amount_cents)]
 
 
 def _by_programme(lines: Sequence[Any]) -> list[list[str]]:

@@ -30,15 +30,17 @@ PENDING = f"""
 
 _UNSTATED = "statement_id IS NULL AND reversed_at IS NULL AND state <> 'refused' AND redeemed_at < :until"
 
-# Who has something to be stated, and no statement of this month or a later one.
+# Who has something to be stated, of how many redemptions, and no statement of this month or a later one.
 CANDIDATES = f"""
-    SELECT structure.id FROM structure
-    WHERE structure.id IN (
-        SELECT structure_id FROM redemption WHERE {_UNSTATED} UNION SELECT structure_id FROM ({PENDING}) pending
-    )
-    AND NOT EXISTS (SELECT FROM statement WHERE structure_id = structure.id AND statement.month >= :month)
-    AND (CAST(:only AS uuid) IS NULL OR structure.id = :only)
-    ORDER BY structure.id
+    SELECT structure.id, CAST(sum(waiting.number) AS bigint) AS lines
+    FROM (
+        SELECT structure_id, count(*) AS number FROM redemption WHERE {_UNSTATED} GROUP BY structure_id
+        UNION ALL SELECT structure_id, count(*) FROM ({PENDING}) pending GROUP BY structure_id
+    ) waiting
+    JOIN structure ON structure.id = waiting.structure_id
+    WHERE NOT EXISTS (SELECT FROM statement WHERE structure_id = structure.id AND statement.month >= :month)
+      AND (CAST(:only AS uuid) IS NULL OR structure.id = :only)
+    GROUP BY structure.id ORDER BY structure.id
 """  # noqa: S608 (constants of this module)
 
 # `held` locks what is stated and gives it as it stands once locked: who took a redemption back a moment ago has won,
@@ -103,41 +105,87 @@ ISSUE = f"""
     marked AS (
         UPDATE redemption SET statement_id = made.id
         FROM held JOIN made USING (structure_id) WHERE redemption.id = held.id
+    ),
+    annexed AS (
+        INSERT INTO statement_refusal (redemption_id, statement_id, programme, presented_on, given_on, amount_cents,
+                                       reason)
+        SELECT redemption.id, made.id, programme, (redeemed_at AT TIME ZONE 'Europe/Paris')::date, given_on,
+               amount_cents, coalesce(refusal_reason, 'refusée par l’opérateur')
+        FROM redemption JOIN made USING (structure_id)
+        WHERE statement_id IS NULL AND reversed_at IS NULL AND state = 'refused' AND redeemed_at < :until
+          AND NOT EXISTS (SELECT FROM statement_refusal WHERE redemption_id = redemption.id)
     )
     SELECT id FROM made ORDER BY number
 """  # noqa: S608 (constants of this module)
 
 
-def _account(until: str) -> str:
+def _account(until: str, which: str) -> str:
     """What statements come to: what the accountant typed, what operators paid, and what they paid a second time.
 
-    `until` is the last day of payments that count, as SQL.
+    `until` is the last day of payments that count, `which` are the statements, as SQL. Each table is read once, however
+    many statements these are.
     """
     return f"""
-        SELECT statement.id, statement.structure_id, statement.due_cents, stands.confirmed_cents,
-               coalesce(typed.cents, 0) + stands.paid_cents + stands.again_cents AS paid_cents
+        SELECT statement.id, statement.structure_id, statement.due_cents,
+               coalesce(stands.confirmed_cents, 0) AS confirmed_cents,
+               coalesce(typed.cents, 0) + coalesce(stands.paid_cents, 0) + coalesce(again.cents, 0) AS paid_cents
         FROM statement
-        LEFT JOIN LATERAL (
-            SELECT sum(amount_cents) AS cents FROM payment
-            WHERE payment.statement_id = statement.id AND payment.paid_on <= {until}
-        ) typed ON true
-        CROSS JOIN LATERAL (
-            SELECT coalesce(sum(amount_cents) FILTER (WHERE state IN ('confirmed', 'paid')), 0) AS confirmed_cents,
-                   coalesce(sum(amount_cents) FILTER (
-                       WHERE state = 'paid' AND payment_id IS NULL AND redemption.paid_on <= {until}
-                   ), 0) AS paid_cents,
-                   coalesce(sum(amount_cents * (
-                       SELECT count(*) FROM repeated_payment
-                       WHERE redemption_id = redemption.id AND repeated_payment.paid_on <= {until}
-                   )) FILTER (WHERE state = 'paid'), 0) AS again_cents
-            FROM statement_line JOIN redemption ON redemption.id = redemption_id
-            WHERE statement_line.statement_id = statement.id AND corrects IS NULL
-        ) stands
+        LEFT JOIN (
+            SELECT statement_id, sum(amount_cents) AS cents FROM payment
+            WHERE paid_on <= {until} AND statement_id IN (SELECT id FROM statement WHERE {which})
+            GROUP BY statement_id
+        ) typed ON typed.statement_id = statement.id
+        LEFT JOIN (
+            SELECT statement_id, sum(amount_cents) FILTER (WHERE state IN ('confirmed', 'paid')) AS confirmed_cents,
+                   sum(amount_cents) FILTER (
+                       WHERE state = 'paid' AND payment_id IS NULL AND paid_on <= {until}
+                   ) AS paid_cents
+            FROM redemption
+            WHERE statement_id IS NOT NULL AND statement_id IN (SELECT id FROM statement WHERE {which})
+            GROUP BY statement_id
+        ) stands ON stands.statement_id = statement.id
+        LEFT JOIN (
+            SELECT statement_id, sum(amount_cents) AS cents
+            FROM repeated_payment JOIN redemption ON redemption.id = redemption_id
+            WHERE state = 'paid' AND repeated_payment.paid_on <= {until}
+              AND statement_id IN (SELECT id FROM statement WHERE {which})
+            GROUP BY statement_id
+        ) again ON again.statement_id = statement.id
+        WHERE {which}
     """  # noqa: S608 (constants of this module)
 
 
-ACCOUNT = _account("'infinity'")
-ACCOUNT_OF = f"{ACCOUNT} WHERE statement.id = ANY(:ids)"
+ACCOUNT_OF = _account("'infinity'", "statement.id = ANY(:ids)")
+
+_OF_THE_REGISTER = """
+    statement.id IN (
+        SELECT id FROM statement
+        WHERE id > :after AND (CAST(:structure_id AS uuid) IS NULL OR structure_id = :structure_id)
+          AND (CAST(:month AS date) IS NULL OR month = :month)
+        ORDER BY id LIMIT :limit
+    )
+"""
+
+# Statements that come to nothing or less, with lines that nothing settles, although all that was stated to the
+# structure until then is paid: what they take back was paid, so it pays these lines.
+SET_OFF = f"""
+    WITH waiting AS (
+        SELECT DISTINCT statement.id, statement.name, statement.structure_id, statement.month
+        FROM statement JOIN redemption ON redemption.statement_id = statement.id
+        WHERE statement.due_cents <= 0 AND redemption.state = ANY(:before) AND 0 < coalesce((
+            SELECT owed_cents FROM redemption_correction WHERE redemption_correction.redemption_id = redemption.id
+            ORDER BY redemption_correction.id DESC LIMIT 1
+        ), 1)
+    ),
+    account AS (
+        {_account("'infinity'", "statement.structure_id IN (SELECT structure_id FROM waiting)")}
+    )
+    SELECT waiting.id, waiting.name
+    FROM waiting JOIN account USING (structure_id) JOIN statement ON statement.id = account.id
+    WHERE statement.month <= waiting.month
+    GROUP BY waiting.id, waiting.name HAVING sum(account.due_cents - account.paid_cents) <= 0
+    ORDER BY waiting.id
+"""  # noqa: S608 (constants of this module)
 
 # Every statement as it was issued and as it stands now, for `shared.exporting.export_in_parts`.
 REGISTER = f"""
@@ -146,20 +194,21 @@ REGISTER = f"""
            statement.redemptions, statement.corrections, statement.due_cents, statement.confirmed_cents,
            statement.paid_cents, account.confirmed_cents AS confirmed_now_cents, account.paid_cents AS paid_now_cents,
            account.due_cents - account.paid_cents AS open_cents
-    FROM ({ACCOUNT}) account JOIN statement USING (id)
-    WHERE statement.id > :after
-      AND (CAST(:structure_id AS uuid) IS NULL OR statement.structure_id = :structure_id)
-      AND (CAST(:month AS date) IS NULL OR statement.month = :month)
-    ORDER BY statement.id LIMIT :limit
+    FROM ({_account("'infinity'", _OF_THE_REGISTER)}) account JOIN statement USING (id)
+    ORDER BY statement.id
 """  # noqa: S608 (constants of this module)
+
+_ISSUED_BY_THEN = """
+    (statement.issued_at AT TIME ZONE 'Europe/Paris')::date <= :today
+    AND (CAST(:structure_id AS uuid) IS NULL OR statement.structure_id = :structure_id)
+"""
 
 # What a structure owes back (paid too much on other statements, or corrections still to come) is taken off what is
 # owed to it, the oldest first, before anything is called late.
 LATE = f"""
     WITH account AS MATERIALIZED (
         SELECT account.*, account.due_cents - account.paid_cents AS open_cents
-        FROM ({_account(":today")}) account JOIN statement USING (id)
-        WHERE (statement.issued_at AT TIME ZONE 'Europe/Paris')::date <= :today
+        FROM ({_account(":today", _ISSUED_BY_THEN)}) account
     ),
     credit AS (
         SELECT structure_id, sum(cents) AS cents FROM (
@@ -179,6 +228,5 @@ LATE = f"""
            CAST(:today AS date) - statement.due_on AS days_late, statement.due_cents, owed.paid_cents, owed.late_cents
     FROM owed JOIN statement USING (id)
     WHERE late_cents > 0 AND statement.due_on < :today
-      AND (CAST(:structure_id AS uuid) IS NULL OR statement.structure_id = :structure_id)
     ORDER BY statement.due_on, statement.id
 """  # noqa: S608 (constants of this module)

@@ -4,7 +4,7 @@ A redemption belongs to the month in which it was presented (Europe/Paris), what
 becomes known when its month is closed is on the structure's next statement; so is what corrects an earlier one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session, aliased
 
-from services.redeemer import late, statement_sql
-from services.redeemer.models_statements import Statement, StatementLine, StatementMonth
+from services.redeemer import clearing, late, statement_sql
+from services.redeemer.models_statements import Statement, StatementLine, StatementMonth, StatementRefusal
 from shared import clock
 from shared.ids import new_id
 from shared.problems import Invalid, NotFound
@@ -24,8 +24,12 @@ from shared.runtime import Runtime
 BY_SCHEDULE = "schedule"
 # The first days of a month are for what operators have still to report of the month before.
 _ISSUED_FROM_DAY = 3
-# Structures: their redemptions are locked for the second or so that their statements take.
+# Structures, and lines: their redemptions are locked for the second or so that their statements take.
 _AT_ONCE = 25
+_LINES_AT_ONCE = 25_000
+
+# A structure with very many redemptions takes its time, and reading all that is unstated does.
+_PATIENTLY = sa.text("SET LOCAL statement_timeout = '10min'")
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('statement'::regclass::oid::bigint)")
 _ISSUE = sa.text(statement_sql.ISSUE)
@@ -57,13 +61,15 @@ def issue(runtime: Runtime, month: date, by: str, only: UUID | None = None) -> l
         raise Invalid("The month is not over.", slug="month-not-over", errors={"month": ["It must be a past month."]})
     bounds = {"month": month, "until": _until(month)}
     with runtime.transaction() as session:
-        candidates = session.scalars(_CANDIDATES, {**bounds, "only": only}).all()
+        session.execute(_PATIENTLY)
+        candidates = session.execute(_CANDIDATES, {**bounds, "only": only}).all()
     made: list[Statement] = []
-    for at in range(0, len(candidates), _AT_ONCE):
+    for structures in _portions(candidates):
         with runtime.transaction() as session:
-            made += _issue(session, candidates[at : at + _AT_ONCE], bounds, by, runtime.settings.authority_name)
+            made += _issue(session, structures, bounds, by, runtime.settings.authority_name)
     if only is None:
         _close(runtime, month)
+    set_off(runtime)
     return made
 
 
@@ -74,6 +80,13 @@ def issue_last_month(runtime: Runtime) -> list[Statement]:
     with runtime.transaction() as session:
         closed = session.get(StatementMonth, month)
     return [] if closed or today.day < _ISSUED_FROM_DAY else issue(runtime, month, BY_SCHEDULE)
+
+
+def set_off(runtime: Runtime) -> int:
+    """Clears the statements that what they take back pays, of all structures."""
+    with runtime.transaction() as session:
+        session.execute(_PATIENTLY)
+        return clearing.set_off(session)
 
 
 def find(session: Session, statement_id: UUID) -> Statement:
@@ -97,10 +110,30 @@ def lines(session: Session, statement_id: UUID) -> Sequence[Any]:
     return session.execute(query).all()
 
 
+def refusals(session: Session, statement_id: UUID) -> Sequence[StatementRefusal]:
+    """What its operator refused before it was ever stated, in the order in which it was presented."""
+    query = sa.select(StatementRefusal).where(StatementRefusal.statement_id == statement_id)
+    return session.scalars(query.order_by(StatementRefusal.presented_on, StatementRefusal.redemption_id)).all()
+
+
 def account(session: Session, statement_id: UUID) -> Account:
     """What a statement comes to now."""
     row = session.execute(_ACCOUNT, {"ids": [statement_id]}).one()
     return Account(int(row.due_cents), int(row.confirmed_cents), int(row.paid_cents))
+
+
+def _portions(candidates: Iterable[Any]) -> Iterator[Sequence[UUID]]:
+    """Structures whose statements are made together: some, with not too many lines; one with more than that, alone."""
+    portion: list[UUID] = []
+    lines = 0
+    for structure in candidates:
+        if portion and (len(portion) == _AT_ONCE or lines + structure.lines > _LINES_AT_ONCE):
+            yield portion
+            portion, lines = [], 0
+        portion.append(structure.id)
+        lines += structure.lines
+    if portion:
+        yield portion
 
 
 def _issue(
@@ -108,6 +141,7 @@ def _issue(
 ) -> list[Statement]:
     """Issues the statements of some structures; those that have one of this month by now are passed over."""
     session.execute(_LOCK)
+    session.execute(_PATIENTLY)
     if session.get(StatementMonth, bounds["month"]):
         return []
     today = clock.today()

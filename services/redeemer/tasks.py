@@ -22,8 +22,9 @@ def expire() -> None:
 
 @shared_task(name="redeemer.issue_statements")
 def issue_statements() -> None:
-    """Issues last month's statements, when it is time and they are not issued yet."""
+    """Issues last month's statements, when it is time and they are not issued yet, and clears what can be."""
     statements.issue_last_month(runtime())
+    statements.set_off(runtime())
 
 
 @shared_task(name="redeemer.forget_guesses")

@@ -167,10 +167,23 @@ class Case:
 
     def leaves_unknown(self, order: Order) -> bool:
         """Sends an order; whether we do not know then what became of it."""
+        said = self.under_trouble(order)
+        self.time_passes()
+        if not self.answers_at_once:
+            said |= {line.reference: line.outcome for line in self.heard() if isinstance(line, Receipt)}
+        return said.get(order.reference) == "unknown"
+
+    def under_trouble(self, *orders: Order) -> dict[str, str]:
+        """Sends orders and gives what was said of them before something went wrong, if it did."""
+        said: dict[str, str] = {}
         try:
-            return self.outcomes(order) == ["unknown"]
-        except NoAnswer:
-            return True
+            for receipt in self.operator.push(orders):
+                said[receipt.reference] = receipt.outcome
+        except OperatorUnavailable:
+            pass  # what has a receipt has it all the same, and nothing else was done
+        except (NoAnswer, Unreadable):
+            said = dict.fromkeys((order.reference for order in orders), "unknown") | said
+        return said
 
     def outcomes(self, *orders: Order) -> list[str]:
         return [receipt.outcome for receipt in self.push(*orders)]

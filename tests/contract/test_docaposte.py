@@ -118,7 +118,8 @@ def test_a_token_without_sense_is_an_operator_that_is_not_there(
 def test_what_is_asked_again_and_the_pages_of_the_statement_are_read_as_agreed(
     operator: Operator, recording: Recording
 ) -> None:
-    lines = list(operator.fetch(Period(CONTRACT, AT, unsettled=[reference(1), reference(2), reference(10)])))
+    unsettled = [Order(reference(number), "register", CONTRACT) for number in (1, 2, 10)]
+    lines = list(operator.fetch(Period(CONTRACT, AT, unsettled=unsettled)))
     query = {"contract": CONTRACT, "since": "2026-03-02T09:30:00+00:00"}
     assert recording.asked == [
         ("v1/operations/status", recorded("operations-status-asked")),

@@ -1,5 +1,7 @@
 """The voucher API: what each of its status codes means, and what its numbers are."""
 
+import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -8,14 +10,12 @@ from demo.simulators.govstack import Account, Simulator
 from services.operator_bridge import interface
 from services.operator_bridge.interface import (
     Known,
-    NoAnswer,
     Operator,
     OperatorUnavailable,
     Order,
     Period,
     Receipt,
     Standing,
-    Unreadable,
 )
 from shared.ids import new_id
 
@@ -89,9 +89,8 @@ def test_a_status_that_concerns_one_order_refuses_it_alone(
 ) -> None:
     numbers = [registered(operator) for _ in range(2)]
     simulator.faults.order(fault, 1, 0)
-    first, second = push(operator, *(order(kind, number) for number in numbers))
-    assert (first.outcome, first.reason) == ("refused", reason)
-    assert second.outcome == "accepted"
+    receipts = push(operator, *(order(kind, number) for number in numbers))
+    assert {(receipt.outcome, receipt.reason) for receipt in receipts} == {("refused", reason), ("accepted", None)}
 
 
 @pytest.mark.parametrize(
@@ -116,8 +115,10 @@ def test_a_status_that_concerns_all_orders_has_them_wait_and_be_done_later(
 @pytest.mark.parametrize("fault", ["error", "network_timeout"])
 def test_a_failure_of_theirs_leaves_it_unknown(operator: Operator, simulator: Simulator, fault: str) -> None:
     simulator.faults.order(fault, 1, 0)
-    with pytest.raises(NoAnswer):
-        push(operator, order())
+    receipts = iter(operator.push([order()]))
+    assert next(receipts).outcome == "unknown"
+    with pytest.raises(OperatorUnavailable, match="HTTP 5"):
+        next(receipts)
 
 
 def test_a_wrong_group_or_key_is_no_refusal_of_any_cheque(settings: dict[str, str]) -> None:
@@ -165,7 +166,7 @@ def test_cancelling_again_under_another_reference_is_a_success(operator: Operato
 
 def test_a_used_voucher_is_neither_redeemed_nor_cancelled_again(operator: Operator) -> None:
     number = registered(operator)
-    receipts = push(operator, *(order(kind, number) for kind in ("declare", "declare", "cancel")))
+    receipts = [push(operator, order(kind, number))[0] for kind in ("declare", "declare", "cancel")]
     assert [(receipt.outcome, receipt.reason) for receipt in receipts] == [
         ("accepted", None),
         ("refused", "invalid-voucher-number"),
@@ -175,5 +176,39 @@ def test_a_used_voucher_is_neither_redeemed_nor_cancelled_again(operator: Operat
 
 @pytest.mark.parametrize("number", ["1234567890123456/0012345678901234", "1234567890123456/9999999999999999999", "1/x"])
 def test_a_number_that_no_integer_carries_is_not_sent(operator: Operator, number: str) -> None:
-    with pytest.raises(Unreadable, match="int64"):
+    with pytest.raises(OperatorUnavailable, match="int64"):
         push(operator, order("declare", number))
+
+
+def test_orders_are_sent_side_by_side(operator: Operator, simulator: Simulator) -> None:
+    orders = [order() for _ in range(24)]
+    simulator.faults.order("slow", 48, 0.05)
+    began = time.monotonic()
+    assert {receipt.outcome for receipt in push(operator, *orders)} == {"accepted"}
+    assert time.monotonic() - began < 48 * 0.05 / 2
+    assert len(simulator.register.vouchers) == 24
+
+
+def test_what_is_under_way_when_one_fails_has_its_receipt_and_the_rest_was_not_begun(
+    operator: Operator, simulator: Simulator
+) -> None:
+    orders = [order() for _ in range(60)]
+    simulator.faults.order("error", 1, 0)
+    receipts: list[Receipt] = []
+    with pytest.raises(OperatorUnavailable, match="HTTP 500"):
+        receipts.extend(operator.push(orders))
+    outcomes = Counter(receipt.outcome for receipt in receipts)
+    assert outcomes["unknown"] == 1
+    assert outcomes["accepted"] == len(simulator.register.vouchers) < 60
+
+
+def test_what_became_of_an_order_is_told_by_the_voucher(operator: Operator) -> None:
+    used, purged, untouched, never = (
+        order(kind, registered(operator)) for kind in ("declare", "cancel", "declare", "cancel")
+    )
+    push(operator, used, purged)
+    asked = [used, purged, untouched, never, order()]
+    assert list(operator.fetch(Period("contract", unsettled=asked))) == [
+        Receipt(used.reference, "accepted"),
+        Receipt(purged.reference, "accepted"),
+    ]

@@ -1,10 +1,11 @@
 """What every operator's adapter makes of trouble: no fault is taken for a refusal, and nothing is done twice."""
 
+import importlib
 from collections import Counter
 
 import pytest
 
-from demo.simulators.faults import CALLS, MESSAGES, STATEMENTS, Faults
+from demo.simulators.faults import CALLS, FILES, MESSAGES, STATEMENTS, Faults
 from services.operator_bridge.interface import (
     BadSignature,
     NoAnswer,
@@ -17,30 +18,18 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
-from shared.ids import new_id
 from tests.contract.conftest import CONTRACT, Case
 
 # Longer than the suite's adapters wait for an answer.
 _TOO_LONG = 1.5
-_DISTURBED = sorted(set(CALLS) - {"refuse", "die"})
-
-
-def outcomes_under_trouble(case: Case, *orders: Order) -> set[str]:
-    """What was said of orders, if anything, before the answer ended."""
-    said: set[str] = set()
-    try:
-        for receipt in case.operator.push(orders):
-            said.add(receipt.outcome)
-    except (OperatorUnavailable, NoAnswer, Unreadable):
-        pass
-    return said
+_DISTURBED = sorted({*CALLS, *FILES} - {"refuse", "die"})
 
 
 @pytest.mark.parametrize("fault", _DISTURBED)
 def test_whatever_went_wrong_it_is_done_once_when_it_is_sent_again(case: Case, fault: str) -> None:
     orders = [case.register() for _ in range(4)]
     case.trouble(fault, 1, _TOO_LONG if fault == "time_out_after_doing" else 0)
-    assert outcomes_under_trouble(case, *orders) <= {"accepted", "unknown"}
+    assert set(case.under_trouble(*orders).values()) <= {"accepted", "unknown"}
     case.books.faults.clear()
     assert case.outcomes(*orders) == ["accepted"] * 4
     found = Counter(line.cheque_id for line in case.lines() if isinstance(line, Standing))
@@ -98,7 +87,7 @@ def test_a_token_that_is_never_good_is_an_operator_that_is_not_there(case: Case)
 def test_an_operator_that_dies_in_the_middle_of_a_batch_is_never_a_refusal(case: Case) -> None:
     orders = [case.register() for _ in range(10)]
     case.trouble("die")
-    assert outcomes_under_trouble(case, *orders) <= {"accepted", "unknown"}
+    assert set(case.under_trouble(*orders).values()) <= {"accepted", "unknown"}
     case.time_passes()
     for _ in range(2):
         with pytest.raises((OperatorUnavailable, NoAnswer)):
@@ -112,9 +101,10 @@ def test_an_outcome_that_was_not_heard_is_told_when_it_is_asked_for(case: Case) 
     case.needs(case.operator.has_statement, "holds no statement")
     done, refused, never_sent = case.register(), case.about("declare", case.register()), case.register()
     case.outcomes(done, refused)
-    unsettled = [done.reference, never_sent.reference, refused.reference, str(new_id())]
+    unsettled = [done, never_sent, refused, case.register()]
     lines = list(case.operator.fetch(Period(CONTRACT, unsettled=unsettled)))
-    told = {line.reference: line.outcome for line in lines if isinstance(line, Receipt) and line.reference in unsettled}
+    asked = {order.reference for order in unsettled}
+    told = {line.reference: line.outcome for line in lines if isinstance(line, Receipt) and line.reference in asked}
     assert told == {done.reference: "accepted", refused.reference: "refused"}
 
 
@@ -170,7 +160,6 @@ def test_a_signed_message_without_sense_is_unreadable_and_known_by_its_id(case: 
 
 def standings(case: Case, fault: str) -> tuple[list[Order], list[Standing]]:
     """Three registered cheques, and how they stand on a statement with a fault."""
-    case.needs(case.operator.has_statement, "holds no statement")
     orders = [case.register() for _ in range(3)]
     assert case.outcomes(*orders) == ["accepted"] * 3
     case.trouble(fault)
@@ -201,7 +190,6 @@ def test_a_cheque_that_nobody_knows_is_told(case: Case) -> None:
 
 
 def test_a_line_without_sense_ends_the_statement_with_a_clear_error(case: Case) -> None:
-    case.needs(case.operator.has_statement, "holds no statement")
     assert case.outcomes(case.register()) == ["accepted"]
     case.trouble("malformed_statement")
     with pytest.raises(Unreadable, match=r"\w+: "):
@@ -210,16 +198,58 @@ def test_a_line_without_sense_ends_the_statement_with_a_clear_error(case: Case) 
 
 
 def test_what_happened_may_be_missing_from_a_statement_and_is_there_on_the_next(case: Case) -> None:
-    case.needs(case.operator.has_statement, "holds no statement")
-    order = case.register()
+    registered = case.register()
+    case.push(case.affiliate(), registered)
+    order = case.about("declare", registered)
     assert case.outcomes(order) == ["accepted"]
-    case.trouble("missing_outcomes")
-    assert [line for line in case.lines() if isinstance(line, Receipt)] == []
-    assert [line.reference for line in case.lines() if isinstance(line, Receipt)] == [order.reference]
+
+    def told() -> bool:
+        lines = case.operator.fetch(Period(CONTRACT, unsettled=[order] if case.operator.by_status else ()))
+        return order.reference in [line.reference for line in lines if isinstance(line, Receipt)]
+
+    case.trouble("missing_outcomes", 3)
+    assert not told()
+    case.books.faults.clear()
+    assert told()
+
+
+def test_acknowledgements_that_come_twice_or_late_say_the_same(case: Case) -> None:
+    first, second = case.register(), case.about("declare", case.register())
+    case.trouble("disorder_files")
+    assert case.outcomes(first) == ["unknown"]
+    case.trouble("repeat_files")
+    assert case.outcomes(second) == ["refused"]
+    said = [line for line in case.heard() if isinstance(line, Receipt)]
+    assert Counter(line.reference for line in said) == {first.reference: 1, second.reference: 2}
+    assert {line.reference: line.outcome for line in said} == {
+        first.reference: "accepted", second.reference: "refused",
+    }  # fmt: skip
+
+
+def test_an_old_statement_given_again_tells_nothing_new_and_the_next_is_right(case: Case) -> None:
+    case.trouble("old_statement", 0)
+    registered = case.register()
+    case.push(case.affiliate(), registered)
+    case.books.redeem_at_till(str(case.structure), registered.code, None)
+    before = [line for line in case.lines() if not isinstance(line, Standing)]
+    later = case.register()
+    assert case.outcomes(later) == ["accepted"]
+    case.trouble("old_statement")
+    again = [line for line in case.lines() if isinstance(line, Redeemed | Paid)]
+    assert set(again) == {line for line in before if isinstance(line, Redeemed | Paid)}
+    assert case.standing(later).status == "registered"
+
+
+def test_each_fault_can_happen_or_it_is_said_why_not(case: Case) -> None:
+    module = importlib.import_module(type(case.books).__module__)
+    every = {*CALLS, *MESSAGES, *STATEMENTS, *FILES}
+    assert every - set(module.FAULTS) == set(module.WITHOUT)
+    assert set(case.books.faults.names) == set(module.FAULTS)
+    assert all(module.WITHOUT.values())
 
 
 def test_every_fault_has_one_name_and_says_what_it_does() -> None:
-    names = [*CALLS, *MESSAGES, *STATEMENTS]
+    names = [*CALLS, *MESSAGES, *STATEMENTS, *FILES]
     assert len(names) == len(set(names))
     faults = Faults(names)
     faults.order("slow", 2, 0.5)

@@ -69,7 +69,7 @@ def rotation(office: Office) -> Iterator[dict[str, bytes]]:
 
 
 def grant(office: Office, given: Mapping[str, Any], **order: Any) -> Any:
-    made = {"amount_cents": 5000, "reason": "x", "beneficiary": identity(ALICE)} | order
+    made: dict[str, Any] = {"amount_cents": 5000, "reason": "x", "beneficiary": identity(ALICE)} | order
     with office.service.runtime.transaction() as session:
         return granting.grant(session, Secrets.of(given), Order(office.prescriber, "pass", **made))
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from pypdf import PdfReader
 
-from tests.issuer.office import ALICE, Office, ids, problem, redeemed, told, wrong_fields
+from tests.issuer.office import ALICE, RULE, Office, ids, problem, redeemed, told, wrong_fields
 
 WRITTEN_OTHERWISE = {"family_name": "zephyrine dupont", "given_name": "ALIENOR", "birth_date": ALICE["birth_date"]}
 
@@ -81,7 +81,7 @@ def test_a_prescriber_is_shown_its_own_grants_and_how_many_others_there_are(desk
     held = desk.made(desk.get(f"/v1/people/{person}", "prescriber", desk.prescriber), 200)
     assert [grant["grant_id"] for grant in held["grants"]] == [mine["grant_id"]]
     assert held["grants_of_others"] == 1
-    assert "Le Département peut vous remettre" in letter(desk, person, "prescriber", desk.prescriber)
+    assert "le Département peut vous remettre" in letter(desk, person, "prescriber", desk.prescriber)
 
 
 def test_the_export_is_the_same_as_a_file_and_has_no_code(desk: Office) -> None:
@@ -127,6 +127,19 @@ def test_who_looks_is_recorded_and_the_name_is_not(desk: Office, caplog: pytest.
     assert [record["action"] for record in seen] == ["found", "read", "exported", "letter", "erased"]
     assert {(record["person_id"], record["caller"]) for record in seen} == {(person, "admin:-:test")}
     assert "phyrine" not in str(records)
+
+
+def test_asking_what_a_person_had_before_is_a_look_too(desk: Office, caplog: pytest.LogCaptureFixture) -> None:
+    rule = RULE | {"per_person": {"ceiling_cents": 10000}}
+    desk.programme("limited", assessment=rule)
+    desk.envelope(1_000_000, "limited")
+    body = {"programme": "limited", "amount_cents": 5000, "beneficiary": ALICE}
+    with caplog.at_level(logging.INFO):
+        desk.made(desk.post("/v1/assessments", body), 200)
+        desk.grant(**body)
+        desk.made(desk.post("/v1/assessments", body), 200)
+    records = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    assert [record["action"] for record in records if record.get("event") == "person_data"] == ["assessed"]
 
 
 @pytest.mark.parametrize("role", ["finance", "operations", "structure", "service"])

@@ -46,6 +46,7 @@ class World:
 
     services: Mapping[str, ServiceUnderTest]
     operator: str = "regie"
+    terms: Mapping[str, Any] = field(default_factory=lambda: PROGRAMME)
     prescriber: UUID = field(init=False)
     structure: UUID = field(init=False)
     contract: UUID = field(init=False)
@@ -95,7 +96,7 @@ class World:
 
     def prepare(self) -> None:
         """Sets up what a département sets up before its first cheque."""
-        self.ask("issuer", "POST", "/v1/programmes", "admin", PROGRAMME)
+        self.ask("issuer", "POST", "/v1/programmes", "admin", self.terms)
         self.ask("issuer", "POST", "/v1/envelopes", "admin", ENVELOPE)
         place = PLACE + '{},{},{},Agen,47000,1 rue du Pont,2026-01-05,"Maîtrise des outils numériques du quotidien"\n'
         self.ask("issuer", "POST", "/v1/prescribers/imports", "admin", place.format("p1", "82854918800021", "CCAS"))

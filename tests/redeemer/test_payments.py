@@ -181,7 +181,7 @@ def test_windows_1252_is_read_too(books: Books) -> None:
     [
         (b"", "empty"),
         (b"\x00\x01", "not text"),
-        (b"a;b\n1;2", "Not known: a, b"),
+        (b"a;b\n1;2", "Not known: column 1, column 2"),
         (b"statement;amount\n1;2", "Missing: paid_on"),
         (b"amount;paid_on\n1;2", "Missing: statement or reference"),
         (b"statement;amount;montant;paid_on\n", "There twice: amount"),

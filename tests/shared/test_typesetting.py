@@ -33,6 +33,15 @@ def test_what_a_person_typed_stays_text() -> None:
     assert "#panic() *L’été* $x$ <a>" in text
 
 
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [("李小龍", "???"), ("Zoé 😀 Ελένη", "Zoé ? Ελένη"), ("\U00010fff\ufffe!", "??!"), ("Юлия", "Юлия")],
+)
+def test_what_no_font_can_show_is_a_question_mark(typed: str, shown: str) -> None:
+    text = PdfReader(io.BytesIO(typesetting.pdf(LETTER, DATA | {"text": typed}, AT))).pages[0].extract_text()
+    assert shown in text
+
+
 def test_the_same_data_gives_the_same_bytes() -> None:
     assert typesetting.pdf(LETTER, DATA, AT) == typesetting.pdf(LETTER, DATA, AT)
 

@@ -45,3 +45,9 @@ def test_what_is_stuck_is_listed_and_sent_again_with_a_note(answering: ServiceUn
     assert missing.exit_code == 1
     assert "There is no such order." in missing.output
     assert operator(answering, "retry", "--note", "which?").exit_code == 2
+
+
+def test_a_persons_word_settles_nothing_that_is_not_there(answering: ServiceUnderTest) -> None:
+    missing = operator(answering, "settle", "0190b4a2-0000-7000-8000-000000000000", "--done", "--note", "by telephone")
+    assert missing.exit_code == 1
+    assert "There is no such order." in missing.output

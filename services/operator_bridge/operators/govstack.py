@@ -5,14 +5,14 @@ https://github.com/GovStackWorkingGroup/bb-payments (`api/`, "Payment BB Voucher
 A cheque becomes a voucher, pre-activated and activated at once. The operator supplies its serial number and its secret
 voucher number; we keep both (`<serial>/<voucher>`), and the code in the person's hand stays ours. Numbers are strings
 when given and integers when asked for: one that an int64 does not carry unchanged is of no use.
-What the API leaves open is assumed, and has to be agreed with whoever provides it:
 
+What the API leaves open is assumed, and has to be agreed with whoever provides it:
 * X-CorrelationID, our order's reference, makes a call recognisable: the same again is answered as the first time.
 * A merchant is known by our id of the structure, sent as its name and as its bank details: the operator holds these.
 * There is no call to take a redemption back, to block, or for merchants; no message and no statement. What a voucher
-  is, is asked one by one (`Period.cheques`); a used one (458) is worth what we say, as its amount is not told.
-
-Of its status codes some refuse an order, some concern all and have them wait (both below), 464 is success.
+  is, is asked one by one, a used one (458) being worth what we say. What uses or purges it can only be an order of
+  ours, as nobody else has its number; a registration that got no answer made at most a voucher that nobody can use.
+* Of its status codes some refuse an order, some concern all and have them wait (both below), 464 is success.
 Settings: OPERATOR_GOVSTACK_URL, …_API_KEY, …_BUILDING_BLOCK, …_VOUCHER_GROUP; optional …_TIMEOUT_SECONDS (10).
 """
 
@@ -48,6 +48,9 @@ _STANDINGS: Mapping[str, Any] = {
     "Purged": "cancelled",
 }  # fmt: skip
 
+_ENDED: Mapping[int, Any] = {458: "redeemed", 459: "cancelled"}
+_MAKES = {"register": "registered", "declare": "redeemed", "cancel": "cancelled"}
+
 
 class Adapter(Operator):
     name = "GovStack"
@@ -75,14 +78,17 @@ class Adapter(Operator):
         yield from filter(None, abreast.each(self._standing, period.cheques))
 
     def _outcome(self, order: Order) -> Receipt | None:
-        known = order.cheque_id and order.number and Known(order.cheque_id, order.number, order.amount_cents)
+        known = Known(order.cheque_id, order.number, order.amount_cents) if order.cheque_id and order.number else None
         standing = self._standing(known) if known else None
-        done = standing is not None and standing.status == _DOES.get(order.kind)
-        return Receipt(order.reference, "accepted") if done else None
+        return Receipt(order.reference, "accepted") if standing and standing.status == _MAKES[order.kind] else None
 
     def _standing(self, known: Known) -> Standing | None:
         path = f"/vouchers/voucherstatuscheck/{known.number.partition('/')[0]}"
-        return _standing(known, *self._client.ask("GET", path, None, self._headers, answers=_REFUSED))
+        status, answer = self._client.ask("GET", path, None, self._headers, answers=_REFUSED)
+        if status in _ENDED:
+            return Standing(known.cheque_id, _ENDED[status], known.value_cents, known.value_cents * (status == 458))
+        held = _STANDINGS.get(wire.member(answer, "voucher_status", str)) if status == 200 else None
+        return Standing(known.cheque_id, held, wire.cents(wire.member(answer, "voucher_amount", str))) if held else None
 
     def _register(self, order: Order) -> str:
         group, amount = self.settings["VOUCHER_GROUP"], f"{order.amount_cents // 100}.{order.amount_cents % 100:02}"
@@ -122,12 +128,3 @@ def _integer(number: str) -> int:
     if not (number.isascii() and number.isdigit() and str(int(number)) == number and int(number) < 2**63):
         raise Unreadable("voucher number: expected digits that an int64 carries unchanged.")
     return int(number)
-
-
-def _standing(known: Known, status: int, answer: Any) -> Standing | None:
-    if status == 458:
-        return Standing(known.cheque_id, "redeemed", known.value_cents, known.value_cents)
-    if status == 459:
-        return Standing(known.cheque_id, "cancelled", known.value_cents)
-    held = _STANDINGS.get(wire.member(answer, "voucher_status", str)) if status == 200 else None
-    return Standing(known.cheque_id, held, wire.cents(wire.member(answer, "voucher_amount", str))) if held else None

@@ -27,6 +27,7 @@ _GRANT = (
 )  # fmt: skip
 
 _WATCHED = (
+    *audit_schema.TRUST,
     Watched("programme", shown=_PROGRAMME),
     Watched("assessment_rule", shown=("programme_id", "version")),
     Watched("convention", shown=_CONVENTION),
@@ -40,7 +41,7 @@ _WATCHED = (
     # A grant says that somebody was added; the day of the last grant is no change of theirs.
     Watched("beneficiary", when=("digest",), on=("UPDATE", "DELETE")),
     # What the redeemer tells of a cheque is in its log.
-    Watched("cheque", shown=("blocked",), when=("blocked",), on=("UPDATE",)),
+    Watched("cheque", shown=("blocked", "state"), when=("blocked",), on=("UPDATE",)),
     Watched("cancellation", on=("INSERT", "UPDATE", "DELETE")),
     Watched("cancellation_cheque", key="cheque_id", shown=("cancellation_id", "outcome"), kind="cheque"),
     Watched("replacement", key="cancellation_id", shown=("cause",)),

@@ -13,6 +13,7 @@ _SWITCH = ("from_contract_id", "to_contract_id", "payer_contract_id", "mode", "s
 _RECONCILIATION = ("contract_id", "night", "state", "lines", "settled", "resolved", "waiting", "withheld")
 
 _WATCHED = (
+    *audit_schema.TRUST,
     # How its operator answers changes with every call.
     Watched("contract", key="contract_id", shown=_CONTRACT, when=(*_CONTRACT, "held_reason")),
     Watched(

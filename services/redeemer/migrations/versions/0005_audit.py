@@ -14,6 +14,7 @@ _STATEMENT = (
 )  # fmt: skip
 
 _WATCHED = (
+    *audit_schema.TRUST,
     Watched("structure", shown=("source_id", "siret", "postcode", "updated_on", "suspended_at")),
     Watched("structure_import", key="digest", kind="file"),
     Watched("affiliation", shown=("structure_id", "contract_id", "starts_on", "ends_on")),

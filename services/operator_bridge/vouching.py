@@ -1,0 +1,49 @@
+"""A person's word on what became of an order, where the operator does not say it, or cannot be asked.
+
+Whoever gives it has asked the operator by other means. Done, the order is accepted with all that follows; not done, it
+is to be sent again, or goes to another operator in a switch.
+"""
+
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import interface, ordering, settling
+from services.operator_bridge.interface import Receipt
+from services.operator_bridge.models import Contract, Order
+from shared import clock
+from shared.logs import logger
+from shared.problems import Conflict, NotFound
+
+_NOTE = sa.text("""
+    UPDATE operator_order SET reason = :reason, lost = 0, next_attempt_at = clock_timestamp(),
+        state = CASE WHEN :done THEN state ELSE 'pending' END,
+        details = jsonb_set(details, '{vouched}', coalesce(details -> 'vouched', '[]') || CAST(:said AS jsonb))
+    WHERE order_id = :order
+""").bindparams(sa.bindparam("said", type_=sa.JSON))
+
+
+def vouch(session: Session, order_id: UUID, done: bool, asked_by: str, note: str) -> Order:
+    """Settles an order without an outcome by a person's word. Raises NotFound; Conflict where it has an outcome.
+
+    Conflict too for a registration that was done where the operator gave it a number: without that it is of no use.
+    """
+    ordering.exclude_others(session)
+    order = session.get(Order, order_id, with_for_update=True)
+    if order is None:
+        raise NotFound("There is no such order.")
+    if order.state != "unknown":
+        raise Conflict(f"This order is {order.state}: expected one whose outcome is unknown.", slug="not-unknown")
+    operator = session.get_one(Contract, order.contract_id).operator
+    if done and order.kind == "register" and interface.adapter(operator).supplies_codes:
+        raise Conflict("The operator gave the cheque a number, which only its answer tells: have it sent again.",
+                       slug="number-unknown")  # fmt: skip
+    reason = "done, by a person's word" if done else "not done, by a person's word"
+    said = {"by": asked_by, "note": note, "at": clock.now().isoformat(), "done": done}
+    session.execute(_NOTE, {"order": order_id, "done": done, "said": said, "reason": reason})
+    if done:
+        settling.settle(session, operator, [Receipt(str(order_id), "accepted", reason)])
+    logger().info("order_vouched", order_id=str(order_id), done=done, by=asked_by)
+    session.expire(order)
+    return session.get_one(Order, order_id)

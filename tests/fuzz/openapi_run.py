@@ -1,0 +1,168 @@
+"""A run of schemathesis over a service's OpenAPI document, with tokens of each role and real identifiers."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import schemathesis
+from schemathesis import Case, HookContext, Response
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.engine import events, from_schema
+from schemathesis.generation.meta import CoveragePhaseData, CoverageScenario
+from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER
+
+from shared.auth import Role
+from tests.fuzz.world import World
+
+_REAL = 0.8
+"""How often an identifier that was made up gives way to a real one."""
+
+
+@dataclass
+class Outcome:
+    """What was sent, and what was wrong with the answers."""
+
+    cases: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    findings: dict[str, str] = field(default_factory=dict)
+
+
+def run(world: World, *, examples: int, seed: int, seconds: float) -> Outcome:
+    """Sends examples, borders, made-up data and chains of requests; ends after so many seconds at the latest."""
+    config = schemathesis.Config.from_dict(_config(examples, seconds, seed))
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", world.service.app, config=config)
+    preparing = Preparing(world, Random(seed))
+    outcome = Outcome()
+
+    def before_call(_: HookContext, case: Case, __: dict[str, Any]) -> None:
+        preparing.prepare(case)
+
+    def after_call(_: HookContext, case: Case, response: Response) -> None:
+        outcome.statuses[response.status_code] += 1
+        preparing.look(response)
+
+    with _hooked(before_call, after_call):
+        for event in from_schema(schema).execute():
+            _hear(outcome, event)
+    return outcome
+
+
+def _hear(outcome: Outcome, event: events.EngineEvent) -> None:
+    if isinstance(event, events.ScenarioFinished):
+        outcome.cases[event.phase.value] += len(event.recorder.cases)
+        _note(outcome, event.recorder)
+    elif isinstance(event, events.NonFatalError | events.FatalError):
+        said = event.exception if isinstance(event, events.FatalError) else event.value
+        outcome.findings[f"error {getattr(event, 'label', '')} {type(said).__name__}"] = str(said)[:600]
+
+
+@contextmanager
+def _hooked(*hooks: Callable[..., None]) -> Iterator[None]:
+    for hook in hooks:
+        schemathesis.hook(hook)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            GLOBAL_HOOK_DISPATCHER.unregister(hook)
+
+
+def _config(examples: int, seconds: float, seed: int) -> dict[str, Any]:
+    answers = ["200", "201", "202", "204", "401", "403", "404", "409", "422", "429", "503"]
+    return {
+        "seed": seed,
+        "max-time": seconds,
+        "continue-on-failure": True,
+        "generation": {"max-examples": examples, "no-shrink": True, "database": ":memory:"},
+        "checks": {
+            "positive_data_acceptance": {"expected-statuses": answers},
+            "ignored_auth": {"enabled": False},
+            "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503"]},
+            "max_response_time": 5,
+        },
+        "phases": {"stateful": {"max-steps": 6}},
+    }
+
+
+def _note(outcome: Outcome, recorder: Any) -> None:
+    for case_id, checks in recorder.checks.items():
+        for check in checks:
+            failure = check.failure_info and check.failure_info.failure
+            if failure:
+                case = recorder.cases[case_id].value
+                answer = recorder.interactions[case_id].response
+                said = answer.content[:500] if answer else b""
+                name = f"{case.operation.label}: {check.name}: {failure.title}: {answer and answer.status_code}"
+                outcome.findings.setdefault(
+                    name, f"{case.formatted_path} {case.query} {str(case.body)[:500]}\n  {failure.message[:600]}\n  {said!r}"
+                )
+
+
+def _lacks_token(case: Case) -> bool:
+    """Whether a request is to come without a token, on purpose."""
+    data = case.meta.phase.data if case.meta else None
+    missing = isinstance(data, CoveragePhaseData) and data.scenario is CoverageScenario.MISSING_PARAMETER
+    return missing and str(data.parameter).lower() == "authorization"
+
+
+class Preparing:
+    """Puts a token and real identifiers into requests, and learns more of these from the answers."""
+
+    def __init__(self, world: World, chance: Random) -> None:
+        self._world, self._chance = world, chance
+        self._turn = itertools.count()
+
+    def prepare(self, case: Case) -> None:
+        """Makes a request one of somebody, about something; what is wrong with it on purpose stays wrong."""
+        roles = case.operation.definition.raw.get("x-roles")
+        if roles and not _lacks_token(case):
+            case.headers["Authorization"] = f"Bearer {self._token(roles)}"
+        if "Idempotency-Key" in case.headers and self._meant(case, ParameterLocation.HEADER):
+            case.headers["Idempotency-Key"] = str(uuid4())
+        if self._meant(case, ParameterLocation.PATH):
+            self._fill(case.path_parameters)
+        if self._meant(case, ParameterLocation.QUERY):
+            self._fill(case.query)
+        if self._meant(case, ParameterLocation.BODY):
+            self._fill(case.body)
+
+    def _token(self, roles: list[str]) -> str:
+        turn = next(self._turn)
+        foreign = turn % 16 == 7
+        role = self._chance.choice(list(Role)) if turn % 16 == 15 else Role(roles[turn % len(roles)])
+        return self._world.token(role, foreign=foreign)
+
+    def _meant(self, case: Case, place: ParameterLocation) -> bool:
+        component = case.meta.components.get(place) if case.meta else None
+        return component is None or component.mode.is_positive
+
+    def _fill(self, given: Any) -> None:
+        if isinstance(given, list):
+            for item in given:
+                self._fill(item)
+        elif isinstance(given, dict):
+            for name, value in given.items():
+                given[name] = self._real(name, value)
+
+    def _real(self, name: str, value: Any) -> Any:
+        singular = name.removesuffix("s") if name.endswith("_ids") or name == "codes" else name
+        known = self._world.known.get(singular) or (self._some_id() if name == "after" else [])
+        if not known or self._chance.random() > _REAL or value is None:
+            self._fill(value)
+            return value
+        if isinstance(value, list):
+            return [self._chance.choice(known) for _ in value] or [self._chance.choice(known)]
+        return self._chance.choice(known)
+
+    def _some_id(self) -> list[Any]:
+        return self._world.known.get("grant_id") or []
+
+    def look(self, response: Response) -> None:
+        """Learns from an answer."""
+        if response.status_code < 300 and b"{" in response.content[:2]:
+            self._world.learn(response.json())

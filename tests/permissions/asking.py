@@ -1,0 +1,111 @@
+"""Requests for the tests of permissions, what answers may give away, and what may have changed."""
+
+import io
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from pypdf import PdfReader
+from werkzeug.test import TestResponse
+
+from services.issuer.permissions import PERMISSIONS as ISSUER
+from services.operator_bridge.permissions import PERMISSIONS as BRIDGE
+from services.redeemer.permissions import PERMISSIONS as REDEEMER
+from shared.auth import SCOPED, Role
+from shared.ids import new_id
+from shared.permissions import COMMON, Permission
+from tests.harness import ServiceUnderTest
+
+TABLES: Mapping[str, tuple[Permission, ...]] = {
+    "issuer": (*COMMON, *ISSUER),
+    "redeemer": (*COMMON, *REDEEMER),
+    "operator_bridge": (*COMMON, *BRIDGE),
+}
+SAFE = "GET"
+# What is written of every request, whatever comes of it.
+_BOOKS = frozenset({"alembic_version", "idempotent_answer", "audit_entry"})
+
+
+@dataclass
+class World:
+    """A service in which two of a kind have things of the same sorts."""
+
+    service: ServiceUnderTest
+    role: Role
+    owner: UUID
+    other: UUID
+    names: dict[str, str]
+    """The owner's things, by the name that paths have for them."""
+    marks: set[str] = field(repr=False)
+    """What gives the owner's things away: identifiers, codes, references, names, words."""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def headers(self, role: Role, scope: UUID | None) -> dict[str, str]:
+        """The headers of somebody's fresh request."""
+        return self.service.headers(role, scope if role in SCOPED else None, key=str(new_id()))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request that names what is the owner's."""
+
+    method: str
+    path: str
+    query: str = ""
+    body: Any = None
+    """JSON, or CSV where it is bytes."""
+    refused: bool = True
+    """Whether another than the owner is refused; else it gets an answer that has nothing of the owner's."""
+    status: int = 404
+
+    @property
+    def route(self) -> tuple[str, str]:
+        """The line of the table."""
+        return self.method, self.path
+
+
+def send(world: World, case: Case, scope: UUID, role: Role | None = None) -> TestResponse:
+    """The answer to a case, as somebody asks it."""
+    address = case.path.format_map(world.names) + case.query
+    headers = world.headers(role or world.role, scope)
+    client = world.service.app.test_client()
+    if isinstance(case.body, bytes):
+        return client.open(address, method=case.method, data=case.body, content_type="text/csv", headers=headers)
+    return client.open(address, method=case.method, json=case.body, headers=headers)
+
+
+def readable(answer: TestResponse) -> str:
+    """All that an answer says: its headers and its text, that of a PDF included."""
+    heads = json.dumps(list(answer.headers.items()))
+    if answer.mimetype == "application/pdf":
+        pages = PdfReader(io.BytesIO(answer.data)).pages
+        return heads + "\n".join(page.extract_text() for page in pages)
+    return heads + answer.text
+
+
+def given_away(answer: TestResponse, marks: Collection[str]) -> list[str]:
+    """The marks that stand in an answer, whatever the case."""
+    said = readable(answer).casefold()
+    return sorted(mark for mark in marks if mark.casefold() in said)
+
+
+def contents(service: ServiceUnderTest) -> dict[str, str]:
+    """What every table holds, as a digest of each."""
+    schema = service.settings.service
+    with service.runtime.engine.connect() as connection:
+        names = connection.scalars(
+            sa.text("SELECT tablename FROM pg_tables WHERE schemaname = :schema"), {"schema": schema}
+        )
+        parts = [
+            f"SELECT '{name}', md5(coalesce(string_agg(row::text, ';' ORDER BY row::text), '')) FROM {schema}.{name} row"
+            for name in sorted(set(names) - _BOOKS)
+        ]
+        return {name: digest for name, digest in connection.execute(sa.text(" UNION ALL ".join(parts)))}
+
+
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """The tables that hold something else."""
+    return sorted(name for name in before if before[name] != after[name])
