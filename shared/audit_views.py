@@ -1,7 +1,7 @@
 """The audit trail over HTTP: every request says who acts, and those who may read it back."""
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -29,6 +29,7 @@ _TOLD = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLI
 # A refusal at a till is an everyday matter, and those who guess are counted where guesses are.
 _EVERYDAY = frozenset({"/v1/redemptions", "/v1/checks"})
 _PART = 500
+_LONGEST = 200
 
 
 class AuditQuery(Schema):
@@ -128,14 +129,16 @@ def _select(query: Mapping[str, Any], after: int, limit: int) -> sa.Select[Any]:
     found = sa.select(ENTRY).where(ENTRY.c.position > after).order_by(ENTRY.c.position).limit(limit)
     found = found.where(*(ENTRY.c[name] == query[name] for name in same if query[name] is not None))
     if query["since"]:
-        found = found.where(ENTRY.c.occurred_at >= _midnight(query["since"]))
+        found = found.where(ENTRY.c.occurred_at >= _midnight(query["since"], 0))
     if query["until"]:
-        found = found.where(ENTRY.c.occurred_at < _midnight(query["until"] + timedelta(days=1)))
+        found = found.where(ENTRY.c.occurred_at < _midnight(query["until"], 1))
     return found
 
 
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=clock.PARIS)
+def _midnight(day: date, later: int) -> sa.ColumnElement[datetime]:
+    """The instant at which a day in Paris begins, or one so many days later; PostgreSQL's days have no last one."""
+    first = sa.cast(sa.cast(day, sa.Date) + later, sa.DateTime)
+    return sa.func.timezone(clock.PARIS.key, first)
 
 
 def watch_requests(app: Flask) -> None:
@@ -174,7 +177,7 @@ def _act() -> Act:
     kind, identifier = _object(request.blueprint, request.view_args or {})
     return Act(
         role=caller.role.value if caller else "nobody",
-        subject=caller.subject if caller else "-",
+        subject=_fit(caller.subject) if caller else "-",
         action=f"{request.method} {request.url_rule}",
         scope=caller.scope if caller else None,
         address=request.remote_addr,
@@ -190,5 +193,10 @@ def _act() -> Act:
 def _object(area: str | None, given: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """The object that the address names, `grant` for `<uuid:grant_id>`; where it names none, what it is about."""
     for name, value in given.items():
-        return name.removesuffix("_id"), str(value)
+        return name.removesuffix("_id"), _fit(str(value))
     return area, None
+
+
+def _fit(text: str) -> str:
+    """A text that others chose, as PostgreSQL can keep it."""
+    return text[:_LONGEST].encode("utf-8", "replace").decode().replace("\0", "?")

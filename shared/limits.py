@@ -37,6 +37,8 @@ def check_request() -> None:
     """Raises Malformed where the request in hand holds what nothing here could take."""
     if any("\0" in value for _, values in request.args.lists() for value in values):
         raise Malformed("A parameter contains the character U+0000.")
+    if "\0" in request.path:
+        raise Malformed("The path contains the character U+0000.")
     if request.is_json:
         check_json(request.get_data(cache=True))
 

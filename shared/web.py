@@ -3,10 +3,14 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import sqlalchemy as sa
 from flask import Response, current_app, g
 from sqlalchemy.orm import Session
 
 from shared.runtime import Runtime
+
+
+_WAIT = sa.text("SET LOCAL idle_in_transaction_session_timeout = '1h'")
 
 
 def runtime() -> Runtime:
@@ -26,6 +30,15 @@ def transaction() -> Iterator[Session]:
             yield g.session
         finally:
             g.pop("session")
+
+
+def wait_for_others() -> None:
+    """Lets this request's own transaction, if it has one open, wait while the view works in several others.
+
+    It holds no row but its Idempotency-Key, so it may wait longer than one that stopped half way.
+    """
+    if "session" in g:
+        g.session.execute(_WAIT)
 
 
 def csv_file(name: str, lines: Iterable[str]) -> Response:

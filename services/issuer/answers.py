@@ -19,20 +19,24 @@ from shared.sealing import CannotOpen, KeyRing
 KEPT_FOR = timedelta(days=30)
 """How long an answer can be had again."""
 _PORTION = 5_000
+# What is left of a long backlog is for the next time.
+_PORTIONS = 100
 _FULL = sa.func.octet_length(KEPT.c.body) > 0
 
 
 def empty_old(runtime: Runtime, now: datetime) -> int:
-    """Empties the answers that have been kept long enough, a portion to a transaction; says how many."""
-    old = sa.select(KEPT.c.caller, KEPT.c.key).where(_FULL, KEPT.c.created_at < now - KEPT_FOR).limit(_PORTION)
+    """Empties answers that have been kept long enough, the oldest first, a portion to a transaction; says how many."""
+    old = sa.select(KEPT.c.caller, KEPT.c.key).where(_FULL, KEPT.c.created_at < now - KEPT_FOR)
+    old = old.order_by(KEPT.c.created_at).limit(_PORTION)
     statement = sa.update(KEPT).where(sa.tuple_(KEPT.c.caller, KEPT.c.key).in_(old)).values(EMPTIED)
     emptied = 0
-    while True:
+    for _ in range(_PORTIONS):
         with runtime.transaction() as session:
             done = len(session.execute(statement.returning(KEPT.c.key)).all())
         emptied += done
         if done < _PORTION:
-            return emptied
+            break
+    return emptied
 
 
 def empty_of(session: Session, keys: Mapping[str, Mapping[str, bytes]], ids: Collection[UUID]) -> int:

@@ -19,7 +19,7 @@ from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.importing import TERMS, Terms, TermsQuery
 from shared.problems import Invalid, Problem, Unavailable
-from shared.web import runtime
+from shared.web import runtime, wait_for_others
 
 blueprint = Blueprint("bulk grants", __name__, url_prefix="/v1/grants/bulk", description="Many grants at once.")
 BLUEPRINTS = (blueprint,)
@@ -88,6 +88,7 @@ def create_grants(terms: Terms) -> dict[str, Any]:
     given = bulk_lines.of_csv(request.get_data()) if is_csv else bulk_lines.of_json(request.get_json())
     lines = [_line(number, raw) for number, raw in given]
     with _turn():
+        wait_for_others()
         return bulk.grant_lines(runtime().transaction, secrets(), Sent(lines, _origin(), _digest(), terms)).told()
 
 

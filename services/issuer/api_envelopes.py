@@ -66,6 +66,12 @@ class EnvelopeSchema(Schema):
             raise ValidationError("Not before `starts_on`.", "ends_on")
 
 
+class KnownEnvelopeSchema(EnvelopeSchema):
+    """An envelope as it stands."""
+
+    amount_cents = fields.Int(required=True, metadata={"description": "0, of one that was emptied."})
+
+
 class EnvelopeQuery(PageQuery):
     """Which envelopes."""
 
@@ -103,7 +109,7 @@ class MovementSchema(Schema):
 @roles("admin", "finance")
 @idempotent()
 @blueprint.arguments(EnvelopeSchema)
-@blueprint.response(201, EnvelopeSchema)
+@blueprint.response(201, KnownEnvelopeSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 @blueprint.alt_response(409, schema=ProblemSchema)
 @blueprint.alt_response(422, schema=ProblemSchema)
@@ -117,7 +123,7 @@ def create_envelope(body: dict[str, Any]) -> Envelope:
 @blueprint.route("")
 @roles("admin", "finance", "operations")
 @blueprint.arguments(EnvelopeQuery, location="query")
-@blueprint.response(200, page_of(EnvelopeSchema))
+@blueprint.response(200, page_of(KnownEnvelopeSchema))
 def list_envelopes(query: dict[str, Any]) -> dict[str, Any]:
     """The envelopes, of a programme, a convention or all, in the order in which they were added."""
     with transaction() as session:
@@ -127,7 +133,7 @@ def list_envelopes(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/<uuid:envelope_id>")
 @roles("admin", "finance", "operations")
-@blueprint.response(200, EnvelopeSchema)
+@blueprint.response(200, KnownEnvelopeSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def show_envelope(envelope_id: UUID) -> Envelope:
     """One envelope."""

@@ -29,7 +29,10 @@ def block(session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UUID
 
 
 def unblock(session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UUID | None) -> list[Cheque]:
-    """Takes a block back, on all or none. Raises NotFound, or Conflict where one has ended or its lot is suspended."""
+    """Takes a block back, on all or none.
+
+    Raises NotFound, or Conflict where one has ended or its lot is suspended; one that was closed cannot be resumed.
+    """
     found = cheques.own(session, cheque_ids, owner)
     _refuse_ended(found)
     _refuse_suspended(session, [cheque.id for cheque in found])
@@ -65,7 +68,7 @@ def _refuse_ended(found: Iterable[Cheque]) -> None:
 
 def _refuse_suspended(session: Session, cheque_ids: Sequence[UUID]) -> None:
     lots = sa.select(Cheque.id).join(Grant, Grant.id == Cheque.grant_id).join(Lot, Lot.id == Grant.lot_id)
-    query = lots.where(db.among(Cheque.id, cheque_ids), Lot.suspended_at.is_not(None))
+    query = lots.where(db.among(Cheque.id, cheque_ids), Lot.suspended_at.is_not(None), Lot.closed_at.is_(None))
     held = sorted(map(str, session.scalars(query)))
     if held:
         raise Conflict("The lot of some cheques is suspended: resume it.", slug="lot-suspended", cheque_ids=held)

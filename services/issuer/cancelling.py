@@ -99,8 +99,9 @@ def adding_up(free: Iterable[Cheque], amount_cents: int) -> list[UUID] | None:
     reached: dict[int, tuple[UUID, ...]] = {0: ()}
     for cheque in free:
         for cents, chosen in list(reached.items()):
-            if cents + cheque.value_cents <= amount_cents:
-                reached.setdefault(cents + cheque.value_cents, (*chosen, cheque.id))
+            total = cents + cheque.value_cents
+            if total <= amount_cents and total not in reached:
+                reached[total] = (*chosen, cheque.id)
         if amount_cents in reached:
             return list(reached[amount_cents])
     return None

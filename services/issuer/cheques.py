@@ -1,13 +1,21 @@
-"""Cheques as a caller names them: found, locked, and within its scope."""
+"""Cheques as a caller names them: found, locked, and within its scope; their lots are locked first."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.models import Cheque, Grant
+from services.issuer.models_life import Lot
+from shared import db
 from shared.problems import NotFound
+
+
+def hold_lots(session: Session, cheque_ids: Collection[UUID]) -> None:
+    """Holds the lots of cheques, before these are locked, against whoever would suspend, resume or close them."""
+    of = sa.select(Grant.lot_id).join(Cheque, Cheque.grant_id == Grant.id).where(db.among(Cheque.id, cheque_ids))
+    session.execute(sa.select(Lot.id).where(Lot.id.in_(of)).order_by(Lot.id).with_for_update(read=True))
 
 
 def own(session: Session, cheque_ids: Sequence[UUID], owner: UUID | None) -> list[Cheque]:
@@ -15,6 +23,7 @@ def own(session: Session, cheque_ids: Sequence[UUID], owner: UUID | None) -> lis
 
     The lock makes what is said of a cheque afterwards follow what was said before.
     """
+    hold_lots(session, cheque_ids)
     query = sa.select(Cheque).join(Grant, Grant.id == Cheque.grant_id).where(Cheque.id.in_(cheque_ids))
     if owner is not None:
         query = query.where(Grant.prescriber_id == owner)

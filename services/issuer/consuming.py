@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import envelopes, journal, lots, neighbours, redemptions, replacing
+from services.issuer import cheques, envelopes, journal, lots, neighbours, redemptions, replacing
 from services.issuer.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, CancelledCheque, Cheque
 from services.issuer.models_money import UNUSED, USED
 from shared import db
@@ -36,7 +36,7 @@ def redeemed(session: Session, run: Sequence[Event]) -> None:
 def reversed_(session: Session, run: Sequence[Event]) -> None:
     """Their redemption was taken back."""
     days = redemptions.taken_back(session, run)
-    lots.hold_of(session, list(days))
+    cheques.hold_lots(session, list(days))
     unspent = _update(list(days)).where(Cheque.ending == REDEEMED).values(ending=None)
     lots.adopt(session, _book(session, UNUSED, unspent, days))
 
@@ -49,7 +49,7 @@ def cancelled(session: Session, run: Sequence[Event]) -> None:
         for cheque_id in event.body["cheque_ids"]
     ]
     at = {cheque_id: instant for _, cheque_id, instant in told}
-    lots.hold_of(session, list(at))
+    cheques.hold_lots(session, list(at))
     _end(session, at, CANCELLED)
     asked = [(cancellation_id, cheque_id) for cancellation_id, cheque_id, _ in told]
     session.execute(_settle(asked).values(outcome=CANCELLED))

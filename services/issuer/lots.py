@@ -1,7 +1,8 @@
 """Lots: grants that belong together, suspended and resumed as a whole, and drawn up at their end.
 
-The order of locks is the lot, then its cheques. A grant in a lot holds the lot until it commits, so whoever suspends
-one waits for the grants in hand and misses none, and those that come after see that it is suspended.
+The order of locks is the lot, then its cheques. Whoever grants in a lot, or changes cheques of it, holds the lot until
+the commit (`cheques.hold_lots`): so whoever suspends or closes one waits for what is in hand and misses none of it, and
+what comes after sees that it is suspended or closed.
 """
 
 from collections.abc import Collection, Sequence
@@ -73,12 +74,6 @@ def admit(lot: Lot | None, code: str | None, programme: Programme) -> UUID | Non
     if lot.suspended_at is not None:
         raise Conflict(f"Lot {code} is suspended: nothing is granted in it until it is resumed.", slug="lot-suspended")
     return lot.id
-
-
-def hold_of(session: Session, cheque_ids: Collection[UUID]) -> None:
-    """Holds the lots of cheques, before these are locked, against whoever would suspend or close them."""
-    of = sa.select(Grant.lot_id).join(Cheque, Cheque.grant_id == Grant.id).where(db.among(Cheque.id, cheque_ids))
-    session.execute(sa.select(Lot.id).where(Lot.id.in_(of)).order_by(Lot.id).with_for_update(read=True))
 
 
 def closed_of(session: Session, cheque_ids: Collection[UUID]) -> dict[UUID, str]:

@@ -72,7 +72,7 @@ class OrderSchema(Schema):
         keys=fields.Str(), values=fields.Str(), metadata={"description": "By question; they are not kept."}
     )
     amount_cents = cents(metadata={"description": "Instead of answers; needs a reason."})
-    reason = text(500)
+    reason = text(500, metadata={"description": "Why this amount. Name nobody in it."})
     target_public = text()
     granted_on = fields.Date(metadata={"description": "Today (Europe/Paris) if not said; never in the future."})
     beneficiary = fields.Nested(BeneficiarySchema)
@@ -84,7 +84,10 @@ class OrderSchema(Schema):
         },
     )
     reference = text(
-        metadata={"description": "Your own name for this grant. Under one reference there is one grant, ever."}
+        metadata={
+            "description": "Your own name for this grant. Under one reference there is one grant, ever."
+            " Name nobody in it."
+        }
     )
     lot = programme_code(metadata={"description": "The lot that the grant belongs to."})
 

@@ -28,7 +28,8 @@ from shared.entering import Register
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The redeemer's application."""
-    modules = (api_structures, api_affiliations, api_checks, api_redemptions, api_expiries, api_balances, api_exports)
+    tills = (api_checks, api_redemptions, api_expiries, api_balances, api_exports)
+    modules = (api_structures, api_lockouts, api_affiliations, *tills)
     money = (*api_statements.BLUEPRINTS, *api_payments.BLUEPRINTS)
     blueprints = [*(module.blueprint for module in modules), *money]
     return build("redeemer", settings, blueprints, PERMISSIONS, GAUGES, Register(Role.STRUCTURE, Structure))

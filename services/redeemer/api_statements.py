@@ -20,7 +20,7 @@ from shared.exporting import CSV_ANSWER, FormatQuery, export_in_parts
 from shared.french import in_figures, in_words
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
-from shared.web import csv_file, pdf_file, runtime, transaction
+from shared.web import csv_file, pdf_file, runtime, transaction, wait_for_others
 
 blueprint = Blueprint(
     "statements", __name__, url_prefix="/v1/statements", description="What structures are owed, month by month."
@@ -195,6 +195,7 @@ def issue_statements(body: dict[str, Any]) -> dict[str, Any]:
 
     It is done from the third of each month anyway. Then the month is closed: what comes late for it is on the next.
     """
+    wait_for_others()
     return {"statements": statements.issue(runtime(), body["month"], str(caller()), body["structure_id"])}
 
 

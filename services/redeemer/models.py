@@ -30,6 +30,7 @@ class SpendingRules(Base):
     """What a programme says about spending, as it stood at some grant: few rows, shared by millions of cheques."""
 
     __tablename__ = "spending_rules"
+    __table_args__ = (sa.Index("spending_rules_programme_idx", "programme"),)
 
     id: Mapped[int] = mapped_column(sa.Identity(always=True), primary_key=True)
     digest: Mapped[bytes] = mapped_column(unique=True)

@@ -1,17 +1,21 @@
 """Forgetting a person: who they are goes everywhere, and not one figure changes."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
-from services.issuer import answers, erasing
+from services.issuer import answers, erasing, granting
+from services.issuer.beneficiaries import Identity
+from services.issuer.issuing import Secrets
+from services.issuer.orders import Order
 from shared import clock
 from shared.ids import new_id
-from tests.issuer.office import ALICE, RULE, Office, expired, ids, paid, problem, redeemed, told
+from tests.issuer.office import ALICE, RULE, Office, expired, ids, paid, problem, redeemed
 from tests.issuer.test_people import find
 
 YESTERDAY = clock.today() - timedelta(days=1)
@@ -27,6 +31,10 @@ def desk(office: Office) -> Office:
 
 def erase(office: Office, person: str, role: str = "admin", scope: UUID | None = None) -> Any:
     return office.made(office.post(f"/v1/people/{person}/erasure", None, role, scope), 200)
+
+
+def identity(person: Mapping[str, str]) -> Identity:
+    return Identity(person["family_name"], person["given_name"], date.fromisoformat(person["birth_date"]))
 
 
 def rows(office: Office, query: str) -> Sequence[Any]:
@@ -241,14 +249,37 @@ def test_forgetting_changes_no_balance_and_no_report_by_a_byte(desk: Office) -> 
     assert figures(desk) == before
 
 
-def test_what_is_granted_at_the_same_moment_is_forgotten_too_or_new(desk: Office) -> None:
+def test_what_is_being_granted_meanwhile_is_forgotten_too(desk: Office) -> None:
     desk.grant(beneficiary=ALICE)
-    person, runtime = UUID(find(desk)), desk.service.runtime
-    with runtime.transaction() as session:
-        assert erasing.lock(session, [person]) == [person]
-        with runtime.transaction() as other:
-            assert erasing.lock(other, [person], skip_locked=True) == []
-    erase(desk, str(person))
-    with runtime.transaction() as session:
-        assert erasing.lock(session, [person]) == []
-    assert told(desk.post("/v1/people/searches", ALICE))["status"] == 404
+    person, runtime = find(desk), desk.service.runtime
+    order = Order(desk.prescriber, "pass", amount_cents=5000, reason="x", beneficiary=identity(ALICE))
+    with ThreadPoolExecutor(1) as threads:
+        with runtime.transaction() as session:
+            granting.grant(session, Secrets.of(desk.service.settings.keys), order)
+            erasing_now = threads.submit(erase, desk, person)
+            wait([erasing_now], timeout=0.5)
+            assert not erasing_now.done()
+        assert erasing_now.result()["grants"] == 2
+    assert desk.value("SELECT count(*) FROM beneficiary") == 0
+
+
+def test_who_is_granted_something_while_being_forgotten_is_new(desk: Office) -> None:
+    desk.grant(beneficiary=ALICE)
+    person, settings = find(desk), desk.service.settings
+    with ThreadPoolExecutor(1) as threads:
+        with desk.service.runtime.transaction() as session:
+            erasing.erase(session, settings.keys, UUID(person), "test", None)
+            granted = threads.submit(desk.grant, beneficiary=ALICE)
+            wait([granted], timeout=0.5)
+            assert not granted.done()
+        assert granted.result()["previous_grants"] == 0
+    assert find(desk) != person
+
+
+def test_two_who_forget_the_same_person_do_it_once(desk: Office) -> None:
+    desk.grant(beneficiary=ALICE)
+    path = f"/v1/people/{find(desk)}/erasure"
+    with ThreadPoolExecutor(4) as threads:
+        answers_of_all = list(threads.map(lambda _: desk.post(path, None).status_code, range(4)))
+    assert sorted(answers_of_all) == [200, 404, 404, 404]
+    assert len(desk.made(desk.get("/v1/erasures"), 200)["items"]) == 1

@@ -16,7 +16,7 @@ from services.issuer.beneficiaries import Identities, Identity, normalised
 from services.issuer.issuing import Secrets
 from services.issuer.orders import Order
 from tests.issuer.office import ALICE, Office
-from tests.issuer.test_erasing import BOB
+from tests.issuer.test_erasing import BOB, identity
 
 PERSON = Identity("Martin", "Marie", date(1980, 5, 17))
 
@@ -72,10 +72,6 @@ def grant(office: Office, given: Mapping[str, Any], **order: Any) -> Any:
     made: dict[str, Any] = {"amount_cents": 5000, "reason": "x", "beneficiary": identity(ALICE)} | order
     with office.service.runtime.transaction() as session:
         return granting.grant(session, Secrets.of(given), Order(office.prescriber, "pass", **made))
-
-
-def identity(person: Mapping[str, str]) -> Identity:
-    return Identity(person["family_name"], person["given_name"], date.fromisoformat(person["birth_date"]))
 
 
 def test_a_person_is_known_again_while_and_after_the_key_is_changed(desk: Office) -> None:

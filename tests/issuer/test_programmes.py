@@ -21,6 +21,7 @@ def test_a_programme_is_shown_as_it_was_declared(empty_office: Office) -> None:
         "assessment": None,
         "purpose": "Les ateliers.",
         "single_cheque": True,
+        "retention_months": 36,
     }
     shown = declared | {"assessment_version": None}
     assert empty_office.made(empty_office.post("/v1/programmes", declared)) == shown
@@ -33,6 +34,7 @@ def test_cheques_are_of_10_euros_and_grants_of_50_at_least_unless_said(empty_off
     made = empty_office.made(empty_office.post("/v1/programmes", TERMS))
     assert (made["face_value_cents"], made["minimum_grant_cents"], made["grace_days"]) == (1000, 5000, 0)
     assert (made["spendable"], made["services"], made["territory"]) == ("on_issue", [], [])
+    assert made["retention_months"] == 24
 
 
 @pytest.mark.parametrize(

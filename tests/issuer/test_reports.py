@@ -259,3 +259,11 @@ def test_the_journal_is_summed_by_run_not_written_by_cheque(funded: Office) -> N
     with funded.service.runtime.transaction() as session:
         written = session.execute(sa.text("SELECT kind, number FROM journal_entry ORDER BY id")).all()
     assert [tuple(row) for row in written] == [("engaged", 5)] * 3 + [("used", 15)]
+
+
+def test_a_convention_counts_from_the_day_that_it_was_agreed_whatever_the_clock_of_the_database_says(
+    funded: Office, owner: sa.Engine
+) -> None:
+    with owner.begin() as connection:
+        connection.execute(sa.text("UPDATE issuer.convention SET created_at = now() + interval '1 day'"))
+    assert len(funded.report()["conventions"]) == 2

@@ -292,6 +292,23 @@ def names_of_the_person() -> dict[str, set[bytes]]:
     return {f"the person's {value!r}": traces.of_name(value) for value in told}
 
 
+def test_everything_was_said_that_can_be(journey: Journey) -> None:
+    """Or the other tests would look through little."""
+    logs = journey.town.stack.directory / "logs"
+    assert '"level": "debug"' in (logs / "redeemer.log").read_text(encoding="utf-8")
+    for service in ("redeemer", "issuer", "operator_bridge"):
+        assert '"exception": ' in (logs / f"{service}.log").read_text(encoding="utf-8")
+    statements = (journey.town.stack.directory / "pg" / "postgres.log").read_text(encoding="utf-8")
+    assert "INSERT INTO beneficiary" in statements
+    assert "INSERT INTO presentation" in statements
+    names = {where for where, _ in journey.all_that_was_written()}
+    tables = ("issuer.event", "redeemer.presentation", "operator_bridge.operator_order", "issuer.audit_entry")
+    assert names > {f"{table} ({kind})" for table in tables for kind in ("text", "binary")}
+    assert any(name.startswith("pg/data/pg_wal/") for name in names)
+    assert any("appendonly" in name for name in names)
+    assert len(journey.codes) == 11
+
+
 def test_no_code_stands_in_anything_that_was_written(journey: Journey) -> None:
     written = journey.all_that_was_written(but=OPERATORS_BOOKS)
     assert traces.found(codes_of(journey), written) == []

@@ -149,7 +149,7 @@ def test_a_name_stands_sealed_in_one_table_and_nowhere_else(
         **databases(postgres),
         **everything_read(world),
         "redis": broker(issuer.environ["REDIS_URL"]),
-        "logs": "\n".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records).encode(),
+        "logs": "\n".join({f"{record.getMessage()} {record.msg} {record.args}" for record in caplog.records}).encode(),
         "sent to the operator": b"\n".join(heard),
         "the operator's books": repr(vars(operator.simulator.register)).encode(),
     }

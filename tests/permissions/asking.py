@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,7 @@ TABLES: Mapping[str, tuple[Permission, ...]] = {
     "operator_bridge": (*COMMON, *BRIDGE),
 }
 SAFE = "GET"
+_SETTING = re.compile(r"<[^>]*>|[\s-]")
 # What is written of every request, whatever comes of it.
 _BOOKS = frozenset({"alembic_version", "idempotent_answer", "audit_entry"})
 
@@ -60,6 +62,8 @@ class Case:
     refused: bool = True
     """Whether another than the owner is refused; else it gets an answer that has nothing of the owner's."""
     status: int = 404
+    leaves: frozenset[str] = frozenset()
+    """The tables in which it leaves what is of the asker alone."""
 
     @property
     def route(self) -> tuple[str, str]:
@@ -86,10 +90,15 @@ def readable(answer: TestResponse) -> str:
     return heads + answer.text
 
 
-def given_away(answer: TestResponse, marks: Collection[str]) -> list[str]:
-    """The marks that stand in an answer, whatever the case."""
-    said = readable(answer).casefold()
-    return sorted(mark for mark in marks if mark.casefold() in said)
+def given_away(world: World, case: Case, answer: TestResponse) -> list[str]:
+    """The owner's marks that stand in an answer, however they are set. A refusal may repeat what the asker said."""
+    asked = f"{case.path.format_map(world.names)}{case.query} {case.body}" if answer.status_code >= 400 else ""
+    heard, said = _bare(asked), _bare(readable(answer))
+    return sorted(mark for mark in world.marks if _bare(mark) in said and _bare(mark) not in heard)
+
+
+def _bare(text: str) -> str:
+    return _SETTING.sub("", text).casefold()
 
 
 def contents(service: ServiceUnderTest) -> dict[str, str]:

@@ -109,6 +109,21 @@ class TestAStructure:
         till.present(codes(LIMIT))
         assert seconds_of_lockout(till) <= 60
 
+    def test_is_let_in_again_once_it_was_spoken_to(self, till: Till) -> None:
+        [cheque] = till.issue()
+        till.present(codes(LIMIT))
+
+        def lift(structure: UUID, role: str = "operations") -> int:
+            path, headers = f"/v1/structures/{structure}/lockout", till.redeemer.headers(role)
+            return till.redeemer.app.test_client().delete(path, headers=headers).status_code
+
+        assert lift(till.structure, "finance") == 403
+        assert till.check(cheque.code).status_code == 429
+        assert [lift(till.structure), lift(till.structure), lift(new_id())] == [204, 204, 404]
+        assert till.present([cheque.code]).status_code == 201
+        [recorded] = till.rows("SELECT subject, before FROM audit_entry WHERE before ? 'locked_out_until'")
+        assert recorded.subject == "test"
+
     def test_may_err_now_and_then_for_ever(self, till: Till) -> None:
         for _ in range(10):
             assert till.present(codes(LIMIT // 2)).status_code == 409

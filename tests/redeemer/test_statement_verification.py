@@ -20,7 +20,20 @@ OLDEST = clock.add_months(THIS_MONTH, -MONTHS)
 FEW = st.integers(0, 7)
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["spend", "reverse", "refuse", "confirm", "redeclare", "operator", "correct", "issue", "pay"]),
+        st.sampled_from(
+            [
+                "spend",
+                "reverse",
+                "refuse",
+                "confirm",
+                "redeclare",
+                "operator",
+                "correct",
+                "issue",
+                "pay",
+                "withdraw",
+            ]
+        ),  # fmt: skip
         FEW,
         FEW,
     ),
@@ -56,6 +69,8 @@ class History:
             self.month = min(clock.add_months(self.month, 1), LAST_MONTH)
         elif kind == "pay":
             self.pay(at, much)
+        elif kind == "withdraw":
+            self.withdraw(at)
         elif (redemption := self.chosen(at)) is not None:
             self.touch(kind, redemption, much)
 
@@ -73,6 +88,12 @@ class History:
             self.books.operator_pays([redemption], f"OP-{much}")
         elif kind == "correct":
             self.books.correct(redemption, [0, 250, 1000][much % 3])
+
+    def withdraw(self, at: int) -> None:
+        rows = self.books.till.rows("SELECT id FROM payment ORDER BY id")
+        if rows:
+            path = f"/v1/payments/{rows[at % len(rows)].id}/withdrawal"
+            self.books.till.post(path, "finance", {"reason": "slip"})
 
     def pay(self, at: int, much: int) -> None:
         rows = self.books.till.rows("SELECT name FROM statement ORDER BY number")
@@ -121,8 +142,8 @@ def _empty(books: Books, owner: sa.Engine) -> None:
     with owner.begin() as connection:
         connection.exec_driver_sql("""
             SET LOCAL search_path = redeemer;
-            TRUNCATE cheque, redemption, presentation, statement, statement_line, statement_month, payment,
-                     payment_import, redemption_correction, repeated_payment, event, attempt CASCADE
+            TRUNCATE cheque, redemption, presentation, statement, statement_line, statement_refusal, statement_month,
+                     payment, payment_import, redemption_correction, repeated_payment, event, attempt CASCADE
         """)
 
 

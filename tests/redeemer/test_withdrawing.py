@@ -36,9 +36,7 @@ def faults(books: Books) -> list[str]:
 def told(books: Books) -> list[tuple[str, str, int]]:
     """What was told of payments: the kind, the reference and how many redemptions, in order."""
     rows = books.till.rows("SELECT kind, body FROM event WHERE kind LIKE 'redemptions.%' ORDER BY sequence")
-    return [
-        (row.kind.split(".")[1], row.body["payment_reference"], len(row.body["redemption_ids"])) for row in rows
-    ]
+    return [(row.kind.split(".")[1], row.body["payment_reference"], len(row.body["redemption_ids"])) for row in rows]
 
 
 def test_a_withdrawn_payment_opens_what_it_paid_and_both_entries_stay(books: Books) -> None:
@@ -73,7 +71,7 @@ def test_withdrawn_twice_it_is_withdrawn_once(books: Books) -> None:
     assert books.now(statement) == (0, 0, 1000)
     assert withdraw(books, first["payment_id"]).get_json()["type"] == "urn:souche:not-a-payment"
     assert withdraw(books, str(books.till.structure)).status_code == 404
-    assert withdraw(books, payment["payment_id"], "structure").status_code == 403
+    assert withdraw(books, payment["payment_id"], "operations").status_code == 403
 
 
 def test_what_other_payments_cover_is_settled_by_them(books: Books) -> None:
@@ -86,7 +84,7 @@ def test_what_other_payments_cover_is_settled_by_them(books: Books) -> None:
     withdraw(books, payments(books)[0]["payment_id"])
 
     assert books.states() == ["paid", "due", "due"]
-    assert [row.payment_reference for row in books.till.rows("SELECT payment_reference FROM redemption")].count("M2") == 1
+    assert len(books.till.rows("SELECT FROM redemption WHERE payment_reference = 'M2'")) == 1
     assert told(books)[2:] == [("unpaid", "M1", 1), ("unpaid", "M2", 2), ("paid", "M2", 1)]
     assert faults(books) == []
 
@@ -158,7 +156,7 @@ def test_withdrawing_and_paying_at_once_leaves_books_that_add_up(many: Till) -> 
     withdrawn = [one for one in payments(books) if one["kind"] == "withdrawal"]
     assert len(withdrawn) == len({one["withdraws"] for one in withdrawn})
     paid = sum(one["amount_cents"] for one in payments(books))
-    assert books.now(statement)[1] == paid == 12_000 - 2000 * (2 + len(withdrawn))
+    assert books.now(statement)[1] == paid == 12_000 - 2000 * len(withdrawn)
     assert books.states().count("paid") == paid // 1000
     assert faults(books) == []
 
@@ -174,7 +172,7 @@ def test_a_statement_that_takes_back_what_was_paid_pays_its_own_redemptions(book
 
     assert second["due_cents"] == 0
     assert books.states() == ["paid", "paid"]
-    assert books.now(second) == (0, 0, 0)
+    assert books.now(second) == (1000, 0, 0)
     assert [(one["kind"], one["amount_cents"], one["reference"]) for one in payments(books)][1:] == [
         ("set_off", 0, second["number"])
     ]
@@ -194,7 +192,7 @@ def test_it_does_so_only_once_what_it_takes_back_was_paid(books: Books) -> None:
     books.paid(first, "20")
 
     assert books.states()[2] == "paid"
-    assert books.now(second) == (0, 0, 0)
+    assert books.now(second) == (1000, 0, 0)
     assert faults(books) == []
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from shared import audit, audit_chain
+from shared import audit, audit_chain, clock
 from shared.audit_chain import Anchor, Broken
 from shared.auth import allowed_roles, roles
 from shared.config import SERVICES
@@ -368,6 +368,9 @@ def test_entries_are_listed_by_page_and_filtered(issuer: ServiceUnderTest) -> No
     assert rest["next"] is None
     [one] = issuer.client.get("/v1/audit?object_kind=thing&object_id=3", headers=headers).get_json()["items"]
     assert (one["role"], one["subject"], one["after"]) == ("system", "test", {"number": 5})
+    today = clock.today()
+    for everything in (f"from={today}&to={today}", "from=0001-01-01", "to=9999-12-31", f"to={today}"):
+        assert len(issuer.client.get(f"/v1/audit?{everything}", headers=headers).get_json()["items"]) == 5
     for nothing in ("subject=x", "role=admin", "to=2020-01-01", "from=2100-01-01", "outcome=refused"):
         assert issuer.client.get(f"/v1/audit?{nothing}", headers=headers).get_json()["items"] == []
 

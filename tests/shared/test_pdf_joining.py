@@ -80,7 +80,14 @@ def test_each_piece_is_told_before_the_next_part_is_made() -> None:
 
     pieces = joined(parts())
     assert [(next(pieces)[:5], len(made)) for _ in range(2)] == [(b"%PDF-", 0), (b"5 0 o", 1)]
-    assert len(list(pieces)) == len(TEXTS)
+    list(pieces)
+    assert made == list(TEXTS)
+
+
+def test_no_piece_is_as_large_as_what_is_joined(whole: bytes) -> None:
+    """The table at the end has a line per object: of thousands of booklets that is megabytes, and goes in pieces."""
+    pieces = list(joined(map(part, TEXTS * 40)))
+    assert max(map(len, pieces)) < 20 * 5_000 + 1_000 < sum(map(len, pieces)) / 10
 
 
 def test_nothing_cannot_be_joined() -> None:

@@ -1,4 +1,4 @@
-"""Who tries codes in vain, and is locked out: structures, addresses, everybody together."""
+"""Who tries codes in vain, and is locked out; the cheques that a structure may take are found by programme."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,7 +20,9 @@ def upgrade() -> None:
         sa.CheckConstraint("scope IN ('structure', 'address', 'everybody')", name="guessing_scope_check"),
         postgresql_with={"fillfactor": "50"},
     )
+    op.create_index("spending_rules_programme_idx", "spending_rules", ["programme"])
 
 
 def downgrade() -> None:
+    op.drop_index("spending_rules_programme_idx", "spending_rules")
     op.drop_table("guessing")
