@@ -15,7 +15,7 @@ SEEDS ?= 1-20
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/run.stamp ## Play a year of a département through the real processes, then stop
 	@$(BIN)/souche demo
@@ -48,6 +48,19 @@ lock: ## Resolve the dependencies anew into the two lock files
 		&& "$$dir/bin/pip" install --quiet --disable-pip-version-check uv && PATH="$$dir/bin:$$PATH" \
 		&& $(UV_COMPILE) --extra embedded -o requirements.lock \
 		&& $(UV_COMPILE) --extra embedded --extra dev -c requirements.lock -o requirements-dev.lock
+
+audit: $(VENV)/run.stamp ## Compare the lock files with the stored report of known vulnerabilities (offline)
+	@$(BIN)/python -m deploy.supply.audit
+
+audit-report: $(VENV)/run.stamp ## Make that report anew, with pip-audit (online)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(PYTHON) -m venv "$$dir" \
+		&& "$$dir/bin/pip" install --quiet --disable-pip-version-check pip-audit \
+		&& { "$$dir/bin/pip-audit" --disable-pip --require-hashes --progress-spinner off --format json \
+			-r requirements.lock -r requirements-dev.lock -o "$$dir/found.json" || test -s "$$dir/found.json"; } \
+		&& $(BIN)/python -m deploy.supply.audit store "$$dir/found.json"
+
+sbom: $(VENV)/run.stamp ## Write what production is made of to build/sbom.cdx.json (CycloneDX)
+	@mkdir -p build && $(BIN)/python -m deploy.supply.sbom > build/sbom.cdx.json && echo build/sbom.cdx.json
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -17,7 +17,7 @@ from werkzeug.datastructures import MultiDict
 from shared import auth, entering
 from shared.auth import public
 from shared.entering import Denied, Entrance, Register, WrongClient
-from shared.limits import TooLarge
+from shared.limits import TooLarge, check_encoding
 from shared.lockout import Lockout
 from shared.logs import logger
 from shared.problems import Problem, answer
@@ -87,6 +87,7 @@ _FORM = {
 @blueprint.alt_response(400, schema=DenialSchema)
 @blueprint.alt_response(401, schema=DenialSchema)
 @blueprint.alt_response(413, schema=DenialSchema)
+@blueprint.alt_response(415, schema=DenialSchema)
 @blueprint.alt_response(429, schema=DenialSchema)
 @blueprint.alt_response(503, schema=DenialSchema)
 def token() -> Response:
@@ -101,6 +102,7 @@ def token() -> Response:
 
 def _parameters() -> dict[str, str]:
     """What was sent, once each; the client's id and secret may stand in the Authorization header (Basic)."""
+    check_encoding()
     request.max_content_length = _MAX_BYTES
     if (request.content_length or 0) > _MAX_BYTES:
         raise TooLarge(f"A request for a token has at most {_MAX_BYTES} bytes.", error="invalid_request")

@@ -45,7 +45,7 @@ def build(
     service: str,
     settings: Settings | None,
     blueprints: Sequence[Blueprint],
-    permitted: Sequence[Permission],
+    permitted: Sequence[Permission] = (),
     gauges: Sequence[metrics.Gauge] = (),
     register: Register | None = None,
 ) -> Flask:

@@ -167,8 +167,8 @@ def _invalid(detail: str) -> Unauthenticated:
     return Unauthenticated(detail, headers={"WWW-Authenticate": challenge})
 
 
-def roles(*allowed: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Opens a route to the callers of these roles, and to nobody else."""
+def roles(*allowed: str, only: str | None = None) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Opens a route to the callers of these roles, and to nobody else; of services, to the one that `only` names."""
     accepted = frozenset(Role(role) for role in allowed)
 
     def decorate(view: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -177,6 +177,8 @@ def roles(*allowed: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
             g.caller = _authenticate()
             if g.caller.role not in accepted:
                 raise _insufficient(accepted)
+            if only and g.caller.role is Role.SERVICE:
+                g.caller.require_service(only)
             limits.check_request()  # before anything reads the body, and after the caller is known
             return view(*args, **kwargs)
 

@@ -89,6 +89,21 @@ def text_of(content: bytes) -> tuple[str, str]:
             raise NotText(f"the file is neither UTF-8 nor Windows-1252 text (line {at})") from None
 
 
+LONGEST_HEAD = 20_000
+"""Characters of a file's first line, which names its columns."""
+
+
+def lines_at_least(text: str) -> int:
+    """How many lines a text has, or one less, before it is cut up: a file of nothing but line ends is a bomb."""
+    return max(text.count("\n"), text.count("\r"))
+
+
+def has_head(text: str) -> bool:
+    """Whether the first line is short enough to name columns."""
+    end = text.find("\n", 0, LONGEST_HEAD + 1)
+    return end >= 0 or len(text) <= LONGEST_HEAD
+
+
 def file_digest(content: bytes) -> str:
     """SHA-256 of a file as sent, in hexadecimal: the same file twice has the same one."""
     return hashlib.sha256(content).hexdigest()

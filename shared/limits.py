@@ -33,8 +33,24 @@ class TooLarge(Problem):
     title = "The request is too large"
 
 
+class Encoded(Problem):
+    """The body is compressed: it could be a thousand times as long as it looks."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    slug = "encoded"
+    title = "The request is encoded"
+
+
+def check_encoding() -> None:
+    """Raises Encoded where the body is compressed, as nothing here unpacks what it is sent (RFC 9110, 15.5.16)."""
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise Encoded("Send the body as it is, without Content-Encoding.", headers={"Accept-Encoding": "identity"})
+
+
 def check_request() -> None:
-    """Raises Malformed where the request in hand holds what nothing here could take."""
+    """Raises Malformed or Encoded where the request in hand holds what nothing here could take."""
+    check_encoding()
     if any("\0" in value for _, values in request.args.lists() for value in values):
         raise Malformed("A parameter contains the character U+0000.")
     if "\0" in request.path:

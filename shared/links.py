@@ -39,7 +39,10 @@ def _links(described: dict[str, Any], path: str, members: dict[str, Any]) -> Ite
         names = [piece[1:-1] for piece in target.split("/") if piece.startswith("{")]
         if target != path and len(names) == 1 and names[0] in members and _leads(path, target, names[0]):
             given = {names[0]: f"$response.body#/{names[0]}"}
-            yield operation["operationId"].replace(".", "_"), {"operationId": operation["operationId"], "parameters": given}
+            yield (
+                operation["operationId"].replace(".", "_"),
+                {"operationId": operation["operationId"], "parameters": given},
+            )
 
 
 def _leads(path: str, target: str, name: str) -> bool:

@@ -14,6 +14,7 @@ from shared.problems import CONTENT_TYPE
 # The one kind of error that is told as plain JSON: RFC 6749 says so.
 PLAIN = "#/components/schemas/Denial"
 
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _ANYWHERE = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
@@ -111,7 +112,7 @@ def _name_answers(operation: dict[str, Any], rule: Rule, view: Any) -> None:
         possible += [HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN]
     if rule.arguments:
         possible.append(HTTPStatus.NOT_FOUND)
-    if "requestBody" in operation:
+    if _WITH_BODY & (rule.methods or set()):
         possible += [HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE]
     if idempotency.takes_key(view) is not None:
         possible += [HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY]

@@ -34,7 +34,9 @@ class Peer:
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         headers = {REQUEST_ID_HEADER: current_request_id() or ""}
         try:
-            response = self._session.request(method, self._address + path, timeout=_TIMEOUT, headers=headers, **options)
+            response = self._session.request(
+                method, self._address + path, timeout=_TIMEOUT, headers=headers, allow_redirects=False, **options
+            )
             response.raise_for_status()
             found: dict[str, Any] = response.json()
         except requests.RequestException as error:

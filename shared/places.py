@@ -15,7 +15,7 @@ from stdnum.fr import siret as siret_rule
 
 from shared import place_details
 from shared.exporting import unguarded
-from shared.importing import NotText, file_digest, text_of
+from shared.importing import LONGEST_HEAD, NotText, file_digest, has_head, lines_at_least, text_of
 from shared.place_details import Details
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -137,10 +137,11 @@ def _decode(content: bytes) -> tuple[str, str]:
 
 
 def _physical_lines(text: str) -> list[str]:
-    lines = list(io.StringIO(text, newline=""))
-    if len(lines) > MAX_LINES:
-        raise PlacesFileRefused(f"the file has {len(lines)} lines; at most {MAX_LINES} are read at once")
-    return lines
+    if (lines := lines_at_least(text)) > MAX_LINES:
+        raise PlacesFileRefused(f"the file has {lines} lines; at most {MAX_LINES} are read at once")
+    if not has_head(text):
+        raise PlacesFileRefused(f"the first line names no columns: it is longer than {LONGEST_HEAD} characters")
+    return list(io.StringIO(text, newline=""))
 
 
 def _columns(lines: Sequence[str], text: str) -> _Columns:

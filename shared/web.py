@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from shared.runtime import Runtime
 
-
 _WAIT = sa.text("SET LOCAL idle_in_transaction_session_timeout = '1h'")
 
 

@@ -56,7 +56,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        act = audit.Act("system", f"cli:{getpass.getuser()}", f"souche {name}")
+        act = audit.Act("system", f"cli:{_user()}", f"souche {name}")
         audit.begin(lambda: act)
         return name, command, rest
 
@@ -67,6 +67,16 @@ class _Commands(click.Group):
             raise Misconfigured(str(error)) from None
         except OperationalError as error:
             raise click.ClickException(f"The database does not answer: {error.orig}") from None
+        finally:
+            audit.end()
+
+
+def _user() -> str:
+    """Who runs this command; in a container, often a number that has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

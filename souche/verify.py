@@ -60,7 +60,10 @@ OWED = """
 DECLARED = """
     SELECT redemption_id, cheque_id, amount_cents, structure_id, redemption.state,
            redemption.state = 'due' AND redemption.contract_id IS NULL AND programme IN (
-               SELECT programme FROM contract WHERE state = 'live') AS nobody_pays
+               SELECT programme FROM contract WHERE state = 'live') AS nobody_pays,
+           redemption.state = 'refused' AND EXISTS (
+               SELECT FROM operator_order o WHERE o.reason = 'cheque-not-registered'
+               AND o.order_id = CASE via WHEN 'till' THEN CAST(reference AS uuid) END) AS never_declared
     FROM redemption JOIN cheque USING (cheque_id) ORDER BY redemption_id
 """
 ENVELOPES = """
@@ -258,6 +261,9 @@ def _check_redemption(redemption_id: UUID, ours: Any, theirs: Any) -> None:
             raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id}: {name} is {values}")
     if theirs.nobody_pays:
         raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id} is due and no operator was told of it")
+    if theirs.never_declared:
+        missing = "was not declared, as the operator refused its cheque, and nobody pays it"
+        raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id} {missing}: see `souche operator adopt`")
 
 
 def _check_money(issuer: sa.Engine) -> None:

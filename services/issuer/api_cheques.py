@@ -111,12 +111,11 @@ def _check_reason(session: Session, cheque_ids: list[UUID], reason: str) -> None
 
 
 @code_views.route("", methods=["POST"])
-@roles("service")
+@roles("service", only="operator_bridge")
 @code_views.arguments(ChequesSchema)
 @code_views.response(200, RevealedCodesSchema)
 def reveal_codes(body: dict[str, Any]) -> dict[str, list[Revealed]]:
     """The codes of cheques, to register them with an operator at this moment; they are not to be kept."""
-    caller().require_service("operator_bridge")
     with transaction() as session:
         found = secrets().codes.of_cheques(session, body["cheque_ids"])
         audit.record(session, "codes", after={"shown": "codes", "cheque_ids": [str(each.cheque_id) for each in found]})

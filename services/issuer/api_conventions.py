@@ -30,9 +30,7 @@ class ConventionSchema(Schema):
     convention_id = fields.UUID(dump_only=True, attribute="id")
     funder = text(required=True)
     reference = text(required=True)
-    amount_cents = cents(
-        required=True, metadata={"description": "The most that its envelopes hold together."}
-    )
+    amount_cents = cents(required=True, metadata={"description": "The most that its envelopes hold together."})
     starts_on = day(required=True)
     ends_on = day(required=True)
     target_publics = fields.List(text(), load_default=list, metadata={"description": "Empty: everybody."})

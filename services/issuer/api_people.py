@@ -212,6 +212,21 @@ def write_to_person(person_id: UUID) -> Response:
     return pdf_file("donnees-personnelles", person_letter.document(found, runtime().settings.authority_name))
 
 
+@people_views.route("/<uuid:person_id>/identity", methods=["PUT"])
+@roles("prescriber", "admin")
+@people_views.arguments(BeneficiarySchema)
+@people_views.response(200, BeneficiarySchema)
+@people_views.alt_response(404, schema=ProblemSchema)
+@people_views.alt_response(409, schema=ProblemSchema)
+def correct_person(body: dict[str, Any], person_id: UUID) -> dict[str, Any]:
+    """Correct who a person is (RGPD, article 16). A prescriber can where nobody else granted them anything."""
+    who = caller()
+    with transaction() as session:
+        people.correct(session, _identities(), person_id, Identity(**body), who.scope)
+        people.recorded(session, "corrected", person_id, str(who))
+        return body
+
+
 @people_views.route("/<uuid:person_id>/erasure", methods=["POST"])
 @roles("prescriber", "admin")
 @people_views.response(200, ErasedSchema)

@@ -122,20 +122,23 @@ class Identities:
         moved = {"formers": list(formers), "currents": list(currents), "key": self.digest_key}
         session.execute(_MOVE, moved)
 
+    def rename(self, person: Beneficiary, identity: Identity) -> None:
+        """Makes a row be known by another identity."""
+        person.digest, person.digest_key = self.digest(identity), self.digest_key
+        person.sealed_identity = self._seal(identity, person.id)
+
     def _row(self, identity: Identity, digest: bytes) -> dict[str, object]:
         beneficiary_id = new_id()
+        sealed = self._seal(identity, beneficiary_id)
+        return {"id": beneficiary_id, "digest": digest, "digest_key": self.digest_key, "sealed_identity": sealed}
+
+    def _seal(self, identity: Identity, beneficiary_id: UUID) -> bytes:
         plain = {
             "family_name": identity.family_name,
             "given_name": identity.given_name,
             "birth_date": identity.birth_date.isoformat(),
         }
-        sealed = self._ring.seal(json.dumps(plain, ensure_ascii=False).encode(), beneficiary_id.bytes)
-        return {
-            "id": beneficiary_id,
-            "digest": digest,
-            "digest_key": self.digest_key,
-            "sealed_identity": sealed,
-        }
+        return self._ring.seal(json.dumps(plain, ensure_ascii=False).encode(), beneficiary_id.bytes)
 
 
 def normalised(name: str) -> str:

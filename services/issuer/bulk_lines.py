@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from shared.importing import NotText, text_of
+from shared.importing import LONGEST_HEAD, NotText, has_head, lines_at_least, text_of
 from shared.problems import Invalid, Problem
 
 MOST_LINES = 10_000
@@ -50,6 +50,10 @@ def of_csv(content: bytes) -> Iterator[tuple[int, Raw]]:
         text, _ = text_of(content)
     except NotText as refusal:
         raise Invalid(f"The file cannot be read: {refusal}.") from None
+    if (many := lines_at_least(text)) > MOST_LINES + 1:
+        raise too_many(many)
+    if not has_head(text):
+        raise Invalid(f"The first line names the columns; it is longer than {LONGEST_HEAD} characters.")
     lines = list(io.StringIO(text, newline=None))
     if len(lines) > MOST_LINES + 1:
         raise too_many(len(lines) - 1)

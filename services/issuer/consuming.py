@@ -13,11 +13,20 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import cheques, envelopes, journal, lots, neighbours, redemptions, replacing
-from services.issuer.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, CancelledCheque, Cheque
+from services.issuer.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, Cheque
 from services.issuer.models_money import UNUSED, USED
 from shared import db
 from shared.consumer import Handler
 from shared.events import Event
+
+# Arrays: a run of events may answer for more cheques than a statement takes parameters.
+_SETTLE = sa.text("""
+    UPDATE cancellation_cheque SET outcome = :outcome, reason = given.reason
+    FROM unnest(CAST(:cancellations AS uuid[]), CAST(:cheques AS uuid[]), CAST(:reasons AS text[]))
+         AS given (cancellation_id, cheque_id, reason)
+    WHERE cancellation_cheque.cancellation_id = given.cancellation_id
+      AND cancellation_cheque.cheque_id = given.cheque_id AND outcome = :requested
+""")
 
 
 def registered(session: Session, run: Sequence[Event]) -> None:
@@ -51,19 +60,20 @@ def cancelled(session: Session, run: Sequence[Event]) -> None:
     at = {cheque_id: instant for _, cheque_id, instant in told}
     cheques.hold_lots(session, list(at))
     _end(session, at, CANCELLED)
-    asked = [(cancellation_id, cheque_id) for cancellation_id, cheque_id, _ in told]
-    session.execute(_settle(asked).values(outcome=CANCELLED))
+    _settle(session, CANCELLED, [(cancellation_id, cheque_id, None) for cancellation_id, cheque_id, _ in told])
     replacing.replace(session, told)
     replacing.tell_refusals(session, [cancellation_id for cancellation_id, _, _ in told])
 
 
 def cancellation_refused(session: Session, run: Sequence[Event]) -> None:
     """The request came too late for them."""
-    refusals = [(event.body["cancellation_id"], cheque) for event in run for cheque in event.body["cheques"]]
-    settled = _settle([(cancellation_id, cheque["cheque_id"]) for cancellation_id, cheque in refusals])
-    reasons = {cheque["cheque_id"]: cheque["reason"] for _, cheque in refusals}
-    session.execute(settled.values(outcome=REFUSED, reason=sa.case(reasons, value=CancelledCheque.cheque_id)))
-    replacing.tell_refusals(session, [cancellation_id for cancellation_id, _ in refusals])
+    refusals = [
+        (event.body["cancellation_id"], cheque["cheque_id"], cheque["reason"])
+        for event in run
+        for cheque in event.body["cheques"]
+    ]
+    _settle(session, REFUSED, refusals)
+    replacing.tell_refusals(session, [cancellation_id for cancellation_id, _, _ in refusals])
 
 
 def expired(session: Session, run: Sequence[Event]) -> None:
@@ -103,14 +113,11 @@ def _book(session: Session, kind: str, change: sa.Update, days: Mapping[UUID, da
     return changed
 
 
-def _settle(asked: Sequence[tuple[UUID, UUID]]) -> sa.Update:
-    """Settles requests that are still open, each given as cancellation and cheque."""
-    cancellations = sa.cast([cancellation_id for cancellation_id, _ in asked], db.UUIDS)
-    cheques = sa.cast([cheque_id for _, cheque_id in asked], db.UUIDS)
-    both = sa.func.unnest(cancellations, cheques).table_valued("cancellation_id", "cheque_id")
-    given = both.render_derived(name="given")
-    which = sa.and_(
-        CancelledCheque.cancellation_id == given.c.cancellation_id, CancelledCheque.cheque_id == given.c.cheque_id
-    )
-    statement = sa.update(CancelledCheque).where(which, CancelledCheque.outcome == REQUESTED)
-    return statement.execution_options(synchronize_session=False)
+def _settle(session: Session, outcome: str, answers: Sequence[tuple[UUID, UUID, str | None]]) -> None:
+    """Settles requests that are still open, each given as cancellation, cheque and reason."""
+    given = {
+        "cancellations": [cancellation_id for cancellation_id, _, _ in answers],
+        "cheques": [cheque_id for _, cheque_id, _ in answers],
+        "reasons": [reason for _, _, reason in answers],
+    }
+    session.execute(_SETTLE, {"outcome": outcome, "requested": REQUESTED, **given})

@@ -98,20 +98,28 @@ def erase(
 
     Raises NotFound where the owner granted them nothing, Conflict where others did too: then it is for the département.
     """
+    forgotten = forget(session, Identities(keys), own(session, person_id, owner))
+    answers.empty_of(session, keys, [*forgotten.grant_ids, *forgotten.cancellation_ids])
+    erasure = note(session, new_id(), REQUEST, by, forgotten)
+    left = session.execute(_SPENDABLE, {"ids": list(forgotten.grant_ids)}).one()
+    return Asked(erasure, left.number, int(left.cents))
+
+
+def own(session: Session, person_id: UUID, owner: UUID | None) -> set[Link]:
+    """Locks a person whom nobody but the owner granted anything (None: whoever did), and gives their links.
+
+    Raises NotFound where the owner granted them nothing, Conflict where others did too.
+    """
     lock(session, [person_id])
     grants = session.execute(_LINKS, {"person": person_id}).all()
     if not any(owner in (None, row.prescriber_id) for row in grants):
         raise NotFound("There is no such person within your scope.")
     if any(owner not in (None, row.prescriber_id) for row in grants):
         raise Conflict(
-            "Others granted to this person too. Only the département can forget them: pass the request on.",
+            "Others granted to this person too. Only the département can do this: pass the request on.",
             slug="person-of-others",
         )
-    forgotten = forget(session, Identities(keys), {(person_id, row.programme_id) for row in grants})
-    answers.empty_of(session, keys, [*forgotten.grant_ids, *forgotten.cancellation_ids])
-    erasure = note(session, new_id(), REQUEST, by, forgotten)
-    left = session.execute(_SPENDABLE, {"ids": list(forgotten.grant_ids)}).one()
-    return Asked(erasure, left.number, int(left.cents))
+    return {(person_id, row.programme_id) for row in grants}
 
 
 def lock(session: Session, people: Collection[UUID], *, skip_locked: bool = False) -> list[UUID]:

@@ -12,11 +12,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from services.issuer import erasing
 from services.issuer.beneficiaries import Identities, Identity
 from services.issuer.models import Beneficiary
 from shared import audit, clock
 from shared.logs import logger
-from shared.problems import NotFound
+from shared.problems import Conflict, NotFound
 
 _HAS_GRANT = sa.text("""
     SELECT EXISTS (
@@ -115,6 +116,19 @@ def held(session: Session, identities: Identities, person_id: UUID, owner: UUID 
         "notices": [dict(row) for row in session.execute(_NOTICES, given).mappings()],
         "grants_of_others": session.scalars(_ALL_GRANTS, asked).one() - len(grants),
     }
+
+
+def correct(session: Session, identities: Identities, person_id: UUID, identity: Identity, owner: UUID | None) -> None:
+    """Corrects who a person is, on a row that is the same one.
+
+    Raises NotFound; Conflict where others granted to them too, or where somebody else is known by what is given.
+    """
+    erasing.own(session, person_id, owner)
+    if identities.by_digest(session, identity) not in (None, person_id):
+        raise Conflict("Somebody else is known by these names and this day of birth.", slug="person-known")
+    person = session.get_one(Beneficiary, person_id, populate_existing=True)
+    identities.rename(person, identity)
+    session.flush()
 
 
 def _by_grant(rows: Iterable[sa.RowMapping]) -> Mapping[UUID, Sequence[Mapping[str, Any]]]:

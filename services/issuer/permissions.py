@@ -78,6 +78,7 @@ POST   /v1/people/searches                        all   -       -          own  
 GET    /v1/people/{person_id}                     all   -       -          own        -         -
 GET    /v1/people/{person_id}/export.json         all   -       -          own        -         -
 GET    /v1/people/{person_id}/letter.pdf          all   -       -          own        -         -
+PUT    /v1/people/{person_id}/identity            all   -       -          own        -         -
 POST   /v1/people/{person_id}/erasure             all   -       -          own        -         -
 GET    /v1/erasures                               all   -       -          -          -         -
 POST   /v1/retention/runs                         all   -       -          -          -         -

@@ -10,6 +10,7 @@ from flask_smorest import Blueprint
 from services.operator_bridge import inbox, interface, schemas, waking
 from services.operator_bridge.complaints import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
+from shared import limits
 from shared.app import ProblemSchema
 from shared.auth import public, roles
 from shared.config import ConfigurationError
@@ -69,6 +70,7 @@ def receive(operator: str) -> ResponseReturnValue:
     Nothing is counted against who signs wrongly: that costs a digest and nothing else, and shutting the door to an
     address would let anybody behind the same proxy shut out the operator.
     """
+    limits.check_encoding()
     if (request.content_length or _MAX_MESSAGE_BYTES + 1) > _MAX_MESSAGE_BYTES:
         raise TooLarge(f"A message has a Content-Length, of at most {_MAX_MESSAGE_BYTES} bytes.")
     if request.mimetype and not request.is_json:

@@ -12,6 +12,7 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 from services.operator_bridge import discrepancies, export_queries, reconciling, transitions, waking
 from services.operator_bridge.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
 from services.operator_bridge.reconciliation import KINDS
+from services.operator_bridge.schemas import fit, no_code
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.exporting import export
@@ -103,7 +104,7 @@ class DiscrepancySchema(Schema):
 
 
 class ResolutionSchema(Schema):
-    note = fields.Str(required=True, validate=[validate.Length(1, 2000), validate.Regexp(r"\s*\S")])
+    note = fields.Str(required=True, validate=[validate.Length(1, 2000), fit, no_code])
 
 
 class DayFilter(Schema):
@@ -130,6 +131,7 @@ class DailyBalanceSchema(Schema):
 @idempotent()
 @reconciliations.arguments(NewReconciliationSchema)
 @reconciliations.response(202, ReconciliationSchema)
+@reconciliations.alt_response(404, schema=ProblemSchema)
 def ask(body: dict[str, Any]) -> Reconciliation:
     """Asks for a contract to be reconciled now: a worker does it, and this run says when it is done."""
     with transaction() as session:

@@ -58,6 +58,7 @@ class ClientCredentials:
                 data={"grant_type": "client_credentials"},
                 auth=self._credentials,
                 timeout=(_CONNECT_SECONDS, self._timeout),
+                allow_redirects=False,
             )
             response.raise_for_status()
             answer = response.json()

@@ -1,5 +1,7 @@
 """The JSON of the bridge's routes."""
 
+import re
+
 from marshmallow import Schema, ValidationError, fields, validate
 
 from services.operator_bridge import transitions
@@ -12,6 +14,16 @@ def no_code(value: str) -> None:
     """Checks that nobody wrote a cheque's code into a text that is kept."""
     if cheque_code.stands_in(value):
         raise ValidationError("It holds a cheque's code, which is cash: leave it out.")
+
+
+# Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither.
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def fit(value: str) -> None:
+    """Checks that a text says something, on one line."""
+    if not value.strip() or _UNFIT.search(value):
+        raise ValidationError("A text on one line is expected.")
 
 
 class OperatorSchema(Schema):
@@ -36,8 +48,8 @@ class OperatorSchema(Schema):
 
 class NewContractSchema(Schema):
     code = fields.Str(required=True, validate=validate.Regexp(r"[a-z0-9][a-z0-9-]{0,62}\Z"))
-    operator = fields.Str(required=True)
-    programme = fields.Str(required=True, validate=validate.Length(1, 63))
+    operator = fields.Str(required=True, validate=[validate.Length(1, 63), fit])
+    programme = fields.Str(required=True, validate=[validate.Length(1, 63), fit])
     starts_on = fields.Date(required=True)
     ends_on = fields.Date(load_default=None, allow_none=True)
 
@@ -69,7 +81,7 @@ class ContractSchema(NewContractSchema):
 class HoldSchema(Schema):
     reason = fields.Str(
         required=True,
-        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), no_code],
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), fit, no_code],
         metadata={"description": "Shown to all who ask why nothing is sent."},
     )
 
@@ -81,7 +93,7 @@ class StateSchema(Schema):
 class ActivationSchema(Schema):
     payment_order = fields.Str(
         required=True,
-        validate=validate.Length(1, 100),
+        validate=[validate.Length(1, 100), fit, no_code],
         metadata={"description": "Number of the mandat."},
     )
     cheque_ids = fields.List(
@@ -173,7 +185,7 @@ class OrderSchema(Schema):
 class RetrySchema(Schema):
     note = fields.Str(
         required=True,
-        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), no_code],
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), fit, no_code],
         metadata={"description": "Why it may be sent again; kept with the order."},
     )
 
@@ -182,7 +194,7 @@ class OutcomeSchema(Schema):
     done = fields.Bool(required=True, metadata={"description": "Whether the operator did it."})
     note = fields.Str(
         required=True,
-        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say how you know."), no_code],
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say how you know."), fit, no_code],
         metadata={"description": "How that is known; kept with the order."},
     )
 

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from services.operator_bridge.schemas import no_code
+from services.operator_bridge.schemas import fit, no_code
 
 
 class NewSwitchSchema(Schema):
@@ -22,13 +22,13 @@ class NewSwitchSchema(Schema):
     )
     creditor = fields.Str(
         load_default="Le Département",
-        validate=validate.Length(1, 200),
+        validate=[validate.Length(1, 200), fit, no_code],
         metadata={"description": "In whose name the claims are, as printed."},
     )
 
 
 class AcceptanceSchema(Schema):
-    note = fields.Str(required=True, validate=[validate.Length(1, 2000), no_code])
+    note = fields.Str(required=True, validate=[validate.Length(1, 2000), fit, no_code])
 
 
 class SwitchStepSchema(Schema):

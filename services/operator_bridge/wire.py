@@ -9,7 +9,7 @@ import json
 import typing
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from shared import limits
 
 _T = TypeVar("_T")
 _MAX_CENTS = 1_000_000_000
+_LONGEST_AMOUNT = 50
 
 # Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither, and nobody means them.
 _FIT = validate.Regexp(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z", error="Control characters are not expected.")
@@ -59,10 +60,10 @@ def member(given: Any, name: str, kind: type[_T]) -> _T:
 def cents(amount: str) -> int:
     """The cents of a decimal number of euros; raises Unreadable."""
     try:
-        found = Decimal(amount) * 100
-    except InvalidOperation:
+        found = Decimal(amount) * 100 if len(amount) <= _LONGEST_AMOUNT else Decimal("NaN")
+    except ArithmeticError:  # no number, or one beyond all bounds
         found = Decimal("NaN")
-    if not (found.is_finite() and found == int(found) and 0 <= found <= _MAX_CENTS):
+    if not (found.is_finite() and 0 <= found <= _MAX_CENTS and found == int(found)):
         raise Unreadable("amount: expected euros and cents.")
     return int(found)
 

@@ -151,7 +151,9 @@ class WholeStatementSchema(Schema):
     totals = fields.Nested(TotalsSchema, required=True)
     lines = fields.List(fields.Nested(LineSchema), required=True)
     refusals = fields.List(
-        fields.Nested(StatementRefusalSchema), required=True, metadata={"description": "For information: not in the totals."}
+        fields.Nested(StatementRefusalSchema),
+        required=True,
+        metadata={"description": "For information: not in the totals."},
     )
     now = fields.Nested(NowSchema, required=True)
 

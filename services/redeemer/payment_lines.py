@@ -14,10 +14,12 @@ from datetime import date, datetime
 from stdnum.fr import siret as siret_rule
 
 from shared import clock
+from shared.importing import LONGEST_HEAD, has_head, lines_at_least
 from shared.problems import Invalid
 
 MOST_LINES = 10_000
 MOST_BYTES = 5_000_000
+_MOST_PHYSICAL_LINES = 3 * MOST_LINES
 _LONGEST_REFERENCE = 200
 
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -70,6 +72,10 @@ def read(content: bytes) -> list[Line | Fault]:
     Raises Invalid where it is no such file.
     """
     text = _decode(content)
+    if lines_at_least(text) > _MOST_PHYSICAL_LINES:
+        raise Invalid(f"At most {MOST_LINES} lines at once, and few empty ones.", slug="too-many-lines")
+    if not has_head(text):
+        raise Invalid(f"The first line names the columns: at most {LONGEST_HEAD} characters.", slug="file-refused")
     rows = list(_rows(text))
     if not rows:
         raise Invalid("The file is empty: its first line names the columns.", slug="file-refused")

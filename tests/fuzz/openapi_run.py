@@ -87,6 +87,11 @@ def _config(examples: int, seconds: float, seed: int) -> dict[str, Any]:
         },
         "phases": {"stateful": {"max-steps": 6}},
         "operations": [
+            # A message without a length is one that is too long.
+            {
+                "include-path": "/v1/operators/{operator}/webhooks",
+                "checks": {"negative_data_rejection": {"expected-statuses": ["400", "401", "404", "413", "415"]}},
+            },
             # A line that is wrong is told as such in the report: the answer as a whole is good.
             {"include-path": "/v1/grants/bulk", "checks": {"negative_data_rejection": {"enabled": False}}},
             # RFC 6749 has 400 for a client, a grant or a scope that is not good.
@@ -108,7 +113,8 @@ def _note(outcome: Outcome, recorder: Any) -> None:
                 said = answer.content[:500] if answer else b""
                 name = f"{case.operation.label}: {check.name}: {failure.title}: {answer and answer.status_code}"
                 outcome.findings.setdefault(
-                    name, f"{case.formatted_path} {case.query} {str(case.body)[:500]}\n  {failure.message[:600]}\n  {said!r}"
+                    name,
+                    f"{case.formatted_path} {case.query} {str(case.body)[:500]}\n  {failure.message[:600]}\n  {said!r}",
                 )
 
 

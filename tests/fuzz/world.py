@@ -39,10 +39,19 @@ class World:
         for path, item in self._document["paths"].items():
             operation = item.get("get", {})
             if "x-roles" in operation and "{" not in path:
-                role = Role(next(one for one in ("admin", "service", *operation["x-roles"]) if one in operation["x-roles"]))
+                role = Role(
+                    next(one for one in ("admin", "service", *operation["x-roles"]) if one in operation["x-roles"])
+                )
                 answer = self.service.app.test_client().get(path, headers=self._bearer(role))
                 if answer.is_json:
                     self.learn(answer.get_json())
+
+    def addresses(self, path: str) -> list[str]:
+        """A path with what is known in its place; none where nothing is."""
+        names = [piece[1:-1] for piece in path.split("/") if piece.startswith("{")]
+        if not names:
+            return [path]
+        return [path.replace(f"{{{names[0]}}}", str(value)) for value in self.known[names[0]] if len(names) == 1]
 
     def _bearer(self, role: Role) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token(role)}"}

@@ -264,6 +264,12 @@ def paid(redemption_ids: Sequence[UUID], paid_on: str = "2026-02-03") -> tuple[s
     }
 
 
+def unpaid(redemption_ids: Sequence[UUID]) -> tuple[str, Mapping[str, Any]]:
+    """The redeemer's news that the accountant's payment of redemptions, `VIR-1`, was withdrawn."""
+    kind, body = paid(redemption_ids)
+    return kind.replace("paid", "unpaid"), body
+
+
 def cancellation_refused(cancellation_id: str, cheque_id: str, reason: str) -> tuple[str, Mapping[str, Any]]:
     """The redeemer's news that a cancellation came too late for a cheque."""
     return "cancellation.refused", {

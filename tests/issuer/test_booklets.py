@@ -105,7 +105,7 @@ def test_so_many_cheques_are_on_a_page_as_were_asked(desk: Office, per_page: int
 
 @pytest.mark.parametrize("per_page", [1, 3, 5, 6, 8, 10])
 def test_long_names_and_amounts_are_set_smaller_and_stay_on_their_cheque(per_page: int) -> None:
-    """All that is on a cheque stands above its code or below it, and left of its QR code: nothing is set over another."""
+    """The last line above the code is well above it: nothing is set over another."""
     code = cheque_code.printed(cheque_code.generate())
     until, funder = "30 septembre 2027", "Caisse d’allocations familiales et Conférence des financeurs " * 3
     face = Face(1, booklets.euros(123_450), until, funder, code, *booklets.qr(cheque_code.normalise(code)))

@@ -253,3 +253,16 @@ def test_a_page_of_news_that_fails_releases_nothing(office: Office) -> None:
         apply()
     assert office.engaged() == [5_000]
     assert office.states(grant) == ["spendable"] * 5
+
+
+def test_any_number_of_refusals_is_heard_at_once_each_with_its_own_reason(office: Office) -> None:
+    office.envelope(5_000)
+    first = ids(office.grant())[0]
+    body = {"cheque_ids": [first], "reason": "Rendu."}
+    asked = office.made(office.post("/v1/cancellations", body), 202)["cancellation_id"]
+    strangers = [{"cheque_id": uuid4(), "reason": "expired"} for _ in range(35_000)]
+    other = ("cancellation.refused", {"cancellation_id": uuid4(), "cheques": [{"cheque_id": first, "reason": "?"}]})
+    many = ("cancellation.refused", {"cancellation_id": uuid4(), "cheques": strangers})
+    office.tell(cancellation_refused(asked, first, "already-redeemed"), other, many)
+    shown = office.made(office.get(f"/v1/cancellations/{asked}"), 200)
+    assert [line["reason"] for line in shown["cheques"]] == ["already-redeemed"]

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from pypdf import PdfReader
+from werkzeug.test import TestResponse
 
 from tests.issuer.office import ALICE, RULE, Office, ids, problem, redeemed, told, wrong_fields
 
@@ -127,6 +128,8 @@ def test_who_looks_is_recorded_and_the_name_is_not(desk: Office, caplog: pytest.
     assert [record["action"] for record in seen] == ["found", "read", "exported", "letter", "erased"]
     assert {(record["person_id"], record["caller"]) for record in seen} == {(person, "admin:-:test")}
     assert "phyrine" not in str(records)
+    kept = "SELECT string_agg(coalesce(after ->> 'shown', after ->> 'did'), ' ' ORDER BY sequence) FROM audit_entry"
+    assert desk.value(f"{kept} WHERE object_kind = 'beneficiary'").split() == [record["action"] for record in seen]
 
 
 def test_asking_what_a_person_had_before_is_a_look_too(desk: Office, caplog: pytest.LogCaptureFixture) -> None:
@@ -164,3 +167,37 @@ def test_a_reason_that_other_services_read_may_not_name_the_person(desk: Office,
     assert [desk.events(kind) for kind in kinds] == [[], [], []]
     nameless = desk.post(f"/v1/{path}", body | {"reason": "A déménagé."}, "prescriber", desk.prescriber)
     assert nameless.status_code < 300
+
+
+def put(office: Office, path: str, body: Any, role: str = "admin", scope: UUID | None = None) -> TestResponse:
+    return office.service.app.test_client().put(path, json=body, headers=office.service.headers(role, scope))
+
+
+def test_a_wrong_name_is_corrected_and_the_person_stays_the_same(desk: Office) -> None:
+    desk.grant(beneficiary=ALICE)
+    person, right = find(desk), ALICE | {"family_name": "Zéphyrin", "birth_date": "1961-09-03"}
+    assert desk.made(put(desk, f"/v1/people/{person}/identity", right), 200) == right
+    assert find(desk, right) == person
+    assert problem(desk.post("/v1/people/searches", ALICE)) == (404, "not-found")
+    assert desk.made(desk.get(f"/v1/people/{person}"), 200)["identity"] == right
+    assert desk.grant(beneficiary=right)["previous_grants"] == 1
+
+
+def test_nobody_is_corrected_into_somebody_else(desk: Office) -> None:
+    desk.grant(beneficiary=ALICE)
+    other = ALICE | {"given_name": "Alain"}
+    desk.grant(beneficiary=other)
+    path = f"/v1/people/{find(desk)}/identity"
+    assert problem(put(desk, path, other)) == (409, "person-known")
+    assert put(desk, path, WRITTEN_OTHERWISE).status_code == 200
+    assert desk.value("SELECT count(*) FROM beneficiary") == 2
+
+
+def test_a_prescriber_corrects_people_of_its_own_alone(desk: Office) -> None:
+    other = desk.prescriber_named("other")
+    desk.grant(beneficiary=ALICE)
+    path, right = f"/v1/people/{find(desk)}/identity", ALICE | {"given_name": "Alain"}
+    assert problem(put(desk, path, right, "prescriber", other)) == (404, "not-found")
+    assert put(desk, path, right, "prescriber", desk.prescriber).status_code == 200
+    desk.grant(beneficiary=right, scope=other)
+    assert problem(put(desk, path, ALICE, "prescriber", desk.prescriber)) == (409, "person-of-others")

@@ -27,7 +27,7 @@ from shared.config import SERVICES
 from tests.faults.town import Silent, Town, eventually, town
 from tests.journey import traces
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 PERSON = {"family_name": "Zarathoustrève", "given_name": "Quetzalcoatline", "birth_date": "1931-12-07"}
 OPERATORS_BOOKS = "docaposte"

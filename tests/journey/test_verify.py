@@ -84,6 +84,14 @@ FAULTS = {
             UPDATE redeemer.redemption SET state = 'due' WHERE cheque_id = {REDEEMED}""",
         "is due and no operator was told of it",
     ),
+    "a redemption that was never declared": Fault(
+        "operator_bridge",
+        f"""UPDATE operator_order SET state = 'refused', reason = 'cheque-not-registered'
+            WHERE order_id = (SELECT reference::uuid FROM redemption WHERE cheque_id = {REDEEMED});
+            UPDATE redemption SET state = 'refused' WHERE cheque_id = {REDEEMED};
+            UPDATE redeemer.redemption SET state = 'refused' WHERE cheque_id = {REDEEMED}""",
+        "was not declared, as the operator refused its cheque, and nobody pays it",
+    ),
     "a cheque of another programme": Fault(
         "redeemer",
         "UPDATE spending_rules SET programme = 'other'",

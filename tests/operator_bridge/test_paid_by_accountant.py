@@ -30,3 +30,28 @@ def test_it_waits_for_a_redemption_whose_cheque_is_not_known_yet(office: Office)
 
     assert office.rows("SELECT state FROM redemption") == [("paid",)]
     assert office.rows("SELECT count(*) FROM parked_event") == [(0,)]
+
+
+def test_a_payment_that_was_mistyped_is_to_be_paid_again_but_for_what_an_operator_paid_too(office: Office) -> None:
+    office.contract()
+    redemptions = office.redeem(office.issue(3))
+    paid = {"contract_id": None, "payment_reference": "Mandat 17", "paid_on": clock.today()}
+    office.tell("redemptions.paid", {**paid, "redemption_ids": redemptions[:2]})
+    office.execute(
+        "INSERT INTO payment (operator, reference, payment_reference, paid_on, redemption_id)"
+        f" VALUES ('o', 'r', 'p', current_date, '{redemptions[1]}')"
+    )
+    for _ in range(2):
+        office.tell("redemptions.unpaid", {**paid, "redemption_ids": redemptions[:2]})
+    rows = dict(office.rows("SELECT redemption_id, state FROM redemption"))
+    assert rows == dict(zip(redemptions, ("due", "paid", "due"), strict=True))
+
+
+def test_a_payment_and_its_withdrawal_wait_for_the_cheque_in_their_order(office: Office) -> None:
+    cheques = office.issue(1, tell=False)
+    redemptions = office.redeem(cheques)
+    paid = {"contract_id": None, "payment_reference": "Mandat 17", "paid_on": clock.today()}
+    for kind in ("redemptions.paid", "redemptions.unpaid"):
+        office.tell(kind, {**paid, "redemption_ids": redemptions})
+    office.tell_issued(cheques)
+    assert office.rows("SELECT state FROM redemption") == [("due",)]

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from uuid import UUID
 
 import pytest
 import requests
@@ -14,7 +15,7 @@ from demo.embedded import free_port
 from demo.simulators import docaposte
 from demo.simulators.docaposte import Account, Simulator
 from demo.simulators.faults import CALLS, MESSAGES, STATEMENTS
-from services.operator_bridge import interface
+from services.operator_bridge import interface, sync
 from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Order
 from shared import cheque_code, clock
 from shared.config import SERVICES
@@ -105,6 +106,24 @@ def test_a_planned_stop_in_the_middle_of_a_day_loses_nothing(town: Town) -> None
     assert {row.state for row in town.unfinished()} <= {"pending", "held"}
     town.come_to_rest()
     town.assert_agreement()
+
+
+def test_what_is_owed_for_a_cheque_that_the_operator_refused_is_named_until_another_pays(town: Town) -> None:
+    town.issue()
+    town.carry()
+    town.redeem(0)
+    town.carry()
+    town.simulator.faults.order("refuse", 1, 0)
+    town.come_to_rest(clear=False)
+    assert "nobody pays it" in town.verify().output
+    draft = {"code": "regie", "operator": "regie", "programme": "pass-numerique", "starts_on": "2026-01-01"}
+    regie = UUID(town.ask("operator_bridge", "POST", "/v1/contracts", "admin", draft)["contract_id"])
+    town.ask("operator_bridge", "POST", f"/v1/contracts/{regie}/state", "admin", {"state": "live"})
+    town.ask("operator_bridge", "POST", f"/v1/contracts/{regie}/adoptions", "admin")
+    sync.push(town.runtime, regie, 1.0)
+    town.come_to_rest()
+    found = town.verify()
+    assert found.exit_code == 0, found.output
 
 
 STEPS = ("issue", "redeem", "redeem_there", "reverse", "cancel", "block", "unblock", "pay", "carry", "push", "hear",

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from demo.simulators import docaposte
 from demo.simulators.docaposte import Simulator
@@ -123,9 +123,10 @@ class Town(World):
                 list(interface.connect(self.operator, self.runtime.settings.operators).push(orders))
         self.runtime.redis.flushall()
 
-    def come_to_rest(self) -> None:
-        """Has nothing go wrong any more, and everybody do what they do all day until nothing moves."""
-        self.simulator.faults.clear()
+    def come_to_rest(self, *, clear: bool = True) -> None:
+        """Has nothing go wrong any more, unless told, and everybody do what they do all day until nothing moves."""
+        if clear:
+            self.simulator.faults.clear()
         self.go_on()
         for _ in range(_ROUNDS):
             if not self._go_round():
@@ -178,8 +179,12 @@ class Town(World):
         told = Counter(row[0] for row in self.rows(_TOLD))
         assert set(told.values()) <= {1}
         assert self.rows("SELECT 1 FROM operator_order WHERE lost >= :most AND settled_at IS NULL", most=MAX_LOST) == []
-        balanced = CliRunner(env=dict(self.services["issuer"].environ)).invoke(verify, ["--wait", "5"])
+        balanced = self.verify()
         assert balanced.exit_code == 0, balanced.output
+
+    def verify(self) -> Result:
+        """What `souche verify` says."""
+        return CliRunner(env=dict(self.services["issuer"].environ)).invoke(verify, ["--wait", "5"])
 
     def _cheque(self, index: int) -> dict[str, Any]:
         return self.cheques[index % len(self.cheques)]

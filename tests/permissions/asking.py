@@ -109,10 +109,11 @@ def contents(service: ServiceUnderTest) -> dict[str, str]:
             sa.text("SELECT tablename FROM pg_tables WHERE schemaname = :schema"), {"schema": schema}
         )
         parts = [
-            f"SELECT '{name}', md5(coalesce(string_agg(row::text, ';' ORDER BY row::text), '')) FROM {schema}.{name} row"
+            f"SELECT '{name}' AS name, md5(coalesce(string_agg(row::text, ';' ORDER BY row::text), '')) AS digest"
+            f" FROM {schema}.{name} row"
             for name in sorted(set(names) - _BOOKS)
         ]
-        return {name: digest for name, digest in connection.execute(sa.text(" UNION ALL ".join(parts)))}
+        return {row.name: row.digest for row in connection.execute(sa.text(" UNION ALL ".join(parts)))}
 
 
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

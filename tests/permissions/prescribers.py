@@ -32,7 +32,7 @@ _MARKS = """
 
 
 def two_prescribers(service: ServiceUnderTest) -> World:
-    """The owner has a grant of each sort, with something cancelled, something replaced and something about to expire."""
+    """The owner has grants, with something cancelled, something replaced and something about to expire."""
     office = Office(service)
     until = (clock.today() + timedelta(days=20)).isoformat()
     office.programme(validity={"until": until}, grace_days=5)
@@ -142,4 +142,5 @@ def cases(world: World) -> Iterator[Case]:
     yield Case("POST", "/v1/replacements", body={"grant_id": world.extra["second"], "cause": "stolen"} | why)
     yield Case("POST", "/v1/cancellations", body={"grant_id": grant, "amount_cents": 1000} | why)
     yield Case("POST", "/v1/cancellations", body={"grant_id": world.extra["third"]} | why)
+    yield Case("PUT", "/v1/people/{person_id}/identity", body=person)
     yield Case("POST", "/v1/people/{person_id}/erasure")

@@ -20,7 +20,7 @@ from tests.trust.calling import eventually_refused
 WORLDS = {"issuer": prescribers.two_prescribers, "redeemer": structures.two_structures}
 # What these must be asked with.
 QUERIES = {"/v1/booklets": "?number=0000-0000", "/v1/lots/{code}/statement": ""}
-FEWEST_CASES = {"issuer": 1_500, "redeemer": 850, "operator_bridge": 850}
+FEWEST_CASES = {"issuer": 2_100, "redeemer": 1_200, "operator_bridge": 1_200}
 
 
 class Try(NamedTuple):
@@ -107,9 +107,11 @@ def ask(world: World, one: Try) -> int:
     names = {name: known.get(name, str(new_id())) for name in _names(one.line.path)}
     names |= {"version": "1"} if "version" in names else {}
     address = one.line.path.format_map(names) + (QUERIES.get(one.line.path, "") if safe else "")
-    sent = {} if safe else {"data": b"{", "content_type": "application/json"}
     client = world.service.app.test_client()
-    return client.open(address, method=one.line.method, headers=one.headers, **sent).status_code
+    if safe:
+        return client.get(address, headers=one.headers).status_code
+    headers = one.headers | {"Content-Type": "application/json"}
+    return client.open(address, method=one.line.method, headers=headers, data=b"{").status_code
 
 
 def _names(path: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""What belongs to another prescriber or structure does not exist: not to be read, not to be changed, not to be told of."""
+"""What belongs to another prescriber or structure does not exist: it cannot be read, changed or heard of."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 import pytest
@@ -78,12 +78,14 @@ def test_nobody_gets_at_what_is_anothers(world: World, tenancy: Tenancy) -> None
 
 def test_what_is_there_and_what_is_not_are_refused_alike(world: World, tenancy: Tenancy) -> None:
     """Else somebody could find out which identifiers there are."""
-    nowhere = {name: "018f0000-0000-7000-8000-000000000000" for name in world.names}
+    nowhere = dict.fromkeys(world.names, "018f0000-0000-7000-8000-000000000000")
     for case in tenancy.cases(world):
         if case.refused and case.status == 404 and "{" in case.path:
             there = send(world, case, world.other)
-            absent = send(World(world.service, world.role, world.owner, world.other, nowhere, set()), case, world.other)
-            assert (there.status_code, there.get_json()["type"]) == (absent.status_code, absent.get_json()["type"]), case
+            absent = send(replace(world, names=nowhere), case, world.other)
+            assert (there.status_code, there.get_json()["type"]) == (absent.status_code, absent.get_json()["type"]), (
+                case
+            )
 
 
 def test_the_owner_gets_all_of_it(world: World, tenancy: Tenancy) -> None:
@@ -98,3 +100,18 @@ def test_the_owner_gets_all_of_it(world: World, tenancy: Tenancy) -> None:
         elif case.method == SAFE and case.route not in _WITHOUT_MARKS and not given_away(world, case, answer):
             faults.append(f"{case} says nothing that would give the owner away: {answer.text[:300]}")
     assert not faults, "\n".join(faults)
+
+
+def test_another_prescribers_reference_and_key_lead_to_nothing_of_its_own(issuer: ServiceUnderTest) -> None:
+    """Both are the caller's own words: the other's answer, codes and all, is not for whoever knows them."""
+    world = prescribers.two_prescribers(issuer)
+    body = {"programme": "pass", "amount_cents": 5000, "reason": "Vu.", "reference": "DOSSIER-2"}
+    asked = []
+    for scope in (world.owner, world.other):
+        headers = issuer.headers("prescriber", scope, subject="logiciel", key="one-key")
+        asked.append(issuer.app.test_client().post("/v1/grants", json=body, headers=headers))
+    assert [answer.status_code for answer in asked] == [201, 201]
+    first, second = (answer.get_json() for answer in asked)
+    assert (second["prescriber_id"], second["already"]) == (str(world.other), False)
+    assert not {cheque["code"] for cheque in first["cheques"]} & {cheque["code"] for cheque in second["cheques"]}
+    assert first["grant_id"] != second["grant_id"]

@@ -46,7 +46,8 @@ def test_a_property_that_is_not_the_callers_to_set_is_refused_by_name(any_servic
         settable = {name for name, schema in properties.items() if not schema.get("readOnly")}
         refused = (TEMPTING | set(properties)) - settable
         for role in roles:
-            headers = any_service.headers(role, new_id() if Role(role) in SCOPED else None, key=str(new_id()))
+            scope = new_id() if Role(role) in SCOPED else None
+            headers = any_service.headers(role, scope, subject="operator_bridge", key=str(new_id()))
             body = dict.fromkeys(refused, "1")
             answer = any_service.app.test_client().open(address(path), method=method, json=body, headers=headers)
             errors = (answer.get_json(silent=True) or {}).get("errors", {})

@@ -39,8 +39,8 @@ def test_a_line_that_makes_no_sense_is_refused(line: str) -> None:
 
 def things() -> Flask:
     app = Flask("things", static_folder=None)
-    app.get("/v1/things")(roles("admin", "prescriber")(lambda: "things"))
-    app.get("/v1/doors")(public(lambda: "open"))
+    app.get("/v1/things", endpoint="things")(roles("admin", "prescriber")(lambda: "things"))
+    app.get("/v1/doors", endpoint="doors")(public(lambda: "open"))
     return app
 
 

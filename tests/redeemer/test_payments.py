@@ -193,6 +193,23 @@ def test_a_file_that_is_none_is_refused_whole(books: Books, content: bytes, said
     assert said.lower() in answer.get_json()["detail"].lower()
 
 
+@pytest.mark.parametrize(
+    ("content", "slug"),
+    [
+        (b"statement;amount;paid_on\n" + b"\n" * 2_000_000, "too-many-lines"),
+        (b"statement;amount;paid_on\n" + b";;\n" * 1_000_000, "too-many-lines"),
+        (b";" * 2_000_000, "file-refused"),
+        (b"x" * 2_000_000, "file-refused"),
+    ],
+)
+def test_a_file_made_to_burst_the_memory_is_refused_before_it_is_cut_up(
+    books: Books, content: bytes, slug: str
+) -> None:
+    answer = books.till.post("/v1/payments/imports", "finance", content)
+    assert (answer.status_code, answer.get_json()["type"]) == (422, f"urn:souche:{slug}")
+    assert len(answer.data) < 1_000
+
+
 def test_what_the_operator_reported_is_known_and_not_counted_twice(books: Books) -> None:
     ids = books.spend(2)
     [statement] = books.issue()

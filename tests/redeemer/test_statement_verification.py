@@ -33,7 +33,7 @@ STEPS = st.lists(
                 "pay",
                 "withdraw",
             ]
-        ),  # fmt: skip
+        ),
         FEW,
         FEW,
     ),

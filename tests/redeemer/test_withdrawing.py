@@ -1,4 +1,4 @@
-"""A payment that was mistyped is withdrawn by a counter-entry; a statement that takes back as much as it owes is paid."""
+"""A payment that was mistyped is withdrawn by a counter-entry; a statement that takes back what was paid is paid."""
 
 import random
 from typing import Any

@@ -32,11 +32,9 @@ class Place:
         query = "SELECT tablename FROM pg_tables WHERE schemaname = :schema AND tablename <> ALL(:books)"
         with self.service.runtime.engine.connect() as connection:
             names = connection.scalars(sa.text(query), {"schema": schema, "books": list(_BOOKS)}).all()
-            parts = [
-                f"SELECT '{name}', md5(coalesce(string_agg(row::text, ';' ORDER BY row::text), '')) FROM {schema}.{name} row"
-                for name in sorted(names)
-            ]
-            return {name: digest for name, digest in connection.execute(sa.text(" UNION ALL ".join(parts)))}
+            rows = "md5(coalesce(string_agg(row::text, ';' ORDER BY row::text), ''))"
+            parts = [f"SELECT '{name}', {rows} FROM {schema}.{name} row" for name in sorted(names)]
+            return {row[0]: row[1] for row in connection.execute(sa.text(" UNION ALL ".join(parts)))}
 
 
 @pytest.fixture(scope="session")
@@ -53,9 +51,7 @@ def operator_settings(simulated: dict[str, str], folder: dict[str, str]) -> Mapp
 
 
 @pytest.fixture(params=SERVICES)
-def place(
-    request: pytest.FixtureRequest, service: Callable[[str], ServiceUnderTest], codes: dict[str, str]
-) -> Place:
+def place(request: pytest.FixtureRequest, service: Callable[[str], ServiceUnderTest], codes: dict[str, str]) -> Place:
     """Each of the three services."""
     built = service(request.param)
     makers: dict[str, Callable[[], Creators]] = {

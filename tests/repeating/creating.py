@@ -97,9 +97,7 @@ def of_issuer(service: ServiceUnderTest) -> Creators:
         return {"programme": "pass", "amount_cents": 5000, "reason": fresh()}
 
     return _shared() | {
-        "/v1/programmes": lambda: Ask(
-            "/v1/programmes", {"code": fresh("p"), "name": "P", "validity": {"months": 12}}
-        ),
+        "/v1/programmes": lambda: Ask("/v1/programmes", {"code": fresh("p"), "name": "P", "validity": {"months": 12}}),
         "/v1/programmes/{code}/rules": lambda: Ask(
             "/v1/programmes/pass/rules", {"assessment": issuing.RULE, "reason": fresh()}
         ),
@@ -170,9 +168,7 @@ def of_redeemer(service: ServiceUnderTest) -> Creators:
         ),
         "/v1/structures/imports": lambda: Ask("/v1/structures/imports", file()),
         "/v1/affiliations": lambda: Ask("/v1/affiliations", affiliation()),
-        "/v1/redemptions": lambda: Ask(
-            "/v1/redemptions", {"codes": [cheque.code for cheque in till.issue(2)]}, **mine
-        ),
+        "/v1/redemptions": lambda: Ask("/v1/redemptions", {"codes": [cheque.code for cheque in till.issue(2)]}, **mine),
         "/v1/statements": lambda: Ask("/v1/statements", statement(), "finance"),
         "/v1/corrections": lambda: Ask(
             "/v1/corrections",
@@ -228,7 +224,7 @@ def of_bridge(service: ServiceUnderTest, codes: dict[str, str]) -> Creators:
         bureau.programme = f"switched-{number}"
         try:
             old = bureau.contract("regie", code=f"old-{number}")
-            new = bureau.contract("regie", "draft", code=f"new-{number}")
+            new = bureau.contract(APTIC, "draft", code=f"new-{number}")
         finally:
             bureau.programme = "pass-numerique"
         return {"from_contract_id": str(old), "to_contract_id": str(new), "mode": "handover"}

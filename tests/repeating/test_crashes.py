@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_killed_before_it_is_kept_nothing_is_done(place: Place) -> None:
             continue  # one statement that is its own transaction: there is no before
         ask, key = create(), str(new_id())
         before = place.contents()
-        killed(place, lambda: sa.event.listen(engine, "commit", die), lambda: ask.send(place.service, key))
+        killed(place, lambda: sa.event.listen(engine, "commit", die), partial(ask.send, place.service, key))
         assert place.contents() == before, path
         answer = ask.send(place.service, key)
         assert answer.status_code < HTTPStatus.MULTIPLE_CHOICES, (path, answer.text)
@@ -76,7 +77,7 @@ def test_killed_before_it_answers_it_is_done_once_and_answered_to_whoever_asks_a
     for path, create in place.creators.items():
         ask, key = create(), str(new_id())
         before = place.contents()
-        killed(place, lambda: None, lambda: ask_dying(place.service, ask, key))
+        killed(place, lambda: None, partial(ask_dying, place.service, ask, key))
         done = place.contents()
         if path not in UNMOVED:
             assert done != before, path

@@ -51,7 +51,9 @@ def test_the_same_request_again_gets_the_same_bytes_and_changes_nothing(place: P
         first = ask.send(place.service, key)
         body, before = made(first), place.contents()
         again = ask.send(place.service, key)
-        assert (again.status_code, again.data, again.content_type) == (first.status_code, body, first.content_type), path
+        assert (again.status_code, again.data, again.content_type) == (first.status_code, body, first.content_type), (
+            path
+        )
         assert place.contents() == before, path
 
 

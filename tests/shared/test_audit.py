@@ -3,6 +3,7 @@
 import ast
 import re
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -357,6 +358,30 @@ def test_an_anchor_holds_while_the_chain_grows(issuer: ServiceUnderTest) -> None
         anchors.append(chained(issuer))
     assert [anchor.position for anchor in anchors] == [0, 1, 2, 3]
     assert audit_chain.verify(issuer.runtime.engine, "issuer", anchors) == anchors[-1]
+
+
+def test_a_task_acts_under_its_name_and_only_while_it_runs(issuer: ServiceUnderTest) -> None:
+    seen: list[audit.Act] = []
+
+    @issuer.runtime.celery.task(name="issuer.act")
+    def act() -> None:
+        seen.append(audit.current())
+
+    act.apply()
+    assert [(found.role, found.subject, found.action) for found in seen] == [("system", "issuer.act", "issuer.act")]
+    assert audit.current().subject == "process"
+
+
+def test_a_chain_ten_times_as_long_takes_no_more_memory_to_verify(issuer: ServiceUnderTest) -> None:
+    peaks = []
+    for number in (2_000, 18_000):
+        add(issuer, number)
+        audit_chain.chain(issuer.runtime.engine, "issuer")
+        tracemalloc.start()
+        audit_chain.verify(issuer.runtime.engine, "issuer")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 def test_entries_are_listed_by_page_and_filtered(issuer: ServiceUnderTest) -> None:

@@ -18,7 +18,7 @@ from marshmallow import Schema, fields
 from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
-from shared import app as application
+from shared import app as application, permissions
 from shared import auth, config, events
 from shared.auth import Role, caller, public, roles
 from shared.idempotency import idempotent
@@ -29,6 +29,11 @@ from souche.keys import Signer
 from tests.shared.conftest import Logs
 
 ME, OTHER = new_id(), new_id()
+THINGS = permissions.table("""
+# Things.
+POST /v1/things         all - - - own -
+GET  /v1/things/{owner} -   - - - own -
+""")
 
 
 class ThingSchema(Schema):
@@ -85,7 +90,7 @@ def entered() -> threading.Event:
 
 @pytest.fixture
 def app(logs: Logs, gate: threading.Event, entered: threading.Event) -> Flask:
-    return application.build("issuer", config.load("issuer", logs.environ), [things(gate, entered)])
+    return application.build("issuer", config.load("issuer", logs.environ), [things(gate, entered)], THINGS)
 
 
 @pytest.fixture

@@ -268,3 +268,10 @@ def test_good_lines_go_in_whatever_stands_between_them(noise: list[list[str]]) -
     quoted = [[f'"{value.replace(chr(34), chr(34) * 2)}"' for value in values] for values in lines]
     reading = read_places(csv_file(*quoted))
     assert [place.source_id for place in reading.places] == [f"good-{number}" for number in range(len(noise))]
+
+
+@pytest.mark.parametrize("content", [b"id,pivot\n" + b"\n" * 2_000_000, b"," * 2_000_000])
+def test_a_file_made_to_burst_the_memory_is_refused_before_it_is_cut_up(content: bytes) -> None:
+    with pytest.raises(PlacesFileRefused) as refused:
+        read_places(content)
+    assert len(str(refused.value)) < 200

@@ -32,7 +32,7 @@ def test_every_command_of_the_runbook_is_there_with_its_options(command_line: st
         found = command.get_command(context, words[0])
         assert found is not None, f"there is no {words[0]}"
         command, words = found, words[1:]
-    options = {name for parameter in command.params for name in parameter.opts}
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     assert {word for word in words if word.startswith("--")} <= options
 
 

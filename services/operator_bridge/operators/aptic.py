@@ -106,7 +106,7 @@ def _reader(kind: type[Line], **names: str) -> Callable[[Mapping[str, str]], Lin
 
 
 def _cents(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() else text
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text  # else no number of ours
 
 
 _WORDS = {
