@@ -62,6 +62,8 @@ class KnownConventionSchema(ConventionSchema):
     amount_cents = fields.Int(
         required=True, allow_none=True, metadata={"description": "Null, of one that an envelope named: as they hold."}
     )
+    starts_on = fields.Date(required=True, allow_none=True, metadata={"description": "Null, of such a one."})
+    ends_on = fields.Date(required=True, allow_none=True, metadata={"description": "Null, of such a one."})
 
 
 class ConventionQuery(PageQuery):

@@ -39,10 +39,10 @@ def run(world: World, *, examples: int, seed: int, seconds: float) -> Outcome:
     preparing = Preparing(world, Random(seed))
     outcome = Outcome()
 
-    def before_call(_: HookContext, case: Case, __: dict[str, Any]) -> None:
+    def before_call(_: HookContext, case: Case[Any], __: dict[str, Any]) -> None:
         preparing.prepare(case)
 
-    def after_call(_: HookContext, case: Case, response: Response) -> None:
+    def after_call(_: HookContext, case: Case[Any], response: Response) -> None:
         outcome.statuses[response.status_code] += 1
         preparing.look(response)
 
@@ -118,14 +118,15 @@ def _note(outcome: Outcome, recorder: Any) -> None:
                 )
 
 
-def _lacks_token(case: Case) -> bool:
+def _lacks_token(case: Case[Any]) -> bool:
     """Whether a request is to come without a token, on purpose."""
     data = case.meta.phase.data if case.meta else None
-    missing = isinstance(data, CoveragePhaseData) and data.scenario is CoverageScenario.MISSING_PARAMETER
-    return missing and str(data.parameter).lower() == "authorization"
+    if not isinstance(data, CoveragePhaseData) or data.scenario is not CoverageScenario.MISSING_PARAMETER:
+        return False
+    return str(data.parameter).lower() == "authorization"
 
 
-def _follows(case: Case) -> bool:
+def _follows(case: Case[Any]) -> bool:
     """Whether a request is about what one before it made."""
     return case.meta is not None and case.meta.phase.name is TestPhase.STATEFUL
 
@@ -142,7 +143,7 @@ class Preparing:
         self._world, self._chance = world, chance
         self._turn = itertools.count()
 
-    def prepare(self, case: Case) -> None:
+    def prepare(self, case: Case[Any]) -> None:
         """Makes a request one of somebody, about something; what is wrong with it on purpose stays wrong."""
         roles = case.operation.definition.raw.get("x-roles")
         if roles and not _lacks_token(case):
@@ -163,7 +164,7 @@ class Preparing:
         role = self._chance.choice(list(Role)) if turn % 16 == 15 else Role(roles[turn % len(roles)])
         return self._world.token(role, foreign=foreign)
 
-    def _meant(self, case: Case, place: ParameterLocation) -> bool:
+    def _meant(self, case: Case[Any], place: ParameterLocation) -> bool:
         component = case.meta.components.get(place) if case.meta else None
         return component is None or component.mode.is_positive
 

@@ -24,7 +24,7 @@ def play(world: World, name: str, examples: int, seconds: float) -> int:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_keeps_to_its_document(world: Callable[[str], World], name: str) -> None:
-    assert play(world(name), name, examples=2, seconds=18) > 300
+    assert play(world(name), name, examples=2, seconds=17) > 150
 
 
 @pytest.mark.slow

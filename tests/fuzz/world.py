@@ -23,7 +23,8 @@ class World:
     def __init__(self, service: ServiceUnderTest, scopes: dict[Role, UUID]) -> None:
         self.service = service
         self.known: dict[str, list[Any]] = defaultdict(list)
-        self._scopes, self._tokens = scopes, {}
+        self._scopes = scopes
+        self._tokens: dict[tuple[Role, bool], str] = {}
         self._document = service.client.get("/openapi.json").get_json()
         self.browse()
 

@@ -1,7 +1,7 @@
 """For every route that takes an Idempotency-Key, requests that are good: as many as are asked for, each another one."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -40,7 +40,7 @@ class Ask:
         return f"{self.role}:{self.scope or '-'}:{subject}"
 
 
-Creators = Mapping[str, Callable[[], Ask]]
+Creators = dict[str, Callable[[], Ask]]
 _NUMBERS = itertools.count(1)
 
 

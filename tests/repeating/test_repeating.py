@@ -29,7 +29,8 @@ def slug(answer: TestResponse) -> tuple[int, str]:
 def made(answer: TestResponse) -> bytes:
     """What was answered to a request that was done."""
     assert 200 <= answer.status_code < 300, answer.text
-    return answer.data
+    body: bytes = answer.data
+    return body
 
 
 def test_every_route_that_creates_takes_a_key_and_is_tried_here(place: Place) -> None:

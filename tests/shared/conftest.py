@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from demo.embedded import EmbeddedPostgres
-from shared import app, config, db, migrations
+from shared import app, audit_schema, config, db, migrations
 from shared.runtime import Runtime
 from tests.serving import served
 
@@ -42,6 +42,7 @@ class Logs:
                 op = Operations(MigrationContext.configure(connection))
                 migrations.create_event_tables(op)
                 migrations.create_trust_tables(op)
+                audit_schema.create(op)
                 if schema == "redeemer":
                     connection.exec_driver_sql(READERS_TABLES)
 

@@ -18,8 +18,8 @@ from marshmallow import Schema, fields
 from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
-from shared import app as application, permissions
-from shared import auth, config, events
+from shared import app as application
+from shared import auth, config, events, permissions
 from shared.auth import Role, caller, public, roles
 from shared.idempotency import idempotent
 from shared.ids import new_id
