@@ -23,6 +23,8 @@ _FONTS = typst.Fonts(
 )
 _MISSING = re.compile(r"the text `\"(.+?)\"` could not be displayed")
 _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
+# As JSON writes a control character, which no font shows: after an even number of backslashes, it is one.
+_CONTROL = re.compile(r"(?<!\\)((?:\\\\)*)\\u00[01][0-9a-f]")
 _FAR_EAST = "\u2e80"
 
 
@@ -32,7 +34,7 @@ def pdf(template: Path, data: Mapping[str, Any], made_at: datetime) -> bytes:
     What none of the fonts can show (Chinese, a picture in a name) is set as question marks: with empty places it would
     be no accessible document, and none at all would be worse.
     """
-    said = json.dumps(data, ensure_ascii=False)
+    said = _CONTROL.sub(r"\1?", json.dumps(data, ensure_ascii=False))
     while True:
         try:
             return _set(template, said, made_at)

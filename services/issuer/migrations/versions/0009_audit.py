@@ -5,7 +5,7 @@ from alembic import op
 from shared import audit_schema
 from shared.audit_schema import Watched
 
-revision = "0008_audit"
+revision = "0009_audit"
 down_revision = "0008_auth"
 
 _PROGRAMME = (

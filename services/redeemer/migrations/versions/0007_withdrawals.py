@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006_withdrawals"
-down_revision = "0005_audit"
+revision = "0007_withdrawals"
+down_revision = "0006_audit"
 
 _KIND = """
     CASE kind WHEN 'payment' THEN amount_cents > 0 AND withdraws IS NULL

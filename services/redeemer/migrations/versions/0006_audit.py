@@ -5,7 +5,7 @@ from alembic import op
 from shared import audit_schema
 from shared.audit_schema import Watched
 
-revision = "0005_audit"
+revision = "0006_audit"
 down_revision = "0005_auth"
 
 _STATEMENT = (

@@ -5,7 +5,7 @@ from alembic import op
 from shared import audit_schema
 from shared.audit_schema import Watched
 
-revision = "0007_audit"
+revision = "0008_audit"
 down_revision = "0007_auth"
 
 _CONTRACT = ("code", "operator", "programme", "state", "starts_on", "ends_on", "held_at", "succeeds")

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0009_unpaid"
-down_revision = "0008_audit"
+revision = "0010_unpaid"
+down_revision = "0009_audit"
 
 _BEFORE = "kind IN ('engaged', 'used', 'unused', 'cancelled', 'expired', 'paid')"
 _NOW = "kind IN ('engaged', 'used', 'unused', 'cancelled', 'expired', 'paid', 'unpaid')"
