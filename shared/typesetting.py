@@ -24,7 +24,7 @@ _FONTS = typst.Fonts(
 _MISSING = re.compile(r"the text `\"(.+?)\"` could not be displayed")
 _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
 # As JSON writes a control character, which no font shows: after an even number of backslashes, it is one.
-_CONTROL = re.compile(r"(?<!\\)((?:\\\\)*)\\u00[01][0-9a-f]")
+_CONTROL = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u00[01][0-9a-f]|[bf])")
 _FAR_EAST = "\u2e80"
 
 

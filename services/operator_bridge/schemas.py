@@ -43,7 +43,7 @@ class OperatorSchema(Schema):
         required=True, metadata={"description": "Whether it has no statement, but says of each cheque how it stands."}
     )
     batch_size = fields.Int(required=True)
-    rate = fields.Float(required=True, metadata={"description": "Calls a second, from all workers together."})
+    rate = fields.Float(required=True, metadata={"description": "Batches a second, from all workers together."})
 
 
 class NewContractSchema(Schema):
