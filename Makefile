@@ -11,7 +11,7 @@ UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --g
 
 SEEDS ?= 1-20
 
-.PHONY: help demo up test test-slow test-faults test-compose lint lock clean
+.PHONY: help demo up test test-slow test-hours test-faults test-compose lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -24,10 +24,13 @@ up: $(VENV)/run.stamp ## The same, and leave everything running until Ctrl-C
 	@$(BIN)/souche demo --stay
 
 test: $(VENV)/dev.stamp ## Run the tests
-	@$(BIN)/pytest -q -n auto --dist loadfile -m "not slow and not faults and not compose" $(TESTS)
+	@$(BIN)/pytest -q -n auto --dist loadfile -m "not slow and not hours and not faults and not compose" $(TESTS)
 
 test-slow: $(VENV)/dev.stamp ## Run the slower ones: whole demonstrations, kills at every step
 	@$(BIN)/pytest -q -n auto --dist load -m slow $(TESTS)
+
+test-hours: $(VENV)/dev.stamp ## Run what takes an hour: every pair of operators with tills, fuzzing for long
+	@$(BIN)/pytest -q -n auto --dist load -m hours tests
 
 test-faults: $(VENV)/dev.stamp ## Play random faults under load, SEEDS=1-20 or any others
 	@FAULT_SEEDS=$(SEEDS) FAULT_REPORT=build/faults.json $(BIN)/pytest -q -m faults tests/faults; \

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared import api_token, api_trust, audit_views, auth, feed, headers, logs, metrics, openapi, permissions, problems
 from shared.auth import Verifier, allowed_roles, public
-from shared.config import Settings, load
+from shared.config import ConfigurationError, Settings, load
 from shared.entering import Register
 from shared.lockout import Lockout
 from shared.permissions import Permission
@@ -93,6 +93,7 @@ def _add_errors(app: Flask) -> None:
     app.register_error_handler(PoolTimeout, _answer_database_down)
     app.register_error_handler(IntegrityError, _answer_taken)
     app.register_error_handler(RequestEntityTooLarge, _answer_too_large)
+    app.register_error_handler(ConfigurationError, _answer_unconfigured)
 
 
 def _answer_problem(problem: Problem) -> Response:
@@ -107,6 +108,12 @@ def _answer_database_down(error: Exception) -> Response:
     """Whatever the request was, it may be sent again: with its key, if it creates."""
     logs.logger().error("database_unavailable", error=str(getattr(error, "orig", error)).strip())
     return problems.answer(Unavailable(_SEND_AGAIN, headers={"Retry-After": "2"}))
+
+
+def _answer_unconfigured(error: ConfigurationError) -> Response:
+    """What is asked for needs settings that this process was started without: an operator's, mostly."""
+    logs.logger().error("not_configured", error=str(error))
+    return problems.answer(Unavailable(str(error), slug="not-configured"))
 
 
 def _answer_taken(error: IntegrityError) -> Response:

@@ -16,7 +16,7 @@ from shared.config import SERVICES
 from tests.faults import town as towns
 from tests.faults.town import Silent, Town, eventually
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

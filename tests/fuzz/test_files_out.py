@@ -24,6 +24,8 @@ from tests.redeemer.conftest import COLUMNS, Till
 RUN = ("=", "+", "-", "@", "\t", "\r")
 WICKED = "=HYPERLINK(1)"
 
+pytestmark = pytest.mark.slow
+
 
 @given(
     st.lists(st.text(max_size=20) | st.sampled_from(RUN).flatmap(lambda sign: st.text(max_size=9).map(sign.__add__)))

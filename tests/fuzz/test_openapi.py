@@ -22,12 +22,13 @@ def play(world: World, name: str, examples: int, seconds: float) -> int:
     return sent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_keeps_to_its_document(world: Callable[[str], World], name: str) -> None:
     assert play(world(name), name, examples=2, seconds=17) > 150
 
 
-@pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_keeps_to_its_document_for_long(world: Callable[[str], World], name: str) -> None:

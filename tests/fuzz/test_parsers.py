@@ -54,6 +54,8 @@ READERS: dict[str, tuple[Callable[[bytes], object], type[Exception]]] = {
 }
 BIG = 4_000_000
 
+pytestmark = pytest.mark.slow
+
 
 @contextlib.contextmanager
 def in_no_time(seconds: float = 3.0) -> Iterator[None]:

@@ -168,6 +168,7 @@ def play(town: Callable[[str, str], Town], spendable: str, old: str, new: str, m
     assert balanced.exit_code == 0, balanced.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new", "mode"), QUICK)
 def test_the_tills_refuse_nothing_more_while_the_operator_is_changed(
     town: Callable[[str, str], Town], old: str, new: str, mode: str
@@ -175,7 +176,7 @@ def test_the_tills_refuse_nothing_more_while_the_operator_is_changed(
     play(town, "on_issue", old, new, mode)
 
 
-@pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.parametrize("spendable", TERMS)
 @pytest.mark.parametrize(("old", "new", "mode"), PAIRS)
 def test_the_tills_refuse_nothing_more_whoever_leaves_and_whoever_comes(

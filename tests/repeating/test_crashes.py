@@ -95,4 +95,7 @@ UNMOVED = frozenset(
     }
 )
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no processes to fork")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no processes to fork"),
+]

@@ -33,6 +33,7 @@ def operator(bridge: ServiceUnderTest, *arguments: str) -> str:
     return result.output
 
 
+@pytest.mark.slow
 def test_a_switch_waits_visibly_for_the_payment_order_and_goes_on_after_it(
     outside: Outside, bridge: ServiceUnderTest, service_addresses: Mapping[str, str]
 ) -> None:
