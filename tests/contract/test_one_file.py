@@ -40,6 +40,7 @@ def test_no_other_file_names_an_operator(code: str) -> None:
     assert [str(path.relative_to(ROOT)) for path in PRODUCT if word.search(path.read_text(encoding="utf-8"))] == []
 
 
+@pytest.mark.slow
 def test_an_operator_is_added_by_one_file_and_one_line(tmp_path: Path) -> None:
     for room in ("services", "shared", "demo", "souche", "tests"):
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))

@@ -131,6 +131,7 @@ def everything_read(world: World) -> dict[str, bytes]:
     return {where: content for service in SERVICES for where, content in read(world, service)}
 
 
+@pytest.mark.slow
 def test_a_name_stands_sealed_in_one_table_and_nowhere_else(
     world: World,
     operator: Operator,
@@ -178,6 +179,7 @@ def test_the_search_finds_a_name_however_it_is_hidden(world: World, postgres: Em
         assert found(NAMES, {"heap": f"xx{hidden}xx".encode()})
 
 
+@pytest.mark.slow
 def test_forgetting_somebody_changes_no_figure_of_any_service(
     world: World, operator: Operator, postgres: EmbeddedPostgres
 ) -> None:

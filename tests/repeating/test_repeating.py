@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
@@ -19,6 +20,8 @@ KEYLESS = {
     "/v1/oauth/token": "a token is made anew each time, and the one before stays as it is",
     "/v1/oauth/clients/{client_id}/secrets": "its answer would have to be kept, and it is a secret",
 }
+
+pytestmark = pytest.mark.slow
 
 
 def slug(answer: TestResponse) -> tuple[int, str]:

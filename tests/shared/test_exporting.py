@@ -36,6 +36,7 @@ def peak_bytes(issuer: ServiceUnderTest, number: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_fifty_thousand_rows_take_the_memory_of_a_thousand(issuer: ServiceUnderTest) -> None:
     peak_bytes(issuer, 1_000)  # whatever is loaded once
     small, large = peak_bytes(issuer, 1_000), peak_bytes(issuer, 50_000)

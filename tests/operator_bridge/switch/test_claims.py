@@ -63,6 +63,7 @@ def test_a_document_without_any_structure_says_so() -> None:
     assert "Aucune utilisation n’est restée impayée." in pages(claims_pdf.write(replace(SUMMARY, structures=())))[1]
 
 
+@pytest.mark.slow
 def test_a_document_for_two_thousand_structures_has_its_total_once_at_the_end() -> None:
     many = pages(claims_pdf.write(replace(SUMMARY, structures=SUMMARY.structures * 2000)))
     assert len(many) > 40
