@@ -218,7 +218,7 @@ def move(deployment: Deployment) -> None:
     """Re-encrypts and tells the digests in small batches, breaks off in the middle, and goes on."""
     runtime = Runtime(config.load("issuer", deployment.environ))
     for what in rotating.SEALED:
-        next(rotating.reseal(runtime, what, 2))
+        next(rotating.reseal(runtime, what, 2), None)  # of replacements there may be none
         assert sum(rotating.reseal(runtime, what, 10)) > 0
     sum(rotating.redigest_people(runtime, 2))
     next(rotating.tell_digests(runtime, 10))
