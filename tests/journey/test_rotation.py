@@ -218,8 +218,9 @@ def move(deployment: Deployment) -> None:
     """Re-encrypts and tells the digests in small batches, breaks off in the middle, and goes on."""
     runtime = Runtime(config.load("issuer", deployment.environ))
     for what in rotating.SEALED:
-        next(rotating.reseal(runtime, what, 2), None)  # of replacements there may be none
-        assert sum(rotating.reseal(runtime, what, 10)) > 0
+        next(rotating.reseal(runtime, what, 2), None)
+        moved = sum(rotating.reseal(runtime, what, 10))
+        assert moved > 0 or what.name == "replacements"  # nobody has lost a cheque
     sum(rotating.redigest_people(runtime, 2))
     next(rotating.tell_digests(runtime, 10))
     with runtime.transaction() as session:
