@@ -224,7 +224,7 @@ def move(deployment: Deployment) -> None:
     sum(rotating.redigest_people(runtime, 2))
     next(rotating.tell_digests(runtime, 10))
     with runtime.transaction() as session:
-        assert rotating.left(session, runtime.settings.keys) == {"codes": 0, "identities": 0, "answers": 0}
+        assert set(rotating.left(session, runtime.settings.keys).values()) == {0}
     assert sum(rotating.tell_digests(runtime, 10)) > 0
     assert sum(rotating.tell_digests(runtime, 10)) == 0
     last = deployment.world.services["issuer"].runtime
