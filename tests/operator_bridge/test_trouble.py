@@ -138,6 +138,7 @@ chosen = st.sampled_from((*STEPS, "carry", "push", "carry", "push"))
 steps = st.tuples(chosen, st.integers(0, 9), st.none() | st.sampled_from(MISHAPS))
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(story=st.lists(steps, min_size=5, max_size=25))
 @example(story=[(step, number, None) for number, step in enumerate(STEPS)])

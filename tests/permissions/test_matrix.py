@@ -126,6 +126,7 @@ def as_expected(world: World, one: Try, status: int) -> bool:
     return status < 500 and status not in (401, 403)
 
 
+@pytest.mark.slow
 def test_every_route_answers_every_role_and_every_bad_token_as_the_table_says(world: World) -> None:
     refused = [*unaccepted(world), *(one for one in by_role(world) if one.expected)]
     opened = [one for one in by_role(world) if one.expected is None]
