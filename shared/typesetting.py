@@ -7,7 +7,8 @@ machine: Source Sans Pro (SIL OFL) for text, DejaVu Sans Mono, in which 0, O, 1,
 
 import json
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ _FONTS = typst.Fonts(
 )
 _MISSING = re.compile(r"the text `\"(.+?)\"` could not be displayed")
 _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
-# As JSON writes a control character, which no font shows: after an even number of backslashes, it is one.
-_CONTROL = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u00[01][0-9a-f]|[bf])")
+# No font shows these; line ends and tabulators are set as spaces.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _FAR_EAST = "\u2e80"
+# Every font has the letters of Latin 1 and Latin Extended-A.
+_LATIN_ENDS = "\u017f"
 
 
 def pdf(template: Path, data: Mapping[str, Any], made_at: datetime) -> bytes:
@@ -34,10 +37,10 @@ def pdf(template: Path, data: Mapping[str, Any], made_at: datetime) -> bytes:
     What none of the fonts can show (Chinese, a picture in a name) is set as question marks: with empty places it would
     be no accessible document, and none at all would be worse.
     """
-    said = _CONTROL.sub(r"\1?", json.dumps(data, ensure_ascii=False))
+    said = _each(data, lambda text: _CONTROL.sub("?", text))
     while True:
         try:
-            return _set(template, said, made_at)
+            return _set(template, json.dumps(said, ensure_ascii=False), made_at)
         except typst.TypstError as error:
             missing = _MISSING.search(str(error))
             rest = _without(said, missing[1]) if missing else said
@@ -46,12 +49,41 @@ def pdf(template: Path, data: Mapping[str, Any], made_at: datetime) -> bytes:
             said = rest
 
 
-def _without(said: str, told: str) -> str:
+def _each(data: Any, change: Callable[[str], str]) -> Any:
+    """The same data with every text in it changed."""
+    if isinstance(data, str):
+        return change(data)
+    if isinstance(data, Mapping):
+        return {name: _each(value, change) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_each(value, change) for value in data]
+    return data
+
+
+def _without(said: Any, told: str) -> Any:
     """The data without a text that cannot be shown, as the compiler tells it: `李`, or `\\u{10fff}`."""
     missing = set(_ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), told))
+    # Of a letter with an accent that no font has, the letter alone is told: the accents on it go first.
+    bare = _each(said, lambda text: _unaccented(unicodedata.normalize("NFC", text), missing))
+    if bare != said:
+        return bare
     # Of the many signs of the Far East one is told at a time: all of them go with the first.
-    missing |= {character for character in said if character >= _FAR_EAST}
-    return said.translate(dict.fromkeys(map(ord, missing), "?"))
+    shown = _each(said, lambda text: _replaced(text, lambda one: one in missing or one >= _FAR_EAST))
+    return shown if shown != said else _each(said, lambda text: _replaced(text, lambda one: True))
+
+
+def _unaccented(text: str, letters: set[str]) -> str:
+    """The text with a question mark for each mark that stands on one of these letters, however many do."""
+    kept, on = [], ""
+    for one in text:
+        mark = unicodedata.category(one).startswith("M")
+        on = on if mark else one
+        kept.append("?" if mark and on in letters else one)
+    return "".join(kept)
+
+
+def _replaced(text: str, gone: Callable[[str], bool]) -> str:
+    return "".join("?" if one > _LATIN_ENDS and gone(one) else one for one in text)
 
 
 def _set(template: Path, said: str, made_at: datetime) -> bytes:

@@ -35,11 +35,27 @@ def test_what_a_person_typed_stays_text() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "shown"),
-    [("李小龍", "???"), ("Zoé 😀 Ελένη", "Zoé ? Ελένη"), ("\U00010fff\ufffe!", "??!"), ("Юлия", "Юлия")],
+    [
+        ("李小龍", "???"),
+        ("Zoé 😀 Ελένη", "Zoé ? Ελένη"),
+        ("\U00010fff\ufffe!", "??!"),
+        ("Юлия", "Юлия"),
+        ("Zoe\u0301 e\u1ab0t \\\u20dd\n\u0303", "Zoé e?t \\?"),
+        ("\x07\x7f\u1ab0", "???"),
+    ],
 )
 def test_what_no_font_can_show_is_a_question_mark(typed: str, shown: str) -> None:
     text = PdfReader(io.BytesIO(typesetting.pdf(LETTER, DATA | {"text": typed}, AT))).pages[0].extract_text()
     assert shown in text
+
+
+MARKS = "\u1ab0\u20dd\u093e\u1dc0\u0f39\u0378\u200d\u0085\U0001e8d0\U000e0100\U0001f3fb\ue000"
+
+
+@pytest.mark.parametrize("letter", ['"', "\\", "r", "é", "\x7f", "\n", "ा"])
+@pytest.mark.parametrize("mark", MARKS)
+def test_no_accent_on_any_letter_stops_a_document(letter: str, mark: str) -> None:
+    assert typesetting.pdf(LETTER, DATA | {"text": letter + mark + letter}, AT).startswith(b"%PDF")
 
 
 def test_the_same_data_gives_the_same_bytes() -> None:
