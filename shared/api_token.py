@@ -14,8 +14,8 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 from werkzeug.datastructures import MultiDict
 
-from shared import auth, entering
-from shared.auth import public
+from shared import auth, entering, pace
+from shared.auth import uncounted
 from shared.entering import Denied, Entrance, Register, WrongClient
 from shared.limits import TooLarge, check_encoding
 from shared.lockout import Lockout
@@ -81,7 +81,7 @@ _FORM = {
 
 # Public: this is where the key to all other doors is got, by a secret or by what a provider signed.
 @blueprint.route("/token", methods=["POST"])
-@public
+@uncounted
 @blueprint.doc(**_FORM)
 @blueprint.response(200, TokenSchema)
 @blueprint.alt_response(400, schema=DenialSchema)
@@ -93,6 +93,7 @@ _FORM = {
 def token() -> Response:
     """Get a token for this service, by a client's secret or by an OpenID Connect provider's token."""
     try:
+        pace.of_stranger()
         given = _parameters()
         entrance = _by_secret(given) if given["grant_type"] == CREDENTIALS else _by_provider(given)
     except Problem as problem:

@@ -17,11 +17,25 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from shared import api_token, api_trust, audit_views, auth, feed, headers, logs, metrics, openapi, permissions, problems
-from shared.auth import Verifier, allowed_roles, public
+from shared import (
+    api_token,
+    api_trust,
+    audit_views,
+    auth,
+    feed,
+    headers,
+    logs,
+    metrics,
+    openapi,
+    pace,
+    permissions,
+    problems,
+)
+from shared.auth import Verifier, allowed_roles, public, uncounted
 from shared.config import ConfigurationError, Settings, load
 from shared.entering import Register
 from shared.lockout import Lockout
+from shared.pace import Pace
 from shared.permissions import Permission
 from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
 from shared.provider import Provider
@@ -82,6 +96,7 @@ def _add_trust(app: Flask, settings: Settings, register: Register | None) -> Non
     app.extensions |= {
         "souche.verifier": Verifier(auth.accepted_keys(settings), settings.service, revocations),
         "souche.lockout": Lockout(runtime),
+        "souche.pace": Pace(settings.service, pace.store(settings)),
         "souche.provider": Provider(settings.oidc_issuer, settings.oidc_client_ids) if settings.oidc_issuer else None,
         "souche.register": register,
     }
@@ -168,13 +183,13 @@ def _add_health(app: Flask) -> None:
     runtime: Runtime = app.extensions["souche"]
 
     @app.get("/healthz")
-    @public
+    @uncounted
     def healthz() -> ResponseReturnValue:
         """Says that the process lives; it stands on nothing else, so a restart would cure nothing else."""
         return jsonify(status="ok")
 
     @app.get("/readyz")
-    @public
+    @uncounted
     def readyz() -> ResponseReturnValue:
         """Says whether requests can be served: without the database they cannot, without the broker they can."""
         checks = {"database": _database_answers(runtime), "broker": _broker_answers(runtime)}

@@ -19,7 +19,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from flask import current_app, g, request
 
-from shared import clock, limits
+from shared import clock, limits, pace
 from shared.config import SERVICES, Settings
 from shared.ids import new_id
 from shared.problems import Forbidden, NotFound, Unauthenticated
@@ -175,6 +175,8 @@ def roles(*allowed: str, only: str | None = None) -> Callable[[Callable[_P, _R]]
         @functools.wraps(view)
         def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             g.caller = _authenticate()
+            if g.caller.role is not Role.SERVICE:
+                pace.of_caller(str(g.caller))
             if g.caller.role not in accepted:
                 raise _insufficient(accepted)
             if only and g.caller.role is Role.SERVICE:
@@ -194,7 +196,18 @@ def _insufficient(accepted: frozenset[Role]) -> Forbidden:
 
 
 def public(view: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Opens a route to everybody, on purpose."""
+    """Opens a route to everybody, on purpose: to each address as often as it may ask."""
+
+    @functools.wraps(view)
+    def opened(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        pace.of_stranger()
+        return view(*args, **kwargs)
+
+    return _marked(opened, frozenset())
+
+
+def uncounted(view: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Opens a route to everybody, however often: what is behind it counts for itself, or has to answer always."""
 
     @functools.wraps(view)
     def opened(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -222,6 +235,14 @@ def caller() -> Caller:
 
 
 def _authenticate() -> Caller:
+    try:
+        return _bearer()
+    except Unauthenticated:
+        pace.of_stranger()
+        raise
+
+
+def _bearer() -> Caller:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Send `Authorization: Bearer <token>`.", headers={"WWW-Authenticate": "Bearer"})

@@ -74,7 +74,10 @@ class Settings:
     guesses_per_address: int
     guesses_in_all: int
     lockout_seconds: float
-    """How many proxies of our own stand before the service, and say who called them."""
+    requests_per_caller: int
+    """Of each token holder, a minute; 0: as many as it likes."""
+    requests_per_address: int
+    """Of each address, a minute, without a good token; 0: as many as come."""
     sweep_seconds: float
     log_level: str
     authority_name: str = "Le Département"
@@ -145,6 +148,8 @@ def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
         guesses_per_address=read["GUESSES_PER_ADDRESS"],
         guesses_in_all=read["GUESSES_IN_ALL"],
         lockout_seconds=read["LOCKOUT_SECONDS"],
+        requests_per_caller=read["REQUESTS_PER_CALLER"],
+        requests_per_address=read["REQUESTS_PER_ADDRESS"],
         sweep_seconds=read["SWEEP_SECONDS"],
         log_level=read["LOG_LEVEL"],
         authority_name=read["AUTHORITY_NAME"],
@@ -197,6 +202,8 @@ def _expected(service: str) -> dict[str, fields.Field[Any]]:
         "GUESSES_PER_ADDRESS": fields.Int(load_default=60, validate=validate.Range(2)),
         "GUESSES_IN_ALL": fields.Int(load_default=1000, validate=validate.Range(2)),
         "LOCKOUT_SECONDS": fields.Float(load_default=60.0, validate=validate.Range(1, 86_400)),
+        "REQUESTS_PER_CALLER": fields.Int(load_default=3000, validate=validate.Range(0)),
+        "REQUESTS_PER_ADDRESS": fields.Int(load_default=1200, validate=validate.Range(0)),
         "AUTHORITY_NAME": fields.Str(load_default="Le Département", validate=validate.Length(1, 200)),
         "SWEEP_SECONDS": fields.Float(load_default=5.0, validate=validate.Range(0.1, 3600)),
         "LOG_LEVEL": fields.Str(

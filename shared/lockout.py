@@ -16,6 +16,7 @@ from shared import clock
 from shared.logs import logger
 from shared.problems import TooMany
 from shared.runtime import Runtime
+from shared.senders import sender
 
 PER_ADDRESS, PER_CLIENT = 30, 10
 
@@ -75,6 +76,7 @@ def _counted(rows: Iterable[Any]) -> dict[bytes, int]:
 
 def _keys(address: str, client_id: str) -> tuple[bytes, bytes]:
     """What is counted, as digests: nobody's address is kept."""
+    address = sender(address) or ""
     return _digest(address), _digest(f"{address} {client_id}")
 
 

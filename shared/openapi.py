@@ -24,8 +24,11 @@ _ANYWHERE = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
+
+_WAIT = {"description": "After how many seconds to ask again.", "schema": {"type": "integer"}}
 
 _TITLES = {"issuer": "Souche: issuer", "redeemer": "Souche: redeemer", "operator_bridge": "Souche: operator bridge"}
 
@@ -110,6 +113,7 @@ def _name_answers(operation: dict[str, Any], rule: Rule, view: Any) -> None:
     possible = [HTTPStatus.SERVICE_UNAVAILABLE]
     if allowed_roles(view):
         possible += [HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN]
+        possible += [HTTPStatus.TOO_MANY_REQUESTS]
     if rule.arguments:
         possible.append(HTTPStatus.NOT_FOUND)
     if _WITH_BODY & (rule.methods or set()):
@@ -122,7 +126,8 @@ def _name_answers(operation: dict[str, Any], rule: Rule, view: Any) -> None:
 
 def _problem(status: HTTPStatus) -> dict[str, Any]:
     content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {"description": status.phrase, "content": content}
+    told = {"description": status.phrase, "content": content}
+    return told | ({"headers": {"Retry-After": _WAIT}} if status is HTTPStatus.TOO_MANY_REQUESTS else {})
 
 
 def _name_errors(responses: dict[str, Any], *, all_of_them: bool = False) -> None:

@@ -12,7 +12,7 @@ from services.operator_bridge.complaints import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
 from shared import limits
 from shared.app import ProblemSchema
-from shared.auth import public, roles
+from shared.auth import roles, uncounted
 from shared.config import ConfigurationError
 from shared.problems import NotFound, Problem, Unauthenticated
 from shared.web import runtime, transaction
@@ -57,7 +57,7 @@ def browse() -> list[dict[str, Any]]:
 # Public: an operator has no token of ours. Its signature on the raw bytes stands for one, and nothing is stored or
 # read before it is verified.
 @blueprint.route("/<operator>/webhooks", methods=["POST"])
-@public
+@uncounted
 @blueprint.doc(**_MESSAGE)
 @blueprint.response(202)
 @blueprint.alt_response(401, schema=ProblemSchema)

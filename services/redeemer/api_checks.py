@@ -5,11 +5,12 @@ from typing import Any
 from flask import request
 from flask_smorest import Blueprint
 
-from services.redeemer import checking, guessing, judging
+from services.redeemer import checking, judging
 from services.redeemer.guessing import Guesser
 from services.redeemer.schemas import CheckAnswer, CheckRequest
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
+from shared.senders import sender
 from shared.web import runtime
 
 blueprint = Blueprint("checks", __name__, url_prefix="/v1/checks", description="What a cheque is good for.")
@@ -23,5 +24,5 @@ blueprint = Blueprint("checks", __name__, url_prefix="/v1/checks", description="
 def check(body: dict[str, Any]) -> dict[str, Any]:
     """Say whether a cheque could be redeemed here, and why not, without any effect on it."""
     code = body.pop("code")
-    guesser = Guesser(caller().own, guessing.sender(request.remote_addr))
+    guesser = Guesser(caller().own, sender(request.remote_addr))
     return checking.check(runtime(), guesser, code, judging.workshop(**body))

@@ -8,7 +8,7 @@ from flask import request
 from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
-from services.redeemer import guessing, judging, redeeming, reversing
+from services.redeemer import judging, redeeming, reversing
 from services.redeemer.models import Redemption
 from services.redeemer.schemas import PresentationSchema, ReasonSchema, RedemptionRequest, RedemptionSchema
 from services.redeemer.transitions import REDEMPTION
@@ -16,6 +16,7 @@ from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
 from shared.idempotency import HEADER, request_digests, required_key
 from shared.paging import PageQuery, page, page_of
+from shared.senders import sender
 from shared.web import runtime, transaction
 
 blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions", description="Cheques spent.")
@@ -48,7 +49,7 @@ def redeem(body: dict[str, Any]) -> dict[str, Any]:
     """Redeem cheques, all of them or none. Send the same Idempotency-Key again to be told the same answer again."""
     key, codes = required_key(), body.pop("codes")
     digest, *former = request_digests()
-    address, workshop = guessing.sender(request.remote_addr), judging.workshop(**body)
+    address, workshop = sender(request.remote_addr), judging.workshop(**body)
     asked = redeeming.Request(caller().own, key, digest, codes, workshop, address, former)
     return redeeming.redeem(runtime(), asked)
 

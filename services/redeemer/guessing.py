@@ -10,7 +10,6 @@ its own round trip (`BARRED`); it is written only where a code was not found. Wh
 character does not fit, is no guess. A cheque that the structure may not take is one, as if it did not exist.
 """
 
-import ipaddress
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,18 +60,6 @@ class Guesser:
         """By which it is counted, but for everybody."""
         address = [f"address {self.address}"] if self.address else []
         return [*address, f"structure {self.structure_id}"]
-
-
-def sender(address: str | None) -> str | None:
-    """The address by which a caller is counted; of IPv6, who has one has the 2⁶⁴ of its network."""
-    try:
-        found = ipaddress.ip_address(address or "")
-    except ValueError:
-        return None
-    if isinstance(found, ipaddress.IPv6Address):
-        mapped = found.ipv4_mapped
-        return str(mapped or ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
 
 
 def count(runtime: Runtime, guesser: Guesser, guesses: int, weight: int) -> None:

@@ -129,7 +129,7 @@ class Request:
     codes: Sequence[str]
     workshop: Workshop
     address: str | None = None
-    """From where, as `guessing.sender` gives it."""
+    """From where, as `shared.senders` gives it."""
 
     former_digests: Sequence[bytes] = ()
     """The same by keys that are on their way out: the first request may have been kept under one."""

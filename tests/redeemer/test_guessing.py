@@ -15,6 +15,7 @@ from services.redeemer.guessing import Guesser
 from shared import cheque_code
 from shared.ids import new_id
 from shared.problems import TooMany
+from shared.senders import sender
 from tests.harness import ServiceUnderTest
 from tests.redeemer.conftest import ANYTHING, Till, day
 
@@ -169,7 +170,7 @@ class TestAnAddress:
         ],
     )
     def test_of_ipv6_is_its_network(self, told: str | None, counted: str | None) -> None:
-        assert guessing.sender(told) == counted
+        assert sender(told) == counted
 
     def test_is_forgotten_after_a_week(self, till: Till) -> None:
         till.present(codes(1))

@@ -1,0 +1,138 @@
+"""How often a caller may ask: whose token is good, by who it is; who shows no good one, by where it is.
+
+It keeps one caller from taking the machine from the others, by two rules. A good token is never refused for what others
+at its address do, so no till is shut out by its neighbours, not even behind a proxy that hides them. And nobody waits
+for Redis, which may be down: each process counts for itself, and a busy caller's counts are told to the other processes
+through Redis a few at a time, so hardly any request asks for it. Without Redis each process holds the limit alone.
+
+The window is the minute of the clock. The two other services are not counted, nor are operators' messages, whose
+signatures cost next to nothing, nor the questions whether a process lives.
+"""
+
+import hashlib
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from flask import current_app, request
+
+from shared.config import Settings
+from shared.logs import logger
+from shared.problems import TooMany
+from shared.senders import sender
+
+WINDOW_SECONDS = 60
+# A process tells of its counts, and hears of those of the others, at each tenth of the limit: so many requests, times
+# the processes, is what a caller may get beyond it.
+_PORTIONS = 10
+_SILENT_SECONDS = 10.0
+_REDIS_SECONDS = 0.2
+# Beyond it, who comes new in this minute is not counted: so many addresses can only be slow ones.
+_MOST = 20_000
+
+
+@dataclass
+class _Tally:
+    own: int = 0
+    untold: int = 0
+    of_others: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.own + self.of_others
+
+
+class Pace:
+    """The counts of one process, and what it knows of those of the others of its service."""
+
+    def __init__(self, service: str, store: redis.Redis) -> None:
+        self._service, self._store = service, store
+        self._lock = threading.Lock()
+        self._minute, self._tallies = 0, dict[str, _Tally]()
+        self._silent_until = float("-inf")
+
+    def take(self, whose: str, limit: int) -> None:
+        """Counts a request; raises TooMany beyond so many within this minute, or never where the limit is 0."""
+        if not limit:
+            return
+        minute, second = divmod(int(time.time()), WINDOW_SECONDS)
+        tally = self._count(whose, minute)
+        if tally is None:
+            return
+        if tally.total <= limit and tally.untold * _PORTIONS >= limit:
+            self._share(whose, minute, tally)
+        if tally.total > limit:
+            raise _too_many(limit, WINDOW_SECONDS - second)
+
+    def _count(self, whose: str, minute: int) -> _Tally | None:
+        with self._lock:
+            if minute != self._minute:
+                self._minute, self._tallies = minute, {}
+            tally = self._tallies.get(whose)
+            if tally is None:
+                if len(self._tallies) >= _MOST:
+                    return None
+                tally = self._tallies[whose] = _Tally()
+            tally.own += 1
+            tally.untold += 1
+            return tally
+
+    def _share(self, whose: str, minute: int, tally: _Tally) -> None:
+        """Tells the others what was counted here and takes over what they counted; at once, or not at all."""
+        with self._lock:
+            if time.monotonic() < self._silent_until:
+                return
+            told, tally.untold = tally.untold, 0
+        try:
+            total = self._added(whose, minute, told)
+        except redis.RedisError as error:
+            self._silent_until = time.monotonic() + _SILENT_SECONDS
+            logger().warning("pace_not_shared", error=type(error).__name__)
+            with self._lock:
+                tally.untold += told
+            return
+        with self._lock:
+            tally.of_others = max(tally.of_others, total - (tally.own - tally.untold))
+
+    def _added(self, whose: str, minute: int, told: int) -> int:
+        key = f"souche:pace:{self._service}:{minute}:{hashlib.sha256(whose.encode()).hexdigest()[:32]}"
+        pipeline: Any = self._store.pipeline(transaction=False)
+        total, _ = pipeline.incrby(key, told).expire(key, 2 * WINDOW_SECONDS).execute()
+        return int(total)
+
+
+def store(settings: Settings) -> redis.Redis:
+    """A connection of its own to Redis, with hardly any patience."""
+    return redis.Redis.from_url(
+        settings.redis_url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS, retry=None
+    )
+
+
+def of_caller(who: str) -> None:
+    """Counts a request with a good token; raises TooMany beyond REQUESTS_PER_CALLER a minute."""
+    _pace().take(f"caller {who}", _settings().requests_per_caller)
+
+
+def of_stranger() -> None:
+    """Counts a request without one at its address; raises TooMany beyond REQUESTS_PER_ADDRESS a minute."""
+    _pace().take(f"address {sender(request.remote_addr)}", _settings().requests_per_address)
+
+
+def _pace() -> Pace:
+    found: Pace = current_app.extensions["souche.pace"]
+    return found
+
+
+def _settings() -> Settings:
+    found: Settings = current_app.extensions["souche"].settings
+    return found
+
+
+def _too_many(limit: int, seconds: int) -> TooMany:
+    return TooMany(
+        f"At most {limit} requests a minute are answered. Wait for the seconds of Retry-After.",
+        headers={"Retry-After": str(seconds)},
+        error="slow_down",
+    )
