@@ -14,11 +14,12 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 from werkzeug.datastructures import MultiDict
 
-from shared import auth, entering, pace
+from shared import auth, clients, entering, logins, pace
 from shared.auth import uncounted
 from shared.entering import Denied, Entrance, Register, WrongClient
 from shared.limits import TooLarge, check_encoding
 from shared.lockout import Lockout
+from shared.logins import Refusals
 from shared.logs import logger
 from shared.problems import Problem, answer
 from shared.provider import NotAccepted, Provider
@@ -29,7 +30,7 @@ EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 SUBJECT_TOKENS = ("urn:ietf:params:oauth:token-type:id_token", "urn:ietf:params:oauth:token-type:jwt")
 _MAX_BYTES = 32 * 1024
-_PARAMETERS = ("grant_type", "client_id", "client_secret", "subject_token", "subject_token_type", "scope")
+_PARAMETERS = ("grant_type", "client_id", "client_secret", "subject_token", "subject_token_type", "id_token", "scope")
 
 blueprint = Blueprint("oauth", __name__, url_prefix="/v1/oauth", description="Who is let in, and as what.")
 
@@ -70,6 +71,10 @@ _FORM = {
                         "client_secret": {"type": "string"},
                         "subject_token": {"type": "string", "description": "What the provider signed."},
                         "subject_token_type": {"type": "string", "enum": list(SUBJECT_TOKENS)},
+                        "id_token": {
+                            "type": "string",
+                            "description": "Beside another subject token: what says how strongly the person logged in.",
+                        },
                         "scope": {"type": "string", "description": "As whom, where there is a choice."},
                     },
                 }
@@ -138,9 +143,15 @@ def _by_secret(given: dict[str, str]) -> Entrance:
     lockout.check(address, given["client_id"])
     try:
         with transaction() as session:
-            return entering.by_secret(session, given["client_id"], given["client_secret"], given["scope"])
-    except WrongClient:
-        lockout.count(address, given["client_id"])
+            entrance = entering.by_secret(session, given["client_id"], given["client_secret"], given["scope"])
+            logins.given(session, entrance, None, address)
+            return entrance
+    except WrongClient as problem:
+        locked = lockout.count(address, given["client_id"])
+        _tell_refusal(problem, clients.identifier(given["client_id"]), locked_out=locked)
+        raise
+    except Denied as problem:
+        _tell_refusal(problem, clients.identifier(given["client_id"]))
         raise
 
 
@@ -155,12 +166,25 @@ def _by_provider(given: dict[str, str]) -> Entrance:
     address = request.remote_addr or ""
     lockout.check(address, EXCHANGE)
     try:
-        person = provider.person(given["subject_token"])
+        person = provider.person(given["subject_token"], given["id_token"])
     except NotAccepted as problem:
-        lockout.count(address, EXCHANGE)
-        raise Denied("invalid_grant", problem.detail) from None
-    with transaction() as session:
-        return entering.by_person(session, person, register, given["scope"])
+        denied = Denied("invalid_grant", problem.detail)
+        _tell_refusal(denied, None, locked_out=lockout.count(address, EXCHANGE))
+        raise denied from None
+    try:
+        with transaction() as session:
+            entrance = entering.by_person(session, person, register, given["scope"])
+            logins.given(session, entrance, person.said_at, address)
+            return entrance
+    except Denied as problem:
+        if given["scope"] or problem.members["error"] != "invalid_scope":  # who is asked as whom was not refused
+            _tell_refusal(problem, str(person))
+        raise
+
+
+def _tell_refusal(problem: Denied, known: str | None, *, locked_out: bool = False) -> None:
+    refusals: Refusals = current_app.extensions["souche.refusals"]
+    refusals.tell(problem.members["error"], known, request.remote_addr, locked_out=locked_out)
 
 
 def _let_in(entrance: Entrance, exchanged: bool) -> Response:

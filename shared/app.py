@@ -35,6 +35,7 @@ from shared.auth import Verifier, allowed_roles, public, uncounted
 from shared.config import ConfigurationError, Settings, load
 from shared.entering import Register
 from shared.lockout import Lockout
+from shared.logins import Refusals
 from shared.pace import Pace
 from shared.permissions import Permission
 from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
@@ -96,8 +97,9 @@ def _add_trust(app: Flask, settings: Settings, register: Register | None) -> Non
     app.extensions |= {
         "souche.verifier": Verifier(auth.accepted_keys(settings), settings.service, revocations),
         "souche.lockout": Lockout(runtime),
+        "souche.refusals": Refusals(runtime),
         "souche.pace": Pace(settings.service, pace.store(settings)),
-        "souche.provider": Provider(settings.oidc_issuer, settings.oidc_client_ids) if settings.oidc_issuer else None,
+        "souche.provider": Provider.of(settings) if settings.oidc_issuer else None,
         "souche.register": register,
     }
 

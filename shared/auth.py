@@ -116,6 +116,11 @@ def accepted_keys(settings: Settings) -> dict[str, bytes]:
     return {**settings.token_public_keys, **own}
 
 
+def ends_at(token: str) -> float:
+    """When a token of ours ends, in seconds since 1970; its signature is not looked at."""
+    return float(jwt.decode(token, options={"verify_signature": False})["exp"])
+
+
 class Revocations(Protocol):
     """What is asked whether a token that is good by itself was taken back."""
 

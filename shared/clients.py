@@ -80,12 +80,18 @@ def enable(session: Session, client_id: UUID) -> Client:
     return client
 
 
+def identifier(text: str) -> str | None:
+    """What was sent as a client's id, where it may be one and nothing else."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None
+
+
 def authenticate(session: Session, client_id: str, secret: str) -> Client | None:
     """The client of an id and a secret; None where they do not fit, whichever of them is wrong."""
-    try:
-        client = session.get(Client, UUID(client_id))
-    except ValueError:
-        client = None
+    known = identifier(client_id)
+    client = session.get(Client, UUID(known)) if known else None
     given = _digest(secret)
     fits = [hmac.compare_digest(given, one.digest) for one in client.secrets] if client else []
     return client if client and any(fits) and client.disabled_at is None else None

@@ -65,6 +65,10 @@ class Settings:
     """The address of the OpenID Connect provider; empty: nobody logs in by one."""
     oidc_client_ids: tuple[str, ...]
     """The names by which the provider knows us: a token of it is for one of them, or is none of ours."""
+    oidc_acr: tuple[str, ...]
+    """How strong a login has to be: one of these levels (`acr`); empty: that is the provider's business."""
+    oidc_amr: tuple[str, ...]
+    """By what a person has to have logged in, one of these methods (`amr`) at least; empty: likewise."""
     trusted_proxies: int
     """How many proxies of our own stand before the service, and say who called them."""
     operators: Mapping[str, str] = field(repr=False)
@@ -140,7 +144,9 @@ def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
         signing_keys=read[f"{own}_SIGNING_KEYS"],
         access_token_seconds=read["ACCESS_TOKEN_SECONDS"],
         oidc_issuer=read["OIDC_ISSUER"].rstrip("/"),
-        oidc_client_ids=tuple(filter(None, map(str.strip, read["OIDC_CLIENT_IDS"].split(",")))),
+        oidc_client_ids=_several(read["OIDC_CLIENT_IDS"]),
+        oidc_acr=_several(read["OIDC_ACR"]),
+        oidc_amr=_several(read["OIDC_AMR"]),
         trusted_proxies=read["TRUSTED_PROXIES"],
         operators={name: value for name, value in environ.items() if _is_operators(name)},
         pool_size=read["DATABASE_POOL_SIZE"],
@@ -154,6 +160,10 @@ def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
         log_level=read["LOG_LEVEL"],
         authority_name=read["AUTHORITY_NAME"],
     )
+
+
+def _several(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))
 
 
 def _is_operators(name: str) -> bool:
@@ -195,6 +205,8 @@ def _expected(service: str) -> dict[str, fields.Field[Any]]:
         "ACCESS_TOKEN_SECONDS": fields.Int(load_default=600, validate=validate.Range(60, 3600)),
         "OIDC_ISSUER": _address("https://", "http://127.0.0.1:", "http://localhost:", required=False),
         "OIDC_CLIENT_IDS": fields.Str(load_default=""),
+        "OIDC_ACR": fields.Str(load_default=""),
+        "OIDC_AMR": fields.Str(load_default=""),
         "TRUSTED_PROXIES": fields.Int(load_default=0, validate=validate.Range(0, 5)),
         "SOUCHE_DEMONSTRATION": fields.Bool(load_default=False),
         "DATABASE_POOL_SIZE": fields.Int(load_default=8, validate=validate.Range(1, 200)),
@@ -248,6 +260,8 @@ def _of_service_token(service: str, read: Mapping[str, Any]) -> dict[str, str | 
         return {name: "Expected a token: `souche keys` makes one."}
     if (claims.get("role"), claims.get("sub")) != ("service", service):
         return {name: f"Expected a token of role `service` whose subject is {service}."}
+    if not isinstance(claims.get("exp"), int | float):
+        return {name: "Expected a token that ends some day."}
     return {}
 
 

@@ -54,14 +54,16 @@ class Lockout:
         if any(key in self._until for key in keys):
             raise _too_many()
 
-    def count(self, address: str, client_id: str) -> None:
-        """Counts a request in vain."""
+    def count(self, address: str, client_id: str) -> bool:
+        """Counts a request in vain; says whether it begins a lock-out."""
         keys, now = _keys(address, client_id), clock.now()
         with self._runtime.transaction() as session:
             found = _counted(session.execute(_COUNT, {"keys": list(keys), "now": now}))
             session.execute(_FORGET, {"now": now})
-        if self._lock(keys, found):
+        locked = self._lock(keys, found)
+        if locked:
             logger().warning("token_lockout", address=address, client=client_id[:64])
+        return locked
 
     def _lock(self, keys: Sequence[bytes], found: dict[bytes, int]) -> bool:
         limits = zip(keys, (PER_ADDRESS, PER_CLIENT), strict=True)

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from shared.auth import roles
+from shared.auth import ends_at, roles
 from shared.config import SERVICES
 from shared.logs import logger
 from shared.runtime import Runtime
@@ -115,6 +115,17 @@ class Gauges(Collector):
         yield up
         yield from found
         yield from self._queues()
+        yield self._service_token()
+
+    def _service_token(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(
+            "souche_service_token_ends_seconds",
+            "When the token with which this service calls the others ends, in seconds since 1970.",
+            labels=("service",),
+        )
+        settings = self._runtime.settings
+        family.add_metric((settings.service,), ends_at(settings.service_token))
+        return family
 
     def _queues(self) -> Iterator[GaugeMetricFamily]:
         """The lengths of the queues, where the broker is the Redis that we ring at."""

@@ -8,7 +8,7 @@ with the identity provider behind it, `idp_id`.
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,7 @@ import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from shared.config import Settings
 from shared.problems import Problem, Unavailable
 
 _ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
@@ -53,24 +54,53 @@ class Person:
 class Provider:
     """One provider; its keys are kept and read again every few minutes."""
 
-    def __init__(self, issuer: str, client_ids: tuple[str, ...]) -> None:
+    def __init__(
+        self, issuer: str, client_ids: tuple[str, ...], levels: Collection[str] = (), methods: Collection[str] = ()
+    ) -> None:
         self._issuer, self._client_ids = issuer, client_ids
+        self._levels, self._methods = frozenset(levels), frozenset(methods)
         self._lock = threading.Lock()
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._read_at = self._tried_at = float("-inf")
 
-    def person(self, token: str) -> Person:
-        """Who a signed statement is about; raises NotAccepted, or Unavailable where its keys cannot be had."""
+    @classmethod
+    def of(cls, settings: Settings) -> "Provider":
+        """The provider that the settings name."""
+        return cls(settings.oidc_issuer, settings.oidc_client_ids, settings.oidc_acr, settings.oidc_amr)
+
+    def person(self, token: str, id_token: str = "") -> Person:
+        """Who a signed statement is about; raises NotAccepted, or Unavailable where its keys cannot be had.
+
+        How the person logged in says the statement itself, or the ID token of the same person that comes with it.
+        """
+        claims = self._claims(token)
+        login = self._claims(id_token) if id_token else claims
+        if any(claims.get(name) != login.get(name) for name in ("sub", "idp_id") if name in login):
+            raise NotAccepted("The ID token is about somebody else.")
+        self._require_strength(login)
+        said_at = datetime.fromtimestamp(min(claims["iat"], login["iat"]), UTC)
+        provider = str(claims.get("idp_id", self._issuer))
+        return Person(provider, str(claims["sub"]), _digits(claims.get("siret")), said_at)
+
+    def _claims(self, token: str) -> dict[str, Any]:
         try:
             header = jwt.get_unverified_header(token)
             claims = self._verified(token, self._key(str(header.get("kid", ""))))
-            said_at = datetime.fromtimestamp(float(claims["iat"]), UTC)
-            provider = str(claims.get("idp_id", self._issuer))
+            claims["iat"] = datetime.fromtimestamp(float(claims["iat"]), UTC).timestamp()
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise NotAccepted(f"The token is not accepted: {type(error).__name__}.") from None
         if time.time() - claims["iat"] > _LONGEST_SECONDS:
             raise NotAccepted("The login is too long ago: log in again.")
-        return Person(provider, str(claims["sub"]), _digits(claims.get("siret")), said_at)
+        return claims
+
+    def _require_strength(self, login: Mapping[str, Any]) -> None:
+        """The level (`acr`) is one of those that are enough, and one of the methods (`amr`) at least was used."""
+        methods = login.get("amr")
+        used = {str(one) for one in methods} if isinstance(methods, list) else set()
+        if self._levels and str(login.get("acr")) not in self._levels:
+            raise NotAccepted(f"The login is not strong enough: `acr` has to be {_either(self._levels)}.")
+        if self._methods and not used & self._methods:
+            raise NotAccepted(f"The login is not strong enough: `amr` has to name {_either(self._methods)}.")
 
     def _verified(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         claims: dict[str, Any] = jwt.decode(
@@ -130,6 +160,10 @@ def _strong(key: Mapping[str, Any]) -> jwt.PyJWK | None:
     short = isinstance(found.key, RSAPublicKey) and found.key.key_size < _FEWEST_BITS
     usable = key.get("use", "sig") == "sig" and found.algorithm_name in _ALGORITHMS
     return found if usable and not short else None
+
+
+def _either(accepted: Collection[str]) -> str:
+    return " or ".join(sorted(accepted))
 
 
 def _digits(siret: Any) -> str | None:

@@ -17,7 +17,7 @@ from shared.config import SERVICES, ConfigurationError, read_keys, with_files, w
 
 SECRET_KEYS = ("CODE_DIGEST_KEY", "CODE_ENCRYPTION_KEYS", "IDENTITY_DIGEST_KEY", "IDENTITY_ENCRYPTION_KEYS")
 ONE_DAY = timedelta(days=1)
-TEN_YEARS = timedelta(days=3652)
+ONE_YEAR = timedelta(days=366)
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Signer:
         )
 
     def service_token(self, service: str) -> str:
-        """The token with which a service calls the other two, and them alone."""
+        """The token with which a service calls the other two, and them alone, for a year."""
         others = [name for name in SERVICES if name != service]
-        return self.token("service", subject=service, lifetime=TEN_YEARS, audience=others)
+        return self.token("service", subject=service, lifetime=ONE_YEAR, audience=others)
 
 
 def _random_key() -> bytes:
@@ -82,8 +82,13 @@ def generate_secrets(signer: Signer, make_key: Callable[[], bytes] = _random_key
         "TOKEN_PUBLIC_KEYS": write_key(signer.key_id, signer.public_key),
         "TOKEN_PRIVATE_KEY": write_key(signer.key_id, signer.private_key),
         **{name: write_key("k1", make_key()) for name in names},
-        **{f"{service.upper()}_SERVICE_TOKEN": signer.service_token(service) for service in SERVICES},
+        **service_tokens(signer),
     }
+
+
+def service_tokens(signer: Signer) -> dict[str, str]:
+    """The tokens with which the services call each other, by setting."""
+    return {f"{service.upper()}_SERVICE_TOKEN": signer.service_token(service) for service in SERVICES}
 
 
 @click.group(invoke_without_command=True)
@@ -149,8 +154,23 @@ def rotate(setting: str, step: str) -> None:
         _hand_over("TOKEN_PUBLIC_KEYS", {key_id: Signer(key_id, key).public_key for key_id, key in ring.items()})
 
 
+@keys.command("service-tokens")
+def make_service_tokens() -> None:
+    """Print new tokens for the services, good for a year; where X_FILE is set, write each there.
+
+    The former ones are good until they end: restart every process, one after the other, and nothing is interrupted.
+    """
+    for setting, token in service_tokens(Signer.read(with_files(os.environ))).items():
+        _write(setting, token, f"{setting}: good for {ONE_YEAR.days} days")
+
+
 def _hand_over(setting: str, ring: Mapping[str, bytes]) -> None:
     text = ",".join(write_key(key_id, key) for key_id, key in ring.items())
+    _write(setting, text, f"{setting}: {len(ring)} keys, the current one is {next(iter(ring))}")
+
+
+def _write(setting: str, text: str, said: str) -> None:
+    """Prints a setting, or where it comes from a file, writes that and says so."""
     path = os.environ.get(f"{setting}_FILE")
     if not path:
         click.echo(f"{setting}={text}")
@@ -159,4 +179,4 @@ def _hand_over(setting: str, ring: Mapping[str, bytes]) -> None:
     fresh.touch(mode=0o600)
     fresh.write_text(f"{text}\n", encoding="utf-8")
     fresh.replace(path)
-    click.echo(f"{setting}: {len(ring)} keys in {path}, the current one is {next(iter(ring))}")
+    click.echo(f"{said}, in {path}")

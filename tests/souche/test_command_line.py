@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 from demo.embedded import EmbeddedPostgres
 from shared.auth import Role, Verifier
 from shared.config import SERVICES, load, read_keys
+from shared.metrics import Gauges
+from shared.runtime import Runtime
 from souche.cli import COMMANDS, main
 from souche.keys import Signer, generate_secrets
 from tests.harness import ServiceUnderTest
@@ -108,6 +110,31 @@ def test_the_keys_made_are_all_the_secrets_that_the_services_want() -> None:
             verifier = Verifier(settings.token_public_keys, peer)
             assert verifier.caller(settings.service_token).role == Role.SERVICE
     assert len(next(iter(read_keys(lines["TOKEN_PRIVATE_KEY"]).values()))) == 32
+
+
+def test_services_get_new_tokens_for_a_year_and_the_alert_is_told_when_they_end(
+    issuer: ServiceUnderTest, tmp_path: Path
+) -> None:
+    key, file = secrets_of(issuer.signer), tmp_path / "token"
+    file.write_text("the former one", encoding="utf-8")
+    result = run("keys", "service-tokens", TOKEN_PRIVATE_KEY=key, ISSUER_SERVICE_TOKEN_FILE=str(file))
+    assert result.exit_code == 0, result.output
+    assert [line.partition("=")[0] for line in result.output.splitlines()[1:]] == [
+        "REDEEMER_SERVICE_TOKEN",
+        "OPERATOR_BRIDGE_SERVICE_TOKEN",
+    ]
+    token = file.read_text(encoding="utf-8").strip()
+    assert token not in result.output
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert (claims["sub"], claims["aud"]) == ("issuer", ["redeemer", "operator_bridge"])
+    assert claims["exp"] - claims["iat"] == pytest.approx(366 * 86_400, abs=1)
+    settings = load("issuer", dict(issuer.environ) | {"ISSUER_SERVICE_TOKEN": token})
+    told = generate_metrics(Runtime(settings))
+    assert told["souche_service_token_ends_seconds"] == claims["exp"]
+
+
+def generate_metrics(runtime: Runtime) -> dict[str, float]:
+    return {sample.name: sample.value for family in Gauges(runtime, ()).collect() for sample in family.samples}
 
 
 @pytest.mark.parametrize("command", [("serve", "issuer"), ("worker", "redeemer"), ("beat",), ("migrate",)])

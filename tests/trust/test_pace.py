@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from demo.embedded import EmbeddedRedis, free_port
 from services.issuer import create_app
@@ -43,7 +45,7 @@ def limited(issuer: ServiceUnderTest) -> ServiceUnderTest:
 
 
 def statuses(service: ServiceUnderTest, times: int, path: str = "/v1/programmes", **options: object) -> list[int]:
-    return [service.client.get(path, **options).status_code for _ in range(times)]  # type: ignore[arg-type]
+    return [service.client.get(path, **options).status_code for _ in range(times)]
 
 
 def refused(pace: Pace, whose: str, times: int, limit: int = LIMIT) -> int:
@@ -145,7 +147,9 @@ class TestProcesses:
         assert refused(Pace("redeemer", shared_store), "caller x", LIMIT) == 0
 
     def test_hold_the_limit_alone_while_redis_is_down_and_lose_no_time(self) -> None:
-        nothing = redis.Redis(port=free_port(), socket_connect_timeout=0.2, socket_timeout=0.2, retry=None)
+        nothing = redis.Redis(
+            port=free_port(), socket_connect_timeout=0.2, socket_timeout=0.2, retry=Retry(NoBackoff(), 0)
+        )
         assert refused(Pace("issuer", nothing), "caller x", LIMIT + 3) == 3
 
     def test_keep_no_subject_and_no_address_in_redis(self, shared_store: redis.Redis) -> None:

@@ -11,7 +11,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from demo.provider import CLIENT_ID, IDENTITY_PROVIDER, Key, LocalProvider, provider
-from shared import lockout
+from shared import config, lockout
 from shared import provider as providing
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office, places
@@ -161,6 +161,62 @@ def test_the_same_role_is_not_given_twice(office: Office) -> None:
     assert office.post("/v1/memberships", body).status_code == 409
 
 
+class TestStrength:
+    """What a login has to be made of is a setting: it is looked at, and a statement that does not say is none."""
+
+    @pytest.fixture
+    def strict(self, office: Office, known: Import, proconnect: LocalProvider) -> Iterator[Office]:
+        known("ccas")
+        strict = providing.Provider(proconnect.address, (CLIENT_ID,), levels=("eidas2", "eidas3"), methods=("mfa",))
+        before = office.service.app.extensions["souche.provider"]
+        office.service.app.extensions["souche.provider"] = strict
+        yield office
+        office.service.app.extensions["souche.provider"] = before
+
+    @pytest.mark.parametrize(
+        ("claims", "expected"),
+        [
+            ({"acr": "eidas2", "amr": ["pwd", "mfa"]}, 200),
+            ({"acr": "eidas1", "amr": ["pwd", "mfa"]}, 400),
+            ({"acr": "eidas2", "amr": ["pwd"]}, 400),
+            ({"acr": "eidas2"}, 400),
+            ({"amr": ["mfa"]}, 400),
+            ({"acr": "eidas2", "amr": "mfa"}, 400),
+            ({"acr": ["eidas2"], "amr": ["mfa"]}, 400),
+            ({}, 400),
+        ],
+    )
+    def test_is_asked_for(
+        self, strict: Office, proconnect: LocalProvider, claims: dict[str, Any], expected: int
+    ) -> None:
+        assert exchange(strict.service, proconnect.token("alienor", CCAS, **claims)).status_code == expected
+
+    def test_is_told_by_the_id_token_where_the_siret_is_told_by_userinfo(
+        self, strict: Office, proconnect: LocalProvider
+    ) -> None:
+        userinfo = proconnect.token("alienor", CCAS)
+        enough: dict[str, Any] = {"acr": "eidas2", "amr": ["mfa"]}
+        assert exchange(strict.service, userinfo).status_code == 400
+        assert exchange(strict.service, userinfo, id_token=proconnect.token("alienor", **enough)).status_code == 200
+        for other in (
+            proconnect.token("jean", **enough),
+            proconnect.token("alienor", idp_id="another", **enough),
+            proconnect.token("alienor", aud="another service", **enough),
+            proconnect.token("alienor", iat=NOW - 4000, **enough),
+            "a.b.c",
+        ):
+            assert exchange(strict.service, userinfo, id_token=other).status_code == 400
+
+    def test_is_a_setting(self, issuer: ServiceUnderTest, proconnect: LocalProvider) -> None:
+        given = dict(issuer.environ) | {"OIDC_ACR": "eidas2, eidas3", "OIDC_AMR": "mfa"}
+        made = providing.Provider.of(config.load("issuer", given))
+        with pytest.raises(providing.NotAccepted, match="eidas2 or eidas3"):
+            made.person(proconnect.token("alienor", CCAS, amr=["mfa"]))
+        with pytest.raises(providing.NotAccepted, match="mfa"):
+            made.person(proconnect.token("alienor", CCAS, acr="eidas3"))
+        assert made.person(proconnect.token("alienor", CCAS, acr="eidas3", amr=["mfa"])).subject == "alienor"
+
+
 NOW = time.time()
 BOMB = base64.urlsafe_b64encode(b'{"kid": ' + b"[" * 20_000 + b"]" * 20_000 + b"}").decode().rstrip("=")[:30_000]
 
@@ -186,6 +242,7 @@ BOMB = base64.urlsafe_b64encode(b'{"kid": ' + b"[" * 20_000 + b"]" * 20_000 + b"
         {"iat": NOW + 600},
         {"iat": NOW - 4000},
         {"iat": "yesterday"},
+        {"iat": str(NOW - 4000)},
         {"nbf": NOW + 600},
     ],
 )

@@ -1,0 +1,95 @@
+"""Logins in the audit trail: who was let in and as what, and who was refused.
+
+Tokens live ten minutes, so a program asks for one all day long: it leaves an entry for the first of a day from each
+address. A person leaves one for each login and role. Refusals leave a few entries an hour, each of which tells how many
+were not written since the one before: nobody fills the trail by sending nonsense. What is presented in vain is never
+written down; the log has a line for every refusal.
+"""
+
+import threading
+import time
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from shared import audit, clock
+from shared.audit import ENTRY, Act
+from shared.entering import Entrance
+from shared.logs import logger
+from shared.runtime import Runtime
+
+ACTION = KIND = "login"
+AN_HOUR = 10
+"""Refusals of each kind that a process writes down within an hour."""
+_HOUR_SECONDS = 3600.0
+_APART = timedelta(minutes=5)  # the provider's clock and the database's
+
+
+def given(session: Session, entrance: Entrance, said_at: datetime | None, address: str | None) -> None:
+    """Records that somebody is let in, unless this login, or today's of this program, stands there already.
+
+    `said_at` is when the provider let a person in; None for a program.
+    """
+    how = {"by": "provider", "logged_in_at": said_at.isoformat()} if said_at else {"by": "secret"}
+    midnight = datetime.combine(clock.today(), datetime.min.time(), clock.PARIS)
+    since = said_at - _APART if said_at else midnight
+    role, subject = entrance.role.value, entrance.subject
+    if not session.scalar(_stands(role, entrance.scope, subject, address, how, since)):
+        with audit.acting(Act(role, subject, ACTION, entrance.scope, address)):
+            audit.record(session, KIND, [subject], after=how)
+
+
+def _stands(
+    role: str, scope: UUID | None, subject: str, address: str | None, how: dict[str, Any], since: datetime
+) -> sa.Select[tuple[bool]]:
+    same = (
+        ENTRY.c.object_id == subject,
+        ENTRY.c.object_kind == KIND,
+        ENTRY.c.occurred_at >= since,
+        ENTRY.c.role == role,
+        ENTRY.c.scope.is_not_distinct_from(scope),
+        ENTRY.c.address.is_not_distinct_from(address),
+        ENTRY.c.after == sa.cast(how, JSONB),
+        ENTRY.c.outcome == audit.DONE,
+    )
+    return sa.select(sa.exists().where(*same))
+
+
+class Refusals:
+    """What one process has written down of refusals within the hour, and what it has not."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._lock = threading.Lock()
+        self._hour, self._written, self._silent = 0, Counter[str](), Counter[str]()
+
+    def tell(self, error: str, known: str | None, address: str | None, *, locked_out: bool) -> None:
+        """Records a refusal, or counts it; `known` is whom it is about where that is proven or is an identifier."""
+        kind = "locked_out" if locked_out else error
+        silent = self._silent_since(kind)
+        if silent is None:
+            return
+        said = {"error": error, "locked_out": locked_out, "not_written_since": silent}
+        try:
+            with audit.acting(Act("nobody", "-", ACTION, None, address)), self._runtime.transaction() as session:
+                audit.record(session, KIND, [known], after=said, outcome=audit.REFUSED)
+        except SQLAlchemyError as failure:
+            logger().error("refusal_not_recorded", error=type(failure).__name__)
+
+    def _silent_since(self, kind: str) -> int | None:
+        """How many of a kind were not written since the last one that was; None where this one is not either."""
+        hour = int(time.monotonic() // _HOUR_SECONDS)
+        with self._lock:
+            if hour != self._hour:
+                self._hour, self._written = hour, Counter()
+            if self._written[kind] >= AN_HOUR:
+                self._silent[kind] += 1
+                return None
+            self._written[kind] += 1
+            return self._silent.pop(kind, 0)
