@@ -11,12 +11,15 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.beneficiaries import Identities
 from services.issuer.codes import Codes
-from services.issuer.models import Beneficiary, Cheque, DigestRotation
+from services.issuer.models import Base, Beneficiary, Cheque, DigestRotation
+from services.issuer.models_life import ReplacedCheque
 from shared import clock, events
+from shared.idempotency import KEPT
 from shared.runtime import Runtime
 from shared.sealing import KeyRing
 
@@ -26,39 +29,28 @@ Keys = Mapping[str, Mapping[str, bytes]]
 
 @dataclass(frozen=True)
 class Sealed:
-    """A column of sealed values: its table's key, the value's context in terms of that key, and the setting."""
+    """A column of sealed values, its table's key, the value's context in terms of that key, and the setting."""
 
     name: str
-    table: str
-    column: str
-    identifier: str
-    kind: str
+    key: sa.Column[Any]
+    column: sa.Column[bytes]
     setting: str
     context: Callable[[Any], bytes]
 
 
-SEALED = (
-    Sealed("codes", "cheque", "sealed_code", "id", "uuid", "CODE_ENCRYPTION_KEYS", lambda key: key.bytes),
-    Sealed(
-        "identities", "beneficiary", "sealed_identity", "id", "uuid", "IDENTITY_ENCRYPTION_KEYS", lambda key: key.bytes
-    ),
-    Sealed(
-        "replacements",
-        "replaced_cheque",
-        "sealed_code",
-        "new_cheque_id",
-        "uuid",
-        "CODE_ENCRYPTION_KEYS",
-        lambda key: key.bytes,
-    ),
-    # Kept answers with codes in them; the others are not sealed and do not begin like that.
-    Sealed("answers", "idempotent_answer", "body", "key", "text", "CODE_ENCRYPTION_KEYS", str.encode),
-)
+def _sealed(name: str, model: type[Base], key: str, column: str, setting: str) -> Sealed:
+    columns: Any = model.__table__.c
+    return Sealed(name, columns[key], columns[column], setting, lambda identifier: identifier.bytes)
 
-_FORMER = """
-    EXISTS (SELECT FROM unnest(CAST(:former AS bytea[])) AS begins (prefix)
-            WHERE substring({column} FOR length(prefix)) = prefix)
-"""
+
+SEALED = (
+    _sealed("codes", Cheque, "id", "sealed_code", "CODE_ENCRYPTION_KEYS"),
+    _sealed("identities", Beneficiary, "id", "sealed_identity", "IDENTITY_ENCRYPTION_KEYS"),
+    _sealed("replacements", ReplacedCheque, "new_cheque_id", "sealed_code", "CODE_ENCRYPTION_KEYS"),
+    # Kept answers with codes in them; the others are not sealed and do not begin like that.
+    Sealed("answers", KEPT.c.key, KEPT.c.body, "CODE_ENCRYPTION_KEYS", str.encode),
+)
+_BYTES = pg.ARRAY(sa.LargeBinary)
 
 
 def reseal(runtime: Runtime, what: Sealed, batch: int = BATCH) -> Iterator[int]:
@@ -87,29 +79,34 @@ def _resealed(what: Sealed, ring: KeyRing, row: Any) -> bytes:
 
 
 def _count(session: Session, what: Sealed, ring: KeyRing) -> int:
-    query = f"SELECT count(*) FROM {what.table} WHERE {_FORMER.format(column=what.column)}"  # noqa: S608 (names of ours)
-    return int(session.execute(sa.text(query), {"former": ring.former}).scalar_one())
+    return session.scalar(sa.select(sa.func.count()).select_from(what.key.table).where(_by_former(what, ring))) or 0
 
 
 def _former(session: Session, what: Sealed, ring: KeyRing, after: Any, batch: int) -> list[Any]:
-    query = f"""
-        SELECT {what.identifier} AS key, {what.column} AS sealed FROM {what.table}
-        WHERE (CAST(:after AS {what.kind}) IS NULL OR {what.identifier} > :after)
-              AND {_FORMER.format(column=what.column)}
-        ORDER BY {what.identifier} LIMIT :batch
-    """  # noqa: S608 (names of ours)
-    return list(session.execute(sa.text(query), {"former": ring.former, "after": after, "batch": batch}).all())
+    query = sa.select(what.key.label("key"), what.column.label("sealed")).where(_by_former(what, ring))
+    later = query if after is None else query.where(what.key > after)
+    return list(session.execute(later.order_by(what.key).limit(batch)).all())
+
+
+def _by_former(what: Sealed, ring: KeyRing) -> sa.ColumnElement[bool]:
+    """Whether a value begins as what an earlier key of the ring sealed."""
+    prefix = sa.func.unnest(sa.cast(ring.former, _BYTES)).column_valued("prefix")
+    begins = sa.func.substring(what.column, 1, sa.func.length(prefix)) == prefix
+    return sa.exists(sa.select(prefix).where(begins))
 
 
 def _write(session: Session, what: Sealed, rows: list[tuple[Any, bytes, bytes]]) -> int:
     """Writes what is still as it was read."""
-    query = f"""
-        UPDATE {what.table} SET {what.column} = given.new
-        FROM unnest(CAST(:keys AS {what.kind}[]), CAST(:old AS bytea[]), CAST(:new AS bytea[])) AS given (key, old, new)
-        WHERE {what.table}.{what.identifier} = given.key AND {what.table}.{what.column} = given.old
-    """  # noqa: S608 (names of ours)
-    keys, old, new = zip(*rows, strict=True) if rows else ((), (), ())
-    written: Any = session.execute(sa.text(query), {"keys": list(keys), "old": list(old), "new": list(new)})
+    keys, old, new = map(list, zip(*rows, strict=True)) if rows else ([], [], [])
+    given = (
+        sa.func.unnest(sa.cast(keys, pg.ARRAY(what.key.type)), sa.cast(old, _BYTES), sa.cast(new, _BYTES))
+        .table_valued(
+            sa.column("key", what.key.type), sa.column("old", sa.LargeBinary), sa.column("new", sa.LargeBinary)
+        )
+        .render_derived(name="given")
+    )
+    same = (what.key == given.c.key, what.column == given.c.old)
+    written: Any = session.execute(sa.update(what.key.table).values({what.column.key: given.c.new}).where(*same))
     return int(written.rowcount)
 
 

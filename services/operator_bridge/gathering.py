@@ -25,9 +25,11 @@ _DROP = sa.text("""
 """)
 _ANALYZE = sa.text("ANALYZE statement_line; ANALYZE statement_redemption; ANALYZE statement_payment")
 _COPY: Mapping[str, str] = {
-    "statement_line": "cheque_id, status, value_cents, redeemed_cents",
-    "statement_redemption": "reference, cheque_id, structure_id, amount_cents, redeemed_at",
-    "statement_payment": "reference, payment_reference, paid_on",
+    "line": "COPY statement_line (cheque_id, status, value_cents, redeemed_cents) FROM STDIN",
+    "redemption": """
+        COPY statement_redemption (reference, cheque_id, structure_id, amount_cents, redeemed_at) FROM STDIN
+    """,
+    "payment": "COPY statement_payment (reference, payment_reference, paid_on) FROM STDIN",
 }
 
 
@@ -48,9 +50,9 @@ def gather(connection: sa.Connection, parts: Iterable[Sequence[Line]]) -> int:
     """Copies a statement, part by part, and says how many lines it had; outcomes of orders are passed over."""
     lines = 0
     for part in parts:
-        _copy(connection, "statement_line", _standings(part))
-        _copy(connection, "statement_redemption", _redemptions(part))
-        _copy(connection, "statement_payment", _payments(part))
+        _copy(connection, "line", _standings(part))
+        _copy(connection, "redemption", _redemptions(part))
+        _copy(connection, "payment", _payments(part))
         connection.commit()
         lines += len(part)
     connection.execute(_ANALYZE)
@@ -83,10 +85,10 @@ def _payments(part: Sequence[Line]) -> list[tuple[Any, ...]]:
     ]
 
 
-def _copy(connection: sa.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _copy(connection: sa.Connection, what: str, rows: Sequence[tuple[Any, ...]]) -> None:
     if not rows:
         return
     driver: Any = connection.connection.driver_connection
-    with driver.cursor().copy(f"COPY {table} ({_COPY[table]}) FROM STDIN") as copy:
+    with driver.cursor().copy(_COPY[what]) as copy:
         for row in rows:
             copy.write_row(row)
