@@ -55,12 +55,17 @@ lock: ## Resolve the dependencies anew into the two lock files
 audit: $(VENV)/run.stamp ## Compare the lock files with the stored report of known vulnerabilities (offline)
 	@$(BIN)/python -m deploy.supply.audit
 
-audit-report: $(VENV)/run.stamp ## Make that report anew, with pip-audit (online)
+audit-report: $(VENV)/run.stamp ## Make that report anew: online by pip-audit (SERVICE=pypi or osv), or of a file (FROM=…)
+ifdef FROM
+	@$(BIN)/python -m deploy.supply.audit look-up $(FROM) "$(or $(SOURCE),$(notdir $(FROM)))"
+else
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(PYTHON) -m venv "$$dir" \
 		&& "$$dir/bin/pip" install --quiet --disable-pip-version-check pip-audit \
 		&& { "$$dir/bin/pip-audit" --disable-pip --require-hashes --progress-spinner off --format json \
+			--vulnerability-service $(or $(SERVICE),pypi) \
 			-r requirements.lock -r requirements-dev.lock -o "$$dir/found.json" || test -s "$$dir/found.json"; } \
 		&& $(BIN)/python -m deploy.supply.audit store "$$dir/found.json"
+endif
 
 sbom: $(VENV)/run.stamp ## Write what production is made of to build/sbom.cdx.json (CycloneDX)
 	@mkdir -p build && $(BIN)/python -m deploy.supply.sbom > build/sbom.cdx.json && echo build/sbom.cdx.json

@@ -1,6 +1,7 @@
 """What is locked, what is known against it, and how containers run."""
 
 import json
+import zipfile
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.supply import audit, sbom
+from deploy.supply import advisories, audit, sbom
 from deploy.supply.locks import LOCKS, ROOT, Pin, every, read
 
 TODAY = date(2026, 11, 23)
@@ -45,34 +46,105 @@ def test_what_is_installed_is_held_to_the_hashes() -> None:
     assert (ROOT / "Makefile").read_text(encoding="utf-8").count("install --require-hashes -r") == 2
 
 
+def report(*dependencies: dict[str, Any], known_until: date = TODAY) -> dict[str, Any]:
+    return audit.stored(found(*dependencies), "pip-audit", known_until, TODAY)
+
+
 def test_a_report_without_faults_that_covers_everything_passes() -> None:
-    verdict = audit.compare(PINS, audit.stored(found(FLASK, YAML), TODAY), TODAY)
-    assert verdict.passes
+    verdict = audit.compare(PINS, report(FLASK, YAML), TODAY)
+    assert verdict.status == audit.CLEAN == 0
     assert verdict.lines() == [
-        "The report of known vulnerabilities is 0 days old.",
+        "Known vulnerabilities by pip-audit, which knows them until 2026-11-23: 0 days ago.",
         "2 packages are locked: 0 faults, 0 packages not looked up.",
     ]
 
 
 def test_a_version_that_is_known_to_be_vulnerable_fails() -> None:
-    report = audit.stored(found(FLASK | {"vulns": [FAULT]}, YAML), TODAY)
-    verdict = audit.compare(PINS, report, TODAY)
-    assert not verdict.passes
+    made = report(FLASK | {"vulns": [FAULT]}, YAML)
+    verdict = audit.compare(PINS, made, TODAY)
+    assert verdict.status == audit.VULNERABLE == 1
     assert verdict.vulnerable == ("flask 3.1.3: PYSEC-2026-1 (CVE-2026-1), mended in 3.1.4",)
-    assert "description" not in json.dumps(report)
+    assert "description" not in json.dumps(made)
 
 
 @pytest.mark.parametrize(
     "other", [FLASK | {"version": "3.1.2"}, {"name": "flask", "skip_reason": "Dependency not found on PyPI"}]
 )
 def test_a_version_that_was_not_looked_up_fails(other: dict[str, Any]) -> None:
-    verdict = audit.compare(PINS, audit.stored(found(other, YAML), TODAY), TODAY)
-    assert (verdict.passes, verdict.absent) == (False, ("flask 3.1.3",))
+    verdict = audit.compare(PINS, report(other, YAML), TODAY)
+    assert (verdict.status, verdict.absent) == (audit.NOT_LOOKED_UP, ("flask 3.1.3",))
+    assert audit.NOT_LOOKED_UP == 2
 
 
-def test_a_report_says_how_old_it_is() -> None:
-    report = audit.stored(found(FLASK, YAML), date(2026, 8, 1))
-    assert "114 days old. Older than 30: make audit-report." in audit.compare(PINS, report, TODAY).lines()[0]
+def test_a_source_that_is_too_old_fails_and_says_so() -> None:
+    verdict = audit.compare(PINS, report(FLASK, YAML, known_until=date(2026, 8, 1)), TODAY)
+    assert verdict.status == audit.OLD == 3
+    assert "until 2026-08-01: 114 days ago. TOO OLD" in verdict.lines()[0]
+
+
+def osv(*records: dict[str, Any], folder: Path) -> Path:
+    """An archive as osv.dev publishes it."""
+    path = folder / "all.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for record in records:
+            archive.writestr(f"{record['id']}.json", json.dumps(record))
+    return path
+
+
+def record(*events: dict[str, str], name: str = "Flask", **more: Any) -> dict[str, Any]:
+    affected = {
+        "package": {"ecosystem": "PyPI", "name": name},
+        "ranges": [{"type": "ECOSYSTEM", "events": list(events)}, {"type": "GIT", "events": [{"introduced": "0"}]}],
+        "versions": ["2.0.0"],
+    }
+    return {"id": "GHSA-1", "aliases": ["CVE-1"], "modified": "2026-11-20T08:00:00Z", "affected": [affected]} | more
+
+
+@pytest.mark.parametrize(
+    ("events", "hit"),
+    [
+        ([{"introduced": "0"}], True),
+        ([{"introduced": "0"}, {"fixed": "3.1.4"}], True),
+        ([{"introduced": "0"}, {"fixed": "3.1.3"}], False),
+        ([{"introduced": "3.1.4"}], False),
+        ([{"introduced": "0"}, {"last_affected": "3.1.3"}], True),
+        ([{"introduced": "0"}, {"last_affected": "3.1.2"}], False),
+        ([{"fixed": "2.0"}, {"introduced": "0"}, {"introduced": "3.1"}, {"fixed": "3.1.10"}], True),
+    ],
+)
+def test_a_database_of_osv_is_looked_up_by_its_ranges(events: list[dict[str, str]], hit: bool, tmp_path: Path) -> None:
+    database = advisories.read(osv(record(*events), folder=tmp_path))
+    [flask, yaml_] = advisories.against(database, PINS)
+    assert bool(flask["vulns"]) is hit
+    assert yaml_["vulns"] == []
+    assert database.known_until == date(2026, 11, 20)
+
+
+def test_a_database_of_osv_is_looked_up_by_its_list_and_not_where_a_record_was_withdrawn(tmp_path: Path) -> None:
+    pin = Pin("flask", "2.0", ("0" * 64,))
+    listed = record({"introduced": "9"})
+    listed["affected"][0]["versions"] = ["2.0"]
+    gone = record({"introduced": "0"}, id="GHSA-2", withdrawn="2026-11-01T00:00:00Z")
+    [flask] = advisories.against(advisories.read(osv(listed, gone, folder=tmp_path)), [pin])
+    assert [one["id"] for one in flask["vulns"]] == ["GHSA-1"]
+
+
+def test_safety_db_is_looked_up_by_its_specifiers(tmp_path: Path) -> None:
+    path = tmp_path / "insecure_full.json"
+    entry = {"id": "pyup.io-1", "cve": "CVE-1, CVE-2", "specs": ["<3,>=2", "==3.1.3"], "advisory": "x"}
+    path.write_text(json.dumps({"$meta": {"timestamp": 1625119202}, "flask": [entry]}), encoding="utf-8")
+    database = advisories.read(path)
+    assert database.known_until == date(2021, 7, 1)
+    [flask, _] = advisories.against(database, PINS)
+    assert [one["aliases"] for one in flask["vulns"]] == [["CVE-1", "CVE-2"]]
+
+
+def test_the_stored_report_names_its_source_and_its_age_and_the_page_says_the_same() -> None:
+    kept = json.loads(audit.REPORT.read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    assert kept["source"]
+    assert kept["known_until"] in page
+    assert date.fromisoformat(kept["known_until"]) <= date.fromisoformat(kept["made_on"])
 
 
 def test_the_bill_of_materials_names_all_that_runs_in_production() -> None:

@@ -1,8 +1,8 @@
 """No statement of SQL is put together while a request is there: what is composed is composed when a module is loaded.
 
 That is the review of every `noqa: S608`, done again at each run: a text with SQL in it is composed at the top of a
-module, or by a function that is called there and nowhere else, or of constants of the module alone. What a request brings can
-be in none of these. Migrations and what they stand on run for the owner of the database and read no request.
+module, or by a function that is called there and nowhere else, or of constants of the module alone. What a request
+brings can be in none of these. Migrations and what they stand on run for the owner of the database and read no request.
 """
 
 import ast
