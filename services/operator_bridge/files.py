@@ -10,12 +10,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Unreadable
 
 _DELIMITER = ";"
 # What the marker's line takes at most.
 _TAIL = 64
+_LONGEST_LINE = 100_000
 # Files hold codes: nobody reads them but we and the group that we share the folder with.
 _MODE = 0o640
 
@@ -62,7 +64,7 @@ def read(path: Path, marker: str) -> Iterator[dict[str, str]]:
     number = 0
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(file, delimiter=_DELIMITER, strict=True):
+            for line in csv.DictReader(_short(file), delimiter=_DELIMITER, strict=True):
                 if next(iter(line.values())) == marker:
                     break
                 number += 1
@@ -71,6 +73,14 @@ def read(path: Path, marker: str) -> Iterator[dict[str, str]]:
         raise Unreadable(f"no CSV in UTF-8 after line {number}") from None
     if number != _end(path, marker):
         raise Unreadable(f"{number} lines, and another number at its end")
+
+
+def _short(file: TextIO) -> Iterator[str]:
+    """The lines of a file; raises csv.Error where one has no end, before it fills the memory."""
+    while line := file.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE and not line.endswith("\n"):
+            raise csv.Error
+        yield line
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]], marker: str) -> None:

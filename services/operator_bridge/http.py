@@ -7,7 +7,8 @@ nobody knows.
 
 import threading
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from services.operator_bridge.interface import BadSignature, NoAnswer, OperatorRefused, OperatorUnavailable
-from shared import clock
+from shared import answers, clock
 
 _CONNECT_SECONDS = 3.0
 # A token is renewed this long before it ends, so that it does not end on the way.
@@ -25,7 +26,24 @@ _TOKEN_MARGIN_SECONDS = 10
 _MAX_HEADERS = 2048
 _UNAVAILABLE = (401, 403, 404, 405, 408, 429, 503)
 _REFUSED = (400, 413, 415, 422)
+_FAILED = 400
+# Of the timeout, which is for each read: so many times is for the whole answer.
+_PATIENCE = 3
+_MOST_OF_A_TOKEN = 256 * 1024
+# Ten million lines have room in a fifth of them, a hundred a page.
+_MOST_PAGES = 500_000
+_LONGEST_CURSOR = 2_000
 _NOTHING: Mapping[Any, str] = {}
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came back: whole, and not longer than anything that we have use for."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_redirect: bool
 
 
 class ClientCredentials:
@@ -58,14 +76,17 @@ class ClientCredentials:
                 data={"grant_type": "client_credentials"},
                 auth=self._credentials,
                 timeout=(_CONNECT_SECONDS, self._timeout),
+                headers=answers.PLAIN,
                 allow_redirects=False,
+                stream=True,
             )
+            body = answers.read(response, _PATIENCE * self._timeout, _MOST_OF_A_TOKEN)
             response.raise_for_status()
-            answer = response.json()
+            answer = answers.document(body)
             return str(answer["access_token"]), float(answer.get("expires_in", 300))
         except requests.RequestException as error:
             raise OperatorUnavailable(f"no token: {_name(error)}") from None
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (answers.Unfit, KeyError, TypeError, ValueError, AttributeError):
             raise OperatorUnavailable("no token: the answer makes no sense") from None
 
 
@@ -82,6 +103,23 @@ class Client:
         """The JSON at a path; raises OperatorUnavailable, OperatorRefused or NoAnswer."""
         return self._json(self._send("GET", path, params=query))
 
+    def pages(self, path: str, **query: Any) -> Iterator[Any]:
+        """The pages of a list, the `next` of each being the `cursor` of the following.
+
+        Raises what `get` raises, and NoAnswer where they go round in circles or on for ever.
+        """
+        cursor: Any = ""
+        seen = set[str]()
+        while cursor is not None:
+            seen.add(cursor)
+            page = self.get(path, **query, cursor=cursor)
+            yield page
+            cursor = page.get("next") if isinstance(page, dict) else None
+            if cursor is not None and not (isinstance(cursor, str) and len(cursor) <= _LONGEST_CURSOR):
+                raise NoAnswer("a page names no next one that can be asked for")
+            if cursor in seen or len(seen) >= _MOST_PAGES:
+                raise NoAnswer("its pages never end")
+
     def post(self, path: str, body: Any) -> Any:
         """The JSON that answers a POST; raises OperatorUnavailable, OperatorRefused or NoAnswer."""
         return self._json(self._send("POST", path, json=body))
@@ -95,7 +133,7 @@ class Client:
         *,
         unavailable: Mapping[int, str] = _NOTHING,
         refused: Mapping[int, str] = _NOTHING,
-        answers: Container[int] = (),
+        empty: Container[int] = (),
     ) -> tuple[int, Any]:
         """The status and the JSON of any call, for an operator with statuses of its own.
 
@@ -103,45 +141,50 @@ class Client:
         others do for what is not said.
         """
         response = self._send(method, path, json=body, headers=headers)
-        status = response.status_code
+        status = response.status
         if status in unavailable:
             raise OperatorUnavailable(unavailable[status], _retry_after(response))
         if status in refused:
             raise OperatorRefused(refused[status])
-        return status, None if status in answers else self._json(response)
+        return status, None if status in empty else self._json(response)
 
-    def _send(self, method: str, path: str, **options: Any) -> requests.Response:
+    def _send(self, method: str, path: str, **options: Any) -> _Answer:
         response = self._once(method, path, **options)
-        if response.status_code == 401 and self._credentials:
+        if response.status == 401 and self._credentials:
             self._credentials.forget()
             response = self._once(method, path, **options)
         return response
 
-    def _once(self, method: str, path: str, **options: Any) -> requests.Response:
-        headers = dict(options.pop("headers", {}))
+    def _once(self, method: str, path: str, **options: Any) -> _Answer:
+        headers = {**answers.PLAIN, **options.pop("headers", {})}
         if self._credentials:
             headers["Authorization"] = f"Bearer {self._credentials.token()}"
         timeout = (_CONNECT_SECONDS, self._timeout)
         try:
-            return self._session.request(
-                method, self._address + path, timeout=timeout, headers=headers, allow_redirects=False, **options
-            )
+            response = self._session.request(
+                method, self._address + path, timeout=timeout, headers=headers, allow_redirects=False, stream=True,
+                **options,
+            )  # fmt: skip
+            body = answers.read(response, _PATIENCE * self._timeout)
+            return _Answer(response.status_code, response.headers, body, response.is_redirect)
+        except answers.Unfit as error:
+            raise NoAnswer(f"the answer is {error}") from None
         except requests.RequestException as error:
             if _never_reached(error):
                 raise OperatorUnavailable(f"not reached: {_name(error)}") from None
             raise NoAnswer(f"no answer: {_name(error)}") from None
 
-    def _json(self, response: requests.Response) -> Any:
-        status = response.status_code
+    def _json(self, response: _Answer) -> Any:
+        status = response.status
         if status in _UNAVAILABLE or response.is_redirect:
             raise OperatorUnavailable(f"HTTP {status}", _retry_after(response))
         if status in _REFUSED:
             raise OperatorRefused(f"http-{status}")
-        if not response.ok:
+        if status >= _FAILED:
             raise NoAnswer(f"HTTP {status}")
         try:
-            return response.json()
-        except requests.JSONDecodeError:
+            return answers.document(response.body)
+        except answers.Unfit:
             raise NoAnswer(f"HTTP {status}, and no JSON") from None
 
 
@@ -173,7 +216,7 @@ def _never_reached(error: requests.RequestException) -> bool:
     return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
 
 
-def _retry_after(response: requests.Response) -> float | None:
+def _retry_after(response: _Answer) -> float | None:
     """The seconds of a Retry-After header, which may be a number or a date."""
     given = response.headers.get("Retry-After", "")
     if given.isdigit():

@@ -33,6 +33,8 @@ from shared.problems import Unavailable
 from shared.runtime import Runtime
 
 _AT_ONCE = 1000
+# Five times what a whole country has: what goes on beyond it is no statement, and would fill the disk.
+_MOST_LINES = 100_000_000
 # Each statement begins this long before the end of the last, or longer where its lines come later: clocks differ, and
 # a line may be dated late.
 _OVERLAP = timedelta(minutes=5)
@@ -105,10 +107,13 @@ def try_poll(runtime: Runtime, contract_id: UUID) -> None:
 
 def parts(operator: Operator, period: Period, size: int) -> Iterator[tuple[Line, ...]]:
     """A statement in parts of so many lines; raises Unavailable where it cannot be had whole."""
-    lines = operator.fetch(period)
+    lines, number = operator.fetch(period), 0
     try:
         while part := tuple(itertools.islice(lines, size)):
             yield part
+            number += len(part)
+            if number > _MOST_LINES:
+                raise Unreadable(f"more than {_MOST_LINES} lines")
     except (OperatorUnavailable, OperatorRefused, NoAnswer, Unreadable) as error:
         raise _unavailable(error) from None
 

@@ -79,14 +79,11 @@ class Adapter(Operator):
             answer = self._client.post("/v1/operations/status", {"references": references})
             yield from map(_receipt, wire.member(answer, "results", list))
         query = {"contract": period.contract, "since": period.since.isoformat() if period.since else ""}
-        cursor: str | None = ""
-        while cursor is not None:
-            page = self._client.get("/v1/statement", **query, cursor=cursor)
+        for page in self._client.pages("/v1/statement", **query):
             for line in wire.member(page, "lines", list):
                 read = _LINES.get(wire.member(line, "type", str))
                 if read:
                     yield read(line)
-            cursor = page.get("next")
 
 
 _outcome = wire.reader(Receipt)

@@ -84,7 +84,7 @@ class Adapter(Operator):
 
     def _standing(self, known: Known) -> Standing | None:
         path = f"/vouchers/voucherstatuscheck/{known.number.partition('/')[0]}"
-        status, answer = self._client.ask("GET", path, None, self._headers, answers=_REFUSED)
+        status, answer = self._client.ask("GET", path, None, self._headers, empty=_REFUSED)
         if status in _ENDED:
             return Standing(known.cheque_id, _ENDED[status], known.value_cents, known.value_cents * (status == 458))
         held = _STANDINGS.get(wire.member(answer, "voucher_status", str)) if status == 200 else None
@@ -111,7 +111,7 @@ class Adapter(Operator):
     def _call(self, order: Order, method: str, what: str, body: Mapping[str, Any]) -> Any:
         given, path = {**body, "Gov_Stack_BB": self.settings["BUILDING_BLOCK"]}, f"/vouchers/{what}"
         headers = self._headers | {"X-CorrelationID": order.reference}
-        return self._client.ask(method, path, given, headers, unavailable=_NOT_NOW, refused=_REFUSED, answers=_DONE)[1]
+        return self._client.ask(method, path, given, headers, unavailable=_NOT_NOW, refused=_REFUSED, empty=_DONE)[1]
 
 
 _WORK: Mapping[str, Callable[[Adapter, Order], str | None]]
@@ -125,6 +125,6 @@ def _numbers(order: Order) -> list[str]:
 
 
 def _integer(number: str) -> int:
-    if not (number.isascii() and number.isdigit() and str(int(number)) == number and int(number) < 2**63):
+    if not (number.isascii() and number.isdigit() and number == str(int(number[:20])) and int(number) < 2**63):
         raise Unreadable("voucher number: expected digits that an int64 carries unchanged.")
     return int(number)
