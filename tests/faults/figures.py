@@ -5,7 +5,7 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.plan import Planned
@@ -49,7 +49,8 @@ class Figures:
         for each in played:
             longest = self.without_service[each.planned.name]
             for service, times in record.answers.items():
-                longest[service] = max(longest.get(service, 0.0), _longest_gap(times, each.began, each.ended))
+                gap = _longest_gap([record.began, *times, record.ended], each.began, each.ended)
+                longest[service] = max(longest.get(service, 0.0), gap)
 
     def add_waits(self, waits: Sequence[Wait]) -> None:
         """Counts how long it took until all agreed."""
@@ -60,7 +61,7 @@ class Figures:
     def write(self, path: Path) -> None:
         """Keeps them for the report."""
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        path.write_text(json.dumps(vars(self), indent=1), encoding="utf-8")
 
 
 def _longest_gap(times: Sequence[float], began: float, ended: float) -> float:

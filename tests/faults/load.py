@@ -4,6 +4,7 @@ Each client works for one service alone, so that a service that is down keeps no
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -71,11 +72,13 @@ class Load:
             for name, trade in self._trades().items()
             for number in range(trade.clients)
         ]
+        self.record.began = time.monotonic()
         for client in clients:
             client.start()
         try:
             yield self.record
         finally:
+            self.record.ended = time.monotonic()
             self._stopping.set()
             for client in clients:
                 client.join(TRIES * (sum(TIMEOUT) + RETRY_SECONDS * 2**TRIES))

@@ -38,6 +38,9 @@ class Record:
     """The states in which each cheque of a grant that was answered 201 may be; one, unless an answer is missing."""
     counted: Counter[str] = field(default_factory=Counter)
     """Requests sent, and those whose answer was thrown away or asked for once more on purpose."""
+    began: float = 0.0
+    ended: float = 0.0
+    """From when to when the clients worked, by the same clock."""
     wrong: list[str] = field(default_factory=list)
     """Answers that can never be right, whatever happened."""
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
