@@ -10,6 +10,7 @@ UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --g
 	--no-emit-index-url --no-header --no-config --quiet
 
 SEEDS ?= 1-20
+EXAMPLES ?= 20
 
 .PHONY: help demo up test test-slow test-hours test-faults test-compose lint lock clean
 .DEFAULT_GOAL := help
@@ -29,8 +30,8 @@ test: $(VENV)/dev.stamp ## Run the tests
 test-slow: $(VENV)/dev.stamp ## Run the slower ones: whole demonstrations, kills at every step
 	@$(BIN)/pytest -q -n auto --dist load -m slow $(TESTS)
 
-test-hours: $(VENV)/dev.stamp ## Run what takes an hour: every pair of operators with tills, fuzzing for long
-	@$(BIN)/pytest -q -n auto --dist load -m hours tests
+test-hours: $(VENV)/dev.stamp ## Run what takes an hour: every pair of operators with tills, fuzzing for long, laws tried at random
+	@SOUCHE_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q -n auto --dist load -o timeout=3600 -m "hours or hypothesis" tests
 
 test-faults: $(VENV)/dev.stamp ## Play random faults under load, SEEDS=1-20 or any others
 	@FAULT_SEEDS=$(SEEDS) FAULT_REPORT=build/faults.json $(BIN)/pytest -q -m faults tests/faults; \

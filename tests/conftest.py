@@ -20,20 +20,16 @@ from pathlib import Path
 import pytest
 import redis
 import sqlalchemy as sa
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
 
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from shared import config, migrations
 from shared.config import SERVICES
 from souche.keys import Signer
+from tests import chance
 from tests.harness import ServiceUnderTest, empty_tables
 
-hypothesis_settings.register_profile(
-    "souche", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-hypothesis_settings.load_profile("souche")
+chance.load_profile()
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ MESSAGES: Mapping[str, str] = {
     "lose_webhooks": "a message is never sent",
     "late_webhooks": "a message is sent `seconds` later",
     "repeat_webhooks": "a message is sent twice, the second time under another id",
-    "disorder_webhooks": "a message is sent after the next one",
+    "disorder_webhooks": "a message is sent after the next one, or at any moment within `seconds` if there are any",
     "bad_signature": "a message is signed with a wrong key, then again rightly",
     "old_key": "a message is signed with the key that is being replaced",
     "malformed_webhooks": "a message says nothing that can be read",

@@ -3,6 +3,7 @@
 import itertools
 import json
 import queue
+import random
 import threading
 import time
 from collections.abc import Mapping
@@ -56,14 +57,20 @@ class Sender:
 
     def _line_up(self, message: _Message) -> None:
         """Has a message sent, and after it one that is to come out of order."""
-        if self._faults.happens("disorder_webhooks"):
-            self._held_up = message
+        if self._held_up is None and self._faults.happens("disorder_webhooks"):
+            self._disorder(message, self._faults.seconds("disorder_webhooks"))
             return
         late = self._faults.seconds("late_webhooks") if self._faults.happens("late_webhooks") else 0.0
         self._put(message, late)
         if self._held_up:
             self._put(self._held_up, late + 0.1)
             self._held_up = None
+
+    def _disorder(self, message: _Message, within: float) -> None:
+        if within:
+            self._put(message, random.uniform(0.0, within))  # noqa: S311 (which comes first is no secret)
+        else:
+            self._held_up = message
 
     def deliver(self, identifier: str, body: str, *, secret: str | None = None, at: datetime | None = None) -> int:
         """Sends one message now, and gives the status of the answer."""

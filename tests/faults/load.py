@@ -1,226 +1,228 @@
-"""A bounded load through the real services, and its own record of what each was answered.
+"""A bounded load through the real services: prescribers, tills, the operator's own till, and somebody who looks on.
 
-The record is the clients': what was answered 201, what was refused, what got no answer. Nothing in it comes from the
-services' tables, so that it can be held against them.
+Each client works for one service alone, so that a service that is down keeps nobody from the others.
 """
 
-import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
-from uuid import uuid4
-
-import requests
 
 from demo.calls import Identity
-from demo.year import Year
+from demo.year import OPERATIONS, Year
+from tests.faults.asking import RETRY_SECONDS, TIMEOUT, TRIES, Client, Request
+from tests.faults.record import CANCELLED, REDEEMED, SPENDABLE, Entry, Outcome, Record
 
-CLIENTS = 6
-REST_SECONDS = 0.06
-TIMEOUT = (2.0, 15.0)
-RETRIES = 3
-RETRY_SECONDS = 0.4
-# What says that nothing was decided: a server error, or a request with the same key still in hand.
-UNDECIDED = {500, 502, 503, 504}
-IN_HAND = "urn:souche:request-in-hand"
+PRESCRIBERS, TILLS = 3, 4
+# Cheques that are left in people's hands: with fewer, nobody spends them, or has them cancelled.
+KEPT, KEPT_FROM_CANCELLING = 10, 20
+# What may well be said of a cheque that nobody spent: a service has not heard of it yet.
+NOT_HEARD_OF = {"not-yet-spendable", "unknown-code"}
 
-Outcome = Literal["done", "refused", "unanswered"]
-
-
-@dataclass
-class Entry:
-    """One thing that a client asked for, and what it was told."""
-
-    kind: str
-    key: str
-    outcome: Outcome
-    answer: dict[str, Any]
-    codes: tuple[str, ...] = field(default=(), repr=False)
-    subject: str = ""
-    """The redemption or the cheque it was about."""
+Act = Callable[[Client], None]
 
 
-@dataclass
-class Record:
-    """What the clients know."""
-
-    entries: list[Entry] = field(default_factory=list)
-    successes: dict[str, list[float]] = field(default_factory=lambda: {"issuer": [], "redeemer": []})
-    """When each service answered, in seconds of the monotonic clock."""
-    requests: int = 0
-    wrong: list[str] = field(default_factory=list)
-    """Answers that can never be right, whatever happened."""
-
-    def of(self, kind: str, outcome: Outcome | None = None) -> list[Entry]:
-        """The entries of a kind."""
-        return [each for each in self.entries if each.kind == kind and outcome in (None, each.outcome)]
-
-
-@dataclass
+@dataclass(frozen=True)
 class Held:
-    """A cheque in a client's hand."""
+    """A cheque in somebody's hand, and the adviser who handed it over."""
 
     code: str = field(repr=False)
     cheque_id: str
-    doubtful: bool = False
-    """It was presented, or its cancellation asked for, and no answer came."""
+    adviser: Identity
+
+
+@dataclass(frozen=True)
+class Spent:
+    """A cheque that a till took, as what."""
+
+    held: Held
+    redemption_id: str
+    till: Identity
+
+
+@dataclass(frozen=True)
+class Trade:
+    """How many clients do what, how often, with how many seconds in between."""
+
+    clients: int
+    rest: float
+    acts: Sequence[tuple[Act, int]]
 
 
 class Load:
-    """Clients that grant, redeem, present again, reverse and cancel, until somebody says stop."""
+    """Clients that work until somebody says stop; a cheque is in one client's hand at a time."""
 
-    def __init__(self, year: Year, seed: int) -> None:
+    def __init__(self, year: Year, operator: str, seed: object) -> None:
         self.record = Record()
         self._year = year
+        self._operator = operator
         self._seed = seed
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._held: deque[Held] = deque()
-        self._spent: list[tuple[Held, str, Identity]] = []
+        self._spent: list[Spent] = []
 
     @contextmanager
     def flowing(self) -> Iterator[Record]:
         """Has the clients work for the length of the block; each ends what it has in hand."""
-        clients = [threading.Thread(target=self._work, args=(number,), daemon=True) for number in range(CLIENTS)]
+        clients = [
+            threading.Thread(target=self._work, args=(trade, f"{name} {number}"), daemon=True)
+            for name, trade in self._trades().items()
+            for number in range(trade.clients)
+        ]
+        self.record.began = time.monotonic()
         for client in clients:
             client.start()
         try:
             yield self.record
         finally:
+            self.record.ended = time.monotonic()
             self._stopping.set()
             for client in clients:
-                client.join(RETRIES * (TIMEOUT[1] + RETRY_SECONDS) + 5)
+                client.join(TRIES * (sum(TIMEOUT) + RETRY_SECONDS * 2**TRIES))
 
-    def _work(self, number: int) -> None:
-        chance = random.Random(f"{self._seed} {number}")
-        session = requests.Session()
-        session.trust_env = False
-        acts = (self._grant, self._redeem, self._present_again, self._reverse, self._cancel)
-        while not self._stopping.wait(REST_SECONDS):
-            [act] = chance.choices(acts, weights=(3, 8, 1, 1, 1))
-            act(session, chance)
-
-    def _grant(self, session: requests.Session, chance: random.Random) -> None:
-        key, adviser = str(uuid4()), chance.choice(self._year.advisers)
-        body = {
-            "programme": self._year.world.programme["code"],
-            "amount_cents": 5000,
-            "reason": "évaluation",
-            "reference": key,
+    def _trades(self) -> dict[str, Trade]:
+        return {
+            "prescriber": Trade(PRESCRIBERS, 0.3, [(self._grant, 5), (self._cancel, 1), (self._replace, 1)]),
+            "till": Trade(
+                TILLS, 0.06, [(self._redeem, 8), (self._check, 2), (self._present_again, 1), (self._reverse, 1)]
+            ),
+            "operator's till": Trade(1, 0.3, [(self._spend_at_operator, 1)]),
+            "onlooker": Trade(1, 0.2, [(self._look, 1)]),
         }
-        entry = self._ask(session, "grant", "issuer", "/v1/grants", adviser, body, key)
-        if entry.outcome == "done":
-            held = [Held(cheque["code"], cheque["cheque_id"]) for cheque in entry.answer["cheques"]]
-            with self._lock:
-                self._held.extend(held)
 
-    def _redeem(self, session: requests.Session, chance: random.Random) -> None:
-        with self._lock:
-            if len(self._held) < 10:
-                return
-            cheques = [self._held.popleft() for _ in range(chance.randint(1, 3))]
-        till = chance.choice(self._year.structures)
-        entry = self._present(session, till, cheques)
+    def _work(self, trade: Trade, name: str) -> None:
+        client = Client(self._year.calls, self.record, f"{self._seed} {name}")
+        acts, weights = zip(*trade.acts, strict=True)
+        while not self._stopping.wait(trade.rest):
+            [act] = client.chance.choices(acts, weights)
+            act(client)
+
+    # What prescribers do.
+
+    def _grant(self, client: Client) -> None:
+        adviser, reason = client.chance.choice(self._year.advisers), f"entretien {client.next_name()}"
+        body = {"programme": self._year.world.programme["code"], "amount_cents": 5000, "reason": reason}
+        entry = client.ask(Request("grant", "issuer", "/v1/grants", adviser, body, subject=reason))
+        if entry.outcome == "done":
+            made = [Held(cheque["code"], cheque["cheque_id"], adviser) for cheque in entry.answer["cheques"]]
+            with self.record.lock:
+                self.record.cheques |= {held.cheque_id: {SPENDABLE} for held in made}
+            self._hand_back(made)
+
+    def _cancel(self, client: Client) -> None:
+        self._end(client, "cancel", "/v1/cancellations", {"reason": "perdu"})
+
+    def _replace(self, client: Client) -> None:
+        self._end(client, "replace", "/v1/replacements", {"cause": "lost", "reason": "perdu"})
+
+    def _end(self, client: Client, kind: str, path: str, why: dict[str, str]) -> None:
+        """Has a cheque that nobody else knows of end: there is no reason to refuse it."""
+        for held in self._take(1, KEPT_FROM_CANCELLING):
+            body = {"cheque_ids": [held.cheque_id], **why}
+            entry = client.ask(Request(kind, "issuer", path, held.adviser, body, subject=held.cheque_id))
+            self.record.became([held.cheque_id], CANCELLED, entry)
+            if entry.outcome == "refused":
+                self.record.blame(f"{kind} of {held.cheque_id} was refused: {entry.answer}")
+
+    # What tills do.
+
+    def _redeem(self, client: Client) -> None:
+        cheques = self._take(client.chance.randint(1, 3), KEPT)
+        if not cheques:
+            return
+        till = client.chance.choice(self._year.structures)
+        entry = self._present(client, till, cheques)
+        self.record.became((held.cheque_id for held in cheques), REDEEMED, entry)
         if entry.outcome == "done":
             made = {each["cheque_id"]: each["redemption_id"] for each in entry.answer["redemptions"]}
             with self._lock:
-                self._spent += [(held, made[held.cheque_id], till) for held in cheques]
-            return
-        self._check_refusals(entry, cheques)
-        for held in cheques:
-            held.doubtful |= entry.outcome == "unanswered"
-        with self._lock:
-            self._held.extend(held for held in cheques if not held.doubtful)
+                self._spent += [Spent(held, made[held.cheque_id], till) for held in cheques]
+        elif entry.outcome == "refused" and self._refused_rightly(entry, cheques):
+            self._hand_back(cheques)
 
-    def _present(self, session: requests.Session, till: Identity, cheques: list[Held]) -> Entry:
+    def _present(self, client: Client, till: Identity, cheques: Sequence[Held]) -> Entry:
         codes = tuple(held.code for held in cheques)
-        body = {"codes": list(codes)}
-        return self._ask(session, "redeem", "redeemer", "/v1/redemptions", till, body, str(uuid4()), codes=codes)
+        return client.ask(Request("redeem", "redeemer", "/v1/redemptions", till, {"codes": list(codes)}, codes))
 
-    def _check_refusals(self, entry: Entry, cheques: list[Held]) -> None:
-        """A cheque that only this client ever held cannot have been redeemed already."""
-        for refusal in entry.answer.get("refusals", ()) if entry.outcome == "refused" else ():
-            held = cheques[refusal["index"]]
-            if refusal["reason"] not in ("not-yet-spendable", "unknown-code"):
-                held.doubtful = True
-                self.record.wrong.append(f"{held.cheque_id} was never presented, and refused as {refusal['reason']}")
+    def _refused_rightly(self, entry: Entry, cheques: Sequence[Held]) -> bool:
+        """A cheque that only one client ever held cannot have been redeemed already."""
+        wrong = [each for each in entry.answer.get("refusals", ()) if each["reason"] not in NOT_HEARD_OF]
+        for refusal in wrong:
+            self.record.blame(f"{cheques[refusal['index']].cheque_id} is unspent, and refused as {refusal['reason']}")
+        return not wrong
 
-    def _present_again(self, session: requests.Session, chance: random.Random) -> None:
+    def _check(self, client: Client) -> None:
+        """Somebody asks whether a cheque is good, which changes nothing."""
+        for held in self._take(1, KEPT):
+            till = client.chance.choice(self._year.structures)
+            asked = Request("check", "redeemer", "/v1/checks", till, {"code": held.code}, repeatable=False)
+            entry = client.ask(asked)
+            if entry.outcome == "done" and entry.answer["reason"] not in {None, *NOT_HEARD_OF}:
+                self.record.blame(f"{held.cheque_id} is unspent, and said to be {entry.answer['reason']}")
+            self._hand_back([held])
+
+    def _present_again(self, client: Client) -> None:
         """Somebody tries a cheque that was spent; it must never be taken."""
-        with self._lock:
-            if not self._spent:
-                return
-            at = chance.randrange(len(self._spent))
-            held, redemption, till = self._spent.pop(at)
-        entry = self._present(session, till, [held])
+        spent = self._take_spent(client)
+        if spent is None:
+            return
+        entry = self._present(client, spent.till, [spent.held])
         if entry.outcome == "done":
-            self.record.wrong.append(f"{held.cheque_id} was redeemed twice: {redemption} and {entry.answer}")
+            self.record.blame(f"{spent.held.cheque_id} was redeemed twice: {spent.redemption_id} and {entry.answer}")
         with self._lock:
-            self._spent.append((held, redemption, till))
+            self._spent.append(spent)
 
-    def _reverse(self, session: requests.Session, chance: random.Random) -> None:
+    def _reverse(self, client: Client) -> None:
+        """A redemption is taken back, and its cheque is in somebody's hand again."""
+        spent = self._take_spent(client)
+        if spent is None:
+            return
+        path, subject = f"/v1/redemptions/{spent.redemption_id}/reversal", spent.redemption_id
+        entry = client.ask(
+            Request("reverse", "redeemer", path, spent.till, {"reason": "erreur"}, subject=subject, repeatable=False)
+        )
+        self.record.became([spent.held.cheque_id], SPENDABLE, entry)
+        if entry.outcome == "done":
+            self._hand_back([spent.held])
+        elif entry.outcome == "refused":
+            self.record.blame(f"reversal of {spent.redemption_id} was refused: {entry.answer}")
+
+    def _spend_at_operator(self, client: Client) -> None:
+        """A cheque is presented at the operator's own till, once: the operator tells us by webhook."""
+        for held in self._take(1, KEPT):
+            body = {"code": held.code, "structure": client.chance.choice(self._year.structures).scope}
+            answer = client.tell(f"{self._operator}/till/redemptions", body)
+            told: Outcome = "unanswered" if answer is None else "done" if answer.ok else "refused"
+            entry = Entry("spend at the operator", held.cheque_id, told, {} if answer is None else answer.json())
+            self.record.add(entry)
+            self.record.became([held.cheque_id], REDEEMED, entry)
+            if answer is not None:
+                self.record.served("operator")
+            if entry.outcome == "refused":
+                self._hand_back([held])
+
+    def _look(self, client: Client) -> None:
+        if client.look("operator_bridge", "/v1/contracts", OPERATIONS):
+            self.record.served("operator_bridge")
+
+    # The cheques that are about.
+
+    def _take(self, number: int, kept: int) -> list[Held]:
+        """So many cheques, unless few are left."""
+        with self._lock:
+            if len(self._held) < kept + number:
+                return []
+            return [self._held.popleft() for _ in range(number)]
+
+    def _hand_back(self, cheques: Sequence[Held]) -> None:
+        with self._lock:
+            self._held.extend(cheques)
+
+    def _take_spent(self, client: Client) -> Spent | None:
         with self._lock:
             if not self._spent:
-                return
-            _, redemption, till = self._spent.pop(chance.randrange(len(self._spent)))
-        path = f"/v1/redemptions/{redemption}/reversal"
-        self._ask(session, "reverse", "redeemer", path, till, {"reason": "erreur"}, str(uuid4()), subject=redemption)
-
-    def _cancel(self, session: requests.Session, chance: random.Random) -> None:
-        with self._lock:
-            if len(self._held) < 20:
-                return
-            held = self._held.popleft()
-        body = {"cheque_ids": [held.cheque_id], "reason": "perdu"}
-        admin = Identity("admin", subject="equipe-inclusion")
-        self._ask(session, "cancel", "issuer", "/v1/cancellations", admin, body, str(uuid4()), subject=held.cheque_id)
-
-    def _ask(
-        self,
-        session: requests.Session,
-        kind: str,
-        service: str,
-        path: str,
-        who: Identity,
-        body: dict[str, Any],
-        key: str,
-        *,
-        codes: tuple[str, ...] = (),
-        subject: str = "",
-    ) -> Entry:
-        """Asks, and again with the same key while no answer comes, as a till does; writes down what came of it."""
-        entry = Entry(kind, key, "unanswered", {}, codes, subject)
-        for attempt in range(RETRIES):
-            if attempt:
-                time.sleep(RETRY_SECONDS * 2**attempt)
-            if self._settles(entry, session, service, path, who, body):
-                break
-        with self._lock:
-            self.record.entries.append(entry)
-        return entry
-
-    def _settles(
-        self, entry: Entry, session: requests.Session, service: str, path: str, who: Identity, body: dict[str, Any]
-    ) -> bool:
-        headers = {"Authorization": f"Bearer {self._year.calls.token(who)}", "Idempotency-Key": entry.key}
-        address = self._year.calls.addresses[service] + path
-        with self._lock:
-            self.record.requests += 1
-        try:
-            answer = session.post(address, json=body, headers=headers, timeout=TIMEOUT)
-            told = answer.json()
-        except (requests.RequestException, ValueError):
-            return False
-        if answer.status_code in UNDECIDED or told.get("type") == IN_HAND:
-            if answer.status_code == 500:
-                self.record.wrong.append(f"{service} {path} answered 500")
-            return False
-        with self._lock:
-            self.record.successes[service].append(time.monotonic())
-        entry.answer = told
-        entry.outcome = "done" if answer.ok else "refused"
-        return True
+                return None
+            return self._spent.pop(client.chance.randrange(len(self._spent)))

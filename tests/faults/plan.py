@@ -1,13 +1,14 @@
 """What happens to the town when: drawn from a seed, so that a plan that fails can be played again."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.faults.injuries import INJURIES, target
 
 INJURIES_IN_A_PLAN = 5
 SPREAD_SECONDS = 12.0
+ALONE = "alone"
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,30 @@ class Planned:
     ends: float
 
 
-def plan(seed: int) -> list[Planned]:
+@dataclass(frozen=True)
+class Plan:
+    """What is done, and the name by which it is played again: a seed, or a kind of fault that comes alone."""
+
+    name: str
+    injuries: Sequence[Planned]
+
+
+def plans(asked: str) -> list[Plan]:
+    """The plans that are asked for: `7`, `1-20`, `3,5,9-12`, `alone` for each kind of fault by itself, `1-20,alone`."""
+    return [plan for part in asked.split(",") for plan in (_alone() if part == ALONE else _range(part))]
+
+
+def _range(part: str) -> Iterator[Plan]:
+    first, _, last = part.partition("-")
+    yield from (Plan(str(seed), drawn(seed)) for seed in range(int(first), int(last or first) + 1))
+
+
+def _alone() -> Iterator[Plan]:
+    for name, injury in INJURIES.items():
+        yield Plan(name, [Planned(name, 1.0, 1.0 + injury.lasts[1])])
+
+
+def drawn(seed: int) -> list[Planned]:
     """The plan of a seed: every kind in turn over the seeds, at moments of chance; no target twice in one plan."""
     chance = random.Random(seed)
     chosen: list[str] = []

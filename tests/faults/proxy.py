@@ -10,7 +10,7 @@ class Proxy:
     """Carries bytes between its own port and another one of this machine."""
 
     def __init__(self, target_port: int) -> None:
-        self.delay_seconds = 0.0
+        self._delay_seconds = 0.0
         self._target = ("127.0.0.1", target_port)
         self._cut = False
         self._open: set[socket.socket] = set()
@@ -29,9 +29,13 @@ class Proxy:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
+    def delay(self, seconds: float = 3.0) -> None:
+        """Carries everything so much later."""
+        self._delay_seconds = seconds
+
     def mend(self) -> None:
         """Carries again, without delay."""
-        self._cut, self.delay_seconds = False, 0.0
+        self._cut, self._delay_seconds = False, 0.0
 
     def close(self) -> None:
         """Listens no longer."""
@@ -60,7 +64,7 @@ class Proxy:
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while chunk := source.recv(65536):
-                time.sleep(self.delay_seconds)
+                time.sleep(self._delay_seconds)
                 sink.sendall(chunk)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

@@ -5,21 +5,37 @@ import sys
 from pathlib import Path
 from typing import Any
 
+SERVED = ("redeemer", "issuer", "operator_bridge")
+
 
 def written(figures: dict[str, Any]) -> str:
     """The report in Markdown."""
-    head = (
-        f"{len(figures['seeds'])} plans, {figures['injuries']} faults, {figures['requests']} requests, "
-        f"{figures['losses']} losses"
-    )
+    counted, injuries = figures["counted"], figures["injuries"]
     answered = ", ".join(f"{number} {what}" for what, number in sorted(figures["answered"].items()))
-    rows = [
-        f"| {name} | {figures['longest_without_service'][name]:.1f} | "
-        f"{figures['longest_to_agreement'].get(name, float('nan')):.1f} |"
-        for name in sorted(figures["longest_without_service"])
+    lines = [
+        f"{len(figures['plans'])} plans, {sum(injuries.values())} faults, {counted['requests']} requests, "
+        f"{figures['losses']} losses",
+        f"failed: {', '.join(figures['failed']) or 'none'}",
+        f"{counted.get('answers thrown away', 0)} answers thrown away, "
+        f"{counted.get('answers asked for once more', 0)} asked for once more",
+        answered,
+        "",
+        f"| fault | times | took hold | longest without {' | '.join(SERVED)}, s | longest to agreement, s |",
+        f"|---|---|---|{'---|' * (len(SERVED) + 1)}",
     ]
-    table = ["| fault | longest without service, s | longest to agreement after it, s |", "|---|---|---|", *rows]
-    return "\n".join([head, answered, "", *table])
+    return "\n".join(lines + [_row(figures, name) for name in sorted(injuries)])
+
+
+def _row(figures: dict[str, Any], name: str) -> str:
+    gaps = figures["without_service"].get(name, {})
+    cells = [
+        name,
+        str(figures["injuries"][name]),
+        str(figures["showed"].get(name, 0)),
+        *(f"{gaps.get(service, float('nan')):.1f}" for service in SERVED),
+        f"{figures['to_agreement'].get(name, float('nan')):.1f}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A small town whose every process is real, and can be killed, paused and started again."""
 
 import contextlib
-import os
 import signal
 import subprocess
 import time
@@ -20,6 +19,7 @@ from demo.stack import Stack, running
 from demo.world import World
 from demo.year import ADMIN, Year
 from shared import clock
+from tests.faults import processes
 
 SCALE = 0.05
 CLIENTS = 4
@@ -97,10 +97,13 @@ class Town:
         self.start(service)
         assert eventually(lambda: is_ready(self.stack.addresses[service]))
 
-    def signal(self, name: str, which: signal.Signals) -> None:
-        """Signals a process and its children."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process(name).pid, which)
+    def pause(self, name: str) -> None:
+        """SIGSTOP, to the process and all that it started."""
+        processes.signal_family(self.process(name).pid, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """SIGCONT, to all of them."""
+        processes.signal_family(self.process(name).pid, signal.SIGCONT)
 
     def process(self, name: str) -> subprocess.Popen[bytes]:
         """A process by its name, the database and the broker included."""

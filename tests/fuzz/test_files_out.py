@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from shared import clock, exporting, typesetting
 from shared.config import SERVICES
+from tests.chance import examples
 from tests.fuzz.world import World
 from tests.harness import ServiceUnderTest
 from tests.issuer import office as issuing
@@ -133,7 +134,7 @@ def test_data_is_text_to_a_template_and_never_a_command() -> None:
     assert "root:" not in text
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(st.lists(st.text(max_size=60), max_size=5))
 def test_any_text_can_be_set(lines: list[str]) -> None:
     fit = ["".join(one for one in line if not "\ud800" <= one <= "\udfff") for line in lines]

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import time_machine
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from shared import clock
 from shared.config import SERVICES
+from tests.chance import TIMES
 from tests.harness import ServiceUnderTest
 from tests.journey.conftest import PROGRAMME, World
 from tests.journey.desk import LOT
@@ -40,7 +41,7 @@ ACTS: list[Callable[[Village, int], Any]] = [
 # Before the year's end, before a leap day, before the clock is put forward and back.
 STARTS = (date(2027, 11, 28), date(2028, 2, 27), date(2026, 3, 20), date(2026, 10, 20))
 TERMS = PROGRAMME | {"validity": {"months": 2}, "grace_days": 10}
-HISTORIES = int(os.environ.get("SOUCHE_HISTORIES", "4"))
+HISTORIES = int(os.environ.get("SOUCHE_HISTORIES", 4 * TIMES))
 """How many are played; `SOUCHE_HISTORIES=500` for a thorough look."""
 
 
@@ -62,7 +63,7 @@ def a_village(service: Callable[[str], ServiceUnderTest], owner: sa.Engine, star
 
 
 @pytest.mark.timeout(60 + 60 * HISTORIES)
-@settings(max_examples=HISTORIES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=HISTORIES)
 @given(
     start=st.sampled_from(STARTS),
     stated=st.booleans(),

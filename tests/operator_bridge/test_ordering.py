@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.simulators.docaposte import Simulator
 from shared import clock
 from shared.ids import new_id
+from tests.chance import examples
 from tests.operator_bridge.conftest import Office
 
 ISSUER, REDEEMER, CONTRACT, SENDING = "issuer", "redeemer", "contract", "sending"
@@ -15,7 +16,7 @@ ISSUER, REDEEMER, CONTRACT, SENDING = "issuer", "redeemer", "contract", "sending
 HAPPENINGS = [ISSUER] * 5 + [REDEEMER] * 8 + [CONTRACT] + [SENDING] * 3
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(order=st.permutations(HAPPENINGS))
 def test_any_interleaving_ends_in_step(office: Office, simulator: Simulator, order: list[str]) -> None:
     office.programme = f"programme-{new_id()}"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 import requests
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from demo.embedded import free_port
@@ -20,6 +20,7 @@ from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Or
 from shared import cheque_code, clock
 from shared.config import SERVICES
 from shared.ids import new_id
+from tests.chance import examples
 from tests.harness import ServiceUnderTest
 from tests.operator_bridge.troubled_town import Town
 from tests.serving import served
@@ -139,7 +140,7 @@ steps = st.tuples(chosen, st.integers(0, 9), st.none() | st.sampled_from(MISHAPS
 
 
 @pytest.mark.slow
-@settings(max_examples=15)
+@examples(15)
 @given(story=st.lists(steps, min_size=5, max_size=25))
 @example(story=[(step, number, None) for number, step in enumerate(STEPS)])
 def test_any_story_ends_in_agreement(town: Town, story: list[tuple[str, int, str | None]]) -> None:

@@ -4,12 +4,13 @@ import random
 from collections import Counter
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.redeemer import expiring
 from services.redeemer.transitions import CHEQUE
 from shared.ids import new_id
+from tests.chance import examples
 from tests.redeemer.conftest import ANYTHING, PROGRAMME, Cheque, Till, day
 
 STEPS = ("issue", "issue_waiting", "present", "reverse", "cancel", "block", "unblock", "register", "report", "expire")
@@ -122,7 +123,7 @@ class History:
         )
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=30), seed=st.integers(0, 2**32))
 def test_every_cheque_and_every_cent_is_in_one_state_after_any_history(
     till: Till, owner: Any, steps: list[str], seed: int

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.redeemer import late, statement_sql, statements
 from shared import clock
 from souche import verify_statements
+from tests.chance import examples
 from tests.redeemer.books import LAST_MONTH, THIS_MONTH, Books, noon
 from tests.redeemer.conftest import Till
 
@@ -101,7 +102,7 @@ class History:
             self.books.pay(f"{rows[at % len(rows)].name};{much * 7 + 3};{clock.today()};M{much};")
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(steps=STEPS)
 def test_over_any_history_statements_and_payments_add_up(books: Books, owner: sa.Engine, steps: Any) -> None:
     books.write("DELETE FROM idempotent_answer")
