@@ -39,6 +39,8 @@ _FILL = f"""
                             reserved_bp, created_at)
     SELECT {_ID.format("i")}, 'Funder ' || i, 'C-' || i, '{{}}', '{{}}', 6500, '{{}}', 0, now() - interval '1 year'
     FROM generate_series(1, 8) i;
+    INSERT INTO convention_amendment (id, convention_id, reason, made_by, made_on)
+    SELECT id, id, 'Agreed.', 'benchmark', current_date - 365 FROM convention;
     INSERT INTO envelope (id, programme_id, convention_id, funder, convention_reference, amount_cents, starts_on,
                           ends_on, target_publics, priority)
     SELECT id, {_ID.format("0")}, id, funder, reference, 1000 * CAST(:cheques AS bigint), current_date - 365,

@@ -35,6 +35,7 @@ class _Programme(_Message):
     """The rules of the programme that bear on spending, as they stood at the grant."""
 
     code = fields.Str(required=True)
+    name = fields.Str(load_default=None, allow_none=True)
     spendable = fields.Str(required=True, validate=validate.OneOf(("on_issue", "on_registration")))
     services = fields.List(fields.Str(), required=True)
     territory = fields.List(fields.Str(), required=True)

@@ -6,9 +6,12 @@ grant that was made within that time of its last day is not warned of what its p
 Warnings count from the last day of a workshop that the cheques pay for, not from the end of the grace.
 """
 
+import math
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -22,7 +25,15 @@ from shared.runtime import Runtime
 DAYS = (30, 15, 7)
 """How long before their last day grants are warned of."""
 KIND = "cheques.expiring"
-_PORTION = 500
+_PORTION = 1000
+_FIRST = UUID(int=0)
+
+# So many grants at a time by their last day: where a whole country's cheques end on one day, none of them takes long.
+_NEXT = sa.text("""
+    SELECT valid_until, id FROM cheque_grant
+    WHERE (valid_until, id) > (CAST(:day AS date), CAST(:after AS uuid)) AND valid_until <= :until
+    ORDER BY valid_until, id LIMIT :limit
+""")
 
 # The nearest warning that has come, of grants that have something unspent and have not had that warning yet.
 _DUE = sa.text("""
@@ -38,10 +49,9 @@ _DUE = sa.text("""
     CROSS JOIN LATERAL (
         SELECT count(*) AS number, sum(value_cents) AS cents FROM cheque WHERE grant_id = given.id AND ending IS NULL
     ) AS unspent
-    WHERE given.id > :after AND given.valid_until BETWEEN :today AND :until
-          AND due.days IS NOT NULL AND unspent.number > 0
+    WHERE given.id = ANY(:grants) AND due.days IS NOT NULL AND unspent.number > 0
           AND NOT EXISTS (SELECT FROM notice WHERE kind = :kind AND key = given.id || '/' || due.days)
-    ORDER BY given.id LIMIT :limit
+    ORDER BY given.id
 """)
 
 _AT_STAKE = """
@@ -76,28 +86,52 @@ GRANTS = (
 """A line for each grant with something unspent, to be streamed with the parameters of `asked`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run stands among the grants: by their last day, then by their id."""
+
+    day: date
+    after: UUID = _FIRST
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """From what `str` of it is."""
+        day, _, after = text.partition(" ")
+        return cls(date.fromisoformat(day), UUID(after))
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.after}"
+
+
 def warn(runtime: Runtime, today: date | None = None) -> int:
     """Posts the warnings that are due, a portion to a transaction, and says how many.
 
     Whoever comes second at the same moment posts nothing twice; a run that was cut short is made good by the next.
     """
-    day = today or clock.today()
-    query = {
-        "today": day,
-        "until": day + timedelta(days=max(DAYS)),
-        "days": list(DAYS),
-        "kind": KIND,
-        "limit": _PORTION,
-        "after": UUID(int=0),
-    }
-    posted = 0
-    while True:
-        with runtime.transaction() as session:
-            rows = session.execute(_DUE, query).all()
-            posted += notices.post_all(session, KIND, [_draft(row, day) for row in rows])
-        if len(rows) < _PORTION:
-            return posted
-        query["after"] = rows[-1].grant_id
+    posted, _ = warn_from(runtime, Place(today or clock.today()), today)
+    return posted
+
+
+def warn_from(
+    runtime: Runtime, place: Place, today: date | None = None, seconds: float = math.inf
+) -> tuple[int, Place | None]:
+    """The same from a place on, for about so many seconds; says how many, and where to go on, if anywhere."""
+    deadline = time.monotonic() + seconds
+    posted, following = _warn_next(runtime, today or clock.today(), place)
+    while following is not None and time.monotonic() < deadline:
+        number, following = _warn_next(runtime, today or clock.today(), following)
+        posted += number
+    return posted, following
+
+
+def _warn_next(runtime: Runtime, today: date, place: Place) -> tuple[int, Place | None]:
+    """Posts the warnings of the grants that come next; says how many, and where to go on if anywhere."""
+    following = {"day": place.day, "after": place.after, "until": today + timedelta(days=max(DAYS)), "limit": _PORTION}
+    with runtime.transaction() as session:
+        grants = session.execute(_NEXT, following).all()
+        given = {"grants": [grant.id for grant in grants], "today": today, "days": list(DAYS), "kind": KIND}
+        posted = notices.post_all(session, KIND, [_draft(row, today) for row in session.execute(_DUE, given)])
+    return posted, Place(*grants[-1]) if len(grants) == _PORTION else None
 
 
 def _draft(row: Any, today: date) -> Draft:

@@ -33,7 +33,7 @@ def _said(shown: Shown) -> dict[str, Any]:
     return {
         "lot": shown.lot.name,
         "code": shown.lot.code,
-        "programme": shown.programme,
+        "programme": shown.programme_name,
         "day": in_full(at),
         "agreed": shown.agreed_at is not None,
         "by": (shown.agreed_by or "").rpartition(":")[2],

@@ -63,6 +63,7 @@ class Shown:
 
     lot: Lot
     programme: str
+    programme_name: str
     figures: Figures
     digest: str
     now: Figures
@@ -78,12 +79,13 @@ class Shown:
 def show(session: Session, code: str) -> Shown:
     """The statement of a lot, agreed or as it would be now; raises NotFound."""
     lot = lots.find(session, code)
-    programme = session.get_one(Programme, lot.programme_id).code
+    programme = session.get_one(Programme, lot.programme_id)
+    named = programme.code, programme.name
     now = _count(session, lot.id)
     agreed = session.get(LotStatement, lot.id)
     if agreed is None:
-        return Shown(lot, programme, now, _digest(now), now, None, None)
-    return Shown(lot, programme, agreed.figures, agreed.digest, now, agreed.agreed_at, agreed.agreed_by)
+        return Shown(lot, *named, now, _digest(now), now, None, None)
+    return Shown(lot, *named, agreed.figures, agreed.digest, now, agreed.agreed_at, agreed.agreed_by)
 
 
 def agree(session: Session, code: str, digest: str, by: str) -> Shown:

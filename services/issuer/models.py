@@ -229,7 +229,7 @@ class Grant(Base):
             ["programme_id", "rule_version"], ["assessment_rule.programme_id", "assessment_rule.version"]
         ),
         sa.Index("cheque_grant_beneficiary_id_idx", "beneficiary_id"),
-        sa.Index("cheque_grant_valid_until_idx", "valid_until"),
+        sa.Index("cheque_grant_valid_until_idx", "valid_until", "id"),
         sa.Index("cheque_grant_kept_idx", "created_at", postgresql_where=sa.text("beneficiary_id IS NOT NULL")),
         sa.Index("cheque_grant_lot_id_idx", "lot_id", postgresql_where=sa.text("lot_id IS NOT NULL")),
     )

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from services.issuer import expiring_soon, retention
 from services.issuer.consuming import HANDLERS
-from shared import audit_chain
+from shared import audit_chain, clock
 from shared.celery import every, runtime
 
 # Once a day would do, but a day begins anew whenever the clock is restarted; twice posts nothing twice.
@@ -14,6 +14,9 @@ BEAT = {
     "chain audit": every(30, "issuer.chain_audit"),
 }
 
+# Well within the time that a task has.
+_A_WHILE = 30.0
+
 
 @shared_task(name="issuer.pull")
 def pull(publisher: str) -> None:
@@ -22,9 +25,12 @@ def pull(publisher: str) -> None:
 
 
 @shared_task(name="issuer.warn_of_expiry")
-def warn_of_expiry() -> None:
-    """Posts the warnings of what will expire soon."""
-    expiring_soon.warn(runtime())
+def warn_of_expiry(place: str | None = None) -> None:
+    """Posts the warnings of what will expire soon; where they are very many, the next task goes on."""
+    start = expiring_soon.Place.read(place) if place else expiring_soon.Place(clock.today())
+    _, rest = expiring_soon.warn_from(runtime(), start, seconds=_A_WHILE)
+    if rest:
+        runtime().celery.send_task("issuer.warn_of_expiry", args=[str(rest)], queue="issuer")
 
 
 @shared_task(name="issuer.forget_people")

@@ -1,4 +1,4 @@
-"""Giving a contract what no operator has: cheques that one refused and nobody else holds, and what is due on them.
+"""Giving a contract what no operator has: cheques that one refused or gave up and nobody holds, what is due on them.
 
 A redemption of such a cheque is owed and nobody is told to pay it. Under a contract that is live or draining, such as
 one with the régie, it is.
@@ -15,10 +15,13 @@ from shared.problems import Conflict
 
 AT_ONCE = 20_000
 
-# Nobody has it, one refused it; and it can be spent, or it was and that was neither paid nor judged by an operator.
-# The reference of a redemption at our till is the order that declared it.
+# Nobody has it, one refused it or gave it up as the accountant seemed to have paid; and it can be spent, or it was and
+# that was neither paid nor judged by an operator. The reference of a redemption at our till is the order that declared
+# it.
 _ORPHANS = """
-    FROM cheque WHERE EXISTS (SELECT FROM link WHERE link.cheque_id = cheque.cheque_id AND link.state = 'refused')
+    FROM cheque WHERE EXISTS (
+            SELECT FROM link WHERE link.cheque_id = cheque.cheque_id
+            AND (link.state = 'refused' OR link.state = 'closed' AND cheque.state = 'redeemed'))
       AND NOT EXISTS (
             SELECT FROM link JOIN contract USING (contract_id) WHERE link.cheque_id = cheque.cheque_id
             AND link.state IN ('wanted', 'registered') AND contract.state = ANY(:working))

@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import applying, discrepancies, ordering
+from services.operator_bridge import applying, discrepancies, ordering, paying
 from services.operator_bridge.models import Contract, Report
 from shared.consumer import Handler, park, run_handlers, unpark
 from shared.events import Event
@@ -73,7 +73,7 @@ def _reversed(session: Session, run: Sequence[Event]) -> None:
 def _paid(session: Session, run: Sequence[Event]) -> None:
     """The accountant paid."""
     ordering.exclude_others(session)
-    ordering.pay(session, _known_redemptions(session, run))
+    paying.pay(session, _known_redemptions(session, run))
 
 
 def _known_redemptions(session: Session, run: Sequence[Event]) -> list[UUID]:
@@ -89,7 +89,7 @@ def _known_redemptions(session: Session, run: Sequence[Event]) -> list[UUID]:
 def _unpaid(session: Session, run: Sequence[Event]) -> None:
     """The accountant had not paid after all: told after the payment, and so parked after it where that waits."""
     ordering.exclude_others(session)
-    ordering.unpay(session, _known_redemptions(session, run))
+    paying.unpay(session, _known_redemptions(session, run))
 
 
 def _closed(session: Session, run: Sequence[Event], state: str) -> None:

@@ -9,6 +9,7 @@ import csv
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -49,6 +50,13 @@ def drop(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]
         hidden.rename(path)
     except OSError as error:
         raise NoAnswer(f"folder: {type(error).__name__}") from None
+
+
+def instant(text: str, form: str) -> datetime | None:
+    """The instant in UTC that a part of a file's name gives in a form of `strptime`; None where it gives none."""
+    with contextlib.suppress(ValueError):
+        return datetime.strptime(text, form).replace(tzinfo=UTC)
+    return None
 
 
 def is_whole(path: Path, marker: str) -> bool:

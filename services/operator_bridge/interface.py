@@ -170,6 +170,8 @@ class Operator:
     own_till: ClassVar[bool] = False
     """Whether cheques can be spent with it directly."""
     pays_structures: ClassVar[bool] = True
+    paid_by_accountant: ClassVar[bool] = False
+    """Whether what it owes the structures is paid by our own accountant, so that a typed payment is its own."""
     payment_days: ClassVar[int] = 30
     """Within how many days of the declaration it pays: as long as French public buyers have (décret 2013-269)."""
     has_statement: ClassVar[bool] = True

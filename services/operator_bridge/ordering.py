@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
 from services.operator_bridge.models import Affiliation, Cheque, Contract, Order, Redemption
-from services.operator_bridge.transitions import PAID_BY_ACCOUNTANT, REDEMPTION, WORKING, before
+from services.operator_bridge.transitions import REDEMPTION, WORKING, before
 
 # One at a time: the run of one log, of the other, a contract that goes live, payments. Of two that need each other and
 # do not see each other, as neither is committed, both would wait for ever: a cheque for its contract, a parked event
@@ -81,21 +81,6 @@ _REVERSE = sa.text("""
 
 _TAKE_BACK = sa.text("""
     UPDATE redemption SET state = 'reversed' WHERE redemption_id = ANY(:redemptions) AND state = ANY(:before)
-""")
-
-_PAY = sa.text("""
-    UPDATE redemption SET state = 'paid' WHERE redemption_id = ANY(:redemptions) AND state = ANY(:before)
-""")
-
-# What an operator paid as well stays paid; who has to pay the rest had accepted it, or is still to be asked.
-_OPEN = sa.text("""
-    UPDATE redemption SET state = CASE
-        WHEN via = 'operator' OR EXISTS (
-            SELECT FROM operator_order o
-            WHERE CAST(o.order_id AS text) = redemption.reference AND o.kind = 'declare' AND o.state = 'accepted'
-        ) THEN 'confirmed' ELSE 'due' END
-    WHERE redemption_id = ANY(:redemptions) AND state = 'paid'
-      AND NOT EXISTS (SELECT FROM payment WHERE payment.redemption_id = redemption.redemption_id)
 """)
 
 _TELL = sa.text("""
@@ -182,20 +167,10 @@ def redeem(session: Session, redemptions: Sequence[Mapping[str, Any]]) -> None:
 def reverse(session: Session, reasons: Mapping[UUID, str], cheques: Sequence[UUID]) -> None:
     """Takes redemptions back, by id with the reason, and has the operators told."""
     given = {"redemptions": list(reasons), "reasons": list(reasons.values())}
-    session.execute(_REVERSE, {**given, "contracts": _taking(session, "reverse")})
+    session.execute(_REVERSE, {**given, "contracts": taking(session, "reverse")})
     session.execute(_TAKE_BACK, {"redemptions": list(reasons), "before": before(REDEMPTION, "reversed")})
     session.execute(_MARK, {"state": "open", "cheques": cheques})
     _move_on(session, cheques)
-
-
-def pay(session: Session, redemptions: Sequence[UUID]) -> None:
-    """Marks redemptions that the accountant paid: no operator has to any more."""
-    session.execute(_PAY, {"redemptions": list(redemptions), "before": list(PAID_BY_ACCOUNTANT)})
-
-
-def unpay(session: Session, redemptions: Sequence[UUID]) -> None:
-    """Marks redemptions as to be paid that the accountant had only seemed to pay."""
-    session.execute(_OPEN, {"redemptions": list(redemptions)})
 
 
 def close(session: Session, state: str, reasons: Mapping[UUID, str]) -> None:
@@ -214,7 +189,7 @@ def affiliate(session: Session, affiliations: Iterable[Mapping[str, Any]]) -> No
     """Has structures made known to the operator of the contract that they are affiliated to, and keeps that."""
     affiliations = list(affiliations)
     _keep(session, affiliations)
-    contracts = set(_taking(session, "affiliate", ("draft", *WORKING)))
+    contracts = set(taking(session, "affiliate", ("draft", *WORKING)))
     orders = [
         {"contract_id": given["contract_id"], "kind": "affiliate", "structure_id": given["structure_id"], "details": {
             "siret": given["siret"], "name": given["name"],
@@ -229,7 +204,7 @@ def affiliate(session: Session, affiliations: Iterable[Mapping[str, Any]]) -> No
 
 def suspend(session: Session, reasons: Mapping[UUID, str]) -> None:
     """Has structures suspended with every operator that knows them."""
-    contracts = _taking(session, "suspend", ("draft", *WORKING))
+    contracts = taking(session, "suspend", ("draft", *WORKING))
     given = {"structures": list(reasons), "reasons": list(reasons.values())}
     session.execute(_SUSPEND, {**given, "contracts": contracts})
 
@@ -251,7 +226,7 @@ def settle_due(session: Session, cheques: Sequence[UUID]) -> None:
 
 def declare(session: Session, redemptions: Sequence[UUID]) -> None:
     """Has redemptions of our tills declared to whoever has to pay them, those that have no reference yet."""
-    session.execute(_DECLARE, {"redemptions": list(redemptions), "contracts": _taking(session, "declare")})
+    session.execute(_DECLARE, {"redemptions": list(redemptions), "contracts": taking(session, "declare")})
 
 
 def _keep(session: Session, affiliations: Iterable[Mapping[str, Any]]) -> None:
@@ -268,15 +243,15 @@ def _move_on(session: Session, cheques: Sequence[UUID]) -> None:
     astray = list(session.scalars(_ASTRAY, {"cheques": cheques}))
     if astray:
         session.execute(_REGISTER, {"cheques": astray})
-        session.execute(_LEAVE, {"cheques": astray, "contracts": _taking(session, "cancel", ("draining",))})
+        session.execute(_LEAVE, {"cheques": astray, "contracts": taking(session, "cancel", ("draining",))})
 
 
 def _tell(session: Session, kind: str, reasons: Mapping[UUID, str]) -> None:
     given = {"kind": kind, "cheques": list(reasons), "reasons": list(reasons.values())}
-    session.execute(_TELL, {**given, "contracts": _taking(session, kind)})
+    session.execute(_TELL, {**given, "contracts": taking(session, kind)})
 
 
-def _taking(session: Session, kind: str, states: Sequence[str] = WORKING) -> list[UUID]:
+def taking(session: Session, kind: str, states: Sequence[str] = WORKING) -> list[UUID]:
     """The contracts in these states whose operators understand such an order."""
     found = session.execute(sa.select(Contract.contract_id, Contract.operator).where(Contract.state.in_(states)))
     return [contract_id for contract_id, operator in found if kind in interface.adapter(operator).takes]

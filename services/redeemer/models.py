@@ -26,6 +26,15 @@ class Base(DeclarativeBase):
     }
 
 
+class Programme(Base):
+    """What people call a programme, as the issuer tells it: for what they read."""
+
+    __tablename__ = "programme"
+
+    code: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
 class SpendingRules(Base):
     """What a programme says about spending, as it stood at some grant: few rows, shared by millions of cheques."""
 
@@ -186,16 +195,6 @@ class Redemption(Base):
     """The monthly statement that it stands on; from then on it is not reversed."""
     reversed_at: Mapped[datetime | None]
     reversal_reason: Mapped[str | None]
-
-
-class Attempt(Base):
-    """Where the version before counted. Nothing reads it any more; it goes when no process of that version runs."""
-
-    __tablename__ = "attempt"
-
-    structure_id: Mapped[UUID] = mapped_column(primary_key=True)
-    minute: Mapped[datetime]
-    failures: Mapped[int]
 
 
 class Guessing(Base):

@@ -83,6 +83,8 @@ class StatementLine(Base):
     redemption_id: Mapped[UUID]
     cheque_id: Mapped[UUID]
     programme: Mapped[str]
+    programme_name: Mapped[str | None]
+    """What people call it; None where the issuer had not told."""
     presented_on: Mapped[date]
     given_on: Mapped[date]
     due_cents: Mapped[int]

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
-from services.redeemer.models import SpendingRules
+from services.redeemer.models import Programme, SpendingRules
 
 _ISSUE = sa.text("""
     INSERT INTO cheque (id, digest, rules_id, grant_id, value_cents, granted_on, valid_until, presentable_until, active)
@@ -38,6 +38,7 @@ def issue(session: Session, grants: Sequence[Mapping[str, Any]]) -> list[UUID]:
     """Takes in the cheques of some grants, by the bodies of their `cheques.issued`, and says which they are."""
     rules = {_rules_digest(grant["programme"]): grant["programme"] for grant in grants}
     _keep_rules(session, rules)
+    _keep_names(session, {given["code"]: given["name"] for given in rules.values() if given["name"]})
     lines = [(grant, cheque) for grant in grants for cheque in grant["cheques"]]
     columns = {
         "ids": [cheque["cheque_id"] for _, cheque in lines],
@@ -79,6 +80,12 @@ def _keep_rules(session: Session, rules: Mapping[bytes, Mapping[str, Any]]) -> N
         for digest, given in sorted(rules.items())
     ]
     session.execute(pg.insert(SpendingRules).on_conflict_do_nothing(), rows)
+
+
+def _keep_names(session: Session, names: Mapping[str, str]) -> None:
+    if names:
+        rows = [{"code": code, "name": name} for code, name in sorted(names.items())]
+        session.execute(pg.insert(Programme).on_conflict_do_nothing(), rows)
 
 
 def _rules_digest(programme: Mapping[str, Any]) -> bytes:

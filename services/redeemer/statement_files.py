@@ -81,7 +81,7 @@ def _rest(cents: int) -> dict[str, Any]:
 
 def _redemption(row: Any) -> list[str]:
     days = _short(row.presented_on), _short(row.given_on)
-    return [str(row.position), *days, _reference(row), row.programme, *map(in_figures, _amounts(row))]
+    return [str(row.position), *days, _reference(row), _named(row), *map(in_figures, _amounts(row))]
 
 
 def _correction(row: Any) -> list[str]:
@@ -96,12 +96,17 @@ def _refusal(row: Any) -> list[str]:
 
 def _by_programme(lines: Sequence[Any]) -> list[list[str]]:
     """Number of cheques and amount due of each programme, where there are several."""
-    names = sorted({row.programme for row in lines})
-    chosen = [[row for row in lines if row.programme == name] for name in names]
+    names = sorted({_named(row) for row in lines})
+    chosen = [[row for row in lines if _named(row) == name] for name in names]
     return [
         [name, number(sum(row.kind == "redemption" for row in rows)), *_sum(rows)]
         for name, rows in zip(names, chosen, strict=True)
     ]
+
+
+def _named(row: Any) -> str:
+    """A programme as people call it."""
+    return str(row.programme_name or row.programme)
 
 
 def _sum(rows: Sequence[Any]) -> list[str]:

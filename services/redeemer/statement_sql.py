@@ -95,12 +95,12 @@ ISSUE = f"""
         RETURNING *
     ),
     written AS (
-        INSERT INTO statement_line (statement_id, position, kind, redemption_id, cheque_id, programme, presented_on,
-                                    given_on, due_cents, confirmed_cents, paid_cents, corrects, reason)
+        INSERT INTO statement_line (statement_id, position, kind, redemption_id, cheque_id, programme, programme_name,
+                                    presented_on, given_on, due_cents, confirmed_cents, paid_cents, corrects, reason)
         SELECT made.id, position, CASE WHEN corrects IS NULL THEN 'redemption' ELSE 'correction' END, redemption_id,
-               cheque_id, programme, (redeemed_at AT TIME ZONE 'Europe/Paris')::date, given_on, cents,
+               cheque_id, programme, programme.name, (redeemed_at AT TIME ZONE 'Europe/Paris')::date, given_on, cents,
                counted.confirmed_cents, counted.paid_cents, corrects, reason
-        FROM counted JOIN made USING (structure_id)
+        FROM counted JOIN made USING (structure_id) LEFT JOIN programme ON programme.code = counted.programme
     ),
     marked AS (
         UPDATE redemption SET statement_id = made.id

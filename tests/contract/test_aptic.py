@@ -76,6 +76,18 @@ def test_files_from_an_instant_on_are_read(operator: Operator) -> None:
     assert [type(line) for line in lines] == [Paid, Standing, Standing]
 
 
+def test_a_file_that_is_named_by_no_instant_is_told_of_and_hides_nothing(operator: Operator, folder: Path) -> None:
+    shutil.copy(folder / "retour" / LAST, folder / "retour" / "REL-20239931T239999000000Z-47.csv")
+    assert operator.stands_at("pass-47") == datetime(2023, 12, 31, 23, tzinfo=UTC)
+    standings = (line for line in operator.fetch(WHOLE) if isinstance(line, Standing))
+    assert (next(standings), next(standings)) == (
+        Standing(CHEQUES[0], "blocked", 1000),
+        Standing(CHEQUES[1], "redeemed", 1000, 1000),
+    )
+    with pytest.raises(Unreadable, match=r"REL-20239931T239999000000Z-47\.csv: .*named by no instant"):
+        next(standings)
+
+
 @pytest.mark.parametrize("end", [b"", b"FIN", b"FIN;4", b"FIN;\n", b"FINI;4\n"])
 def test_a_half_written_file_is_not_read_but_told_of(operator: Operator, folder: Path, end: bytes) -> None:
     path = folder / "retour" / LAST

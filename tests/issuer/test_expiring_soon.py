@@ -130,3 +130,17 @@ def test_the_grants_that_end_soon_are_a_table_without_anybodys_name(town: Office
     [line] = csv.DictReader(io.StringIO(answer.text))
     assert (line["grant_id"], line["number"], line["cents"]) == (grant["grant_id"], "5", "5000")
     assert "Zéphyr" not in answer.text
+
+
+def test_a_run_ends_after_a_while_and_another_goes_on_from_there(town: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expiring_soon, "_PORTION", 2)
+    for _ in range(5):
+        town.grant()
+    place: expiring_soon.Place | None = expiring_soon.Place(in_days(31))
+    posted = []
+    while place is not None:
+        number, place = expiring_soon.warn_from(town.service.runtime, place, in_days(31), seconds=0)
+        assert place is None or expiring_soon.Place.read(str(place)) == place
+        posted.append(number)
+    assert posted == [2, 2, 1]
+    assert warn(town, 31) == 0

@@ -1,10 +1,25 @@
 """What the accountant paid, the redeemer tells: no operator has to pay it any more."""
 
+from typing import Any
+from uuid import UUID
+
 import pytest
 
+from demo.simulators.docaposte import Simulator
+from services.operator_bridge import reconciliation
 from shared import clock
 from shared.ids import new_id
 from tests.operator_bridge.conftest import Office
+
+MANDAT: dict[str, Any] = {"contract_id": None, "payment_reference": "Mandat 17", "paid_on": clock.today()}
+
+
+def spent(office: Office, contract: UUID, cheques: int = 1) -> list[UUID]:
+    """Redemptions of registered cheques whose declarations wait to be sent."""
+    office.affiliate(contract)
+    issued = office.issue(cheques)
+    office.push_all(contract)
+    return office.redeem(issued)
 
 
 @pytest.mark.parametrize("state", ["due", "confirmed", "refused", "stranded"])
@@ -55,3 +70,71 @@ def test_a_payment_and_its_withdrawal_wait_for_the_cheque_in_their_order(office:
         office.tell(kind, {**paid, "redemption_ids": redemptions})
     office.tell_issued(cheques)
     assert office.rows("SELECT state FROM redemption") == [("due",)]
+
+
+def test_a_declaration_that_waits_is_withdrawn_and_the_cheque_given_up(office: Office, simulator: Simulator) -> None:
+    contract = office.contract()
+    redemptions = spent(office, contract, 2)
+    office.post(f"/v1/contracts/{contract}/hold", {"reason": "they do not answer"})
+    for _ in range(2):
+        office.tell("redemptions.paid", {**MANDAT, "redemption_ids": redemptions[:1]})
+    office.post(f"/v1/contracts/{contract}/release")
+    office.push_all(contract)
+
+    assert office.orders("declare") == {"refused": 1, "accepted": 1}
+    assert {cheque.status for cheque in simulator.register.cheques.values()} == {"redeemed", "cancelled"}
+    assert dict(office.rows("SELECT redemption_id, state FROM redemption")) == {
+        redemptions[0]: "paid", redemptions[1]: "confirmed",
+    }  # fmt: skip
+    assert reconciliation.compare(office.bridge.runtime, contract).count == 0
+
+
+def test_what_may_have_been_declared_is_not_withdrawn(office: Office, simulator: Simulator) -> None:
+    contract = office.contract()
+    redemptions = spent(office, contract)
+    simulator.faults.order("cut", 1, 0)
+    office.push(contract)
+    office.execute("UPDATE operator_order SET state = 'pending' WHERE state = 'unknown'")
+    office.tell("redemptions.paid", {**MANDAT, "redemption_ids": redemptions})
+    office.push_all(contract)
+    assert office.orders("declare") == {"accepted": 1}
+    assert office.orders("cancel") == {}
+
+
+def test_what_the_regie_owes_the_accountant_pays_and_nothing_is_withdrawn(office: Office) -> None:
+    contract = office.contract("regie")
+    redemptions = spent(office, contract)
+    office.tell("redemptions.paid", {**MANDAT, "redemption_ids": redemptions})
+    office.push_all(contract)
+    assert office.orders() == {"accepted": 3}
+    assert office.rows("SELECT state, contract_id FROM redemption") == [("paid", contract)]
+
+
+def test_a_withdrawn_payment_has_the_redemption_declared_after_all(office: Office) -> None:
+    contract = office.contract()
+    redemptions = spent(office, contract)
+    for kind in ("redemptions.paid", "redemptions.unpaid", "redemptions.paid", "redemptions.unpaid"):
+        office.tell(kind, {**MANDAT, "redemption_ids": redemptions})
+    office.push_all(contract)
+    assert office.orders("declare") == {"refused": 2, "accepted": 1}
+    assert office.orders("cancel") == {"refused": 2}
+    assert office.rows("SELECT state, contract_id FROM redemption") == [("confirmed", contract)]
+
+
+def test_where_the_operator_gave_the_cheque_up_already_another_contract_adopts_it(office: Office) -> None:
+    contract = office.contract()
+    redemptions = spent(office, contract)
+    office.tell("redemptions.paid", {**MANDAT, "redemption_ids": redemptions})
+    office.push_all(contract)
+    assert office.get("/v1/balances")["cheques_without_operator"] == []
+    office.tell("redemptions.unpaid", {**MANDAT, "redemption_ids": redemptions})
+    office.push_all(contract)
+    (without,) = office.get("/v1/balances")["cheques_without_operator"]
+    assert (without["state"], without["number"]) == ("redeemed", 1)
+
+    regie = office.contract("regie", "draft", "regie")
+    office.execute("UPDATE contract SET state = 'draining' WHERE contract_id = :id", id=regie)
+    assert office.post(f"/v1/contracts/{regie}/adoptions").json == {"adopted": 1}
+    office.push_all(regie)
+    assert office.rows("SELECT state, contract_id FROM redemption") == [("confirmed", regie)]
+    assert office.get("/v1/balances")["cheques_without_operator"] == []

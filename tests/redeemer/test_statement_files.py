@@ -11,7 +11,7 @@ from pypdf import PdfReader
 from shared.french import in_full
 from shared.french import month as french_month
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
-from tests.redeemer.conftest import Till, day
+from tests.redeemer.conftest import ANYTHING, PROGRAMME, Till, day
 
 
 @pytest.fixture
@@ -68,6 +68,21 @@ def test_the_etat_liquidatif_says_who_is_owed_what_and_is_to_be_signed(books: Bo
         "Service fait certifié", "L’ordonnateur, ou son délégué", "Sous-total 30,00 €", in_full(day(30)),
     ):  # fmt: skip
         assert said in text, said
+
+
+def test_programmes_have_their_names_for_people_and_their_codes_for_machines(books: Books) -> None:
+    books.spend(1)
+    books.till.issue(1, ANYTHING | {"name": "Pass numérique & compagnie"})
+    books.spend(2)
+    [statement] = books.issue()
+    books.till.issue(1, ANYTHING | {"name": "Another"})  # it keeps its name, and the statement is what it was
+
+    text = " ".join(pages(books, statement))
+
+    assert "Pass numérique & compagnie 3 30,00 €" in text
+    assert PROGRAMME not in text
+    rows = list(csv.DictReader(io.StringIO(file(books, statement, "csv").decode())))
+    assert {row["programme"] for row in rows[:-1]} == {PROGRAMME}
 
 
 def test_what_is_paid_already_is_not_to_be_paid_again(books: Books) -> None:

@@ -144,7 +144,7 @@ def _empty(books: Books, owner: sa.Engine) -> None:
         connection.exec_driver_sql("""
             SET LOCAL search_path = redeemer;
             TRUNCATE cheque, redemption, presentation, statement, statement_line, statement_refusal, statement_month,
-                     payment, payment_import, redemption_correction, repeated_payment, event, attempt CASCADE
+                     payment, payment_import, redemption_correction, repeated_payment, event CASCADE
         """)
 
 

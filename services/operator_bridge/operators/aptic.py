@@ -71,21 +71,23 @@ class Adapter(Operator):
         since = period.since.astimezone(UTC).strftime(_INSTANT) if period.since else ""
         faults = []
         with files.reachable():
-            there = {path: files.is_whole(path, _END) for path in self._returned() if path.name[4:] >= since}
+            returned = [path for path in self._returned() if path.name[4:] >= since]
+            there = {path: files.instant(path.name[4:24], _INSTANT) and files.is_whole(path, _END) for path in returned}
             last = max((path for path, whole in there.items() if whole and path.name.startswith("REL")), default=None)
             for path in (path for path, whole in there.items() if whole):
                 try:
                     yield from _lines(path, period.contract, path == last)
                 except Unreadable as error:
                     faults.append(f"{path.name}: {error}")
-        faults += [f"{path.name}: not written to its end yet" for path, whole in there.items() if not whole]
+        unread = [path.name for path, whole in there.items() if not whole]
+        faults += [f"{name}: not written to its end yet, or named by no instant" for name in unread]
         if faults:
             raise Unreadable("; ".join(faults))
 
     def stands_at(self, contract: str) -> datetime | None:
         with files.reachable():
-            last = max((path.name[4:24] for path in self._returned() if path.name.startswith("REL")), default=None)
-        return datetime.strptime(last, _INSTANT).replace(tzinfo=UTC) if last else None
+            names = [path.name[4:24] for path in self._returned() if path.name.startswith("REL")]
+        return max(filter(None, (files.instant(name, _INSTANT) for name in names)), default=None)
 
     def _returned(self) -> list[Path]:
         """What they gave, oldest first: acknowledgements, then statements; whatever else lies there is not theirs."""

@@ -16,6 +16,7 @@ from services.operator_bridge.interface import Operator, Order, Receipt
 class Adapter(Operator):
     name = "Régie départementale"
     needs_codes = False
+    paid_by_accountant = True
     has_statement = False
     statement_lag = timedelta(0)
     batch_size = 1000

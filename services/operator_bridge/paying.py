@@ -1,0 +1,102 @@
+"""What the accountant paid, as the redeemer tells it: no operator has to pay it any more, and none is told to.
+
+A declaration that waits to be sent is withdrawn where the operator would pay by it. The redemption is nobody's then,
+and the operator is told to give up its cheque, so that its own till takes it no more. What was sent may be done: it
+stays as it is, and a payment for it is noticed as any that was made twice.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import interface, ordering
+from services.operator_bridge.models import Contract
+from services.operator_bridge.transitions import PAID_BY_ACCOUNTANT
+
+PAID = "paid-by-accountant"
+WITHDRAWN = "payment-withdrawn"
+
+# One that got no answer before (`lost`) may have been done.
+_WITHDRAW = sa.text("""
+    WITH withdrawn AS (
+        UPDATE operator_order o SET state = 'refused', reason = :reason, settled_at = clock_timestamp()
+        FROM redemption
+        WHERE redemption.redemption_id = ANY(:redemptions) AND redemption.state = 'due'
+          AND redemption.contract_id = ANY(:contracts)
+          AND o.order_id = CASE redemption.via WHEN 'till' THEN CAST(redemption.reference AS uuid) END
+          AND o.state IN ('pending', 'held') AND o.lost = 0
+        RETURNING o.redemption_id, o.contract_id, o.cheque_id
+    )
+    UPDATE redemption SET contract_id = NULL, reference = NULL FROM withdrawn
+    WHERE redemption.redemption_id = withdrawn.redemption_id
+    RETURNING withdrawn.contract_id, withdrawn.cheque_id
+""")
+
+_GIVE_UP = sa.text("""
+    INSERT INTO operator_order (contract_id, kind, cheque_id, details)
+    SELECT contract_id, 'cancel', cheque_id, jsonb_build_object('reason', CAST(:reason AS text))
+    FROM link JOIN unnest(CAST(:contracts AS uuid[]), CAST(:cheques AS uuid[])) AS given (contract_id, cheque_id)
+    USING (contract_id, cheque_id)
+    WHERE state IN ('wanted', 'registered') AND contract_id = ANY(:taking)
+""")
+
+_PAY = sa.text("""
+    UPDATE redemption SET state = 'paid' WHERE redemption_id = ANY(:redemptions) AND state = ANY(:before)
+""")
+
+# What an operator paid as well stays paid; who has to pay the rest had accepted it, or is still to be asked.
+_OPEN = sa.text("""
+    UPDATE redemption SET state = CASE
+        WHEN via = 'operator' OR EXISTS (
+            SELECT FROM operator_order o
+            WHERE CAST(o.order_id AS text) = redemption.reference AND o.kind = 'declare' AND o.state = 'accepted'
+        ) THEN 'confirmed' ELSE 'due' END
+    WHERE redemption_id = ANY(:redemptions) AND state = 'paid'
+      AND NOT EXISTS (SELECT FROM payment WHERE payment.redemption_id = redemption.redemption_id)
+    RETURNING cheque_id, contract_id
+""")
+
+_KEEP = sa.text("""
+    UPDATE operator_order SET state = 'refused', reason = :withdrawn, settled_at = clock_timestamp()
+    WHERE cheque_id = ANY(:cheques) AND kind = 'cancel' AND details ->> 'reason' = :paid
+      AND state IN ('pending', 'held') AND lost = 0
+""")
+
+# A cheque that its operator was told to give up cannot be declared there: another contract has to adopt it.
+_KEPT = sa.text("""
+    SELECT cheque_id FROM unnest(CAST(:cheques AS uuid[])) AS cheque_id
+    WHERE NOT EXISTS (SELECT FROM operator_order o WHERE o.cheque_id = cheque_id AND o.kind = 'cancel'
+                      AND o.details ->> 'reason' = :paid AND o.state <> 'refused')
+""")
+
+
+def pay(session: Session, redemptions: Sequence[UUID]) -> None:
+    """Marks redemptions that the accountant paid, and withdraws those of their declarations that were not sent yet."""
+    given = {"redemptions": list(redemptions), "contracts": _paying(session), "reason": PAID}
+    withdrawn = session.execute(_WITHDRAW, given).all()
+    if withdrawn:
+        contracts, cheques = ([row[at] for row in withdrawn] for at in (0, 1))
+        taking = ordering.taking(session, "cancel")
+        session.execute(_GIVE_UP, {"contracts": contracts, "cheques": cheques, "taking": taking, "reason": PAID})
+    session.execute(_PAY, {"redemptions": list(redemptions), "before": list(PAID_BY_ACCOUNTANT)})
+
+
+def unpay(session: Session, redemptions: Sequence[UUID]) -> None:
+    """Marks redemptions as to be paid that the accountant had only seemed to pay, and has them declared again."""
+    opened = session.execute(_OPEN, {"redemptions": list(redemptions)}).all()
+    cheques = [row.cheque_id for row in opened if row.contract_id is None]
+    if cheques:
+        session.execute(_KEEP, {"cheques": cheques, "paid": PAID, "withdrawn": WITHDRAWN})
+        ordering.settle_due(session, session.scalars(_KEPT, {"cheques": cheques, "paid": PAID}).all())
+
+
+def _paying(session: Session) -> list[UUID]:
+    """The contracts whose operators pay for what is declared to them, on their own."""
+    found = session.execute(sa.select(Contract.contract_id, Contract.operator))
+    return [contract_id for contract_id, operator in found if _pays(interface.adapter(operator))]
+
+
+def _pays(operator: type[interface.Operator]) -> bool:
+    return operator.pays_structures and not operator.paid_by_accountant
