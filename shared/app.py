@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 import redis
 import sqlalchemy as sa
@@ -17,7 +18,20 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from shared import api_token, api_trust, audit_views, auth, feed, headers, logs, metrics, openapi, permissions, problems
+from shared import (
+    api_token,
+    api_trust,
+    audit_views,
+    auth,
+    feed,
+    headers,
+    logs,
+    metrics,
+    openapi,
+    permissions,
+    problems,
+    tracing,
+)
 from shared.auth import Verifier, allowed_roles, public
 from shared.config import ConfigurationError, Settings, load
 from shared.entering import Register
@@ -67,6 +81,8 @@ def build(
     app.extensions["souche.metrics"] = metrics.Metrics(app.extensions["souche"], gauges)
     _add_errors(app)
     _add_logging(app)
+    tracing.begin(settings)
+    tracing.watch(app)
     audit_views.watch_requests(app)
     _add_health(app)
     own = [feed.blueprint, metrics.blueprint, audit_views.blueprint, api_token.blueprint, *api_trust.BLUEPRINTS]
@@ -156,6 +172,7 @@ def _add_logging(app: Flask) -> None:
             status=response.status_code,
             milliseconds=round(seconds * 1000, 2),
             caller=str(g.caller) if "caller" in g else None,
+            **{name: str(value) for name, value in (request.view_args or {}).items() if isinstance(value, UUID)},
         )
         return response
 
