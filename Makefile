@@ -50,8 +50,8 @@ lock: ## Resolve the dependencies anew into the two lock files
 	$(if $(PYTHON),,$(error No Python 3.11 or newer with venv was found; name one with make PYTHON=…))
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(PYTHON) -m venv "$$dir" \
 		&& "$$dir/bin/pip" install --quiet --disable-pip-version-check uv && PATH="$$dir/bin:$$PATH" \
-		&& $(UV_COMPILE) --extra embedded -o requirements.lock \
-		&& $(UV_COMPILE) --extra embedded --extra dev -c requirements.lock -o requirements-dev.lock
+		&& $(UV_COMPILE) --extra embedded --extra tracing -o requirements.lock \
+		&& $(UV_COMPILE) --extra embedded --extra tracing --extra dev -c requirements.lock -o requirements-dev.lock
 
 audit: $(VENV)/run.stamp ## Compare the lock files with the stored report of known vulnerabilities (offline)
 	@$(BIN)/python -m deploy.supply.audit

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 import redis
 import sqlalchemy as sa
@@ -30,6 +31,7 @@ from shared import (
     pace,
     permissions,
     problems,
+    tracing,
 )
 from shared.auth import Verifier, allowed_roles, public, uncounted
 from shared.config import ConfigurationError, Settings, load
@@ -82,6 +84,8 @@ def build(
     app.extensions["souche.metrics"] = metrics.Metrics(app.extensions["souche"], gauges)
     _add_errors(app)
     _add_logging(app)
+    tracing.begin(settings)
+    tracing.watch(app)
     audit_views.watch_requests(app)
     _add_health(app)
     own = [feed.blueprint, metrics.blueprint, audit_views.blueprint, api_token.blueprint, *api_trust.BLUEPRINTS]
@@ -173,6 +177,7 @@ def _add_logging(app: Flask) -> None:
             status=response.status_code,
             milliseconds=round(seconds * 1000, 2),
             caller=str(g.caller) if "caller" in g else None,
+            **{name: str(value) for name, value in (request.view_args or {}).items() if isinstance(value, UUID)},
         )
         return response
 

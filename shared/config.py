@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import jwt
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
@@ -86,6 +86,10 @@ class Settings:
     log_level: str
     authority_name: str = "Le Département"
     """Who owes what statements say, as its papers name it."""
+    traces_endpoint: str = ""
+    """Where traces are sent (OTLP over HTTP), without the path of its signal; empty: nothing is traced."""
+    traces_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    traces_ratio: float = 1.0
 
     @property
     def request_keys(self) -> tuple[bytes, ...]:
@@ -116,6 +120,14 @@ def write_key(key_id: str, key: bytes) -> str:
 class _Keys(fields.Field[dict[str, bytes]]):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, bytes]:
         return read_keys(value)
+
+
+class _Headers(fields.Field[dict[str, str]]):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, str]:
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if not all(name.strip() and sign for name, sign, _ in pairs):
+            raise ValidationError("Expected `name=value[,name=value…]`.")
+        return {name.strip().lower(): unquote(text.strip()) for name, _, text in pairs}
 
 
 def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
@@ -159,6 +171,9 @@ def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
         sweep_seconds=read["SWEEP_SECONDS"],
         log_level=read["LOG_LEVEL"],
         authority_name=read["AUTHORITY_NAME"],
+        traces_endpoint=read["OTEL_EXPORTER_OTLP_ENDPOINT"].rstrip("/"),
+        traces_headers=read["OTEL_EXPORTER_OTLP_HEADERS"],
+        traces_ratio=read["OTEL_TRACES_SAMPLER_ARG"],
     )
 
 
@@ -221,6 +236,9 @@ def _expected(service: str) -> dict[str, fields.Field[Any]]:
         "LOG_LEVEL": fields.Str(
             load_default="INFO", validate=validate.OneOf(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
         ),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": _address("http://", "https://", required=False),
+        "OTEL_EXPORTER_OTLP_HEADERS": _Headers(load_default=dict),
+        "OTEL_TRACES_SAMPLER_ARG": fields.Float(load_default=1.0, validate=validate.Range(0, 1)),
     }
 
 

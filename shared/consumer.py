@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from shared import db, events, logs, messages
+from shared import db, events, logs, messages, tracing
 from shared.events import Event
 from shared.peers import Peer
 
@@ -26,6 +26,8 @@ Handler = Callable[[Session, Sequence[Event]], None]
 Transaction = Callable[[], Any]
 
 PAGE_SIZE = 500
+# Collectors of logs cut lines that are longer than 16 kB.
+_NAMED_ON_A_LINE = 100
 
 CURSOR = sa.Table(
     "cursor",
@@ -98,7 +100,9 @@ def _apply(
             return 0
         known = [entry for entry in entries if entry["kind"] in handlers]
         fresh = _remember(session, publisher, known)
-        run_handlers(session, (_read(entry) for entry in known if entry["event_id"] in fresh), handlers)
+        read = [_read(entry) for entry in known if entry["event_id"] in fresh]
+        run_handlers(session, read, handlers)
+    _say(publisher, read)
     return len(fresh)
 
 
@@ -107,8 +111,24 @@ def run_handlers(session: Session, read: Iterable[Event], handlers: Mapping[str,
     for kind, grouped in itertools.groupby(read, key=lambda event: event.kind):
         run = list(grouped)
         causes = {event.request_id for event in run}
-        with logs.caused_by(causes.pop() if len(causes) == 1 else None):
+        requests, keys = logs.ids(causes), logs.ids(event.key for event in run)
+        with (
+            logs.caused_by(causes.pop() if len(causes) == 1 else None),
+            tracing.span(f"apply {kind}", events=len(run), keys=keys, request_ids=requests),
+        ):
             handlers[kind](session, run)
+
+
+def _say(publisher: str, applied: Sequence[Event]) -> None:
+    """Names what was applied, by kind: the things that events are about, and the requests that they came of."""
+    for kind in dict.fromkeys(event.kind for event in applied):
+        alike = [event for event in applied if event.kind == kind]
+        for start in range(0, len(alike), _NAMED_ON_A_LINE):
+            some = alike[start : start + _NAMED_ON_A_LINE]
+            keys, requests = logs.ids(event.key for event in some), logs.ids(event.request_id for event in some)
+            logs.logger().info(
+                "news_applied", publisher=publisher, kind=kind, events=len(some), keys=keys, request_ids=requests
+            )
 
 
 def park(session: Session, cheque_id: UUID, event: Event) -> None:

@@ -73,11 +73,20 @@ def sessions(engine: sa.Engine, after_news: Callable[[], None]) -> sessionmaker[
     factory = sessionmaker(engine, expire_on_commit=False)
 
     @event.listens_for(factory, "after_commit")
-    def ring(session: Session) -> None:
+    def tell(session: Session) -> None:
+        if session.in_nested_transaction():
+            return  # a savepoint was let go: nobody else sees anything yet
         if session.info.pop("news", False):
             after_news()
+        for say in session.info.pop("said", ()):
+            say()
 
     return factory
+
+
+def after_commit(session: Session, say: Callable[[], None]) -> None:
+    """Has something said once this transaction is committed, and never where it is not. Not for within a savepoint."""
+    session.info.setdefault("said", []).append(say)
 
 
 @contextmanager

@@ -7,11 +7,12 @@ one key per reader, which the reader deletes before it pulls.
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import redis
 from kombu.exceptions import OperationalError
 
-from shared import logs
+from shared import logs, tracing
 from shared.logs import logger
 
 # A ring whose task was lost must not silence those that follow for longer than a sweep would take.
@@ -31,12 +32,13 @@ class Doorbell:
         self._send = send
         self._news = threading.Event()
         self._cause: str | None = None
+        self._trace: Any = None
         self._ringer: threading.Thread | None = None
         self._starting = threading.Lock()
 
     def ring(self) -> None:
         """Says that there is news, and which request it came of; returns at once."""
-        self._cause = logs.current_request_id()
+        self._cause, self._trace = logs.current_request_id(), tracing.context()
         self._news.set()
         if self._ringer is None:
             with self._starting:
@@ -56,7 +58,7 @@ class Doorbell:
         while self._news.wait():
             self._news.clear()
             try:
-                with logs.caused_by(self._cause):
+                with logs.caused_by(self._cause), tracing.resumed(self._trace):
                     self._ring_all()
             except (redis.RedisError, OperationalError, OSError) as error:
                 logger().warning("doorbell_unheard", error=type(error).__name__)

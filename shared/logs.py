@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +19,23 @@ _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Without the local variables of its frames: they hold codes, tokens and names.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
+_also: list[Callable[[], Mapping[str, str]]] = []
+
+
+def also(facts: Callable[[], Mapping[str, str]]) -> None:
+    """Has every line from now on say these facts too, asked anew for each."""
+    _also.append(facts)
+
+
+def _add_further(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    for facts in _also:
+        event.update(facts())
+    return event
+
+
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
+    _add_further,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
@@ -53,6 +68,11 @@ def configure(service: str, level: str) -> None:
 def logger() -> Any:
     """A logger to which facts are given by name: `logger().info("event", cheques=5)`."""
     return structlog.stdlib.get_logger()
+
+
+def ids(given: Iterable[object]) -> list[str]:
+    """Ids as a line names them, each once; None is none."""
+    return list(dict.fromkeys(str(each) for each in given if each is not None))
 
 
 def begin_request(request_id: str | None) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import requests
 
+from shared import tracing
 from shared.logs import REQUEST_ID_HEADER, current_request_id
 
 # Seconds to connect, and to answer: a peer that is down must not hold a worker.
@@ -34,9 +35,10 @@ class Peer:
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         headers = {REQUEST_ID_HEADER: current_request_id() or ""}
         try:
-            response = self._session.request(
-                method, self._address + path, timeout=_TIMEOUT, headers=headers, allow_redirects=False, **options
-            )
+            with tracing.among_us():
+                response = self._session.request(
+                    method, self._address + path, timeout=_TIMEOUT, headers=headers, allow_redirects=False, **options
+                )
             response.raise_for_status()
             found: dict[str, Any] = response.json()
         except requests.RequestException as error:

@@ -4,10 +4,11 @@ import importlib
 from typing import Any
 
 import click
+from celery import signals
 
-from shared import logs
+from shared import logs, tracing
 from shared.celery import sweeps
-from shared.config import SERVICES, load
+from shared.config import SERVICES, Settings, load
 from shared.runtime import Runtime
 
 # Beat needs the broker's address and no secret: this service holds no keys.
@@ -22,6 +23,7 @@ def worker(service: str, concurrency: int) -> None:
     runtime = _runtime(service)
     runtime.celery.set_current()
     importlib.import_module(f"services.{service}.tasks")
+    _trace_children(runtime.settings)
     runtime.celery.worker_main(
         [
             "worker",
@@ -47,6 +49,19 @@ def _runtime(service: str) -> Runtime:
     settings = load(service)
     logs.configure(service, settings.log_level)
     return Runtime(settings)
+
+
+def _trace_children(settings: Settings) -> None:
+    """Has the worker's children traced, each from its birth on: a thread sends the spans, and none outlives a fork."""
+
+    def begin(**_: Any) -> None:
+        tracing.begin(settings)
+
+    def end(**_: Any) -> None:
+        tracing.end()
+
+    signals.worker_process_init.connect(begin, weak=False)
+    signals.worker_process_shutdown.connect(end, weak=False)
 
 
 def _schedule(runtime: Runtime) -> dict[str, Any]:

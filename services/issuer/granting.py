@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 import psycopg.errors
@@ -14,6 +15,7 @@ from services.issuer.envelopes import Outrun
 from services.issuer.issuing import Charged, Granted, Secrets
 from services.issuer.limits import Past
 from services.issuer.orders import Draft, Order, draft_all
+from shared import db
 from shared.problems import Problem, Unavailable
 
 _ONCE = "cheque_grant_once_key"
@@ -42,7 +44,10 @@ def grant_all(session: Session, secrets: Secrets, orders: Sequence[Order]) -> li
     for attempt in range(_PLANS):
         try:
             with session.begin_nested():
-                return _attempt(session, secrets, orders, drafts, lock=attempt >= _UNLOCKED_PLANS)
+                answers = _attempt(session, secrets, orders, drafts, lock=attempt >= _UNLOCKED_PLANS)
+            made = [answer for answer in answers if isinstance(answer, Granted) and not answer.already]
+            db.after_commit(session, partial(issuing.say, made))
+            return answers
         except Outrun:
             continue
         except DBAPIError as error:

@@ -13,9 +13,11 @@ from services.issuer.codes import Codes, Minted, Revealed
 from services.issuer.models import ISSUED, ON_ISSUE, SPENDABLE, Grant
 from services.issuer.orders import Draft
 from services.issuer.planning import Taken
-from shared import clock, events
+from shared import clock, events, logs
 from shared.ids import new_id
 
+# Collectors of logs cut lines that are longer than 16 kB.
+_NAMED_ON_A_LINE = 100
 _COLUMNS = ("id", "grant_id", "envelope_id", "value_cents", "sealed_code", "active")
 # Arrays: thousands of rows are one statement of six parameters.
 _INSERT_CHEQUES = sa.text("""
@@ -68,6 +70,16 @@ def issue(session: Session, secrets: Secrets, charged: Sequence[Charged]) -> lis
     journal.engage(session, [(grant, each.taken) for grant, each in zip(grants, charged, strict=True)])
     events.append_many(session, "cheques.issued", [(grant.id, told(grant, minted)) for grant, minted in issued])
     return [Granted(grant, minted) for grant, minted in issued]
+
+
+def say(granted: Sequence[Granted]) -> None:
+    """Names new grants, and the cheques where they are few: by those ids they are found in the other services' logs."""
+    for start in range(0, len(granted), _NAMED_ON_A_LINE):
+        some = granted[start : start + _NAMED_ON_A_LINE]
+        cheques = [cheque.cheque_id for each in some for cheque in each.cheques]
+        few = logs.ids(cheques) if len(cheques) <= _NAMED_ON_A_LINE else None
+        grants = logs.ids(each.grant.id for each in some)
+        logs.logger().info("grants_made", grant_ids=grants, cheques=len(cheques), cheque_ids=few)
 
 
 def _insert(session: Session, issued: Sequence[tuple[Grant, Sequence[Minted]]]) -> None:

@@ -4,6 +4,7 @@ How much may have been done is decided call by call. The first that fails has no
 has no receipt, and surely was not done; what was under way then ends as it may.
 """
 
+import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,9 +32,15 @@ _Failure = OperatorUnavailable | NoAnswer | Unreadable
 def each(ask: Callable[[_T], _R], given: Iterable[_T]) -> Iterator[_R]:
     """What is answered for each, in their order; what is given is read as a stream. Raises what `ask` raises."""
     rest = iter(given)
+    here = contextvars.copy_context()
+
+    def for_us(one: _T) -> _R:
+        """The request in hand is the same in every thread."""
+        return here.copy().run(ask, one)
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
         while part := list(islice(rest, _AHEAD)):
-            yield from pool.map(ask, part)
+            yield from pool.map(for_us, part)
 
 
 def receipts(call: Callable[[Order], str | None], orders: Sequence[Order]) -> Iterator[Receipt]:

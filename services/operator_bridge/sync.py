@@ -26,12 +26,15 @@ from services.operator_bridge.interface import (
     Unreadable,
 )
 from services.operator_bridge.models import Contract
+from shared import logs, tracing
 from shared.logs import logger
 from shared.peers import PeerUnavailable
 from shared.runtime import Runtime
 
 # The issuer gives this many codes at a time.
 _CODES_AT_ONCE = 1000
+# Collectors of logs cut lines that are longer than 16 kB.
+_NAMED_ON_A_LINE = 100
 
 
 def push(runtime: Runtime, contract_id: UUID, seconds: float) -> int:
@@ -100,22 +103,30 @@ class _Sending:
 
     def send(self, orders: Sequence[Order]) -> None:
         """Sends orders and settles what comes of it."""
-        receipts: list[Receipt] = []
-        failure: Exception | None = None
-        try:
-            for receipt in self.operator.push(orders):
-                receipts.append(receipt)
-        except (OperatorUnavailable, OperatorRefused, NoAnswer, Unreadable) as error:
-            failure = error
+        began = time.perf_counter()
+        receipts, failure = self.call(orders)
         said = {receipt.reference: receipt for receipt in receipts}
         rest = [order for order in orders if order.reference not in said]
         if isinstance(failure, OperatorRefused) and len(rest) == 1:
             receipts.append(Receipt(rest.pop().reference, "refused", str(failure)))
         ours = [said[order.reference] for order in orders if order.reference in said]
         self.settle(receipts, [receipt for receipt in ours if receipt.outcome == "unknown"], rest, failure)
-        self.log(orders, sum(receipt.outcome != "unknown" for receipt in said.values()), failure)
+        answered = sum(receipt.outcome != "unknown" for receipt in said.values())
+        self.log(orders, answered, failure, time.perf_counter() - began)
         if isinstance(failure, OperatorRefused) and rest:
             self.send_halves(rest)
+
+    def call(self, orders: Sequence[Order]) -> tuple[list[Receipt], Exception | None]:
+        """The operator's receipts, and what went wrong, if anything did."""
+        receipts: list[Receipt] = []
+        order_ids = logs.ids(order.reference for order in orders)
+        with tracing.span("push orders", contract=self.contract.code, orders=len(orders), order_ids=order_ids):
+            try:
+                for receipt in self.operator.push(orders):
+                    receipts.append(receipt)
+            except (OperatorUnavailable, OperatorRefused, NoAnswer, Unreadable) as error:
+                return receipts, error
+        return receipts, None
 
     def settle(
         self, receipts: Sequence[Receipt], lost: Sequence[Receipt], rest: Sequence[Order], failure: Exception | None
@@ -154,16 +165,21 @@ class _Sending:
             with self.runtime.transaction() as session:
                 claiming.put_back(session, _ids(orders), reason)
 
-    def log(self, orders: Sequence[Order], answered: int, failure: Exception | None) -> None:
-        """Says what came of a call: numbers and the kind of failure, nothing of the orders themselves."""
+    def log(self, orders: Sequence[Order], answered: int, failure: Exception | None, seconds: float) -> None:
+        """Says what came of a call, and names the orders and their cheques, some on each line; nothing else of them."""
         say = logger().warning if failure or answered < len(orders) else logger().info
-        say(
-            "orders_sent",
-            contract=self.contract.code,
-            orders=len(orders),
-            answered=answered,
-            failure=f"{type(failure).__name__}: {failure}" if failure else None,
-        )
+        for start in range(0, len(orders), _NAMED_ON_A_LINE):
+            some = orders[start : start + _NAMED_ON_A_LINE]
+            say(
+                "orders_sent",
+                contract=self.contract.code,
+                orders=len(orders),
+                answered=answered,
+                failure=f"{type(failure).__name__}: {failure}" if failure else None,
+                milliseconds=round(seconds * 1000, 2),
+                order_ids=logs.ids(order.reference for order in some),
+                cheque_ids=logs.ids(order.cheque_id for order in some),
+            )
 
 
 def _ids(orders: Sequence[Order]) -> list[UUID]:

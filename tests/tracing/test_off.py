@@ -1,0 +1,55 @@
+"""Tracing is off unless somebody turns it on: then nothing of it is loaded, and nothing is told to anybody."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+from shared import config
+from shared.config import ConfigurationError
+from tests.tracing.receiver import collecting
+
+_STARTED = """
+import importlib, sys
+from shared.config import load
+app = importlib.import_module("services.redeemer").create_app(load("redeemer"))
+importlib.import_module("services.redeemer.tasks")
+assert app.test_client().get("/docs/").status_code == 200
+print([name for name in sys.modules if name.startswith("opentelemetry")][:1] or "nothing")
+"""
+
+
+def _start(environ: Mapping[str, str]) -> str:
+    started = subprocess.run([sys.executable, "-c", _STARTED], env=dict(environ), capture_output=True, text=True)
+    assert started.returncode == 0, started.stderr
+    return started.stdout.strip()
+
+
+def test_nothing_of_opentelemetry_is_loaded_unless_asked_for(environ: Mapping[str, str]) -> None:
+    assert _start(environ) == "nothing"
+
+
+def test_one_setting_turns_it_on(environ: Mapping[str, str]) -> None:
+    with collecting() as received:
+        told = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.address + "/", "OTEL_EXPORTER_OTLP_HEADERS": "X-Key=a%20b"}
+        assert _start({**environ, **told}) == "['opentelemetry']"
+        assert [span.name for span in received.spans()] == ["GET /docs/"]
+    assert [(each["path"], each["x-key"]) for each in received.headers] == [("/v1/traces", "a b")]
+
+
+def test_a_collector_that_is_not_there_disturbs_nobody(environ: Mapping[str, str]) -> None:
+    assert _start({**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}) == "['opentelemetry']"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "token"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(environ: Mapping[str, str], name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        config.load("issuer", {**environ, name: value})
