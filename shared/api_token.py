@@ -14,7 +14,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 from werkzeug.datastructures import MultiDict
 
-from shared import auth, clients, entering, logins, pace
+from shared import auth, bodies, clients, entering, logins, pace
 from shared.auth import uncounted
 from shared.entering import Denied, Entrance, Register, WrongClient
 from shared.limits import TooLarge, check_encoding
@@ -112,6 +112,7 @@ def _parameters() -> dict[str, str]:
     request.max_content_length = _MAX_BYTES
     if (request.content_length or 0) > _MAX_BYTES:
         raise TooLarge(f"A request for a token has at most {_MAX_BYTES} bytes.", error="invalid_request")
+    bodies.read(bodies.STRANGERS)
     form: MultiDict[str, str] = request.form
     repeated = [name for name in _PARAMETERS if len(form.getlist(name)) > 1]
     if repeated:

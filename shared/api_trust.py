@@ -32,11 +32,11 @@ _LEEWAY = timedelta(minutes=5)
 
 
 # Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither, and nobody means them.
-_FIT = validate.Regexp(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z", error="Control characters are not expected.")
+FIT = validate.Regexp(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z", error="Control characters are not expected.")
 
 
 def _line(longest: int = 200, **options: Any) -> fields.Str:
-    return fields.Str(required=True, validate=[validate.Length(1, longest), _FIT], **options)
+    return fields.Str(required=True, validate=[validate.Length(1, longest), FIT], **options)
 
 
 class _RoleSchema(Schema):

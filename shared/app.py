@@ -34,6 +34,7 @@ from shared import (
     tracing,
 )
 from shared.auth import Verifier, allowed_roles, public, uncounted
+from shared.bodies import Bodies
 from shared.config import ConfigurationError, Settings, load
 from shared.entering import Register
 from shared.lockout import Lockout
@@ -102,6 +103,7 @@ def _add_trust(app: Flask, settings: Settings, register: Register | None) -> Non
         "souche.verifier": Verifier(auth.accepted_keys(settings), settings.service, revocations),
         "souche.lockout": Lockout(runtime),
         "souche.refusals": Refusals(runtime),
+        "souche.bodies": Bodies(settings.pool_size),
         "souche.pace": Pace(settings.service, pace.store(settings)),
         "souche.provider": Provider.of(settings) if settings.oidc_issuer else None,
         "souche.register": register,

@@ -12,6 +12,7 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared import audit, audit_chain, clock
+from shared.api_trust import FIT
 from shared.audit import ENTRY, Act
 from shared.auth import Caller, Role, roles
 from shared.exporting import CSV_ANSWER, FormatQuery, line
@@ -35,12 +36,12 @@ _LONGEST = 200
 class AuditQuery(Schema):
     """Which entries: of an object, of whoever acted, of days in Paris (both included)."""
 
-    object_kind = fields.Str(load_default=None, validate=validate.Length(max=100))
-    object_id = fields.Str(load_default=None, validate=validate.Length(max=100))
-    subject = fields.Str(load_default=None, validate=validate.Length(max=200))
+    object_kind = fields.Str(load_default=None, validate=[validate.Length(max=100), FIT])
+    object_id = fields.Str(load_default=None, validate=[validate.Length(max=100), FIT])
+    subject = fields.Str(load_default=None, validate=[validate.Length(max=200), FIT])
     role = fields.Str(load_default=None, validate=validate.OneOf([*Role, "system", "database", "nobody"]))
     scope = fields.UUID(load_default=None)
-    request_id = fields.Str(load_default=None, validate=validate.Length(max=64))
+    request_id = fields.Str(load_default=None, validate=[validate.Length(max=64), FIT])
     outcome = fields.Str(load_default=None, validate=validate.OneOf((audit.DONE, audit.REFUSED)))
     since = fields.Date(load_default=None, data_key="from")
     until = fields.Date(load_default=None, data_key="to")

@@ -186,7 +186,7 @@ def roles(*allowed: str, only: str | None = None) -> Callable[[Callable[_P, _R]]
                 raise _insufficient(accepted)
             if only and g.caller.role is Role.SERVICE:
                 g.caller.require_service(only)
-            limits.check_request()  # before anything reads the body, and after the caller is known
+            limits.check_request(str(g.caller))  # before anything reads the body, and after the caller is known
             return view(*args, **kwargs)
 
         return _marked(guarded, accepted)

@@ -1,5 +1,6 @@
 """How deep and how odd what is sent may be: JSON that nests without end, numbers that take minutes to read, characters
-that the database cannot keep. How long it may be says `shared.app`; what a text may hold, its schema.
+that the database cannot keep. How long it may be says `shared.app`; how slow, `shared.bodies`; what a text may hold,
+its schema.
 """
 
 import re
@@ -7,6 +8,7 @@ from http import HTTPStatus
 
 from flask import request
 
+from shared import bodies
 from shared.problems import Problem
 
 MAX_DEPTH = 32
@@ -48,15 +50,19 @@ def check_encoding() -> None:
         raise Encoded("Send the body as it is, without Content-Encoding.", headers={"Accept-Encoding": "identity"})
 
 
-def check_request() -> None:
-    """Raises Malformed or Encoded where the request in hand holds what nothing here could take."""
+def check_request(who: str) -> None:
+    """Reads the body of the request in hand, which this caller sends.
+
+    Raises Malformed or Encoded where it holds what nothing here could take, TooSlow where it does not arrive.
+    """
     check_encoding()
     if any("\0" in value for _, values in request.args.lists() for value in values):
         raise Malformed("A parameter contains the character U+0000.")
     if "\0" in request.path:
         raise Malformed("The path contains the character U+0000.")
+    body = bodies.read(who)
     if request.is_json:
-        check_json(request.get_data(cache=True))
+        check_json(body)
 
 
 def check_json(body: bytes) -> None:

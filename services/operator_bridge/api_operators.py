@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 from services.operator_bridge import inbox, interface, schemas, waking
 from services.operator_bridge.complaints import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
-from shared import limits
+from shared import bodies, limits
 from shared.app import ProblemSchema
 from shared.auth import roles, uncounted
 from shared.config import ConfigurationError
@@ -77,8 +77,9 @@ def receive(operator: str) -> ResponseReturnValue:
         raise NotJson("A message is application/json.")
     try:
         inbox.check_door(runtime().settings.operators, operator)
+        body = bodies.read(bodies.STRANGERS)
         with transaction() as session:
-            inbox.receive(session, runtime().settings.operators, operator, dict(request.headers), request.get_data())
+            inbox.receive(session, runtime().settings.operators, operator, dict(request.headers), body)
     except (UnknownOperator, ConfigurationError):
         raise NotFound("There is no such operator here.") from None
     except BadSignature as error:

@@ -1,0 +1,73 @@
+"""Waiting for the bodies of requests, which whoever sends them may send as slowly as they like.
+
+A thread that waits for a body serves nobody else. So only half of a process's threads wait at a time for one caller,
+and for all together who show no token: however slowly somebody sends, the others are served. Who is within the number
+waits; beyond it, a request waits for a moment, in case the bodies before it are only just arriving, and is refused.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from flask import current_app, request
+
+from shared.problems import Problem
+
+STRANGERS = "whoever shows no token"
+_A_MOMENT = 1.0
+
+
+class TooSlow(Problem):
+    """Others' bodies, or the caller's own, have been on their way for too long for more to be waited for."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "slow-bodies"
+    title = "Too many requests are still being sent"
+
+
+class Bodies:
+    """Who is waited for in one process, and since when."""
+
+    def __init__(self, threads: int) -> None:
+        self._most = max(1, threads // 2)
+        self._changed = threading.Condition()
+        self._since: dict[str, list[float]] = {}
+
+    @contextmanager
+    def waited_for(self, who: str) -> Iterator[None]:
+        """Holds one of the places of these; raises TooSlow where all are held by bodies that do not arrive."""
+        began = self._enter(who)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._since[who].remove(began)
+                if not self._since[who]:
+                    del self._since[who]
+                self._changed.notify_all()
+
+    def _enter(self, who: str) -> float:
+        with self._changed:
+            while len(held := self._since.get(who, ())) >= self._most:
+                left = max(held) + _A_MOMENT - time.monotonic()
+                if left <= 0:
+                    raise _too_slow()
+                self._changed.wait(left)
+            self._since.setdefault(who, []).append(began := time.monotonic())
+            return began
+
+
+def _too_slow() -> TooSlow:
+    said = "Send the whole request at once, or later."
+    return TooSlow(said, headers={"Retry-After": "5"}, error="temporarily_unavailable")
+
+
+def read(who: str) -> bytes:
+    """The body of the request in hand, which this caller sends; raises TooSlow."""
+    bodies: Bodies = current_app.extensions["souche.bodies"]
+    if not request.content_length and "Transfer-Encoding" not in request.headers:
+        return b""
+    with bodies.waited_for(who):
+        return request.get_data(cache=True)
