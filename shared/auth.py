@@ -8,6 +8,7 @@ application in which one does neither.
 """
 
 import functools
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,6 +28,7 @@ from shared.problems import Forbidden, NotFound, Unauthenticated
 ISSUER = "souche"
 _LEEWAY_SECONDS = 30
 _MARK = "__souche_roles__"
+_LONGEST_SUBJECT = 600
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -93,6 +95,8 @@ def issue(
     """
     if (scope is not None) != (role in SCOPED):
         raise ValueError(f"A {role} token {'needs a' if role in SCOPED else 'takes no'} scope.")
+    if not _fit(subject):
+        raise ValueError(f"A subject is a line of 1 to {_LONGEST_SUBJECT} characters.")
     now = clock.now()
     claims: dict[str, Any] = {"iss": ISSUER, "aud": list(audience), "sub": subject, "role": role.value}
     claims |= {"iat": now.timestamp(), "exp": now + lifetime, "jti": str(new_id())}
@@ -100,6 +104,11 @@ def issue(
         claims["scope"] = str(scope)
     headers = {"kid": key_id, "typ": "at+jwt"}
     return jwt.encode(claims, Ed25519PrivateKey.from_private_bytes(key), algorithm="EdDSA", headers=headers)
+
+
+def _fit(subject: str) -> bool:
+    """Whether logs, the audit trail and kept answers can name this subject."""
+    return 0 < len(subject) <= _LONGEST_SUBJECT and subject.isprintable()
 
 
 def own_key_id(service: str, key_id: str) -> str:
@@ -154,7 +163,7 @@ class Verifier:
             raise _invalid("The token was revoked.")
         return caller
 
-    def _verify(self, token: str) -> tuple[Caller, int]:
+    def _verify(self, token: str) -> tuple[Caller, float]:
         key = self._keys[jwt.get_unverified_header(token)["kid"]]
         claims = jwt.decode(
             token, key, algorithms=["EdDSA"], issuer=ISSUER, audience=self._audience, leeway=_LEEWAY_SECONDS,
@@ -163,8 +172,12 @@ class Verifier:
         role, scope = Role(claims["role"]), claims.get("scope")
         if (scope is not None) != (role in SCOPED):
             raise ValueError("role and scope do not go together")
-        of = UUID(scope) if scope else None
-        return Caller(claims["sub"], role, of, claims["jti"], float(claims["iat"])), claims["exp"]
+        if not _fit(claims["sub"]):
+            raise ValueError("nobody can write down such a subject")
+        ends, of = float(claims["exp"]), UUID(scope) if scope else None
+        if not math.isfinite(ends):
+            raise ValueError("it never ends")
+        return Caller(claims["sub"], role, of, claims["jti"], float(claims["iat"])), ends
 
 
 def _invalid(detail: str) -> Unauthenticated:

@@ -81,12 +81,25 @@ def test_a_token_ends_half_a_minute_late_at_most(issuer: ServiceUnderTest, secon
     [
         {"aud": None}, {"aud": "redeemer"}, {"aud": []}, {"jti": None}, {"exp": None}, {"iat": None}, {"sub": None},
         {"role": None}, {"role": "king"}, {"role": "structure"}, {"scope": "018f2c00-0000-7000-8000-000000000000"},
-        {"iss": "another"}, {"exp": "never"}, {"iat": "today"}, {"sub": 7},
+        {"iss": "another"}, {"exp": "never"}, {"iat": "today"}, {"sub": 7}, {"sub": "a\0b"}, {"sub": "a\nb"},
+        {"sub": "x" * 601}, {"sub": ""}, {"jti": [1]}, {"role": ["admin"]}, {"scope": 5},
     ],
 )  # fmt: skip
 def test_a_token_that_lacks_something_is_refused(issuer: ServiceUnderTest, changes: dict[str, Any]) -> None:
     assert status(issuer, forged(issuer.signer)) == 200
     assert status(issuer, forged(issuer.signer, **changes)) == 401
+
+
+def test_a_token_whose_end_is_written_as_text_opens_nothing_that_breaks(issuer: ServiceUnderTest) -> None:
+    now = clock.now().timestamp()
+    assert status(issuer, forged(issuer.signer, exp=str(int(now + 60)))) == 200
+    assert status(issuer, forged(issuer.signer, exp="9" * 400)) == 401
+
+
+@pytest.mark.parametrize("subject", ["", "a\nb", "x" * 601])
+def test_a_subject_that_cannot_be_written_down_gets_no_token(issuer: ServiceUnderTest, subject: str) -> None:
+    with pytest.raises(ValueError, match="A subject is a line"):
+        issuer.signer.token("admin", subject=subject)
 
 
 def test_a_token_without_a_signature_or_with_the_public_key_as_a_secret_is_refused(issuer: ServiceUnderTest) -> None:
