@@ -11,6 +11,7 @@ from services.issuer import blocking, cancelling, naming
 from services.issuer.api_grants import ChequeSchema, secrets
 from services.issuer.cancelling import Requested
 from services.issuer.codes import Revealed
+from services.issuer.metrics import REVEALED
 from services.issuer.models import Cheque
 from services.issuer.schemas import cents, told_reason
 from shared import audit
@@ -119,6 +120,7 @@ def reveal_codes(body: dict[str, Any]) -> dict[str, list[Revealed]]:
     with transaction() as session:
         found = secrets().codes.of_cheques(session, body["cheque_ids"])
         audit.record(session, "codes", after={"shown": "codes", "cheque_ids": [str(each.cheque_id) for each in found]})
+    REVEALED.inc(len(found))
     logger().info("codes_revealed", cheques=len(found), caller=str(caller()))
     return {"codes": found}
 

@@ -1,6 +1,10 @@
-"""The issuer's gauges: the money of the envelopes, and what was granted."""
+"""The issuer's gauges: the money of the envelopes, and what was granted; and the codes that the bridge was told."""
+
+from prometheus_client import Counter
 
 from shared.metrics import Gauge
+
+REVEALED = Counter("souche_codes_revealed", "Codes told to the operator bridge, to register them with an operator.")
 
 GAUGES = (
     Gauge(

@@ -1,5 +1,6 @@
 """What is sealed and by what it is known again."""
 
+import re
 import secrets
 from datetime import date
 from uuid import uuid4
@@ -81,6 +82,9 @@ def test_codes_are_for_services_and_those_who_print_them(office: Office) -> None
     asked = {"cheque_ids": [*ids(grant)[:2], unknown]}
     codes = office.made(office.post("/v1/codes", asked, "service", subject="operator_bridge"), 200)["codes"]
     assert {code["cheque_id"] for code in codes} == set(ids(grant)[:2])
+    told = office.service.client.get("/metrics", headers=office.service.headers("operations")).get_data(as_text=True)
+    [counted] = re.findall(r"^souche_codes_revealed_total (\d+)", told, re.MULTILINE)
+    assert int(counted) >= len(codes)
     assert office.post("/v1/codes", asked, "service", subject="redeemer").status_code == 403
     for role in ("admin", "finance", "operations"):
         assert office.post("/v1/codes", asked, role).status_code == 403
