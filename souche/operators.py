@@ -148,7 +148,7 @@ def draft(code: str, adapter: str, programme: str, starts_on: str, ends_on: str 
 @operator.command()
 @contract_argument
 def adopt(contract: str) -> None:
-    """Have CONTRACT (its code) take the cheques that an operator refused and no other has, and pay what is due."""
+    """Have CONTRACT (its code) take the cheques that an operator refused or gave up and none has, and what is due."""
     client = _client()
     done = client.post(f"/v1/contracts/{_contract_id(client, contract)}/adoptions")
     click.echo(f"{done['adopted']} cheques are {contract}'s now")

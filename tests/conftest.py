@@ -14,6 +14,7 @@ import functools
 import importlib
 import shutil
 import tempfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -30,6 +31,11 @@ from tests import chance
 from tests.harness import ServiceUnderTest, empty_tables
 
 chance.load_profile()
+
+
+# Where each test has operators of its own, each has other settings, and the server has not connections for all.
+_KEPT = 12
+_BUILT: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], ServiceUnderTest] = OrderedDict()
 
 
 @pytest.fixture(scope="session")
@@ -122,12 +128,17 @@ def service(
     return make
 
 
-@functools.cache
 def _built(name: str, given: tuple[tuple[str, str], ...], signer: Signer) -> ServiceUnderTest:
-    """Applications are built once per configuration: they keep no state of their own."""
-    settings = config.load(name, dict(given))
-    app = importlib.import_module(f"services.{name}").create_app(settings)
-    return ServiceUnderTest(app, settings, signer, dict(given))
+    """Applications are built once per configuration: they keep no state of their own, but connections."""
+    if (name, given) not in _BUILT:
+        settings = config.load(name, dict(given))
+        app = importlib.import_module(f"services.{name}").create_app(settings)
+        _BUILT[name, given] = ServiceUnderTest(app, settings, signer, dict(given))
+    _BUILT.move_to_end((name, given))
+    while len(_BUILT) > _KEPT:
+        _, longest_ago = _BUILT.popitem(last=False)
+        longest_ago.runtime.engine.dispose()
+    return _BUILT[name, given]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from flask.typing import ResponseReturnValue
 
 from demo.simulators import administration, calls, serving
 from demo.simulators.aptic_folder import ACKNOWLEDGEMENT, STATEMENT, Folder, Line, Share
-from demo.simulators.docaposte_register import Refused, Register
+from demo.simulators.docaposte_register import Cheque, Refused, Register
 from demo.simulators.faults import FILES, MESSAGES, STATEMENTS
 
 CODE = "aptic"
@@ -92,6 +92,12 @@ class Books(Register):
             raise Refused("mandat-absent")
         self.active.setdefault(cheque.number, given["payment_order"])
         cheque.changed_at = datetime.now(UTC).isoformat()
+
+    def _take_again(self, cheque: Cheque, contract: str) -> None:
+        """One that comes back has to be paid for again."""
+        if cheque.cancelled and not cheque.redemption:
+            self.active.pop(cheque.number, None)
+        super()._take_again(cheque, contract)
 
     def _declare_active(self, given: Mapping[str, Any]) -> None:
         if self._find(given).number not in self.active:

@@ -192,10 +192,16 @@ class Register:
         if self.numbers.get(code, number) != number:
             raise Refused("code-already-known")
         if number in self.cheques:
+            self._take_again(self.cheques[number], given["contract"])
             return
         cheque = Cheque(number, given["contract"], given["amount_cents"], _now())
         self.cheques[number], self.numbers[code] = cheque, number
         self._order.append(cheque)
+
+    def _take_again(self, cheque: Cheque, contract: str) -> None:
+        """A cheque that was given up comes back, under the contract that it is registered under now."""
+        if cheque.cancelled and not cheque.redemption:
+            cheque.contract, cheque.cancelled, cheque.blocked, cheque.changed_at = contract, False, False, _now()
 
     def _activate(self, given: Mapping[str, Any]) -> None:
         self._find(given)  # a registered cheque is active

@@ -103,7 +103,7 @@ def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
 @blueprint.response(201, schemas.AdoptedSchema)
 @blueprint.alt_response(409, schema=ProblemSchema)
 def adopt(contract_id: UUID) -> dict[str, int]:
-    """Has the contract take the cheques that an operator refused and no other has, and pay what is due on them."""
+    """Has the contract take the cheques that an operator refused or gave up and no other has, and what is due."""
     with transaction() as session:
         adopted = adopting.adopt(session, contract_id)
     waking.wake(runtime(), "operator_bridge.push", str(contract_id))

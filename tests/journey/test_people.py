@@ -18,8 +18,12 @@ from shared.auth import allowed_roles
 from shared.config import SERVICES
 from tests.journey.conftest import World
 from tests.journey.names import broker, databases, dump, found, spellings
-from tests.journey.test_switch import Operator, Town
+from tests.journey.test_switch import Town
 from tests.journey.test_whole_path import assert_balanced
+from tests.operator_bridge.switch.conftest import operator, operator_settings
+from tests.operator_bridge.switch.town import Operator
+
+__all__ = ["operator", "operator_settings"]
 
 FAMILY, GIVEN = "Xylophène-Dragomîr", "Quërtzaline"
 PERSON = {"family_name": FAMILY, "given_name": GIVEN, "birth_date": "1931-07-23"}
@@ -27,13 +31,6 @@ WRITTEN_OTHERWISE = {"family_name": "XYLOPHENE DRAGOMIR", "given_name": "quertza
 NAMES = (FAMILY, GIVEN, "Xylophène", "Dragomîr")
 # What tells of people, to those who may know.
 OF_PEOPLE = ("/v1/people",)
-
-
-@pytest.fixture
-def operator() -> Iterator[Operator]:
-    made = Operator()
-    yield made
-    made.die()
 
 
 @pytest.fixture
@@ -46,12 +43,6 @@ def heard(operator: Operator) -> list[bytes]:
         messages.append(request.full_path.encode() + str(request.headers).encode() + request.get_data())
 
     return messages
-
-
-@pytest.fixture
-def operator_settings(operator: Operator) -> Mapping[str, str]:
-    settings = operator.account.settings(f"http://127.0.0.1:{operator.port}")
-    return settings | {"OPERATOR_DOCAPOSTE_TIMEOUT_SECONDS": "1"}
 
 
 def asked(world: World, body: dict[str, Any], path: str = "/v1/grants") -> TestResponse:

@@ -1,45 +1,18 @@
 """Two switches in a row, of all three services at work: nobody at a till notices."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
-import pytest
 from click.testing import CliRunner
 
-from demo.embedded import free_port
-from demo.simulators.docaposte import Account, Simulator
-from demo.simulators.serving import serving
 from services.operator_bridge import polling, reconciliation, switchover, sync
 from shared.config import SERVICES
 from souche.verify import verify
 from tests.journey.conftest import World
+from tests.operator_bridge.switch.conftest import operator, operator_settings
+from tests.operator_bridge.switch.town import Operator
 
-
-class Operator:
-    """An operator that dies for good when it is told to."""
-
-    def __init__(self) -> None:
-        self.port, self.account, self.life = free_port(), Account.generate(), ExitStack()
-        self.simulator = Simulator(self.account, "http://127.0.0.1:9/nobody")
-        self.life.enter_context(serving(self.simulator.app, self.port))
-
-    def die(self) -> None:
-        self.life.close()
-
-
-@pytest.fixture
-def operator() -> Iterator[Operator]:
-    made = Operator()
-    yield made
-    made.die()
-
-
-@pytest.fixture
-def operator_settings(operator: Operator) -> Mapping[str, str]:
-    settings = operator.account.settings(f"http://127.0.0.1:{operator.port}")
-    return settings | {"OPERATOR_DOCAPOSTE_TIMEOUT_SECONDS": "1"}
+__all__ = ["operator", "operator_settings"]
 
 
 class Town:

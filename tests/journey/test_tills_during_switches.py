@@ -20,24 +20,14 @@ from shared.problems import Unavailable
 from souche.verify import verify
 from tests.harness import ServiceUnderTest
 from tests.journey.conftest import PROGRAMME, World
+from tests.outside import operator_settings, outside
 from tests.serving import served
+
+__all__ = ["operator_settings", "outside"]
 
 QUICK = [("aptic", "govstack", "failure"), ("govstack", "aptic", "handover")]
 PAIRS = [(old, new, mode) for old, new in permutations(interface.codes(), 2) for mode in MODES]
 TERMS = ("on_issue", "on_registration")
-
-
-@pytest.fixture
-def outside() -> Iterator[Outside]:
-    operators = Outside()
-    operators.begin()
-    yield operators
-    operators.end()
-
-
-@pytest.fixture
-def operator_settings(outside: Outside) -> Mapping[str, str]:
-    return outside.settings
 
 
 @dataclass

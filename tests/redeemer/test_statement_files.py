@@ -72,10 +72,10 @@ def test_the_etat_liquidatif_says_who_is_owed_what_and_is_to_be_signed(books: Bo
 
 def test_programmes_have_their_names_for_people_and_their_codes_for_machines(books: Books) -> None:
     books.spend(1)
-    books.till.issue(1, ANYTHING | {"name": "Pass numérique & compagnie"})
+    books.till.issue(1, {**ANYTHING, "name": "Pass numérique & compagnie"})
     books.spend(2)
     [statement] = books.issue()
-    books.till.issue(1, ANYTHING | {"name": "Another"})  # it keeps its name, and the statement is what it was
+    books.till.issue(1, {**ANYTHING, "name": "Another"})  # it keeps its name, and the statement is what it was
 
     text = " ".join(pages(books, statement))
 

@@ -9,7 +9,7 @@ to be compared with the real one before it is used:
   with the `original` outcome. What is not valid (422) or too much (413) is refused whole, and nothing of it is done.
   A cheque is known by our number for it, a structure by ours. Blocking a cheque or suspending a structure stops
   Docaposte's own till; what our register declares is taken all the same. A registered cheque is active: `activate` is
-  accepted and changes nothing.
+  accepted and changes nothing. One that was cancelled may be registered again, under any contract, and is active then.
 * `POST /v1/operations/status`: up to 500 references of ours; one result, as above, for each that was seen before.
 * Webhooks signed by Standard Webhooks: `redemption.made` (at its own till) and `payment.made`. None contains a code.
 * `GET /v1/statement?contract=…&since=…&cursor=…`: pages of lines, oldest first: `operation` with its outcome,

@@ -1,7 +1,7 @@
 """From every operator to every other, in both modes: nothing is lost, nothing is there twice, nothing differs."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 from flask import Flask
@@ -9,24 +9,13 @@ from flask import Flask
 from benchmarks.switches import MODES, Outside, Play
 from services.operator_bridge import interface
 from tests.harness import ServiceUnderTest
+from tests.outside import operator_settings, outside
 from tests.serving import served
+
+__all__ = ["operator_settings", "outside"]
 
 PAIRS = [(old, new, mode) for old, new in itertools.permutations(interface.codes(), 2) for mode in MODES]
 CHEQUES = 60
-
-
-@pytest.fixture
-def outside() -> Iterator[Outside]:
-    """All the operators that there are, with empty books: one of them may die."""
-    operators = Outside()
-    operators.begin()
-    yield operators
-    operators.end()
-
-
-@pytest.fixture
-def operator_settings(outside: Outside) -> Mapping[str, str]:
-    return outside.settings
 
 
 @pytest.mark.slow

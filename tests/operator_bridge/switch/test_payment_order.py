@@ -1,6 +1,6 @@
 """Switching to an operator that lets cheques be spent only once it knows the payment order that paid for them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 from click.testing import CliRunner
@@ -10,20 +10,10 @@ from demo.simulators import aptic, docaposte
 from services.operator_bridge import switchover
 from souche.cli import main
 from tests.harness import ServiceUnderTest
+from tests.outside import operator_settings, outside
 from tests.serving import served
 
-
-@pytest.fixture
-def outside() -> Iterator[Outside]:
-    operators = Outside()
-    operators.begin()
-    yield operators
-    operators.end()
-
-
-@pytest.fixture
-def operator_settings(outside: Outside) -> Mapping[str, str]:
-    return outside.settings
+__all__ = ["operator_settings", "outside"]
 
 
 def operator(bridge: ServiceUnderTest, *arguments: str) -> str:
