@@ -109,7 +109,8 @@ def _play(at: Field, owner: sa.Engine, figures: Figures, plan: Plan) -> None:
     assert lost == []
     assert agree == 0
     assert [each.planned.name for each in played if not each.showed] == []
-    assert all(record.of(kind, "done") for kind in ("grant", "redeem", "spend at the operator"))
+    assert record.of("grant", "done")
+    assert record.of("redeem", "done")
 
 
 def _have_paid(at: Field, owner: sa.Engine) -> None:
