@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 REPORT = Path(os.environ.get("FAULT_REPORT", "build/faults.json"))
 LULL_SECONDS = 3.0
 READY_SECONDS = 120.0
-# A worker with nothing to do looks at no clock, and an operator with nothing to say sends nothing: then it lasts longer.
+# A worker with nothing to do looks at no clock, an operator with nothing to say sends nothing: then it lasts longer.
 SHOWS_SECONDS = 20.0
 
 
