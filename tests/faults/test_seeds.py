@@ -96,6 +96,7 @@ def test_faults_at_random_moments_lose_and_double_nothing(
 def _play(at: Field, owner: sa.Engine, figures: Figures, plan: Plan) -> None:
     load = Load(at.town.year, at.operator_address, plan.name)
     watch = Watch(at.town.stack.environ["DATABASE_URL"])
+    restarts = at.restarts()
     with watch.watching():
         with load.flowing() as record:
             assert eventually(lambda: all(record.of(kind, "done") for kind in ("redeem", "spend at the operator")))
@@ -109,6 +110,7 @@ def _play(at: Field, owner: sa.Engine, figures: Figures, plan: Plan) -> None:
     agree = settling.compare(at.town.year, at.town.year.contract_id, Silent())
     at.town.assert_balanced()
     lost = judge.losses(record, owner)
+    record.counted["restarts"] = at.restarts() - restarts
     figures.add(plan.name, played, record, len(lost))
     assert lost == []
     assert agree == 0
