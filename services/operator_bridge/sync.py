@@ -65,6 +65,8 @@ class _Sending:
                 return
             self.send_with_codes(orders)
             yield len(orders)
+            if time.monotonic() > self.deadline:
+                return
 
     def wait_for_turn(self) -> bool:
         """Waits until the operator may be called; False where that is after the deadline."""

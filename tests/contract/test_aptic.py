@@ -175,6 +175,7 @@ def test_a_cheque_is_of_no_use_before_it_is_activated() -> None:
     shutil.rmtree(simulator.account.folder)
 
 
+@pytest.mark.slow
 def test_a_statement_of_any_length_takes_the_same_memory(operator: Operator, folder: Path) -> None:
     few, many = (_memory(operator, folder, lines) for lines in (1_000, 20_000))
     assert many < few * 1.5 + 100_000

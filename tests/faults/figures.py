@@ -28,7 +28,8 @@ class Figures:
     """The counts, and by kind of fault the longest times in seconds."""
 
     plans: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why, by plan."""
     losses: int = 0
     counted: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)

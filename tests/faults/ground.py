@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from shared.config import SERVICES
+from tests.faults import supervised
 from tests.faults import town as towns
 from tests.faults.proxy import Proxy
 from tests.faults.town import Town, clock_offset_file
@@ -109,6 +110,11 @@ class Field:
             found = connection.execute(sa.text("SELECT body FROM operator_bridge.message ORDER BY received_at"))
             return [bytes(body) for body in found.scalars()]
 
+    def restarts(self) -> int:
+        """How often a worker ended by itself."""
+        logs = (self.town.stack.log(name).read_text(encoding="utf-8", errors="replace") for name in WORKERS)
+        return sum(log.count(supervised.STARTED_AGAIN) for log in logs)
+
     def start_second_beat(self) -> None:
         """Has a second clock tick beside the first."""
         self.town.stack.start(SECOND_BEAT, "-m", "souche", "beat")
@@ -141,10 +147,11 @@ def _reach_through(proxy: Proxy, town: Town, operator: str) -> None:
     stack.environ[f"OPERATOR_{operator.upper()}_URL"] = proxy.address
     town.kill("operator_bridge")
     town.start_server("operator_bridge")
-    for name in WORKERS:
+    for service, name in zip(SERVICES, WORKERS, strict=True):
         town.kill(name)
         moved = {
             "PYTHONPATH": os.pathsep.join(filter(None, [str(_CLOCKWORK), os.environ.get("PYTHONPATH")])),
             "CLOCK_OFFSET_FILE": str(clock_offset_file(stack.directory, name)),
         }
-        stack.start_again(name, moved)
+        stack.start(name, supervised.__file__, "worker", service, environ={**stack.commands[name][1], **moved})
+        stack.ending.discard(name)

@@ -45,7 +45,7 @@ def _move_clock(name: str, seconds: float) -> Injury:
         lambda at: at.move_clock(name, seconds),
         lambda at: at.move_clock(name, 0.0),
         partial(signs.lives_by_moved_clock, name=name, seconds=seconds),
-        (3.0, 6.0),
+        (4.0, 8.0),
     )
 
 

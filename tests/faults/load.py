@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from demo.calls import Identity
 from demo.year import OPERATIONS, Year
@@ -31,6 +31,8 @@ class Held:
     code: str = field(repr=False)
     cheque_id: str
     adviser: Identity
+    came_back: bool = False
+    """It was redeemed, and that was taken back: the issuer may not have heard of it yet."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,12 @@ class Load:
         self._end(client, "replace", "/v1/replacements", {"cause": "lost", "reason": "perdu"})
 
     def _end(self, client: Client, kind: str, path: str, why: dict[str, str]) -> None:
-        """Has a cheque that nobody else knows of end: there is no reason to refuse it."""
+        """Has a cheque that nobody else knows of end: no reason to refuse it, unless it was redeemed before."""
         for held in self._take(1, KEPT_FROM_CANCELLING):
             body = {"cheque_ids": [held.cheque_id], **why}
             entry = client.ask(Request(kind, "issuer", path, held.adviser, body, subject=held.cheque_id))
             self.record.became([held.cheque_id], CANCELLED, entry)
-            if entry.outcome == "refused":
+            if entry.outcome == "refused" and not held.came_back:
                 self.record.blame(f"{kind} of {held.cheque_id} was refused: {entry.answer}")
 
     # What tills do.
@@ -186,7 +188,7 @@ class Load:
         )
         self.record.became([spent.held.cheque_id], SPENDABLE, entry)
         if entry.outcome == "done":
-            self._hand_back([spent.held])
+            self._hand_back([replace(spent.held, came_back=True)])
         elif entry.outcome == "refused":
             self.record.blame(f"reversal of {spent.redemption_id} was refused: {entry.answer}")
 

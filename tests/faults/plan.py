@@ -1,6 +1,7 @@
 """What happens to the town when: drawn from a seed, so that a plan that fails can be played again."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -44,15 +45,9 @@ def _alone() -> Iterator[Plan]:
 
 
 def drawn(seed: int) -> list[Planned]:
-    """The plan of a seed: every kind in turn over the seeds, at moments of chance; no target twice in one plan."""
+    """The plan of a seed: what came least often in the seeds before it, at moments of chance; no target twice."""
     chance = random.Random(seed)
-    chosen: list[str] = []
-    for name in _deck(seed):
-        if target(name) not in {target(other) for other in chosen}:
-            chosen.append(name)
-        if len(chosen) == INJURIES_IN_A_PLAN:
-            break
-    return sorted((_when(chance, name) for name in chosen), key=lambda planned: planned.begins)
+    return sorted((_when(chance, name) for name in _kinds(seed)), key=lambda planned: planned.begins)
 
 
 def _when(chance: random.Random, name: str) -> Planned:
@@ -60,9 +55,16 @@ def _when(chance: random.Random, name: str) -> Planned:
     return Planned(name, begins, begins + chance.uniform(*INJURIES[name].lasts))
 
 
-def _deck(seed: int) -> Iterator[str]:
-    """All kinds, in an order that goes on from seed to seed, then by chance."""
-    names = sorted(INJURIES)
-    random.Random("deck").shuffle(names)
-    start = seed * INJURIES_IN_A_PLAN % len(names)
-    yield from names[start:] + names[:start]
+def _kinds(seed: int) -> list[str]:
+    """Five kinds of fault. All come in turn, each time in other company."""
+    played: Counter[str] = Counter()
+    chosen: list[str] = []
+    for number in range(1, max(1, seed) + 1):
+        deck = sorted(INJURIES)
+        random.Random(f"deck {number}").shuffle(deck)
+        chosen = []
+        for name in sorted(deck, key=lambda name: played[name]):
+            if len(chosen) < INJURIES_IN_A_PLAN and target(name) not in map(target, chosen):
+                chosen.append(name)
+        played.update(chosen)
+    return chosen

@@ -15,9 +15,10 @@ def written(figures: dict[str, Any]) -> str:
     lines = [
         f"{len(figures['plans'])} plans, {sum(injuries.values())} faults, {counted['requests']} requests, "
         f"{figures['losses']} losses",
-        f"failed: {', '.join(figures['failed']) or 'none'}",
+        *(f"{plan} failed: {why}" for plan, why in figures["failed"].items()),
         f"{counted.get('answers thrown away', 0)} answers thrown away, "
-        f"{counted.get('answers asked for once more', 0)} asked for once more",
+        f"{counted.get('answers asked for once more', 0)} asked for once more, "
+        f"{counted.get('restarts', 0)} workers ended by themselves and were started again",
         answered,
         "",
         f"| fault | times | took hold | longest without {' | '.join(SERVED)}, s | longest to agreement, s |",

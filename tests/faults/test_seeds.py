@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,16 @@ from tests.faults.ground import Field
 from tests.faults.injuries import INJURIES
 from tests.faults.load import Load
 from tests.faults.plan import Plan, Planned, plans
-from tests.faults.town import Silent
+from tests.faults.record import Entry, Record
+from tests.faults.town import Silent, eventually
 from tests.faults.watching import Watch
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 REPORT = Path(os.environ.get("FAULT_REPORT", "build/faults.json"))
 LULL_SECONDS = 3.0
+READY_SECONDS = 120.0
+# A worker with nothing to do looks at no clock, an operator with nothing to say sends nothing: then it lasts longer.
+SHOWS_SECONDS = 20.0
 
 
 class Grounds:
@@ -78,11 +83,12 @@ def test_faults_at_random_moments_lose_and_double_nothing(
     grounds: Grounds, field_: Field, owner: sa.Engine, figures: Figures, plan: Plan
 ) -> None:
     grounds.whole = False
-    figures.failed.append(plan.name)
     try:
         _play(field_, owner, figures, plan)
-        figures.failed.remove(plan.name)
         grounds.whole = True
+    except BaseException as error:
+        figures.failed[plan.name] = f"{type(error).__name__}: {error}"
+        raise
     finally:
         figures.write(REPORT)
 
@@ -90,21 +96,41 @@ def test_faults_at_random_moments_lose_and_double_nothing(
 def _play(at: Field, owner: sa.Engine, figures: Figures, plan: Plan) -> None:
     load = Load(at.town.year, at.operator_address, plan.name)
     watch = Watch(at.town.stack.environ["DATABASE_URL"])
+    restarts = at.restarts()
     with watch.watching():
         with load.flowing() as record:
+            assert eventually(lambda: all(record.of(kind, "done") for kind in ("redeem", "spend at the operator")))
             played = _injure(at, plan.injuries, watch)
+            assert eventually(at.town.serves, READY_SECONDS)
             time.sleep(LULL_SECONDS)
         settling.settle(at.town.year, Silent())
         time.sleep(0.5)
+    _have_paid(at, owner)
     figures.add_waits(watch.waits)
     agree = settling.compare(at.town.year, at.town.year.contract_id, Silent())
     at.town.assert_balanced()
     lost = judge.losses(record, owner)
+    record.counted["restarts"] = at.restarts() - restarts
     figures.add(plan.name, played, record, len(lost))
     assert lost == []
     assert agree == 0
     assert [each.planned.name for each in played if not each.showed] == []
-    assert all(record.of(kind, "done") for kind in ("grant", "redeem", "spend at the operator"))
+
+
+def _have_paid(at: Field, owner: sa.Engine) -> None:
+    """Has the operator pay all that it owes, and tell of it twice and shuffled: each payment counts once."""
+
+    def paid() -> int:
+        with owner.connect() as connection:
+            query = "SELECT count(*) FROM redeemer.redemption WHERE state = 'paid'"
+            return int(connection.execute(sa.text(query)).scalar_one())
+
+    before = paid()
+    at.disturb_webhooks()
+    due = at.town.year.calls.tell(f"{at.operator_address}/admin/payments", {}, expected=200)["redemptions"]
+    assert eventually(lambda: paid() == before + due), (before, due, paid())
+    at.leave_webhooks_alone()
+    settling.settle(at.town.year, Silent())
 
 
 def _injure(at: Field, planned: Sequence[Planned], watch: Watch) -> list[Played]:
@@ -121,8 +147,34 @@ def _injure(at: Field, planned: Sequence[Planned], watch: Watch) -> list[Played]
             begun[each] = time.monotonic()
             INJURIES[each.name].begin(at)
         else:
-            showed = INJURIES[each.name].shows(at)
+            showed = eventually(partial(INJURIES[each.name].shows, at), SHOWS_SECONDS)
             INJURIES[each.name].end(at)
             played.append(Played(each, begun[each], time.monotonic(), showed))
             watch.begin(each.name)
     return played
+
+
+def test_the_judge_sees_what_is_missing_what_is_too_much_and_what_is_there_by_half(
+    field_: Field, owner: sa.Engine
+) -> None:
+    load = Load(field_.town.year, field_.operator_address, "judged")
+    with load.flowing() as record:
+        time.sleep(LULL_SECONDS)
+        assert eventually(lambda: bool(record.of("redeem", "done") and record.of("replace", "done")))
+    settling.settle(field_.town.year, Silent())
+    assert judge.losses(record, owner) == []
+    made = {kind: record.of(kind, "done")[0] for kind in ("grant", "redeem", "replace")}
+    cheque = next(iter(record.cheques))
+    lies = [
+        Entry("grant", "", "done", {"grant_id": "nowhere", "cheques": []}, subject="never made"),
+        Entry("grant", "", "done", made["grant"].answer | {"cheques": []}, subject=made["grant"].subject),
+        Entry("grant", "", "refused", {}, subject=made["grant"].subject),
+        Entry("redeem", "never made", "done", {"redemptions": [{"redemption_id": "nowhere"}]}),
+        Entry("redeem", made["redeem"].key, "refused", {}),
+        Entry("redeem", made["redeem"].key, "unanswered", {}, ("a code",) * 9),
+        Entry("replace", "", "done", {}, subject="never lost"),
+        Entry("replace", "", "refused", {}, subject=made["replace"].subject),
+    ]
+    for lie in lies:
+        assert len(judge.losses(Record(entries=[lie]), owner)) == 1, lie
+    assert len(judge.losses(Record(cheques={cheque: {"expired"}, "nowhere": {"spendable"}}), owner)) == 2

@@ -97,6 +97,10 @@ class Town:
         self.start(service)
         assert eventually(lambda: is_ready(self.stack.addresses[service]))
 
+    def serves(self) -> bool:
+        """Whether all services and the operators can serve."""
+        return all(map(is_ready, [*self.stack.addresses.values(), *self.stack.operators.values()]))
+
     def pause(self, name: str) -> None:
         """SIGSTOP, to the process and all that it started."""
         processes.signal_family(self.process(name).pid, signal.SIGSTOP)

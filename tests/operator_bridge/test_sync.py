@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from demo.simulators.docaposte import Simulator
+from demo.simulators.docaposte_register import MAX_OPERATIONS
 from services.operator_bridge import claiming, leases, polling, sync
 from services.operator_bridge.models import MAX_LOST
 from shared import clock
@@ -38,7 +39,7 @@ def test_no_code_is_kept(office: Office) -> None:
 def test_a_batch_is_split_by_the_operators_size(office: Office, simulator: Simulator) -> None:
     contract = office.contract()
     office.issue(1100)
-    assert office.push(contract) == 1100
+    assert office.push(contract, 60.0) == 1100
     assert simulator.register.calls == 3
     assert office.links() == {"registered": 1100}
 
@@ -342,3 +343,11 @@ def test_a_redemption_that_nobody_has_to_pay_yet_is_shown(office: Office) -> Non
     office.redeem(cheques)
     assert office.orders() == {}
     assert office.get("/v1/balances")["redemptions_without_contract"] == [{"state": "due", "number": 1, "cents": 1000}]
+
+
+def test_a_push_ends_when_its_time_is_over_however_much_there_is_to_send(office: Office, simulator: Simulator) -> None:
+    contract = office.contract()
+    office.issue(MAX_OPERATIONS + 1)
+    simulator.faults.order("slow", 1, 0.5)
+    assert office.push(contract, 0.1) == MAX_OPERATIONS
+    assert office.push(contract, 0.1) == 1

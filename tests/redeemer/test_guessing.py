@@ -265,6 +265,7 @@ class TestAForeignCheque:
             assert len({till.check(code, structure=structure).data for code in tried}) == 1
             assert len({till.present([code], structure=structure).data for code in tried}) == 1
 
+    @pytest.mark.slow
     def test_takes_as_long_as_an_unknown_code(self, till: Till, foreign: str) -> None:
         patient = another(till, guesses_per_structure=10**6, guesses_per_address=10**6, guesses_in_all=10**6)
         unknown = cheque_code.generate()
@@ -276,5 +277,5 @@ class TestAForeignCheque:
                     began = time.perf_counter()
                     ask(code)
                     times.append(time.perf_counter() - began)
-            theirs, nobodys = (statistics.median(times) for times in taken.values())
-            assert theirs == pytest.approx(nobodys, rel=0.2), (theirs, nobodys)
+            theirs, nobodys = (statistics.quantiles(times, n=4)[0] for times in taken.values())
+            assert theirs == pytest.approx(nobodys, rel=0.25), (theirs, nobodys)

@@ -372,6 +372,7 @@ def test_a_task_acts_under_its_name_and_only_while_it_runs(issuer: ServiceUnderT
     assert audit.current().subject == "process"
 
 
+@pytest.mark.slow
 def test_a_chain_ten_times_as_long_takes_no_more_memory_to_verify(issuer: ServiceUnderTest) -> None:
     peaks = []
     for number in (2_000, 18_000):
