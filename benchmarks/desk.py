@@ -39,7 +39,9 @@ class Desk:
     def ask(self, method: str, path: str, headers: dict[str, str] | None = None, **options: Any) -> Any:
         """An answer to the département's team; raises Refused."""
         headers = {"Authorization": self.machine.token("admin"), "Idempotency-Key": str(uuid4()), **(headers or {})}
-        answer = requests.request(method, f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=300, **options)
+        answer = requests.request(
+            method, f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=300, **options
+        )
         if not answer.ok:
             raise Refused(answer.text)
         return answer.json()

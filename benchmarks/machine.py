@@ -24,7 +24,12 @@ from shared import migrations
 from shared.config import SERVICES
 from souche.keys import Signer
 
-SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "maintenance_work_mem": "1GB"}
+SETTINGS = {
+    "shared_buffers": "1GB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "30min",
+    "maintenance_work_mem": "1GB",
+}
 WORKERS, THREADS = 2, 8
 """Of each web server: as many processes as there are cores."""
 MUST_BE_ON = ("fsync", "synchronous_commit", "full_page_writes")
@@ -70,7 +75,9 @@ class Machine:
         """Starts a service's web server by the command line that deploys it, and gives its port."""
         port = free_port()
         workers = ["--workers", str(WORKERS), "--threads", str(THREADS)]
-        self.start(f"{service}-{port}", "-m", "souche", "serve", service, "--port", str(port), *workers, environ=environ)
+        self.start(
+            f"{service}-{port}", "-m", "souche", "serve", service, "--port", str(port), *workers, environ=environ
+        )
         wait_for(port)
         return port
 

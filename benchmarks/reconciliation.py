@@ -22,7 +22,9 @@ def growth(quick: bool) -> Iterator[Line]:
         good = None if most is None else seconds <= most
         yield Line(f"reconcile {lines:,} lines", f"{seconds:.1f} s", "–", "–", said, target, good)
     reached = f"{many / few:.2f} the time a line, {took[sizes[1]]['megabytes'] - took[sizes[0]]['megabytes']:+.0f} MB"
-    yield Line("reconcile, ten times the lines", "", "linear, memory flat", "", reached, "1.25, 50 MB", many / few <= 1.25)
+    yield Line(
+        "reconcile, ten times the lines", "", "linear, memory flat", "", reached, "1.25, 50 MB", many / few <= 1.25
+    )
 
 
 def _measured(lines: int) -> dict[str, float]:

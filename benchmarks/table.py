@@ -62,7 +62,9 @@ def written(lines: Sequence[Line], command: str) -> str:
     """The table as Markdown, with what it was measured on."""
     head = ("what", "ours", "against", "theirs", "reached", "to reach", "")
     rows = [head, tuple("---" for _ in head)]
-    rows += [(each.what, each.ours, each.against, each.theirs, each.reached, each.target, _sign(each)) for each in lines]
+    rows += [
+        (each.what, each.ours, each.against, each.theirs, each.reached, each.target, _sign(each)) for each in lines
+    ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     notes = "\n".join(f"* {each.what}: {each.note}" for each in lines if each.note)
     return f"`{command}`, {clock.now():%Y-%m-%d %H:%M} UTC, {_machine()}\n\n{table}\n\n{notes}\n"

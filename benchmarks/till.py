@@ -135,7 +135,13 @@ class Till:
             "i": str(self.begun),
         }
         rate = pgbench.run(
-            self.machine, f"souche_{SERVICE}", script(), given, clients, seconds, "-c plan_cache_mode=force_generic_plan"
+            self.machine,
+            f"souche_{SERVICE}",
+            script(),
+            given,
+            clients,
+            seconds,
+            "-c plan_cache_mode=force_generic_plan",
         )
         self.begun += round(rate * seconds * 1.5 / clients) + 1_000
         return rate

@@ -39,7 +39,9 @@ def idle(quick: bool) -> Iterator[Line]:
             time.sleep(_IDLE_SECONDS)
             memory = sorted(_memory(process.pid).items(), key=lambda each: -each[1])
     total = sum(megabytes for _, megabytes in memory)
-    yield Line("`make up` to the first 201", f"{first:.1f} s", "–", "–", "", "say it", note="the environment is made already")
+    yield Line(
+        "`make up` to the first 201", f"{first:.1f} s", "–", "–", "", "say it", note="the environment is made already"
+    )
     note = ", ".join(f"{name} {megabytes:.0f}" for name, megabytes in memory)
     yield Line("memory of the whole idle stack", f"{total:,.0f} MB", "–", "–", "", "say it", note=f"{note} (MB)")
 
