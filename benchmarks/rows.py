@@ -108,7 +108,7 @@ def insert_all(copies: Copies, batch: int, of: str) -> float:
 
 def _texts(
     copies: Copies, connection: psycopg.Connection[tuple[object, ...]], table: str
-) -> tuple[sql.Composable, list[str]]:
+) -> tuple[sql.Composed, list[str]]:
     columns, name = copies.columns(connection, table), sql.Identifier(table)
     source = sql.Identifier(copies.service, table)
     rows = connection.execute(sql.SQL("SELECT given::text FROM {} given").format(source))

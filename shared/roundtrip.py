@@ -1,6 +1,6 @@
 """One statement that is its own transaction, in one round trip to the database: what a till waits for.
 
-It goes straight to psycopg, prepared, on a connection of a pool that is in autocommit mode for good: `db.connect_prompt`.
+It goes straight to psycopg, prepared, on a connection of a pool that is always in autocommit mode.
 """
 
 import re
