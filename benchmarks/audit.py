@@ -23,13 +23,13 @@ from flask import Flask
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
-from services.redeemer import judging, redeeming, roundtrip
+from services.redeemer import judging, redeeming
 from services.redeemer.consuming import HANDLERS
-from services.redeemer.roundtrip import Statement
-from shared import audit_chain, cheque_code, clock, config, consumer, db, messages, migrations
+from shared import audit_chain, cheque_code, clock, config, consumer, db, messages, migrations, roundtrip
 from shared.config import SERVICES
 from shared.events import Event
 from shared.ids import new_id
+from shared.roundtrip import Statement
 from shared.runtime import Runtime
 from souche.keys import Signer
 
@@ -121,7 +121,7 @@ def _redeeming(runtime: Runtime, needed: int) -> Callable[[bool], Callable[[], N
             code, workshop = [next(codes)], judging.workshop(None, None, None)
             request = redeeming.Request(structure, str(new_id()), b"", code, workshop)
             parameters = redeeming._parameters(runtime, request, judging.read(code))
-            judged = roundtrip.ask(runtime.engine, statement, parameters, redeeming._Judged)
+            judged = roundtrip.ask(runtime, statement, parameters, redeeming._Judged)
             if not judged[0].done:
                 raise SystemExit(f"refused: {judged[0].verdict}")
 

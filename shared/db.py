@@ -3,8 +3,9 @@
 A service's role has its schema as its search path, so neither models nor SQL ever name a schema.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,8 @@ _LOCK_TIMEOUT = "5s"
 _STATEMENT_TIMEOUT = "30s"
 # A process that froze in mid-transaction must not hold its rows for ever.
 _IDLE_IN_TRANSACTION_TIMEOUT = "60s"
+
+_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 UUIDS: pg.ARRAY[UUID] = pg.ARRAY(sa.Uuid())
 
@@ -35,9 +38,15 @@ def metadata() -> sa.MetaData:
     return sa.MetaData(naming_convention=_NAMES)
 
 
-def connect(url: str, schema: str, pool_size: int = 8, **options: Any) -> sa.Engine:
-    """An engine whose connections see `schema` and nothing else, speak UTC and never wait for ever."""
+def connect(
+    url: str, schema: str, pool_size: int = 8, more: Mapping[str, str] = _NO_SETTINGS, **options: Any
+) -> sa.Engine:
+    """An engine whose connections see `schema` and nothing else, speak UTC and never wait for ever.
+
+    `more` are further settings of their sessions.
+    """
     settings = {
+        **more,
         "search_path": schema,
         "timezone": "UTC",
         "lock_timeout": _LOCK_TIMEOUT,
@@ -55,6 +64,15 @@ def connect(url: str, schema: str, pool_size: int = 8, **options: Any) -> sa.Eng
         connect_args={"options": " ".join(f"-c {name}={value}" for name, value in settings.items())},
         **options,
     )
+
+
+def connect_prompt(url: str, schema: str, pool_size: int) -> sa.Engine:
+    """The same for statements that are each a transaction of their own: begun, committed and given back by nobody.
+
+    Left alone, the server plans such a statement for its arrays each time, which takes as long as running it.
+    """
+    planned_once = {"plan_cache_mode": "force_generic_plan"}
+    return connect(url, schema, pool_size, planned_once, isolation_level="AUTOCOMMIT", pool_reset_on_return=None)
 
 
 def driver_url(url: str) -> sa.URL:

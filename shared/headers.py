@@ -30,11 +30,13 @@ def add(app: Flask, trusted_proxies: int) -> None:
 
     @app.after_request
     def protect(response: Response) -> Response:
-        for name, value in _ALWAYS.items():
-            response.headers.setdefault(name, value)
-        response.headers.setdefault("Content-Security-Policy", _policy(response))
+        said = {name.lower() for name, _ in response.headers}
+        ours = _ALWAYS | {"Content-Security-Policy": _policy(response)}
         if request.is_secure:
-            response.headers.setdefault("Strict-Transport-Security", _TLS)
+            ours["Strict-Transport-Security"] = _TLS
+        for name, value in ours.items():
+            if name.lower() not in said:
+                response.headers.add(name, value)
         return response
 
 

@@ -7,4 +7,5 @@ from uuid_utils.compat import uuid7
 
 def new_id() -> UUID:
     """A fresh UUIDv7 (RFC 9562)."""
-    return UUID(int=uuid7().int)
+    made: UUID = uuid7()
+    return made

@@ -67,7 +67,7 @@ def configure(service: str, level: str) -> None:
 
 def logger() -> Any:
     """A logger to which facts are given by name: `logger().info("event", cheques=5)`."""
-    return structlog.stdlib.get_logger()
+    return structlog.stdlib.get_logger("souche")  # without a name, each call would look through the stack for one
 
 
 def ids(given: Iterable[object]) -> list[str]:

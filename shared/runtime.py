@@ -34,6 +34,16 @@ class Runtime:
         return db.connect(self.settings.database_url, self.settings.service, self.settings.pool_size)
 
     @cached_property
+    def prompt_engine(self) -> sa.Engine:
+        """The same for what is one statement and one round trip (`shared.roundtrip`); its pool is as large again."""
+        return db.connect_prompt(self.settings.database_url, self.settings.service, self.settings.pool_size)
+
+    def forget_connections(self) -> None:
+        """Has both pools connect anew, as after a restart of the database; what is in hand goes on."""
+        self.engine.dispose()
+        self.prompt_engine.dispose()
+
+    @cached_property
     def celery(self) -> celery.App:
         """The Celery application, by which its tasks find this runtime (`shared.celery.runtime`)."""
         app = celery.create(self.settings)

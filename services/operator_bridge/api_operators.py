@@ -15,7 +15,7 @@ from shared.app import ProblemSchema
 from shared.auth import roles, uncounted
 from shared.config import ConfigurationError
 from shared.problems import NotFound, Problem, Unauthenticated
-from shared.web import runtime, transaction
+from shared.web import runtime
 
 blueprint = Blueprint("operators", __name__, url_prefix="/v1/operators", description="The operators we can work with.")
 
@@ -78,8 +78,7 @@ def receive(operator: str) -> ResponseReturnValue:
     try:
         inbox.check_door(runtime().settings.operators, operator)
         body = bodies.read(bodies.STRANGERS)
-        with transaction() as session:
-            inbox.receive(session, runtime().settings.operators, operator, dict(request.headers), body)
+        inbox.receive(runtime(), operator, dict(request.headers), body)
     except (UnknownOperator, ConfigurationError):
         raise NotFound("There is no such operator here.") from None
     except BadSignature as error:

@@ -1,24 +1,33 @@
 """Messages of operators: verified and stored as they came, answered at once, applied by a task."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
+from psycopg.types.json import Jsonb
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import applying, interface
 from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
 from services.operator_bridge.models import Message
-from shared import clock
+from shared import clock, roundtrip
 from shared.config import ConfigurationError
 from shared.ids import new_id
 from shared.logs import logger
+from shared.roundtrip import Statement
 from shared.runtime import Runtime
 
 # What of a message's headers says something about it later; the rest (cookies, tokens of proxies) is not kept.
 _KEPT_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type", "user-agent")
 _AT_ONCE = 200
+
+_STORE = Statement("""
+    INSERT INTO message (message_id, operator, webhook_id, headers, body)
+    VALUES (%(message_id)s, %(operator)s, %(webhook_id)s, %(headers)s, %(body)s)
+    ON CONFLICT DO NOTHING RETURNING message_id
+""")
 
 _WAITING = (
     sa.select(Message)
@@ -27,6 +36,11 @@ _WAITING = (
     .limit(_AT_ONCE)
     .with_for_update(skip_locked=True)
 )
+
+
+@dataclass(frozen=True)
+class _Stored:
+    message_id: UUID
 
 
 def check_door(settings: Mapping[str, str], operator: str) -> None:
@@ -39,23 +53,19 @@ def check_door(settings: Mapping[str, str], operator: str) -> None:
         raise UnknownOperator(operator)
 
 
-def receive(
-    session: Session, settings: Mapping[str, str], operator: str, headers: Mapping[str, str], body: bytes
-) -> bool:
+def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: bytes) -> bool:
     """Verifies a message and stores it as it came; False where it was here before.
 
     Raises UnknownOperator where there is none of the name, ConfigurationError where it is not configured, BadSignature.
     """
-    webhook_id = interface.connect(operator, settings).verify(headers, body)
     row = {
         "message_id": new_id(),
         "operator": operator,
-        "webhook_id": webhook_id,
-        "headers": {name.lower(): value for name, value in headers.items() if name.lower() in _KEPT_HEADERS},
+        "webhook_id": interface.connect(operator, runtime.settings.operators).verify(headers, body),
+        "headers": Jsonb({name.lower(): value for name, value in headers.items() if name.lower() in _KEPT_HEADERS}),
         "body": body,
     }
-    stored = session.execute(pg.insert(Message).values(row).on_conflict_do_nothing().returning(Message.message_id))
-    return stored.one_or_none() is not None
+    return bool(roundtrip.ask(runtime, _STORE, row, _Stored))
 
 
 def apply_waiting(runtime: Runtime) -> int:

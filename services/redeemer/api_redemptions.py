@@ -40,7 +40,7 @@ class RedemptionQuery(PageQuery):
 @blueprint.route("", methods=["POST"])
 @roles("structure")
 @blueprint.doc(**_KEY)
-@blueprint.arguments(RedemptionRequest)
+@blueprint.arguments(RedemptionRequest())
 @blueprint.response(201, PresentationSchema)
 @blueprint.alt_response(409, schema=RefusalSchema, description="A cheque cannot be taken: none was.")
 @blueprint.alt_response(422, schema=ProblemSchema)

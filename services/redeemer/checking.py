@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from services.redeemer import guessing, judging, roundtrip
+from services.redeemer import guessing, judging
 from services.redeemer.guessing import Guesser
 from services.redeemer.judging import UNKNOWN, Workshop
-from services.redeemer.roundtrip import Statement
+from shared import roundtrip
+from shared.roundtrip import Statement
 from shared.runtime import Runtime
 
 _CHECK = Statement(
@@ -47,7 +48,7 @@ def check(runtime: Runtime, guesser: Guesser, code: str, paid_for: Workshop) -> 
     typed = judging.read([code])
     digests = typed.candidates([*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
     parameters = judging.parameters(guesser, paid_for) | digests
-    found = roundtrip.ask(runtime.engine, _CHECK, parameters, _Checked)[0]
+    found = roundtrip.ask(runtime, _CHECK, parameters, _Checked)[0]
     if found.barred_until:
         raise guessing.too_many(found.barred_until)
     if found.verdict == UNKNOWN and not typed.faults:

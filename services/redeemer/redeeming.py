@@ -20,15 +20,15 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.redeemer import guessing, judging, roundtrip
+from services.redeemer import guessing, judging
 from services.redeemer.guessing import Guesser
 from services.redeemer.judging import UNKNOWN, Typed, Workshop
 from services.redeemer.models import Presentation, Redemption
-from services.redeemer.roundtrip import Statement
-from shared import audit, messages
+from shared import audit, messages, roundtrip
 from shared.idempotency import InHand, KeyReused
 from shared.ids import new_id
 from shared.problems import Conflict
+from shared.roundtrip import Statement
 from shared.runtime import Runtime
 
 MAX_CODES = 50
@@ -159,7 +159,7 @@ def redeem(runtime: Runtime, request: Request) -> dict[str, Any]:
     """
     typed = judging.read(request.codes)
     parameters = _parameters(runtime, request, typed)
-    judged = roundtrip.ask(runtime.engine, _REDEEM, parameters, _Judged)
+    judged = roundtrip.ask(runtime, _REDEEM, parameters, _Judged)
     if not judged[0].done:
         earlier = _answered_before(runtime, request, judged[0].open)
         if earlier is None:

@@ -1,6 +1,6 @@
 """One statement that is its own transaction, in one round trip to the database: what a till waits for.
 
-It goes straight to psycopg, prepared and in autocommit mode, on a connection of the engine's pool.
+It goes straight to psycopg, prepared, on a connection of a pool that is always in autocommit mode.
 """
 
 import re
@@ -16,9 +16,9 @@ from psycopg.rows import class_row
 
 from shared.logs import logger
 from shared.problems import Unavailable
+from shared.runtime import Runtime
 
 _Row = TypeVar("_Row")
-_PLANNED_ONCE = "planned once"
 
 
 class Statement:
@@ -38,7 +38,7 @@ class Statement:
 _PAUSES = (0.05, 0.2)
 
 
-def ask(engine: sa.Engine, statement: Statement, parameters: Mapping[str, Any], row: type[_Row]) -> list[_Row]:
+def ask(runtime: Runtime, statement: Statement, parameters: Mapping[str, Any], row: type[_Row]) -> list[_Row]:
     """Runs the statement and returns its rows as `row`s; it must be safe to repeat.
 
     It is repeated where it was chosen to end a deadlock or the database went away since the last request. Raises
@@ -46,16 +46,16 @@ def ask(engine: sa.Engine, statement: Statement, parameters: Mapping[str, Any], 
     """
     for pause in _PAUSES:
         try:
-            return _once(engine, statement, parameters, row)
+            return _once(runtime, statement, parameters, row)
         except psycopg.OperationalError as error:
             if not _passing(error):
                 raise _unavailable(error) from None
             logger().warning("statement_repeated", error=type(error).__name__)
             if not isinstance(error, DeadlockDetected):
-                engine.dispose()  # the pool's other connections were cut with this one
+                runtime.forget_connections()  # all others were cut with this one
         time.sleep(pause)
     try:
-        return _once(engine, statement, parameters, row)
+        return _once(runtime, statement, parameters, row)
     except psycopg.OperationalError as error:
         raise _unavailable(error) from None
 
@@ -73,25 +73,22 @@ def _passing(error: psycopg.OperationalError) -> bool:
     return error.sqlstate is None or isinstance(error, DeadlockDetected | AdminShutdown | CrashShutdown)
 
 
-def _once(engine: sa.Engine, statement: Statement, parameters: Mapping[str, Any], row: type[_Row]) -> list[_Row]:
-    with _autocommit(engine) as connection, psycopg.RawCursor(connection, row_factory=class_row(row)) as cursor:
+def _once(runtime: Runtime, statement: Statement, parameters: Mapping[str, Any], row: type[_Row]) -> list[_Row]:
+    with (
+        _pooled(runtime.prompt_engine) as connection,
+        psycopg.RawCursor(connection, row_factory=class_row(row)) as cursor,
+    ):
         return cursor.execute(statement.sql, [parameters[name] for name in statement.names], prepare=True).fetchall()
 
 
 @contextmanager
-def _autocommit(engine: sa.Engine) -> Iterator[psycopg.Connection[Any]]:
+def _pooled(engine: sa.Engine) -> Iterator[psycopg.Connection[Any]]:
     pooled = engine.raw_connection()
     connection: Any = pooled.driver_connection
     try:
-        connection.autocommit = True
-        if _PLANNED_ONCE not in pooled.info:
-            # Left alone, the server plans the statement for its arrays each time, which takes as long as running it.
-            connection.execute("SET plan_cache_mode = force_generic_plan")
-            pooled.info[_PLANNED_ONCE] = True
         yield connection
     finally:
         if connection.closed:
             pooled.invalidate()
         else:
-            connection.autocommit = False
             pooled.close()

@@ -1,0 +1,92 @@
+"""Orders pushed to the simulated Docaposte, against what it takes by itself in batches of the same size.
+
+The codes come of a real issuer, batch by batch, as they do in production. The simulator is a process of its own.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count, islice
+from time import perf_counter
+from uuid import UUID
+
+import requests
+
+from benchmarks import bulk, desk
+from benchmarks.desk import CHEQUES, Desk
+from benchmarks.machine import machine, wait_for
+from benchmarks.table import Line, by_turns
+from demo.embedded import free_port
+from demo.simulators.docaposte import CODE, Account
+from services.operator_bridge import contracts, interface, sync, wire
+from services.operator_bridge.consuming import HANDLERS
+from services.operator_bridge.interface import Order
+from shared import clock, config
+from shared.cheque_code import generate, printed
+from shared.ids import new_id
+from shared.runtime import Runtime
+
+SERVICE = "operator_bridge"
+_PATIENCE_SECONDS = 600.0
+
+
+def throughput(quick: bool) -> Iterator[Line]:
+    """Registrations a second, by turns."""
+    orders, turns = (5_000, 3) if quick else (20_000, 5)
+    account = Account.generate()
+    with machine(desk.SERVICE, SERVICE) as stage, ExitStack() as life:
+        port = free_port()
+        stage.start("simulator", "-m", f"demo.simulators.{CODE}", *account.arguments(port, "http://127.0.0.1:9"))
+        wait_for(port)
+        stage.environ |= account.settings(f"http://127.0.0.1:{port}")
+        office = Desk(stage, stage.serve(desk.SERVICE))
+        stage.environ["ISSUER_URL"] = f"http://127.0.0.1:{office.port}"
+        runtime = Runtime(config.load(SERVICE, stage.environ | {"LOG_LEVEL": "ERROR"}))
+        life.callback(runtime.engine.dispose)
+        contract, first = _live(runtime), count(0, orders)
+
+        def ours() -> float:
+            bulk.grant(office, orders // CHEQUES, next(first))
+            runtime.pull(desk.SERVICE, HANDLERS)
+            began = perf_counter()
+            sent = sync.push(runtime, contract, _PATIENCE_SECONDS)
+            if sent != orders:
+                raise AssertionError(f"{sent} of {orders} orders were sent")
+            return orders / (perf_counter() - began)
+
+        ratio = by_turns(ours, lambda: orders / _filled(account, port, orders), turns)
+        adapter = interface.adapter(CODE)
+        rate = f"the operator allows {adapter.rate:.0f} batches a second"
+        note = f"batches of {adapter.batch_size}; {rate}, so {adapter.rate * adapter.batch_size:,.0f} orders"
+        yield ratio.line("orders pushed to the simulator", "the simulator alone, same batches", 0.5, "orders", note)
+
+
+def _live(runtime: Runtime) -> UUID:
+    given = {"code": "benchmark", "operator": CODE, "programme": "pass", "starts_on": clock.today()}
+    with runtime.transaction() as session:
+        contract = contracts.create(session, given).contract_id
+    with runtime.transaction() as session:
+        contracts.change(session, runtime.settings.operators, contract, "live")
+    return contract
+
+
+def _filled(account: Account, port: int, orders: int) -> float:
+    """Seconds in which the simulator takes so many registrations from one client that does nothing else."""
+    batch, address = interface.adapter(CODE).batch_size, f"http://127.0.0.1:{port}"
+    lines = iter([wire.write(_order(), kind="operation", cheque_id="cheque") for _ in range(orders)])
+    with requests.Session() as session:
+        credentials = (account.client_id, account.client_secret)
+        grant = {"grant_type": "client_credentials"}
+        token = session.post(f"{address}/oauth/token", data=grant, auth=credentials, timeout=30).json()["access_token"]
+        session.headers["Authorization"] = f"Bearer {token}"
+        began = perf_counter()
+        while part := list(islice(lines, batch)):
+            session.post(f"{address}/v1/operations", json={"operations": part}, timeout=30).raise_for_status()
+        return perf_counter() - began
+
+
+def _order() -> Order:
+    day = clock.add_months(clock.today(), 12)
+    return Order(
+        str(new_id()), "register", "benchmark", cheque_id=new_id(), code=printed(generate()), amount_cents=1000,
+        valid_until=day,
+    )  # fmt: skip

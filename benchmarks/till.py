@@ -1,0 +1,185 @@
+"""A redeemer with so many cheques, some of which are presented over HTTP and some by pgbench.
+
+Where a cheque lies in the table has nothing to do with when it is presented, on either side: each touches pages of its
+own, as tills do.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from benchmarks import pgbench
+from benchmarks.load import post
+from benchmarks.machine import Machine
+from services.redeemer import redeeming
+from shared import cheque_code, config, messages
+from shared.ids import new_id
+
+SERVICE = "redeemer"
+_STRIDE = 7_919  # a prime: the numbers of cheques that follow one another lie far apart
+
+_PREPARE = """
+    SET session_replication_role = replica;
+    ALTER TABLE cheque DROP CONSTRAINT IF EXISTS cheque_digest_key;
+    DROP INDEX IF EXISTS cheque_presentable_until_idx;
+    CREATE TEMPORARY TABLE chosen (place bigint PRIMARY KEY, digest bytea)
+"""
+_FILL = f"""
+    INSERT INTO cheque (id, digest, rules_id, grant_id, value_cents, granted_on, valid_until, presentable_until, active)
+    SELECT uuidv7(), coalesce(chosen.digest, sha256(int8send(i * {_STRIDE} % CAST(:cheques AS bigint)))), 1, uuidv7(), 1000,
+           current_date - 30, current_date + 300, current_date + 330, true
+    FROM generate_series(0, CAST(:cheques AS bigint) - 1) i LEFT JOIN chosen ON chosen.place = i
+"""  # noqa: S608 (constants of this module)
+_FINISH = """
+    ALTER TABLE cheque ADD CONSTRAINT cheque_digest_key UNIQUE (digest);
+    CREATE INDEX cheque_presentable_until_idx ON cheque (presentable_until);
+    VACUUM ANALYZE
+"""
+_RENEW = """
+    TRUNCATE redemption, presentation, event CASCADE;
+    UPDATE cheque SET ending = NULL, redeemed_at = NULL WHERE ending IS NOT NULL;
+    VACUUM ANALYZE cheque
+"""
+_WORLD = """
+    INSERT INTO spending_rules (digest, programme, services, territory) VALUES ('', 'pass', '{}', '{}');
+    INSERT INTO contract (id, code, operator, programme, state, starts_on)
+    VALUES (:contract, 'contract', 'somebody', 'pass', 'live', current_date - 300);
+    INSERT INTO structure (id, source_id, name, commune, postcode, address, typologies, labels, updated_on, services,
+                           publics)
+    VALUES (:structure, 's', 'Campus', 'Agen', '47000', '1 rue', '{}', '{}', current_date, '{}', '{}');
+    INSERT INTO affiliation (id, structure_id, contract_id, starts_on)
+    VALUES (uuidv7(), :structure, :contract, current_date - 300)
+"""
+# The parameters of the product's own statement where pgbench runs it: what differs from one to the next comes of the
+# number of the transaction, and is of the same size and shape.
+_N = ":n::bigint"
+_PARAMETERS = {
+    "presentation": f"('ffffffff-0000-7000-8000-' || lpad(to_hex({_N}), 12, '0'))",
+    "redemption_ids": "ARRAY[uuidv7()]",
+    "event_ids": "ARRAY[uuidv7()]",
+    "key": f"md5({_N}::text)",
+    "request_digest": f"sha256(int8send({_N}))",
+    "digests": f"ARRAY[sha256(int8send({_N} % :cheques::bigint))]",
+    "indexes": "'{0}'",
+    "candidates": "'{0}'",
+    "now": "now()",
+    "today": "current_date",
+    "given_on": "current_date",
+    "service": "NULL",
+    "postcode": "NULL",
+    "request_id": f"('request ' || {_N})",
+    "role": "'structure'",
+    "subject": "'benchmark'",
+    "address": "'127.0.0.1'",
+    "action": "'POST /v1/redemptions'",
+    "version": str(messages.VERSION),
+}
+_GIVEN_ONCE = ("structure", "scope", "guessers")
+
+
+class RanOut(Exception):
+    """More cheques would be presented than there are."""
+
+
+@dataclass
+class Till:
+    """Cheques that can be presented, and by whom."""
+
+    machine: Machine
+    cheques: int
+    codes: Sequence[str]
+    structure: UUID = field(default_factory=new_id)
+    begun: int = 0
+    """How many transactions of pgbench there were."""
+    presented: int = 0
+    """How many of the codes were presented over HTTP."""
+
+    def requests(self, number: int) -> list[bytes]:
+        """So many presentations of a cheque each, with the structure's token and a key of their own."""
+        taken = self.codes[self.presented : self.presented + number]
+        if len(taken) < number:
+            raise RanOut(f"{number} more cheques are needed, and {len(taken)} are left")
+        self.presented += number
+        token = self.machine.token("structure", self.structure)
+        return [
+            post(
+                "/v1/redemptions",
+                json.dumps({"codes": [cheque_code.printed(code)]}).encode(),
+                {"Authorization": token, "Idempotency-Key": str(uuid4())},
+            )
+            for code in taken
+        ]
+
+    def renew(self) -> None:
+        """Has every cheque be as if it had never been presented."""
+        owner = self.machine.owner(SERVICE)
+        with owner.connect() as connection:
+            _run(connection, _RENEW)
+        owner.dispose()
+        self.presented = 0
+
+    def pgbench(self, clients: int, seconds: float) -> float:
+        """Presentations a second by the redeemer's own statement, prepared, in its own role and schema."""
+        structure = str(self.structure)
+        given = {
+            "structure": structure,
+            "scope": structure,
+            "guessers": f'{{"address 127.0.0.1","structure {structure}"}}',
+            "cheques": str(self.cheques),
+            "clients": str(clients),
+            "i": str(self.begun),
+        }
+        rate = pgbench.run(
+            self.machine,
+            f"souche_{SERVICE}",
+            script(),
+            given,
+            clients,
+            seconds,
+            "-c plan_cache_mode=force_generic_plan",
+        )
+        self.begun += round(rate * seconds * 1.5 / clients) + 1_000
+        return rate
+
+
+def script() -> str:
+    """The redeemer's statement as pgbench has it."""
+    statement = re.sub(r"%\((\w+)\)s", _parameter, "".join(redeeming.PARTS))
+    return f"\\set i :i + 1\n\\set n :i * :clients + :client_id\n{statement.strip()};\n"
+
+
+def _parameter(found: re.Match[str]) -> str:
+    name = found[1]
+    return f":{name}" if name in _GIVEN_ONCE else _PARAMETERS[name]
+
+
+def stand(machine: Machine, cheques: int, presentable: int) -> Till:
+    """A redeemer with so many cheques, of which `presentable` can be presented over HTTP, the others by pgbench."""
+    key = next(iter(config.load(SERVICE, machine.environ).keys["CODE_DIGEST_KEY"].values()))
+    codes = [cheque_code.generate() for _ in range(presentable)]
+    places = Random(1).sample(range(cheques), presentable)  # noqa: S311 (it need not be unforeseeable)
+    till = Till(machine, cheques, codes)
+    owner = machine.owner(SERVICE)
+    with owner.connect() as connection:
+        _run(connection, _PREPARE)
+        raw = connection.connection.driver_connection
+        assert raw is not None  # noqa: S101 (the pool gave it)
+        with raw.cursor().copy("COPY chosen FROM STDIN") as copy:
+            for place, code in zip(places, codes, strict=True):
+                copy.write_row((place, cheque_code.digest(code, key)))
+        _run(connection, _WORLD, structure=till.structure, contract=new_id())
+        _run(connection, _FILL, cheques=cheques)
+        _run(connection, _FINISH)
+    owner.dispose()
+    return till
+
+
+def _run(connection: sa.Connection, statements: str, **values: object) -> None:
+    for statement in statements.split(";"):
+        wanted = {name: value for name, value in values.items() if f":{name}" in statement}
+        connection.execute(sa.text(statement), wanted)
