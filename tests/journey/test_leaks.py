@@ -26,6 +26,7 @@ from shared import cheque_code, clock
 from shared.config import SERVICES
 from tests.faults.town import Silent, Town, eventually, town
 from tests.journey import traces
+from tests.tracing.receiver import Received, collecting
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
@@ -38,6 +39,7 @@ class Journey:
     """A town with marked cheques of a marked person, and all that it was answered where nothing should be told."""
 
     town: Town
+    collector: Received
     codes: dict[str, str] = field(default_factory=dict)
     """What became of each marked cheque, and its code as printed."""
     ids: dict[str, str] = field(default_factory=dict)
@@ -95,6 +97,7 @@ class Journey:
             token = {"Authorization": f"Bearer {stack.environ[f'{_reader_of(service).upper()}_SERVICE_TOKEN']}"}
             feed = f"{stack.addresses[service]}/v1/events?after=0&limit=1000"
             yield f"feed of {service}", requests.get(feed, headers=token, timeout=30).content
+        yield from ((f"spans, body {number}", body) for number, body in enumerate(list(self.collector.bodies)))
         yield from self.refusals
 
 
@@ -104,10 +107,12 @@ def _reader_of(service: str) -> str:
 
 @pytest.fixture(scope="module")
 def journey() -> Iterator[Journey]:
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, collecting() as collector:
         patch.setenv("LOG_LEVEL", "DEBUG")
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
         with town(0.02) as place:
-            made = Journey(place)
+            made = Journey(place, collector)
             with psycopg.connect(_owner(made), autocommit=True) as owner:
                 owner.execute("ALTER SYSTEM SET log_statement = 'all'")
                 owner.execute("SELECT pg_reload_conf()")
@@ -217,6 +222,7 @@ def _err(journey: Journey) -> None:
     refused(403, "POST", "redeemer", "/v1/checks", adviser, json={"code": code})
     refused(401, "POST", "redeemer", "/v1/checks", till, json={"code": code}, headers={"Authorization": code})
     refused(401, "GET", "redeemer", "/v1/redemptions", till, headers={"Authorization": f"Bearer {code}.{code}.{code}"})
+    _err_in_addresses_and_headers(journey, code)
     answer = journey.send("POST", "redeemer", "/v1/checks", till, json={"code": code}, headers={"X-Request-ID": code})
     assert answer.ok
     for service in SERVICES:
@@ -243,6 +249,23 @@ def _err(journey: Journey) -> None:
     signed = {"webhook-id": code, "webhook-timestamp": "1", "webhook-signature": f"v1,{code}"}
     webhook = f"/v1/operators/{OPERATORS_BOOKS}/webhooks"
     refused(401, "POST", "operator_bridge", webhook, ADMIN, json={"code": code}, headers=signed)
+
+
+def _err_in_addresses_and_headers(journey: Journey, code: str) -> None:
+    """Where a trace would pick them up: paths, queries, the headers by which traces and browsers say who they are."""
+    state = {"traceparent": f"00-{uuid4().hex}-{uuid4().hex[:16]}-01", "tracestate": f"till={code}"}
+    said = state | {"baggage": f"code={code}", "User-Agent": f"Caisse {code}", "Host": code}
+    for service, path in (
+        ("redeemer", f"/v1/checks/{code}"),
+        ("issuer", f"/v1/cheques/{code}"),
+        ("issuer", f"/{code}"),
+    ):
+        answer = journey.send("GET", service, path, journey.till, headers=said, params={"code": code})
+        assert answer.status_code == 404, answer.text[:500]
+    check = {"json": {"code": journey.codes["checked"]}, "headers": said}
+    assert journey.send("POST", "redeemer", "/v1/checks", journey.till, **check).ok
+    body = {"programme": journey.town.year.world.programme["code"], "amount_cents": 5000, "reason": "evaluation"}
+    assert journey.send("POST", "issuer", "/v1/grants", journey.adviser, json=body, headers=said).ok
 
 
 def _break(journey: Journey) -> None:
@@ -307,6 +330,26 @@ def test_everything_was_said_that_can_be(journey: Journey) -> None:
     assert any(name.startswith("pg/data/pg_wal/") for name in names)
     assert any("appendonly" in name for name in names)
     assert len(journey.codes) == 11
+    spans = journey.collector.spans()
+    assert {"POST /v1/grants", "POST /v1/redemptions", "POST /v1/codes", "push orders"} <= {span.name for span in spans}
+    assert any(span.facts.get("http.response.status_code") == 500 for span in spans)
+
+
+def test_no_token_stands_in_a_span(journey: Journey) -> None:
+    environ, secret = journey.town.stack.environ, ("TOKEN", "SECRET", "SECRETS", "KEY", "KEYS")
+    kept = {name: value for name, value in environ.items() if name.endswith(secret) and "PUBLIC" not in name}
+    kept["of an adviser"] = journey.town.year.calls.token(journey.adviser)
+    parts = {name: {part.encode() for part in value.split(",") if len(part) > 8} for name, value in kept.items()}
+    assert len(parts) > 8
+    assert traces.found(parts, [("spans", body) for body in journey.collector.bodies]) == []
+
+
+def test_no_digest_of_a_code_stands_in_a_span(journey: Journey) -> None:
+    with psycopg.connect(_owner(journey)) as connection:
+        rows = connection.execute("SELECT digest FROM redeemer.cheque").fetchall()
+    digests = {spelt for (digest,) in rows for spelt in (digest, digest.hex().encode(), base64.b64encode(digest))}
+    assert len(digests) > 100
+    assert traces.found({"a digest": digests}, [("spans", body) for body in journey.collector.bodies]) == []
 
 
 def test_no_code_stands_in_anything_that_was_written(journey: Journey) -> None:
