@@ -37,6 +37,7 @@ from shared.auth import Verifier, allowed_roles, public, uncounted
 from shared.bodies import Bodies
 from shared.config import ConfigurationError, Settings, load
 from shared.entering import Register
+from shared.gauges import Gauge
 from shared.lockout import Lockout
 from shared.logins import Refusals
 from shared.pace import Pace
@@ -64,7 +65,7 @@ def build(
     settings: Settings | None,
     blueprints: Sequence[Blueprint],
     permitted: Sequence[Permission] = (),
-    gauges: Sequence[metrics.Gauge] = (),
+    gauges: Sequence[Gauge] = (),
     register: Register | None = None,
 ) -> Flask:
     """Builds the application of a service from its blueprints, with the gauges of its tables.

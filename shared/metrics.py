@@ -1,35 +1,30 @@
 """Metrics for Prometheus: are we losing money, are we late, is the operator ill.
 
 Counters and the histogram of requests are each process's own. The gauges are read from the service's tables when they
-are asked for, and then kept for half a minute: whichever process is asked, it tells the same, and asking often costs
-nothing. Labels hold states, reasons and names of programmes, contracts and routes; never a code, a person or an id.
+are asked for (`shared.gauges`). Whichever process is asked, it tells the same, sooner or later: take the `max` of them.
+Labels hold states, reasons and names of programmes, contracts and routes; never a code, a person or an id.
 """
 
 import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import redis
-import sqlalchemy as sa
 from flask import Response, current_app
 from flask_smorest import Blueprint
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.auth import ends_at, roles
 from shared.config import SERVICES
-from shared.logs import logger
+from shared.gauges import KEPT_SECONDS, Gauge, Tables
 from shared.runtime import Runtime
 
-_KEPT_SECONDS = 30.0
-# Counting ten million rows takes a second or two; what takes longer is not worth it.
-_STATEMENT_TIMEOUT = "10s"
+# So long one who asks waits for what is being read, and then gets what there is.
+_PATIENCE_SECONDS = 3.0
 
 REQUESTS = Histogram(
     "souche_request_seconds",
@@ -44,16 +39,6 @@ REFUSALS = Counter(
 )
 
 blueprint = Blueprint("metrics", __name__, description="For Prometheus.")
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """A gauge of a service's tables: its last column is the value, those before it are the labels."""
-
-    name: str
-    help: str
-    labels: Sequence[str]
-    query: str
 
 
 # What every service has: its own log, and how far it has read those of the others.
@@ -74,6 +59,13 @@ _COMMON = (
         "SELECT publisher, position FROM cursor",
     ),
     Gauge(
+        "souche_event_lag_seconds",
+        "From an event's happening to its effect here: of a hundred of the last five minutes, the slowest but one.",
+        ("publisher",),
+        """SELECT publisher, percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM applied_at - occurred_at))
+           FROM applied_event WHERE applied_at > now() - interval '5 minutes' GROUP BY publisher""",
+    ),
+    Gauge(
         "souche_parked_events",
         "Events that wait for their cheque to be known.",
         ("kind",),
@@ -83,39 +75,33 @@ _COMMON = (
 
 
 class Gauges(Collector):
-    """Reads the gauges of one service, at most twice a minute."""
+    """The gauges of one service's tables, its token and the broker's queues, each read as often as it is worth."""
 
     def __init__(self, runtime: Runtime, own: Sequence[Gauge]) -> None:
         self._runtime = runtime
-        self._gauges = (*_COMMON, *own)
-        self._reading = threading.Lock()
-        self._kept: list[GaugeMetricFamily] = []
-        self._kept_until = 0.0
+        self._tables = Tables(runtime.settings.database_url, runtime.settings.service, (*_COMMON, *own))
+        self._queues_kept: list[GaugeMetricFamily] = []
+        self._queues_due = 0.0
+        self._starting = threading.Lock()
+        self._reader: threading.Thread | None = None
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """The gauges as they were at the last reading, or now where that is too long ago."""
-        with self._reading:
-            if time.monotonic() > self._kept_until:
-                self._kept = list(self._read())
-                self._kept_until = time.monotonic() + _KEPT_SECONDS
-            return self._kept
+        """The gauges as they were last read; those that are due are read now, and waited for a little."""
+        self._read_beside().join(_PATIENCE_SECONDS)
+        return [*self._tables.families(), *self._queues_kept, self._service_token()]
 
-    def _read(self) -> Iterator[GaugeMetricFamily]:
-        service = self._runtime.settings.service
-        up = GaugeMetricFamily("souche_gauges_up", "Whether the tables could be read.", labels=("service",))
-        try:
-            with self._runtime.engine.begin() as connection:
-                connection.execute(sa.text(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'"))
-                found = [_family(service, gauge, connection) for gauge in self._gauges]
-            up.add_metric((service,), 1)
-        except (OperationalError, PoolTimeout) as error:
-            logger().error("metrics_unreadable", error=type(error).__name__)
-            found = []
-            up.add_metric((service,), 0)
-        yield up
-        yield from found
-        yield from self._queues()
-        yield self._service_token()
+    def _read_beside(self) -> threading.Thread:
+        """The thread that reads what is due: one at a time, whoever asks."""
+        with self._starting:
+            if self._reader is None or not self._reader.is_alive():
+                self._reader = threading.Thread(target=self._read, name="gauges", daemon=True)
+                self._reader.start()
+            return self._reader
+
+    def _read(self) -> None:
+        self._tables.read_due()
+        if time.monotonic() > self._queues_due:
+            self._queues_kept, self._queues_due = list(self._queues()), time.monotonic() + KEPT_SECONDS
 
     def _service_token(self) -> GaugeMetricFamily:
         family = GaugeMetricFamily(
@@ -139,14 +125,6 @@ class Gauges(Collector):
         except redis.RedisError:
             return
         yield family
-
-
-def _family(service: str, gauge: Gauge, connection: sa.Connection) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(gauge.name, gauge.help, labels=("service", *gauge.labels))
-    for row in connection.execute(sa.text(gauge.query)):
-        *labels, value = row
-        family.add_metric((service, *(str(label) for label in labels)), float(value or 0))
-    return family
 
 
 class Metrics:

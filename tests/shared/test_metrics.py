@@ -1,19 +1,25 @@
 """What Prometheus is told: every gauge can be read, refusals count by reason, and nobody reads it without a token."""
 
+import os
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
+from demo.embedded import free_port
 from shared import metrics
 from shared.config import SERVICES
+from shared.gauges import Gauge, Tables
 from shared.ids import new_id
+from tests.faults.town import eventually, is_ready
 from tests.harness import ServiceUnderTest
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def told(service: ServiceUnderTest) -> dict[str, list[tuple[dict[str, str], float]]]:
@@ -56,6 +62,81 @@ def test_the_gauges_are_read_from_the_tables_and_kept_for_a_while(
     assert {family.name: family for family in gauges.collect()}["souche_log_read"] is first["souche_log_read"]
 
 
+def test_who_asks_is_not_kept_waiting_by_what_takes_long(service: Callable[[str], ServiceUnderTest]) -> None:
+    slow = Gauge("souche_slow", "Takes its time.", (), "SELECT 7 FROM pg_sleep(5)")
+    gauges = metrics.Gauges(service("redeemer").runtime, (slow,))
+    began = time.monotonic()
+    first = {family.name for family in gauges.collect()}
+    assert time.monotonic() - began < 4.5
+    assert "souche_slow" not in first
+    assert "souche_log_events" in first
+    assert eventually(lambda: "souche_slow" in {family.name for family in gauges.collect()})
+
+
+def test_what_took_long_to_read_is_kept_for_long(
+    service: Callable[[str], ServiceUnderTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As often as it is worth: what takes a second, every hundred; what takes none, every half minute."""
+    settings = service("redeemer").settings
+    read = [
+        Gauge("souche_quick", "At once.", (), "SELECT extract(epoch FROM clock_timestamp())"),
+        Gauge("souche_slow", "Not.", (), "SELECT extract(epoch FROM clock_timestamp()) FROM pg_sleep(0.5)"),
+    ]
+    tables = Tables(settings.database_url, "redeemer", read)
+
+    def values() -> dict[str, float]:
+        tables.read_due()
+        found = {family.name: family.samples for family in tables.families()}
+        return {gauge.name: found[gauge.name][0].value for gauge in read}
+
+    first, began = values(), time.monotonic()
+    for later, changed in (
+        (29, set()),
+        (31, {"souche_quick"}),
+        (48, {"souche_quick"}),
+        (90, {"souche_quick", "souche_slow"}),
+    ):
+        monkeypatch.setattr(time, "monotonic", lambda later=later: began + later)
+        now = values()
+        assert {name for name in now if now[name] != first[name]} == changed
+
+
+def test_a_table_that_cannot_be_read_is_told_and_hides_no_other(service: Callable[[str], ServiceUnderTest]) -> None:
+    settings = service("redeemer").settings
+    missing = Gauge("souche_missing", "Of a table that there is not.", (), "SELECT count(*) FROM no_such_table")
+    there = Gauge("souche_there", "One.", (), "SELECT 1")
+    tables = Tables(settings.database_url, "redeemer", [missing, there])
+    assert next(iter(tables.families())).samples == []  # nothing is known yet: that is no alarm
+    tables.read_due()
+    found = {family.name: family.samples for family in tables.families()}
+    assert [sample.value for sample in found["souche_gauges_up"]] == [0.0]
+    assert [sample.value for sample in found["souche_there"]] == [1.0]
+    assert "souche_missing" not in found
+
+
+def test_several_processes_of_one_server_tell_the_counts_of_all(
+    service: Callable[[str], ServiceUnderTest], tmp_path: Path
+) -> None:
+    redeemer, port = service("redeemer"), free_port()
+    command = [sys.executable, "-m", "souche", "serve", "redeemer", "--port", str(port), "--workers", "2"]
+    address = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(command, env={**os.environ, **redeemer.environ, "TMPDIR": str(tmp_path)})
+    try:
+        assert eventually(lambda: is_ready(address))
+        for _ in range(40):  # each on a connection of its own, so that both processes get some
+            assert requests.get(f"{address}/v1/structures", timeout=10).status_code == 401
+        assert len(list(tmp_path.glob("souche-metrics-*/counter_*.db"))) == 2
+        for _ in range(6):
+            answer = requests.get(f"{address}/metrics", headers=redeemer.headers("operations"), timeout=10)
+            counted = re.findall(
+                r'souche_refusals_total\{reason="unauthenticated",service="redeemer"\} (\S+)', answer.text
+            )
+            assert counted == ["40.0"]
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 def test_a_cheque_refused_at_a_till_counts_by_its_reason(service: Callable[[str], ServiceUnderTest]) -> None:
     redeemer = service("redeemer")
 
@@ -76,20 +157,3 @@ def test_metrics_are_told_to_nobody_without_a_token(service: Callable[[str], Ser
     redeemer = service("redeemer")
     assert redeemer.client.get("/metrics").status_code == 401
     assert redeemer.client.get("/metrics", headers=redeemer.headers("structure", new_id())).status_code == 403
-
-
-@pytest.mark.parametrize("file", ["deploy/prometheus/alerts.yml", "deploy/grafana/souche.json"])
-def test_alerts_and_dashboard_ask_for_metrics_that_there_are(file: str) -> None:
-    defined = set()
-    for path in [ROOT / "shared" / "metrics.py", *sorted(ROOT.glob("services/*/metrics.py"))]:
-        defined |= set(re.findall(r'"(souche_[a-z_]+)"', path.read_text(encoding="utf-8")))
-    asked = set(re.findall(r"souche_[a-z_]+", (ROOT / file).read_text(encoding="utf-8")))
-    derived = {f"{name}{end}" for name in defined for end in ("_bucket", "_count", "_sum", "_total")}
-    assert asked - defined - derived == set()
-    assert asked
-
-
-def test_the_page_says_what_to_do_for_every_alert() -> None:
-    alerts = re.findall(r"alert: (\w+)", (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
-    page = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
-    assert [alert for alert in alerts if f"**{alert}**" not in page] == []
