@@ -72,6 +72,7 @@ class Tables:
         try:
             with engine.begin() as connection:
                 connection.execute(sa.text(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'"))
+                began = time.monotonic()  # to connect is no work of the gauge's
                 self._kept[gauge.name] = _family(self._service, gauge, connection)
         except DBAPIError as error:
             self._kept.pop(gauge.name, None)

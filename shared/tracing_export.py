@@ -70,7 +70,8 @@ def start(settings: Settings) -> "_Tracing":
     propagate.set_global_textmap(_OnlyIds())
     # A task is a trace of its own, linked to who rang: rings are coalesced, and a worker's tasks wake each other for as
     # long as there is work, so a trace that went on from task to task would have no end.
-    CeleryInstrumentor().instrument(tracer_provider=provider, use_span_links=True)
+    celery: Any = CeleryInstrumentor
+    celery().instrument(tracer_provider=provider, use_span_links=True)
     RequestsInstrumentor().instrument(tracer_provider=provider)
     util.Finalize(None, provider.shutdown, exitpriority=1)  # a web server's process ends without atexit
     return _Tracing(provider)
@@ -97,9 +98,8 @@ class _Tracing:
         return self._tracer.start_as_current_span(name, attributes=attributes)
 
     def watch(self, app: Any) -> None:
-        FlaskInstrumentor.instrument_app(
-            app, tracer_provider=self._provider, excluded_urls=_NOT_TRACED, enable_commenter=False
-        )
+        flask: Any = FlaskInstrumentor
+        flask.instrument_app(app, tracer_provider=self._provider, excluded_urls=_NOT_TRACED, enable_commenter=False)
 
     def context(self) -> contexts.Context:
         return contexts.get_current()
@@ -169,7 +169,7 @@ class _OnlyIds(TraceContextTextMapPropagator):
         self,
         carrier: CarrierT,
         context: contexts.Context | None = None,
-        getter: Getter[CarrierT] = default_getter,  # type: ignore[assignment]
+        getter: Getter[CarrierT] = default_getter,
     ) -> contexts.Context:
         found = super().extract(carrier, context, getter)
         told = trace.get_current_span(found).get_span_context()
@@ -182,7 +182,7 @@ class _OnlyIds(TraceContextTextMapPropagator):
         self,
         carrier: CarrierT,
         context: contexts.Context | None = None,
-        setter: Setter[CarrierT] = default_setter,  # type: ignore[assignment]
+        setter: Setter[CarrierT] = default_setter,
     ) -> None:
         over_http = isinstance(carrier, CaseInsensitiveDict)
         if not over_http or contexts.get_value(_AMONG_US, context):

@@ -108,6 +108,9 @@ def test_the_example_names_every_setting_and_nothing_else(complete: Mapping[str,
         "SWEEP_SECONDS",
         "LOG_LEVEL",
         "AUTHORITY_NAME",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_TRACES_SAMPLER_ARG",
     }
     commands = {"DATABASE_URL", "TOKEN_PRIVATE_KEY", "SOUCHE_TOKEN", "POSTGRES_PASSWORD"}
     assert (
