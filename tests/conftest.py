@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from shared import config, migrations
+from shared import config, metrics, migrations
 from shared.config import SERVICES
 from souche.keys import Signer
 from tests import chance
@@ -36,6 +36,14 @@ chance.load_profile()
 # Where each test has operators of its own, each has other settings, and the server has not connections for all.
 _KEPT = 12
 _BUILT: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], ServiceUnderTest] = OrderedDict()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """However busy the machine is, who asks for metrics is told those of the tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "_PATIENCE_SECONDS", 60.0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -62,14 +62,14 @@ def test_the_gauges_are_read_from_the_tables_and_kept_for_a_while(
     assert {family.name: family for family in gauges.collect()}["souche_log_read"] is first["souche_log_read"]
 
 
-def test_who_asks_is_not_kept_waiting_by_what_takes_long(service: Callable[[str], ServiceUnderTest]) -> None:
+def test_who_asks_is_not_kept_waiting_by_what_takes_long(
+    service: Callable[[str], ServiceUnderTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_PATIENCE_SECONDS", 0.05)
     slow = Gauge("souche_slow", "Takes its time.", (), "SELECT 7 FROM pg_sleep(5)")
     gauges = metrics.Gauges(service("redeemer").runtime, (slow,))
-    began = time.monotonic()
-    first = {family.name for family in gauges.collect()}
-    assert time.monotonic() - began < 4.5
-    assert "souche_slow" not in first
-    assert "souche_log_events" in first
+    assert "souche_slow" not in {family.name for family in gauges.collect()}
+    assert eventually(lambda: "souche_log_events" in {family.name for family in gauges.collect()})
     assert eventually(lambda: "souche_slow" in {family.name for family in gauges.collect()})
 
 
@@ -123,15 +123,16 @@ def test_several_processes_of_one_server_tell_the_counts_of_all(
     process = subprocess.Popen(command, env={**os.environ, **redeemer.environ, "TMPDIR": str(tmp_path)})
     try:
         assert eventually(lambda: is_ready(address))
-        for _ in range(40):  # each on a connection of its own, so that both processes get some
-            assert requests.get(f"{address}/v1/structures", timeout=10).status_code == 401
-        assert len(list(tmp_path.glob("souche-metrics-*/counter_*.db"))) == 2
+        refused = 0
+        while len(list(tmp_path.glob("souche-metrics-*/counter_*.db"))) < 2:  # until both processes have had some
+            assert requests.get(f"{address}/v1/structures", timeout=30).status_code == 401
+            refused += 1
         for _ in range(6):
-            answer = requests.get(f"{address}/metrics", headers=redeemer.headers("operations"), timeout=10)
+            answer = requests.get(f"{address}/metrics", headers=redeemer.headers("operations"), timeout=30)
             counted = re.findall(
                 r'souche_refusals_total\{reason="unauthenticated",service="redeemer"\} (\S+)', answer.text
             )
-            assert counted == ["40.0"]
+            assert counted == [str(float(refused))]
     finally:
         process.terminate()
         process.wait(30)
