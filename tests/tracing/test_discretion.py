@@ -108,10 +108,13 @@ def test_nobody_outside_is_told_of_a_trace() -> None:
 
 def test_a_part_of_the_traces_is_kept_and_all_that_is_linked_to_them() -> None:
     nothing = Kept(ratio=0.0)
+    linked: list[int] = []
     with nothing.tracer.start_as_current_span("a tick"):
         pass
-    assert nothing.spans == ()
+    assert not nothing.spans
     rang = trace.SpanContext(1, 2, is_remote=True, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
     with nothing.tracer.start_as_current_span("run", links=[trace.Link(rang)]):
         pass
-    assert [link.context.trace_id for span in nothing.spans for link in span.links] == [1]
+    for span in nothing.spans:
+        linked += [link.context.trace_id for link in span.links]
+    assert linked == [1]
