@@ -11,7 +11,7 @@ import structlog
 from celery.contrib.testing.worker import start_worker
 from marshmallow import ValidationError
 
-from shared import config, events, logs
+from shared import config, db, events, logs
 from shared.ids import new_id
 from shared.runtime import Runtime
 from tests.shared.conftest import Logs
@@ -63,6 +63,18 @@ def test_a_transaction_that_appends_nothing_or_is_rolled_back_does_not_ring(
     with pytest.raises(ValidationError):
         append_then_fail(publisher, cheque)
     assert not eventually(lambda: waiting(broker, "redeemer") > 0, 0.2)
+
+
+def test_a_ring_waits_for_the_commit_and_not_for_a_savepoint(publisher: Runtime) -> None:
+    """Rung for earlier, a reader finds nothing yet, and is not rung for again."""
+    cheque = new_id()
+    rung: list[str] = []
+    with db.transaction(db.sessions(publisher.engine, lambda: rung.append("news"))) as session:
+        db.after_commit(session, lambda: rung.append("said"))
+        with session.begin_nested():
+            events.append(session, "cheques.blocked", cheque, block(cheque, "nested"))
+        assert rung == []
+    assert rung == ["news", "said"]
 
 
 def append_then_fail(publisher: Runtime, cheque: UUID) -> None:
