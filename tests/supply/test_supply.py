@@ -160,7 +160,7 @@ def containers() -> dict[str, Any]:
 
 
 def test_our_containers_cannot_write_nor_gain_rights() -> None:
-    assert len(containers()) == 8
+    assert len(containers()) == 9
     for name, one in containers().items():
         assert one["read_only"] is True, name
         assert one["cap_drop"] == ["ALL"], name
@@ -169,6 +169,12 @@ def test_our_containers_cannot_write_nor_gain_rights() -> None:
         assert "user" not in one, name
         assert one.get("volumes", []) == [], name
         assert all(port.startswith("127.0.0.1:") for port in one.get("ports", [])), name
+
+
+def test_only_the_container_of_one_command_has_the_key_that_signs_for_all() -> None:
+    holders = {name for name, one in containers().items() if "TOKEN_PRIVATE_KEY" in one["environment"]}
+    assert holders == {"console"}
+    assert containers()["console"]["profiles"] == ["console"]  # `up` does not start it
 
 
 def test_the_image_does_not_run_as_root() -> None:

@@ -1,4 +1,4 @@
-"""A grant as traces and logs tell it: from the prescriber's request over queues and logs to the operator's answer."""
+"""A grant as the traces tell it: from the prescriber's request over queues and logs to the operator's answer."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence

@@ -16,7 +16,7 @@ the others say, but is told of at each reading until it is put right or taken aw
   `versement` (a line per redemption paid), then every activated `cheque` as it stands.
 
 A cheque can be spent with it, and its redemption declared, only once it is activated (`activate`) by the number of the
-payment order (mandat) that paid for it. One that was cancelled may come again, under any contract, and is paid for again.
+payment order (mandat) that paid for it. One that was cancelled may come again under any contract, and is paid again.
 """
 
 import re
