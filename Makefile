@@ -12,7 +12,7 @@ UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --g
 SEEDS ?= 1-20
 EXAMPLES ?= 20
 
-.PHONY: help demo up test test-slow test-hours test-faults test-compose lint lock clean
+.PHONY: help demo up test test-slow test-hours test-faults test-compose bench lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -39,6 +39,9 @@ test-faults: $(VENV)/dev.stamp ## Play random faults under load, SEEDS=1-20 or a
 
 test-compose: $(VENV)/dev.stamp ## Build and use the containers, where a Docker engine answers
 	@$(BIN)/pytest -q -m compose tests/compose
+
+bench: $(VENV)/run.stamp ## Measure what docs/performance.md tells; QUICK=1 or LINES="redeem grant" for less
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(LINES)
 
 lint: $(VENV)/dev.stamp ## Check style, types and walls
 	@$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from shared import config
 CLIENTS = 16
 _WARM = 300
 _MOST = 1_500
+_LISTENED = 6
 _KNOWN_AFTER = 10
 """Requests after which each statement has been said before: nothing is read that is kept from then on."""
 
@@ -53,6 +54,6 @@ def said(office: Desk) -> str:
 
     for _ in range(_KNOWN_AFTER):
         grant()
-    script = statements.script(statements.heard(engine, grant), statements.heard(engine, grant))
+    heard = sorted((statements.heard(engine, grant) for _ in range(_LISTENED)), key=len)
     engine.dispose()
-    return script
+    return statements.script(*heard[:2])  # the others read the list of revoked tokens too, as is done every 2 seconds

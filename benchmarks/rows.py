@@ -44,7 +44,7 @@ class Copies:
                 like = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)")
                 connection.execute(like.format(sql.Identifier(table), sql.Identifier(self.service, table)))
 
-    def columns(self, connection: psycopg.Connection[tuple[object, ...]], table: str) -> sql.Composable:
+    def columns(self, connection: psycopg.Connection[tuple[object, ...]], table: str) -> sql.Composed:
         """The columns that are written, as SQL."""
         found = connection.execute(_COLUMNS, [f"{self.service}.{table}"]).fetchall()
         return sql.SQL(", ").join(sql.Identifier(str(name)) for (name,) in found)
@@ -79,7 +79,7 @@ def copy_all(copies: Copies) -> float:
 
 def _read(
     copies: Copies, connection: psycopg.Connection[tuple[object, ...]], table: str
-) -> tuple[sql.Composable, list[bytes]]:
+) -> tuple[sql.Composed, list[bytes]]:
     columns = copies.columns(connection, table)
     source = sql.Identifier(copies.service, table)
     statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT binary)").format(columns, source)

@@ -5,6 +5,7 @@ made anew for each transaction of pgbench, of the same shape and rising as ours 
 of events) is what it was the second time: to the database it is bytes of that length.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,8 @@ from psycopg import sql
 _HEAD = "\\set i :i + 1\n\\set n (:i * :clients + :client_id) * 100\nBEGIN;\n"
 _TAIL = "COMMIT;\n"
 _FRESH = "('ffffffff-0000-7000-8000-' || lpad(to_hex(:n::bigint + {}), 12, '0'))::uuid"
+
+_VARIABLE = re.compile(r"(?<!:):(?=\w)")
 
 Said = list[tuple[str, Mapping[str, Any]]]
 
@@ -65,9 +68,17 @@ class _Written:
             return "now()"
         identifier = None if same else _identifier(value)
         if identifier is None:
-            return sql.Literal(value).as_string(None)
+            return _literal(value)
         made = self.fresh.setdefault(identifier, _FRESH.format(len(self.fresh)))
         return made if isinstance(value, UUID) else f"{made}::text"
+
+
+def _literal(value: Any) -> str:
+    """A constant; pgbench takes a colon before a letter for a variable of its own, in a text too."""
+    written = sql.Literal(value).as_string(None).strip()
+    if not _VARIABLE.search(written):
+        return written
+    return ("" if written.startswith("E") else "E") + _VARIABLE.sub(r"\\x3a", written)
 
 
 def _identifier(value: Any) -> UUID | None:

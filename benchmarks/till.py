@@ -31,8 +31,8 @@ _PREPARE = """
 """
 _FILL = f"""
     INSERT INTO cheque (id, digest, rules_id, grant_id, value_cents, granted_on, valid_until, presentable_until, active)
-    SELECT uuidv7(), coalesce(chosen.digest, sha256(int8send(i * {_STRIDE} % CAST(:cheques AS bigint)))), 1, uuidv7(), 1000,
-           current_date - 30, current_date + 300, current_date + 330, true
+    SELECT uuidv7(), coalesce(chosen.digest, sha256(int8send(i * {_STRIDE} % CAST(:cheques AS bigint)))), 1,
+           uuidv7(), 1000, current_date - 30, current_date + 300, current_date + 330, true
     FROM generate_series(0, CAST(:cheques AS bigint) - 1) i LEFT JOIN chosen ON chosen.place = i
 """  # noqa: S608 (constants of this module)
 _FINISH = """

@@ -24,7 +24,8 @@ BACKLOG = 1024
 def serve(service: str, host: str, port: int | None, workers: int, threads: int) -> None:
     """Serve SERVICE over HTTP.
 
-    Every thread may hold one database connection: DATABASE_POOL_SIZE should be no less than --threads.
+    Every thread may hold one database connection: DATABASE_POOL_SIZE should be no less than --threads. As many
+    processes as there are cores serve most.
     """
     load(service)  # a wrong setting is told here, in one line, and not by each process of the server
     port = port or PORTS[service]

@@ -1,0 +1,64 @@
+"""What the benchmarks stand on: a durable server, a load that notices what it is answered, statements as they are."""
+
+import pytest
+
+from benchmarks import statements, till
+from benchmarks.bare import create_app
+from benchmarks.load import Clients, Refused, post
+from benchmarks.machine import NotDurable, check_durable
+from demo.embedded import EmbeddedPostgres
+from demo.simulators.serving import serving
+from shared.ids import new_id
+
+REQUEST = post("/v1/anything", b'{"codes": []}', {"Idempotency-Key": "1"})
+
+
+def test_a_server_that_may_lose_what_it_confirmed_is_not_measured(postgres: EmbeddedPostgres) -> None:
+    with pytest.raises(NotDurable, match="fsync"):
+        check_durable(postgres.url())
+
+
+def test_a_load_counts_each_answer_once_however_it_is_sent() -> None:
+    with serving(create_app()) as address:
+        clients = Clients(int(address.rpartition(":")[2]), 4)
+        flat_out, paced = clients.flat_out([REQUEST] * 50), clients.paced([REQUEST] * 20, 200.0)
+        clients.close()
+    assert (flat_out.answers, len(flat_out.times), paced.answers) == (50, 50, 20)
+    assert paced.seconds >= 19 / 200
+
+
+def test_a_load_stops_at_the_first_answer_that_is_another_than_expected() -> None:
+    with serving(create_app()) as address:
+        clients = Clients(int(address.rpartition(":")[2]), 1, expected=202)
+        with pytest.raises(Refused, match="accepted"):
+            clients.flat_out([REQUEST])
+        clients.close()
+
+
+def test_pgbench_is_given_the_statement_of_a_redemption_whole() -> None:
+    script = till.script()
+    assert "%(" not in script
+    assert "INSERT INTO audit_entry" in script
+    assert "INSERT INTO event" in script
+
+
+def test_identifiers_are_fresh_each_time_and_the_same_within_a_transaction() -> None:
+    first, second, constant = new_id(), new_id(), new_id()
+    said = [
+        [("INSERT %(id)s %(of)s", {"id": one, "of": constant}), ("SELECT %(key)s", {"key": str(one)})]
+        for one in (first, second)
+    ]
+    script = statements.script(*said)
+    assert str(second) not in script
+    assert script.count(":n::bigint + 0") == 2
+    assert constant.hex in script.replace("-", "")
+
+
+def test_a_colon_in_a_text_is_no_variable_of_pgbench() -> None:
+    said = [("SELECT %(caller)s", {"caller": "prescriber:ab12"})]
+    assert "'prescriber\\x3aab12'" in statements.script(said, said)
+
+
+def test_requests_that_say_different_things_are_not_compared() -> None:
+    with pytest.raises(statements.Differ):
+        statements.script([("SELECT 1", {})], [("SELECT 2", {})])
