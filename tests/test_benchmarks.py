@@ -44,7 +44,7 @@ def test_pgbench_is_given_the_statement_of_a_redemption_whole() -> None:
 
 def test_identifiers_are_fresh_each_time_and_the_same_within_a_transaction() -> None:
     first, second, constant = new_id(), new_id(), new_id()
-    said = [
+    said: list[statements.Said] = [
         [("INSERT %(id)s %(of)s", {"id": one, "of": constant}), ("SELECT %(key)s", {"key": str(one)})]
         for one in (first, second)
     ]
@@ -55,7 +55,7 @@ def test_identifiers_are_fresh_each_time_and_the_same_within_a_transaction() -> 
 
 
 def test_a_colon_in_a_text_is_no_variable_of_pgbench() -> None:
-    said = [("SELECT %(caller)s", {"caller": "prescriber:ab12"})]
+    said: statements.Said = [("SELECT %(caller)s", {"caller": "prescriber:ab12"})]
     assert "'prescriber\\x3aab12'" in statements.script(said, said)
 
 
