@@ -1,4 +1,4 @@
-"""Every benchmark still runs, at a size at which it says nothing."""
+"""Every benchmark that is run by itself still runs, at a size at which it says nothing."""
 
 import subprocess
 import sys
@@ -17,7 +17,9 @@ SMALL = {
 
 
 def test_each_benchmark_is_tried() -> None:
-    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} == set(SMALL)
+    runs = 'if __name__ == "__main__"'
+    found = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if runs in path.read_text(encoding="utf-8")}
+    assert found - {"__main__"} == set(SMALL)
 
 
 @pytest.mark.slow
