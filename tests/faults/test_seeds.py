@@ -3,11 +3,11 @@
 `make test-faults` plays the plans that FAULT_SEEDS names; a seed plays the same plan again.
 """
 
+import heapq
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -134,23 +134,30 @@ def _have_paid(at: Field, owner: sa.Engine) -> None:
 
 
 def _injure(at: Field, planned: Sequence[Planned], watch: Watch) -> list[Played]:
-    """Does what the plan says, at its moments; gives each injury with when it began and ended."""
+    """Does what the plan says, at its moments; gives each injury with when it began and ended.
+
+    One that does not show when it should end goes on for a while, and the others go on meanwhile.
+    """
     start = time.monotonic()
     begun: dict[Planned, float] = {}
     played = []
-    turns = sorted(
-        [(each.begins, each) for each in planned] + [(each.ends, each) for each in planned], key=lambda turn: turn[0]
-    )
-    for moment, each in turns:
+    turns = [(each.begins, number, each) for number, each in enumerate(planned)]
+    heapq.heapify(turns)
+    while turns:
+        moment, number, each = heapq.heappop(turns)
         time.sleep(max(0.0, start + moment - time.monotonic()))
         if each not in begun:
             begun[each] = time.monotonic()
             INJURIES[each.name].begin(at)
-        else:
-            showed = eventually(partial(INJURIES[each.name].shows, at), SHOWS_SECONDS)
-            INJURIES[each.name].end(at)
-            played.append(Played(each, begun[each], time.monotonic(), showed))
-            watch.begin(each.name)
+            heapq.heappush(turns, (each.ends, number, each))
+            continue
+        showed = INJURIES[each.name].shows(at)
+        if not showed and moment < each.ends + SHOWS_SECONDS:
+            heapq.heappush(turns, (time.monotonic() - start + 0.5, number, each))
+            continue
+        INJURIES[each.name].end(at)
+        played.append(Played(each, begun[each], time.monotonic(), showed))
+        watch.begin(each.name)
     return played
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from shared.config import SERVICES
 from shared.messages import READERS
@@ -58,7 +58,7 @@ class Watch:
                 with self._engine.connect() as connection:
                     for wait in open_waits:
                         self._look(connection, wait)
-            except OperationalError:
+            except DBAPIError:
                 continue
 
     def _look(self, connection: sa.Connection, wait: Wait) -> None:
