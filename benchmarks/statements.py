@@ -6,7 +6,7 @@ of events) is what it was the second time: to the database it is bytes of that l
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ _FRESH = "('ffffffff-0000-7000-8000-' || lpad(to_hex(:n::bigint + {}), 12, '0'))
 
 _VARIABLE = re.compile(r"(?<!:):(?=\w)")
 
-Said = list[tuple[str, Mapping[str, Any]]]
+Said = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 class Differ(Exception):
@@ -30,7 +30,7 @@ class Differ(Exception):
 
 def heard(engine: sa.Engine, request: Callable[[], object]) -> Said:
     """The statements of a request, with their parameters, in their order."""
-    said: Said = []
+    said: list[tuple[str, Mapping[str, Any]]] = []
 
     def hear(_: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
         said.append((statement, dict(parameters)))

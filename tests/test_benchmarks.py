@@ -1,16 +1,47 @@
 """What the benchmarks stand on: a durable server, a load that notices what it is answered, statements as they are."""
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
 from benchmarks import statements, till
-from benchmarks.bare import create_app
 from benchmarks.load import Clients, Refused, post
 from benchmarks.machine import NotDurable, check_durable
 from demo.embedded import EmbeddedPostgres
-from demo.simulators.serving import serving
 from shared.ids import new_id
 
 REQUEST = post("/v1/anything", b'{"codes": []}', {"Idempotency-Key": "1"})
+
+
+class _Accepting(BaseHTTPRequestHandler):
+    """Answers 201 and keeps the connection."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b'{"status": "accepted"}'
+        self.send_response(201)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Accepting)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def test_a_server_that_may_lose_what_it_confirmed_is_not_measured(postgres: EmbeddedPostgres) -> None:
@@ -18,21 +49,19 @@ def test_a_server_that_may_lose_what_it_confirmed_is_not_measured(postgres: Embe
         check_durable(postgres.url())
 
 
-def test_a_load_counts_each_answer_once_however_it_is_sent() -> None:
-    with serving(create_app()) as address:
-        clients = Clients(int(address.rpartition(":")[2]), 4)
-        flat_out, paced = clients.flat_out([REQUEST] * 50), clients.paced([REQUEST] * 20, 200.0)
-        clients.close()
+def test_a_load_counts_each_answer_once_however_it_is_sent(port: int) -> None:
+    clients = Clients(port, 4)
+    flat_out, paced = clients.flat_out([REQUEST] * 50), clients.paced([REQUEST] * 20, 200.0)
+    clients.close()
     assert (flat_out.answers, len(flat_out.times), paced.answers) == (50, 50, 20)
     assert paced.seconds >= 19 / 200
 
 
-def test_a_load_stops_at_the_first_answer_that_is_another_than_expected() -> None:
-    with serving(create_app()) as address:
-        clients = Clients(int(address.rpartition(":")[2]), 1, expected=202)
-        with pytest.raises(Refused, match="accepted"):
-            clients.flat_out([REQUEST])
-        clients.close()
+def test_a_load_stops_at_the_first_answer_that_is_another_than_expected(port: int) -> None:
+    clients = Clients(port, 1, expected=202)
+    with pytest.raises(Refused, match="accepted"):
+        clients.flat_out([REQUEST])
+    clients.close()
 
 
 def test_pgbench_is_given_the_statement_of_a_redemption_whole() -> None:
