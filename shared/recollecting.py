@@ -5,6 +5,7 @@ fingerprint differs, see `shared.events`) asks them, before it serves or works, 
 then names the new epoch of its log. What nobody had read before the failure nobody remembers.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -71,8 +72,14 @@ def recall(
     return True
 
 
-def before_work(runtime: Runtime, handlers: Mapping[str, Handler], take_in: TakeIn | None) -> None:
-    """Lets a process begin its work once its log is known to be whole, or made whole; waits for whom that needs."""
+def before_work(
+    runtime: Runtime, handlers: Mapping[str, Handler], take_in: TakeIn | None, patience: float = math.inf
+) -> None:
+    """Lets a process begin its work once its log is known to be whole, or made whole.
+
+    It waits for whom that needs, for so many seconds at most: then it begins without what they remember.
+    """
+    deadline = time.monotonic() + patience
     while True:
         try:
             if recall(runtime, handlers, take_in):
@@ -81,6 +88,10 @@ def before_work(runtime: Runtime, handlers: Mapping[str, Handler], take_in: Take
         except ProgrammingError:
             return  # there are no tables yet: nothing can have been restored
         except (PeerUnavailable, OperationalError) as error:
+            if isinstance(error, PeerUnavailable) and time.monotonic() >= deadline:
+                logger().error("not_recalled", error=str(error))
+                events.page(runtime.engine, 0, 1)
+                return
             logger().warning("waiting_to_recall", error=str(getattr(error, "orig", error)).strip())
             time.sleep(_PAUSE_SECONDS)
 

@@ -1,6 +1,7 @@
 """`souche recall`, and what every web server and worker does before its work: make a restored log whole again."""
 
 import importlib
+import math
 from typing import Any
 
 import click
@@ -17,6 +18,10 @@ _TAKE_IN = {
     "operator_bridge": "services.operator_bridge.recalling:take_in",
 }
 
+# For so long a service waits for the others. Were all three restored, each would wait for the two that wait for it; so
+# the one alone that must not begin without them waits for ever: the redeemer, which says what is spent.
+_PATIENCE_SECONDS = {"issuer": 0.0, "operator_bridge": 20.0, "redeemer": math.inf}
+
 
 @click.command()
 @click.argument("service", type=click.Choice(SERVICES))
@@ -26,7 +31,7 @@ _TAKE_IN = {
 def recall(service: str, without: tuple[str, ...]) -> None:
     """Ask the others what they remember of SERVICE, whose database was restored from a backup.
 
-    `souche serve` and `souche worker` do the same before they begin, and wait until the others answer.
+    `souche serve` and `souche worker` do the same before they begin; the redeemer's wait until the others answer.
     """
     settings = load(service)
     logs.configure(service, settings.log_level)
@@ -43,9 +48,9 @@ def recall(service: str, without: tuple[str, ...]) -> None:
 def before_work(settings: Settings) -> None:
     """Waits until the log of a service is known to be whole, in connections that no child inherits."""
     logs.configure(settings.service, settings.log_level)
-    runtime = Runtime(settings)
+    runtime, patience = Runtime(settings), _PATIENCE_SECONDS[settings.service]
     try:
-        recollecting.before_work(runtime, _handlers(settings.service), _take_in(settings.service))
+        recollecting.before_work(runtime, _handlers(settings.service), _take_in(settings.service), patience)
     finally:
         runtime.engine.dispose()
 
