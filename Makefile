@@ -12,7 +12,7 @@ UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --g
 SEEDS ?= 1-20
 EXAMPLES ?= 20
 
-.PHONY: help demo up test test-slow test-hours test-faults test-compose bench lint lock clean
+.PHONY: help demo up upgrade backup restore test test-slow test-hours test-faults test-compose bench lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -42,6 +42,15 @@ test-compose: $(VENV)/dev.stamp ## Build and use the containers, where a Docker 
 
 bench: $(VENV)/run.stamp ## Measure what docs/performance.md tells; QUICK=1 or LINES="redeem grant" for less
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(LINES)
+
+upgrade: ## Containers: go over to the code that is checked out, while everything is used
+	@deploy/upgrade
+
+backup: ## Containers: back the three schemas up, into a file in backups/
+	@deploy/backup
+
+restore: ## Containers: put the database back to FILE=…, or of it only SERVICE="redeemer …"
+	@deploy/restore "$(FILE)" $(SERVICE)
 
 lint: $(VENV)/dev.stamp ## Check style, types and walls
 	@$(BIN)/ruff check .

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-import redis
 import sqlalchemy as sa
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, redirect, request
@@ -23,6 +22,7 @@ from shared import (
     api_trust,
     audit_views,
     auth,
+    broker,
     feed,
     headers,
     logs,
@@ -202,7 +202,7 @@ def _add_health(app: Flask) -> None:
     @uncounted
     def readyz() -> ResponseReturnValue:
         """Says whether requests can be served: without the database they cannot, without the broker they can."""
-        checks = {"database": _database_answers(runtime), "broker": _broker_answers(runtime)}
+        checks = {"database": _database_answers(runtime), "broker": broker.answers(runtime)}
         body = {name: "ok" if good else "down" for name, good in checks.items()}
         return jsonify(status="ok" if all(checks.values()) else "degraded", **body), 200 if checks["database"] else 503
 
@@ -214,13 +214,6 @@ def _database_answers(runtime: Runtime) -> bool:
     except (OperationalError, PoolTimeout):
         return False
     return True
-
-
-def _broker_answers(runtime: Runtime) -> bool:
-    try:
-        return bool(runtime.redis.ping())
-    except redis.RedisError:
-        return False
 
 
 def _add_documents(app: Flask, blueprints: Sequence[Blueprint]) -> None:

@@ -22,6 +22,8 @@ _REQUEST_ID = "souche_request_id"
 # (celery#5935); one that waited long before is at worst done twice, and finds nothing left to do.
 _VISIBILITY_SECONDS = 300
 
+_REDIS = ("redis://", "rediss://", "unix://", "redis+socket://")
+
 _CONFIGURATION: dict[str, Any] = {
     # A message is acknowledged when its task ended, not when it began: a worker that dies in between gives it back.
     "task_acks_late": True,
@@ -46,6 +48,21 @@ _CONFIGURATION: dict[str, Any] = {
     # Start although the broker does not answer yet, and go on trying after it went away.
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    # JSON only: a message is never code.
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "timezone": "Europe/Paris",
+    "enable_utc": True,
+    # The schedule lives in memory: every tick may come twice or not at all, so there is nothing to remember.
+    "beat_scheduler": "celery.beat:Scheduler",
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_send_task_events": False,
+}
+
+# What only Redis needs as a broker, and understands: it has no acknowledgements of its own, so what a worker holds is
+# visible again after a while. RabbitMQ gives back at once what was held by a connection that is gone.
+_ON_REDIS: dict[str, Any] = {
     "broker_transport_options": {
         "visibility_timeout": _VISIBILITY_SECONDS,
         # What a killed worker held is looked for every 5 s; with kombu's defaults it came back after some 100 s.
@@ -60,16 +77,6 @@ _CONFIGURATION: dict[str, Any] = {
     # The shortest visibility timeout among all who share a broker wins, an unset default included: say it everywhere.
     "visibility_timeout": _VISIBILITY_SECONDS,
     "result_backend_transport_options": {"visibility_timeout": _VISIBILITY_SECONDS},
-    # JSON only: a message is never code.
-    "task_serializer": "json",
-    "accept_content": ["json"],
-    "timezone": "Europe/Paris",
-    "enable_utc": True,
-    # The schedule lives in memory: every tick may come twice or not at all, so there is nothing to remember.
-    "beat_scheduler": "celery.beat:Scheduler",
-    "worker_hijack_root_logger": False,
-    "worker_redirect_stdouts": False,
-    "worker_send_task_events": False,
 }
 
 
@@ -83,6 +90,8 @@ def create(settings: Settings) -> App:
     """The Celery application of one service: it consumes its own queue and may ring at the others'."""
     app = App("souche", broker=settings.broker_url, set_as_current=False)
     app.conf.update(_CONFIGURATION)
+    if settings.broker_url.startswith(_REDIS):
+        app.conf.update(_ON_REDIS)
     app.conf.task_queues = [Queue(name) for name in SERVICES]
     app.conf.task_default_queue = settings.service
     return app

@@ -76,6 +76,7 @@ _FINGERPRINT: sa.ColumnElement[str] = sa.literal_column("""
     (SELECT timeline_id FROM pg_control_checkpoint())
 """)
 _SAME_EPOCH = sa.select(EPOCH.c.epoch).where(EPOCH.c.fingerprint == _FINGERPRINT)
+_OTHER_EPOCH = sa.select(sa.exists().where(EPOCH.c.fingerprint != _FINGERPRINT))
 _HEAD = sa.select(sa.func.coalesce(sa.func.max(EVENT.c.position), 0)).scalar_subquery()
 _MINTED = pg.insert(EPOCH).values(epoch=sa.bindparam("epoch"), fingerprint=_FINGERPRINT)
 _NEW_EPOCH = _MINTED.on_conflict_do_update(
@@ -155,6 +156,12 @@ def page(engine: sa.Engine, after: int, limit: int) -> Page:
         epoch, head = connection.execute(_SAME_EPOCH.add_columns(_HEAD)).one()
         rows = connection.execute(_PAGE, {"after": after, "limit": limit}).mappings()
         return Page(epoch, head, [dict(row) for row in rows])
+
+
+def is_restored(engine: sa.Engine) -> bool:
+    """Whether this log was restored from a backup, rewound or failed over, and has not named its new epoch yet."""
+    with engine.connect() as connection:
+        return bool(connection.execute(_OTHER_EPOCH).scalar_one())
 
 
 def _number(engine: sa.Engine) -> None:

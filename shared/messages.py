@@ -272,6 +272,21 @@ class RedemptionsStranded(_Message):
     redemption_ids = _ids()
 
 
+class RedemptionRemembered(_Message):
+    """What another service remembers of a redemption that the redeemer lost: it is asked for, and never on a log."""
+
+    redemption_id = fields.UUID(required=True)
+    presentation_id = fields.UUID(required=True)
+    cheque_id = fields.UUID(required=True)
+    structure_id = fields.UUID(required=True)
+    amount_cents = _cents()
+    via = fields.Str(required=True, validate=validate.OneOf(("till", "operator")))
+    contract_id = fields.UUID(required=True, allow_none=True)
+    redeemed_at = fields.AwareDateTime(required=True)
+    given_on = fields.Date(required=True)
+    reversed = fields.Bool(required=True)
+
+
 class ContractChanged(_Message):
     """A contract with an operator, as it now stands."""
 
@@ -321,6 +336,7 @@ KINDS: Mapping[str, Schema] = {
     "redemptions.paid": RedemptionsPaid(),
     "redemptions.unpaid": RedemptionsUnpaid(),
     "redemptions.stranded": RedemptionsStranded(),
+    "redemption.remembered": RedemptionRemembered(),
     "contract.changed": ContractChanged(),
 }
 

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-import redis
 from flask import Response, current_app
 from flask_smorest import Blueprint
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
@@ -18,8 +17,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from shared import broker
 from shared.auth import ends_at, roles
-from shared.config import SERVICES
+from shared.broker import BrokerDown
 from shared.gauges import KEPT_SECONDS, Gauge, Tables
 from shared.runtime import Runtime
 
@@ -114,15 +114,11 @@ class Gauges(Collector):
         return family
 
     def _queues(self) -> Iterator[GaugeMetricFamily]:
-        """The lengths of the queues, where the broker is the Redis that we ring at."""
-        settings = self._runtime.settings
-        if settings.broker_url != settings.redis_url:
-            return
         family = GaugeMetricFamily("souche_queue_tasks", "Tasks that wait for a worker.", labels=("queue",))
         try:
-            for queue in SERVICES:
-                family.add_metric((queue,), float(self._runtime.redis.llen(queue)))
-        except redis.RedisError:
+            for queue, waiting in broker.waiting(self._runtime).items():
+                family.add_metric((queue,), float(waiting))
+        except BrokerDown:
             return
         yield family
 

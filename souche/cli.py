@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "migrate": "souche.migrating:migrate",
     "operator": "souche.operators:operator",
     "permissions": "souche.permissions:permissions",
+    "recall": "souche.recalling:recall",
     "reconcile": "souche.reconciling:reconcile",
     "reencrypt": "souche.rotating:reencrypt",
     "revoke": "souche.trusting:revoke",

@@ -10,6 +10,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from shared.config import SERVICES, load
+from souche import health, recalling
 
 PORTS = {"issuer": 8001, "redeemer": 8002, "operator_bridge": 8003}
 BACKLOG = 1024
@@ -27,11 +28,13 @@ def serve(service: str, host: str, port: int | None, workers: int, threads: int)
     Every thread may hold one database connection: DATABASE_POOL_SIZE should be no less than --threads. As many
     processes as there are cores serve most.
     """
-    load(service)  # a wrong setting is told here, in one line, and not by each process of the server
+    settings = load(service)  # a wrong setting is told here, in one line, and not by each process of the server
     port = port or PORTS[service]
     _refuse_taken(host, port)
     if workers > 1:  # the processes add up their counters in files, so that each can tell those of all
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="souche-metrics-"))
+    recalling.before_work(settings)
+    health.announce(port)
     Granian(
         f"services.{service}:create_app",
         factory=True,

@@ -8,7 +8,7 @@ side, so memory stays flat and they may live in three databases.
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +21,9 @@ from shared import db
 from shared.audit_chain import Anchor, Broken
 from shared.config import SERVICES, ConfigurationError, with_files
 from shared.messages import READERS
-from souche import verify_audit, verify_journal, verify_statements
+from souche import verify_audit, verify_journal, verify_restored, verify_statements
 from souche.tables import write_table
+from souche.verify_rows import Fault, check_cheque, check_redemption
 
 STATES = ("pending", "spendable", "redeemed", "cancelled", "expired", "blocked")
 _POLL_SECONDS = 0.25
@@ -36,7 +37,7 @@ ISSUED = """
     ORDER BY cheque.id
 """
 SPENT = """
-    SELECT cheque.id AS cheque_id, rules.programme, cheque.value_cents, cheque.state,
+    SELECT cheque.id AS cheque_id, rules.programme, cheque.value_cents, cheque.state, grant_id, granted_on,
            count(redemption.id) AS redemptions, coalesce(sum(redemption.amount_cents), 0) AS redeemed_cents
     FROM cheque JOIN spending_rules rules ON rules.id = cheque.rules_id
     LEFT JOIN redemption ON redemption.cheque_id = cheque.id AND redemption.reversed_at IS NULL
@@ -89,13 +90,11 @@ REPLACED = """
                                   IS DISTINCT FROM ('cancelled', new.grant_id, new.envelope_id, new.value_cents)
     ) ORDER BY old_cheque_id
 """
+CONTRACTS = "SELECT contract_id, code, state FROM contract ORDER BY contract_id"
+HEARD = "SELECT id AS contract_id, code, state FROM contract ORDER BY id"
 HEAD = "SELECT count(*) FROM event"
 PARKED = "SELECT count(*) FROM parked_event"
 READ = "SELECT count(*) FROM event WHERE position <= :position"
-
-
-class Fault(Exception):
-    """The first row that does not fit: which, what it is and what it should be."""
 
 
 @dataclass
@@ -117,13 +116,20 @@ Books = dict[tuple[str, str], Tally]
 
 @click.command()
 @click.option("--wait", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to let news arrive.")
+@click.option("--all", "everything", is_flag=True, help="Name every difference, not only the first.")
 @click.option("--anchor", "anchors", multiple=True, type=verify_audit.AnchorType(), help="A head kept from before.")
-def verify(wait: float, anchors: tuple[Anchor, ...]) -> None:
-    """Recompute every balance across the three services; exit 1 at the first cheque that does not fit."""
+def verify(wait: float, everything: bool, anchors: tuple[Anchor, ...]) -> None:
+    """Recompute every balance across the three services; exit 1 at the first cheque that does not fit.
+
+    Where a log was restored from a backup, it says so, and names all that does not fit.
+    """
     engines = connect(os.environ)
     try:
         heads = verify_audit.check(engines, anchors)
-        books = check_at_rest(engines, wait)
+        restored = verify_restored.remarks(engines)
+        for remark in restored:
+            click.echo(remark)
+        books = check_at_rest(engines, wait, everything or bool(restored))
     except Fault as fault:
         raise click.ClickException(f"it does not balance: {fault}") from None
     except Broken as broken:
@@ -145,8 +151,8 @@ def connect(environ: Any) -> dict[str, sa.Engine]:
     return {service: db.connect(given[name], service, 2) for service, name in names.items()}
 
 
-def check_at_rest(engines: dict[str, sa.Engine], wait: float) -> Books:
-    """Compares the services when all news has arrived; raises Fault.
+def check_at_rest(engines: dict[str, sa.Engine], wait: float, everything: bool = False) -> Books:
+    """Compares the services when all news has arrived; raises Fault, which names `everything` or the first.
 
     What looks wrong while they were at work may only have been read before and after a change: it is looked at again.
     """
@@ -154,7 +160,7 @@ def check_at_rest(engines: dict[str, sa.Engine], wait: float) -> Books:
         settle(engines, wait)
         written = _written(engines)
         try:
-            return check(engines)
+            return check(engines, everything)
         except Fault:
             if _written(engines) == written:
                 raise
@@ -189,25 +195,51 @@ def _behind(engines: dict[str, sa.Engine]) -> list[str]:
     return found
 
 
-def check(engines: dict[str, sa.Engine]) -> Books:
-    """Compares the three services; raises Fault at the first row that does not fit."""
+class _Judge:
+    """Stops at the first row that does not fit, or keeps what does not fit until all rows were seen."""
+
+    def __init__(self, everything: bool) -> None:
+        self._everything = everything
+        self._found: list[str] = []
+
+    def fits(self, check: Callable[..., None], *row: Any) -> bool:
+        """Whether a check passes; raises its Fault where the first one is enough."""
+        try:
+            check(*row)
+        except Fault as fault:
+            if not self._everything:
+                raise
+            self._found.append(str(fault))
+            return False
+        return True
+
+    def close(self) -> None:
+        """Raises Fault with all that was found."""
+        if self._found:
+            raise Fault("\n  ".join([f"{len(self._found)} differences", *self._found]))
+
+
+def check(engines: dict[str, sa.Engine], everything: bool = False) -> Books:
+    """Compares the three services; raises Fault, which names the first row that does not fit, or `everything`."""
     books: Books = {}
+    judge = _Judge(everything)
     with ExitStack() as stack:
         issued, spent, linked = (
             stack.enter_context(_stream(engines[service], query))
             for service, query in (("issuer", ISSUED), ("redeemer", SPENT), ("operator_bridge", LINKED))
         )
         for cheque_id, (stub, judged, known) in side_by_side("cheque_id", issued, spent, linked):
-            _check_cheque(cheque_id, stub, judged, known)
-            _count(books, stub, judged, known)
+            if judge.fits(check_cheque, cheque_id, stub, judged, known):
+                _count(books, stub, judged, known)
         owed = stack.enter_context(_stream(engines["redeemer"], OWED))
         declared = stack.enter_context(_stream(engines["operator_bridge"], DECLARED))
         for redemption_id, (ours, theirs) in side_by_side("redemption_id", owed, declared):
-            _check_redemption(redemption_id, ours, theirs)
-        _check_money(engines["issuer"])
+            judge.fits(check_redemption, redemption_id, ours, theirs)
+        judge.fits(_check_money, engines["issuer"])
     # The streams are closed by now: each holds a connection.
-    for fault in verify_statements.faults(engines["redeemer"]):
-        raise Fault(fault)
+    judge.fits(_check_statements, engines["redeemer"])
+    judge.fits(_check_contracts, engines)
+    judge.close()
     return books
 
 
@@ -222,48 +254,17 @@ def side_by_side(key: str, *streams: Iterable[Any]) -> Iterator[tuple[UUID, list
         rows = [next(walking[i], None) if at[i] is not None else row for i, row in enumerate(rows)]
 
 
-def _check_cheque(cheque_id: UUID, stub: Any, judged: Any, known: Any) -> None:
-    for service, row in (("issuer", stub), ("redeemer", judged), ("operator bridge", known)):
-        if row is None:
-            raise Fault(f"cheque {cheque_id} is not known to the {service}")
-    if not stub.programme == judged.programme == known.programme:
-        programmes = f"{stub.programme}, {judged.programme} and {known.programme}"
-        raise Fault(f"cheque {cheque_id} is of {programmes} to issuer, redeemer and operator bridge")
-    if not stub.value_cents == judged.value_cents == known.value_cents:
-        values = f"{stub.value_cents}, {judged.value_cents} and {known.value_cents}"
-        raise Fault(f"cheque {cheque_id} is worth {values} cents to issuer, redeemer and operator bridge")
-    if stub.state != judged.state:
-        raise Fault(f"cheque {cheque_id} is {judged.state} to the redeemer and {stub.state} to the issuer")
-    if known.state != _as_the_bridge_says(judged.state):
-        raise Fault(f"cheque {cheque_id} is {judged.state} to the redeemer and {known.state} to the operator bridge")
-    expected = (1, judged.value_cents) if judged.state == "redeemed" else (0, 0)
-    if (judged.redemptions, judged.redeemed_cents) != expected:
-        found = f"{judged.redemptions} redemptions of {judged.redeemed_cents} cents in all"
-        raise Fault(f"cheque {cheque_id}, worth {judged.value_cents} cents, is {judged.state} and has {found}")
-    if known.redemptions != expected[0]:
-        raise Fault(f"cheque {cheque_id} is {judged.state} and the operator bridge has {known.redemptions} redemptions")
-    if known.state == "open" and known.has_operator and not known.contracts:
-        raise Fault(f"cheque {cheque_id} can be spent and the operator bridge links it with no contract")
+def _check_statements(redeemer: sa.Engine) -> None:
+    for fault in verify_statements.faults(redeemer):
+        raise Fault(fault)
 
 
-def _as_the_bridge_says(state: str) -> str:
-    """The bridge does not tell apart what the redeemer alone judges."""
-    return "open" if state in ("pending", "spendable") else state
-
-
-def _check_redemption(redemption_id: UUID, ours: Any, theirs: Any) -> None:
-    for service, row in (("redeemer", ours), ("operator bridge", theirs)):
-        if row is None:
-            raise Fault(f"redemption {redemption_id} is not known to the {service}")
-    for name in ("cheque_id", "amount_cents", "structure_id", "state"):
-        if getattr(ours, name) != getattr(theirs, name):
-            values = f"{getattr(ours, name)} to the redeemer and {getattr(theirs, name)} to the operator bridge"
-            raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id}: {name} is {values}")
-    if theirs.nobody_pays:
-        raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id} is due and no operator was told of it")
-    if theirs.never_declared:
-        missing = "was not declared, as the operator refused its cheque, and nobody pays it"
-        raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id} {missing}: see `souche operator adopt`")
+def _check_contracts(engines: dict[str, sa.Engine]) -> None:
+    with _stream(engines["operator_bridge"], CONTRACTS) as ours, _stream(engines["redeemer"], HEARD) as theirs:
+        for contract_id, (made, heard) in side_by_side("contract_id", ours, theirs):
+            if made is None or (heard is not None and heard.state != made.state):
+                states = f"{heard.state} to the redeemer and {made.state if made else 'not known'} to the bridge"
+                raise Fault(f"contract {heard.code} ({contract_id}) is {states}")
 
 
 def _check_money(issuer: sa.Engine) -> None:

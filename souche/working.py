@@ -4,15 +4,19 @@ import importlib
 from typing import Any
 
 import click
+from celery import beat as celery_beat
 from celery import signals
 
 from shared import logs, tracing
 from shared.celery import sweeps
 from shared.config import SERVICES, Settings, load
 from shared.runtime import Runtime
+from souche import health, recalling
 
 # Beat needs the broker's address and no secret: this service holds no keys.
 SERVICE_WITHOUT_KEYS = "operator_bridge"
+# However far the next tick is, beat comes round this often, and is seen to live.
+_LONGEST_PAUSE_SECONDS = 10
 
 
 @click.command()
@@ -21,9 +25,11 @@ SERVICE_WITHOUT_KEYS = "operator_bridge"
 def worker(service: str, concurrency: int) -> None:
     """Run the Celery worker of SERVICE: it takes from the queue of that name, and from no other."""
     runtime = _runtime(service)
+    recalling.before_work(runtime.settings)
     runtime.celery.set_current()
     importlib.import_module(f"services.{service}.tasks")
     _trace_children(runtime.settings)
+    signals.heartbeat_sent.connect(_show_life)
     runtime.celery.worker_main(
         [
             "worker",
@@ -42,7 +48,25 @@ def beat() -> None:
     """Run the clock of all three services; a second one does no harm, as every tick may come twice."""
     runtime = _runtime(SERVICE_WITHOUT_KEYS)
     runtime.celery.conf.beat_schedule = _schedule(runtime)
+    runtime.celery.conf.beat_scheduler = Clock
     runtime.celery.Beat(loglevel=runtime.settings.log_level, quiet=True).run()
+
+
+class Clock(celery_beat.Scheduler):
+    """Beat's scheduler, which keeps its schedule in memory and shows that it ticks."""
+
+    max_interval = _LONGEST_PAUSE_SECONDS
+
+    def tick(self, *args: Any, **options: Any) -> float:
+        """Sends what is due, and says in how many seconds to come back."""
+        pause: float = super().tick(*args, **options)
+        health.beat()
+        return pause
+
+
+def _show_life(**_: Any) -> None:
+    """The worker's own loop sends this every two seconds, as long as it runs and the broker takes it."""
+    health.beat()
 
 
 def _runtime(service: str) -> Runtime:

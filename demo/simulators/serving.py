@@ -1,5 +1,6 @@
 """A simulated operator as a real HTTP server: one process, threads, kept-alive connections."""
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ class _Handler(WSGIRequestHandler):
 
 
 def _server(app: Flask, port: int) -> BaseWSGIServer:
-    return make_server("127.0.0.1", port, app, threaded=True, request_handler=_Handler)
+    """On this machine alone, but in a container, which has an address of its own."""
+    host = os.environ.get("SIMULATOR_HOST", "127.0.0.1")
+    return make_server(host, port, app, threaded=True, request_handler=_Handler)
 
 
 def serve(app: Flask, port: int, name: str) -> None:

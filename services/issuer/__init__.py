@@ -19,6 +19,7 @@ from services.issuer import (
     api_people,
     api_prescribers,
     api_programmes,
+    api_recollections,
     api_replacements,
     api_reports,
     api_rules,
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         api_exports,
         api_reports,
         api_people,
+        api_recollections,
     )
     blueprints = [blueprint for module in modules for blueprint in module.BLUEPRINTS]
     return build("issuer", settings, blueprints, PERMISSIONS, GAUGES, Register(Role.PRESCRIBER, Prescriber))

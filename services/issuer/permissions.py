@@ -82,4 +82,6 @@ PUT    /v1/people/{person_id}/identity            all   -       -          own  
 POST   /v1/people/{person_id}/erasure             all   -       -          own        -         -
 GET    /v1/erasures                               all   -       -          -          -         -
 POST   /v1/retention/runs                         all   -       -          -          -         -
+# What another service asks for after it was restored from a backup.
+GET    /v1/recollections/redemptions              -     -       -          -          -         redeemer
 """)

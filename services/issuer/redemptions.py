@@ -3,6 +3,9 @@
 The redeemer's news and the news of a payment come in any order, and any of them may be read again: each redemption is
 one row, every fact of it is written once, and only who writes it first acts upon it. Only a payment can be taken back:
 by the redeemer, whose log tells of it after the payment itself.
+
+What is told of a cheque that is not known here is passed over: every cheque was made here, so this database was
+restored to before its grant, and that does not come back. `souche verify` names each.
 """
 
 from collections.abc import Sequence
@@ -19,9 +22,9 @@ from shared.events import Event
 # In the order of the ids: two who learn of the same redemptions never wait for each other crosswise.
 _MADE = sa.text("""
     INSERT INTO redemption (id, cheque_id, structure_id, redeemed_on)
-    SELECT DISTINCT ON (id) * FROM unnest(
+    SELECT DISTINCT ON (given.id) given.* FROM unnest(
         CAST(:ids AS uuid[]), CAST(:cheque_ids AS uuid[]), CAST(:structure_ids AS uuid[]), CAST(:days AS date[])
-    ) AS given (id, cheque_id, structure_id, redeemed_on) ORDER BY id
+    ) AS given (id, cheque_id, structure_id, redeemed_on) JOIN cheque ON cheque.id = cheque_id ORDER BY given.id
     ON CONFLICT (id) DO UPDATE SET
         cheque_id = excluded.cheque_id, structure_id = excluded.structure_id, redeemed_on = excluded.redeemed_on
     WHERE redemption.redeemed_on IS NULL
@@ -29,9 +32,9 @@ _MADE = sa.text("""
 """)
 _TAKEN_BACK = sa.text("""
     INSERT INTO redemption (id, cheque_id, structure_id, reversed_on)
-    SELECT DISTINCT ON (id) * FROM unnest(
+    SELECT DISTINCT ON (given.id) given.* FROM unnest(
         CAST(:ids AS uuid[]), CAST(:cheque_ids AS uuid[]), CAST(:structure_ids AS uuid[]), CAST(:days AS date[])
-    ) AS given (id, cheque_id, structure_id, reversed_on) ORDER BY id
+    ) AS given (id, cheque_id, structure_id, reversed_on) JOIN cheque ON cheque.id = cheque_id ORDER BY given.id
     ON CONFLICT (id) DO UPDATE SET cheque_id = excluded.cheque_id, reversed_on = excluded.reversed_on
     WHERE redemption.reversed_on IS NULL
     RETURNING cheque_id, reversed_on

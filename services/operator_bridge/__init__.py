@@ -2,7 +2,15 @@
 
 from flask import Flask
 
-from services.operator_bridge import api, api_contracts, api_operators, api_reconciliation, api_switch, interface
+from services.operator_bridge import (
+    api,
+    api_contracts,
+    api_operators,
+    api_recollections,
+    api_reconciliation,
+    api_switch,
+    interface,
+)
 from services.operator_bridge.metrics import GAUGES
 from services.operator_bridge.permissions import PERMISSIONS
 from shared.app import build
@@ -22,5 +30,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         api_reconciliation.differences,
         api_reconciliation.balances,
         api_switch.blueprint,
+        api_recollections.blueprint,
     ]
     return build("operator_bridge", settings, blueprints, PERMISSIONS, GAUGES)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import contracts, interface, ordering
+from services.operator_bridge.references import reference
 from services.operator_bridge.transitions import WORKING
 from shared.problems import Conflict
 
@@ -44,13 +45,14 @@ _FOR = sa.text(f"""
     ORDER BY cheque_id LIMIT :limit
 """)  # noqa: S608 (as above)
 
-_REGISTER = sa.text("""
+_REGISTER = sa.text(f"""
     WITH wanted AS (
         INSERT INTO link (cheque_id, contract_id) SELECT unnest(CAST(:cheques AS uuid[])), :contract
         ON CONFLICT DO NOTHING RETURNING cheque_id
     )
-    INSERT INTO operator_order (contract_id, kind, cheque_id) SELECT :contract, 'register', cheque_id FROM wanted
-""")
+    INSERT INTO operator_order (order_id, contract_id, kind, cheque_id)
+    SELECT {reference(":contract", "register", "wanted.cheque_id")}, :contract, 'register', cheque_id FROM wanted
+""")  # noqa: S608 (as above)
 
 _NEVER_JUDGED = sa.text("""
     UPDATE redemption SET contract_id = :contract, reference = NULL

@@ -181,6 +181,8 @@ def _report(session: Session, operator: str, redeemed: Iterable[Redeemed]) -> No
     if not said:
         return
     fresh = session.execute(_REPORT, {"operator": operator, **_columns(said)}).mappings().all()
+    # One whose report came later than the redeemer's word: this database was restored to before it.
+    ordering.recognise(session, [row["report_id"] for row in fresh])
     events.append_many(
         session, "redemption.reported", [(row["report_id"], dict(row)) for row in fresh if row["amount_cents"] > 0]
     )

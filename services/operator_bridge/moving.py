@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface, ordering
 from services.operator_bridge.models import Contract
+from services.operator_bridge.references import reference
 from services.operator_bridge.transitions import LINK, ORDER, REDEMPTION, UNFINISHED, before
 from shared import events
 
@@ -103,15 +104,16 @@ _SPENDABLE = sa.text("""
     ORDER BY cheque_id LIMIT :limit
 """)
 
-_REGISTER = sa.text("""
+_REGISTER = sa.text(f"""
     WITH wanted AS (
         INSERT INTO link (cheque_id, contract_id) SELECT unnest(CAST(:cheques AS uuid[])), :new
         ON CONFLICT DO NOTHING RETURNING cheque_id
     )
-    INSERT INTO operator_order (contract_id, kind, cheque_id, details)
-    SELECT :new, 'register', cheque_id, jsonb_build_object('switch', CAST(:switch AS text)) FROM wanted
-    ORDER BY cheque_id
-""")
+    INSERT INTO operator_order (order_id, contract_id, kind, cheque_id, details)
+    SELECT {reference(":new", "register", "wanted.cheque_id")}, :new, 'register', cheque_id,
+           jsonb_build_object('switch', CAST(:switch AS text))
+    FROM wanted ORDER BY cheque_id
+""")  # noqa: S608 (SQL of this package)
 
 _BLOCK = sa.text("""
     INSERT INTO operator_order (contract_id, kind, cheque_id, details)
@@ -146,17 +148,18 @@ _REASSIGN = sa.text("""
     UPDATE redemption SET state = 'due', contract_id = :new, reference = NULL WHERE redemption_id = ANY(:redemptions)
 """)
 
-_DECLARE = sa.text("""
+_DECLARE = sa.text(f"""
     WITH declared AS (
-        INSERT INTO operator_order (contract_id, kind, cheque_id, redemption_id, structure_id, details)
-        SELECT :new, 'declare', cheque_id, redemption_id, structure_id,
+        INSERT INTO operator_order (order_id, contract_id, kind, cheque_id, redemption_id, structure_id, details)
+        SELECT {reference(":new", "declare", "redemption.redemption_id")},
+               :new, 'declare', cheque_id, redemption_id, structure_id,
                jsonb_build_object('switch', CAST(:switch AS text))
         FROM redemption WHERE redemption_id = ANY(:redemptions) ORDER BY redemption_id
         RETURNING order_id, redemption_id
     )
     UPDATE redemption SET reference = declared.order_id::text
     FROM declared WHERE redemption.redemption_id = declared.redemption_id
-""")
+""")  # noqa: S608 (as above)
 
 # The next cheques of the old operator, and which of them another holds now while the old one is not to pay for them.
 # Of ids that are given, in sets of their own: after so many rows were moved nobody's statistics are right, and a join

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
 from services.operator_bridge.models import Affiliation, Cheque, Contract, Order, Redemption
+from services.operator_bridge.references import reference
 from services.operator_bridge.transitions import REDEMPTION, WORKING, before
 
 # One at a time: the run of one log, of the other, a contract that goes live, payments. Of two that need each other and
@@ -24,7 +25,7 @@ _LOCK = sa.text("SELECT pg_advisory_xact_lock('contract'::regclass::oid::bigint)
 _MARK = sa.text("UPDATE cheque SET state = :state WHERE cheque_id = ANY(:cheques)")
 _BLOCK = sa.text("UPDATE cheque SET blocked = :blocked WHERE cheque_id = ANY(:cheques)")
 
-_REGISTER = sa.text("""
+_REGISTER = sa.text(f"""
     WITH latest AS (
         SELECT DISTINCT ON (programme) programme, contract_id FROM contract
         WHERE state = 'live' ORDER BY programme, live_at DESC
@@ -34,8 +35,10 @@ _REGISTER = sa.text("""
         FROM cheque JOIN latest USING (programme) WHERE cheque.cheque_id = ANY(:cheques)
         ON CONFLICT DO NOTHING RETURNING cheque_id, contract_id
     )
-    INSERT INTO operator_order (contract_id, kind, cheque_id) SELECT contract_id, 'register', cheque_id FROM wanted
-""")
+    INSERT INTO operator_order (order_id, contract_id, kind, cheque_id)
+    SELECT {reference("wanted.contract_id", "register", "wanted.cheque_id")}, contract_id, 'register', cheque_id
+    FROM wanted
+""")  # noqa: S608 (SQL of this package)
 
 # Who pays: the operator whose link the cheque has; of two, during a switch, the one that came last.
 _ASSIGN = sa.text("""
@@ -51,17 +54,19 @@ _ASSIGN = sa.text("""
     RETURNING redemption_id
 """)
 
-_DECLARE = sa.text("""
+_DECLARE = sa.text(f"""
     WITH declared AS (
-        INSERT INTO operator_order (contract_id, kind, cheque_id, redemption_id, structure_id)
-        SELECT contract_id, 'declare', cheque_id, redemption_id, structure_id FROM redemption
+        INSERT INTO operator_order (order_id, contract_id, kind, cheque_id, redemption_id, structure_id)
+        SELECT {reference("redemption.contract_id", "declare", "redemption.redemption_id")},
+               contract_id, 'declare', cheque_id, redemption_id, structure_id
+        FROM redemption
         WHERE redemption_id = ANY(:redemptions) AND via = 'till' AND reference IS NULL
           AND contract_id = ANY(:contracts)
         RETURNING order_id, redemption_id
     )
     UPDATE redemption SET reference = declared.order_id::text
     FROM declared WHERE redemption.redemption_id = declared.redemption_id
-""")
+""")  # noqa: S608 (as above)
 
 # The operator's report that became a redemption: a payment will name its reference.
 _RECOGNISE = sa.text("""
@@ -71,13 +76,14 @@ _RECOGNISE = sa.text("""
       AND report.report_id = redemption.presentation_id
 """)
 
-_REVERSE = sa.text("""
-    INSERT INTO operator_order (contract_id, kind, cheque_id, redemption_id, structure_id, details)
-    SELECT contract_id, 'reverse', cheque_id, redemption_id, structure_id, jsonb_build_object('reason', given.reason)
+_REVERSE = sa.text(f"""
+    INSERT INTO operator_order (order_id, contract_id, kind, cheque_id, redemption_id, structure_id, details)
+    SELECT {reference("redemption.contract_id", "reverse", "redemption.redemption_id")},
+           contract_id, 'reverse', cheque_id, redemption_id, structure_id, jsonb_build_object('reason', given.reason)
     FROM redemption JOIN unnest(CAST(:redemptions AS uuid[]), CAST(:reasons AS text[])) AS given (redemption_id, reason)
     USING (redemption_id)
     WHERE contract_id = ANY(:contracts) AND reference IS NOT NULL AND state IN ('due', 'confirmed')
-""")
+""")  # noqa: S608 (as above)
 
 _TAKE_BACK = sa.text("""
     UPDATE redemption SET state = 'reversed' WHERE redemption_id = ANY(:redemptions) AND state = ANY(:before)
@@ -161,7 +167,12 @@ def redeem(session: Session, redemptions: Sequence[Mapping[str, Any]]) -> None:
     session.execute(_ASSIGN, {"cheques": cheques, "working": list(WORKING)})
     ids = [redemption["redemption_id"] for redemption in redemptions]
     declare(session, ids)
-    session.execute(_RECOGNISE, {"redemptions": ids})
+    recognise(session, ids)
+
+
+def recognise(session: Session, redemptions: Sequence[UUID]) -> None:
+    """Has redemptions at an operator's till known by its reference, whichever of redemption and report came first."""
+    session.execute(_RECOGNISE, {"redemptions": redemptions})
 
 
 def reverse(session: Session, reasons: Mapping[UUID, str], cheques: Sequence[UUID]) -> None:

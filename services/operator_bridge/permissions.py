@@ -41,4 +41,6 @@ GET    /v1/switches/{switch_id}                    all   all     all        -   
 POST   /v1/switches/{switch_id}/acceptance         all   -       all        -          -         -
 GET    /v1/switches/{switch_id}/claims.csv         all   all     all        -          -         -
 GET    /v1/switches/{switch_id}/claims.pdf         all   all     all        -          -         -
+# What another service asks for after it was restored from a backup.
+GET    /v1/recollections/redemptions               -     -       -          -          -         redeemer
 """)

@@ -13,6 +13,7 @@ from services.redeemer import (
     api_exports,
     api_lockouts,
     api_payments,
+    api_recollections,
     api_redemptions,
     api_statements,
     api_structures,
@@ -29,7 +30,7 @@ from shared.entering import Register
 def create_app(settings: Settings | None = None) -> Flask:
     """The redeemer's application."""
     tills = (api_checks, api_redemptions, api_expiries, api_balances, api_exports)
-    modules = (api_structures, api_lockouts, api_affiliations, *tills)
+    modules = (api_structures, api_lockouts, api_affiliations, api_recollections, *tills)
     money = (*api_statements.BLUEPRINTS, *api_payments.BLUEPRINTS)
     blueprints = [*(module.blueprint for module in modules), *money]
     return build("redeemer", settings, blueprints, PERMISSIONS, GAUGES, Register(Role.STRUCTURE, Structure))

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.redeemer import cancelling, contracts, receiving, reporting, settling
+from services.redeemer import cancelling, contracts, recalling, receiving, reporting, settling
 from services.redeemer.models import Cheque, Redemption
 from services.redeemer.settling import News
 from shared import consumer
@@ -109,6 +109,16 @@ def contract_changed(session: Session, run: Sequence[Event]) -> None:
     contracts.mirror(session, [event.body for event in run])
 
 
+def remembered(session: Session, run: Sequence[Event]) -> None:
+    """Takes in redemptions that were lost here and that others remember, then what was already said of these."""
+    missing = _missing(session, Cheque.id, [event.body["cheque_id"] for event in run])
+    for event in run:
+        if event.body["cheque_id"] in missing:
+            consumer.park(session, event.body["cheque_id"], event)
+    recalling.record(session, [event.body for event in run if event.body["cheque_id"] not in missing])
+    _take_up(session, [event.body["redemption_id"] for event in run])
+
+
 HANDLERS: Mapping[str, Handler] = {
     "cheques.issued": issued,
     "cheques.redigested": redigested,
@@ -122,6 +132,7 @@ HANDLERS: Mapping[str, Handler] = {
     "redemptions.paid": paid,
     "redemptions.stranded": stranded,
     "contract.changed": contract_changed,
+    "redemption.remembered": remembered,
 }
 
 

@@ -43,4 +43,6 @@ GET    /v1/late-payments                         all   all     -          -     
 GET    /v1/late-payments/export.csv              all   all     -          -          own       -
 GET    /v1/payment-terms                         all   all     -          -          -         -
 PUT    /v1/payment-terms                         all   all     -          -          -         -
+# What another service asks for after it was restored from a backup.
+GET    /v1/recollections/contracts               -     -       -          -          -         operator_bridge
 """)

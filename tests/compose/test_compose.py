@@ -1,113 +1,32 @@
-"""The containers as IT deploys them: built, started, used and scaled, from docker-compose.yml and a filled-in .env.
+"""The containers run as they are meant to, and a cheque goes its whole way through them.
 
-Needs a Docker engine, and skips where none answers. The régie pays, so that no operator is needed.
+The tests of this folder go one after the other over the same containers: what one did is there for the next.
 """
 
-import contextlib
 import json
-import secrets
-import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from uuid import uuid4
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from demo.calls import Calls, Identity, Unexpected
-from demo.year import ADMIN
 from shared.config import SERVICES
-from souche.keys import Signer, generate_secrets
-from tests.journey.conftest import PLACE
+from tests.compose.deployment import OPEN, PORTS, WORKERS, Deployment, eventually
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
-ROOT = Path(__file__).resolve().parents[2]
-PORTS = {"issuer": 8001, "redeemer": 8002, "operator-bridge": 8003}
-PLACES = f"{PLACE}p1,82854918800021,Maison des services,Agen,47000,1 place de la Mairie,2026-01-05,\n"
-# The tests' ports are any that are free; nothing else is changed.
-OVERRIDE = "services:\n" + "".join(
-    f'  {name}:\n    ports: !override ["127.0.0.1::{port}"]\n' for name, port in PORTS.items()
-)
+OURS = (*PORTS, *WORKERS, "beat")
 
 
-def engine_answers() -> bool:
-    return bool(shutil.which("docker")) and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
-
-
-if not engine_answers():
-    pytestmark.append(pytest.mark.skip("no Docker engine answers"))
-
-
-@dataclass
-class Deployment:
-    """The containers of one project."""
-
-    folder: Path
-    project: str
-    calls: Calls
-    addresses: dict[str, str]
-
-    def compose(self, *arguments: str) -> str:
-        """Runs `docker compose` to its end, and gives what it says."""
-        files = ["-f", str(ROOT / "docker-compose.yml"), "-f", str(self.folder / "ports.yml")]
-        command = ["docker", "compose", "-p", self.project, "--project-directory", str(ROOT), *files]
-        done = subprocess.run(
-            [*command, "--env-file", str(self.folder / "settings.env"), *arguments], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def find(self) -> None:
-        """Looks where the services listen now."""
-        for name, port in PORTS.items():
-            self.addresses[name.replace("-", "_")] = f"http://{self.compose('port', name, str(port)).strip()}"
-
-    def containers(self) -> list[dict[str, str]]:
-        """What runs."""
-        return [json.loads(line) for line in self.compose("ps", "-a", "--format", "json").splitlines()]
-
-
-@pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    folder, signer = tmp_path_factory.mktemp("compose"), Signer.generate()
-    passwords = {name: secrets.token_urlsafe(12) for name in ("souche", *(f"souche_{service}" for service in SERVICES))}
-    settings = {
-        "POSTGRES_PASSWORD": passwords["souche"],
-        "DATABASE_URL": f"postgresql://souche:{passwords['souche']}@postgres/souche",
-        "REDIS_URL": "redis://redis:6379/0",
-        "SWEEP_SECONDS": "2",
-        **{f"{name.replace('-', '_').upper()}_URL": f"http://{name}:{port}" for name, port in PORTS.items()},
-        **generate_secrets(signer),
-        **{
-            f"{service.upper()}_DATABASE_URL": f"postgresql://souche_{service}:{passwords[f'souche_{service}']}@postgres/souche"
-            for service in SERVICES
-        },
-    }
-    (folder / "settings.env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-    (folder / "ports.yml").write_text(OVERRIDE)
-    addresses: dict[str, str] = {}
-    made = Deployment(folder, f"souche-test-{uuid4().hex[:8]}", Calls(signer, addresses), addresses)
-    try:
-        made.compose("up", "--build", "--detach", "--wait", "--wait-timeout", "240")
-        made.find()
-        yield made
-    finally:
-        with contextlib.suppress(AssertionError):
-            made.compose("down", "--volumes", "--timeout", "20")
-
-
-def test_every_container_runs_and_those_that_can_say_so_are_healthy(deployment: Deployment) -> None:
+def test_every_container_runs_and_says_that_it_is_healthy(deployment: Deployment) -> None:
     found = {each["Service"]: each for each in deployment.containers()}
     assert str(found.pop("migrate")["ExitCode"]) == "0"
     assert {each["State"] for each in found.values()} == {"running"}
-    healthy = {name for name, each in found.items() if each["Health"] == "healthy"}
-    assert healthy >= {"postgres", "redis", *PORTS}
+    eventually(
+        lambda: {each["Health"] for each in deployment.containers() if each["State"] == "running"} == {"healthy"}
+    )
+    assert set(found) >= {"postgres", "redis", *OURS}
 
 
 def test_no_container_of_ours_is_root_or_can_write_its_files(deployment: Deployment) -> None:
-    for name in (*PORTS, "issuer-worker", "beat"):
+    for name in OURS:
         assert (
             deployment.compose("exec", "-T", name, "python", "-c", "import os; print(os.getuid())").strip() == "10001"
         )
@@ -115,85 +34,133 @@ def test_no_container_of_ours_is_root_or_can_write_its_files(deployment: Deploym
         assert deployment.compose("exec", "-T", name, "python", "-c", write).strip() == "Read-only file system"
 
 
-def test_a_cheque_goes_its_whole_way_and_all_balances(deployment: Deployment) -> None:
-    codes = _granted(deployment)
-    structure = _structure(deployment)
-    _redeem(deployment, structure, codes)
-    assert "redeemed" in _verify(deployment)
+def test_nothing_that_installs_or_builds_is_left_in_the_image(deployment: Deployment) -> None:
+    look = """
+import importlib.util, shutil
+modules = [name for name in ("pip", "ensurepip", "setuptools", "wheel") if importlib.util.find_spec(name)]
+programs = [name for name in ("pip", "pip3", "gcc", "cc", "make", "git", "postgres") if shutil.which(name)]
+print(modules, programs)
+"""
+    for python in ("python", "/usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin python3"):
+        assert deployment.compose("exec", "-T", "issuer", *python.split(), "-c", look).strip() == "[] []"
+
+
+def test_every_container_is_limited_and_keeps_few_logs(deployment: Deployment) -> None:
+    ids = deployment.compose("ps", "-q").split()
+    for found in json.loads(deployment.run("docker", "inspect", *ids)):
+        host, name = found["HostConfig"], found["Name"]
+        assert host["Memory"] > 0, name
+        assert host["NanoCpus"] > 0, name
+        assert host["PidsLimit"] > 0, name
+        assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}, name
+        assert "no-new-privileges:true" in host["SecurityOpt"], name
+
+
+REACH = """
+import socket, sys
+from concurrent.futures import ThreadPoolExecutor
+def reaches(where):
+    try:
+        socket.create_connection(where.split(":"), 3).close()
+    except OSError:
+        return False
+    return True
+where = sys.argv[1:]
+with ThreadPoolExecutor() as pool:
+    print(*(place for place, reached in zip(where, pool.map(reaches, where)) if reached))
+"""
+
+
+def test_only_those_who_must_reach_the_database_the_queue_and_the_world(deployment: Deployment) -> None:
+    may = {
+        "postgres:5432": {*PORTS, *WORKERS},
+        "redis:6379": {*PORTS, *WORKERS, "beat"},
+        "simulated-operator:9000": {*PORTS, "operator-bridge-worker", "simulated-operator"},
+    }
+    asked = {name: ("exec", "-T", name, "python", "-c", REACH, *may) for name in (*OURS, "simulated-operator")}
+    with ThreadPoolExecutor() as pool:
+        reached = dict(
+            zip(asked, pool.map(lambda command: deployment.compose(*command).split(), asked.values()), strict=True)
+        )
+    assert {name: set(found) for name, found in reached.items()} == {
+        name: {place for place, those in may.items() if name in those} for name in asked
+    }
+
+
+def test_no_secret_is_in_a_containers_environment(deployment: Deployment) -> None:
+    files = [each for each in (deployment.folder / "settings" / "secrets").iterdir() if each.name not in OPEN]
+    hidden = [each.read_text() for each in files]
+    for name in OURS:
+        environment = deployment.compose("exec", "-T", name, "env")
+        assert not [secret for secret in hidden if secret in environment], name
+
+
+def test_each_services_role_may_do_what_it_must_and_no_more(deployment: Deployment) -> None:
+    for service in SERVICES:
+        other = next(each for each in SERVICES if each != service)
+        for statement, allowed in {
+            f"SELECT count(*) FROM {service}.event": True,
+            f"SELECT count(*) FROM {other}.event": False,
+            f"DELETE FROM {service}.event": False,
+            f"CREATE TABLE {service}.mine (id int)": False,
+            "CREATE TABLE public.mine (id int)": False,
+            "CREATE ROLE mine": False,
+        }.items():
+            query = ["psql", "-q", "-U", f"souche_{service}", "-d", "souche", "-c", statement]
+            done = succeeds(deployment, ["docker", "compose", "exec", "-T", "postgres", *query])
+            assert done is allowed, (service, statement)
+
+
+def test_a_cheque_goes_its_whole_way_to_the_operator_and_back(deployment: Deployment) -> None:
+    spent, other = deployment.grant(), deployment.grant()
+    deployment.redeem(*spent)
+    eventually(lambda: deployment.states() == {"confirmed": 5})
+    held = deployment.operator("GET", "/admin/state")
+    assert held["cheques"] == {"registered": {"number": 5, "cents": 5000}, "redeemed": {"number": 5, "cents": 5000}}
+    at_their_till = {"code": other[0]["code"], "structure": str(deployment.till.scope)}
+    deployment.operator("POST", "/till/redemptions", at_their_till)
+    deployment.operator("POST", "/admin/payments", {})
+    eventually(lambda: deployment.states() == {"paid": 6})  # told by webhook: nothing was polled
+    assert "10 cheques: every one fits" in deployment.verify()
 
 
 def test_more_tills_and_more_workers_can_be_added_while_it_runs(deployment: Deployment) -> None:
     deployment.compose(
-        "up", "--detach", "--wait", "--no-recreate", "--scale", "redeemer=3", "--scale", "redeemer-worker=3"
+        "up", "--detach", "--wait", "--no-build", "--scale", "redeemer=3", "--scale", "redeemer-worker=3"
     )
-    running = [each["Service"] for each in deployment.containers() if each["State"] == "running"]
-    assert running.count("redeemer") == 3
-    assert running.count("redeemer-worker") == 3
-    assert "redeemed" in _verify(deployment)
+    assert deployment.count("redeemer") == 3
+    assert deployment.count("redeemer-worker") == 3
+    deployment.find()
+    deployment.redeem(*deployment.grant())
+    deployment.verify()
 
 
-def _granted(deployment: Deployment) -> list[str]:
-    calls = deployment.calls
-    programme = {"code": "pass", "name": "Pass numérique", "validity": {"months": 12}}
-    calls.post("issuer", "/v1/programmes", ADMIN, programme, key="programme")
-    envelope = {
-        "programme": "pass",
-        "funder": "État",
-        "convention_reference": "C-1",
-        "amount_cents": 100_000,
-        "starts_on": "2020-01-01",
-        "ends_on": "2099-12-31",
-    }
-    calls.post("issuer", "/v1/envelopes", ADMIN, envelope, key="envelope")
-    calls.post("issuer", "/v1/prescribers/imports", ADMIN, PLACES.encode())
-    [prescriber] = calls.get("issuer", "/v1/prescribers", ADMIN)["items"]
-    adviser = Identity("prescriber", prescriber["prescriber_id"])
-    asked = {"programme": "pass", "amount_cents": 5000, "reason": "évaluation"}
-    made = calls.post("issuer", "/v1/grants", adviser, asked, key="grant")
-    return [cheque["code"] for cheque in made["cheques"]]
+def test_workers_that_are_stopped_in_the_middle_lose_nothing_and_do_nothing_twice(deployment: Deployment) -> None:
+    deployment.operator("POST", "/admin/faults", {"name": "slow", "times": 3, "seconds": 3})
+    cheques = [cheque for _ in range(40) for cheque in deployment.grant()]
+    eventually(lambda: orders(deployment, "sent") > 0)
+    deployment.compose("stop", *WORKERS)
+    stopped = [each for each in deployment.containers() if each["Service"] in WORKERS]
+    assert {str(each["ExitCode"]) for each in stopped} == {"0"}
+    deployment.compose("start", *WORKERS)
+    eventually(
+        lambda: orders(deployment, "pending") + orders(deployment, "sent") + orders(deployment, "unknown") == 0, 120
+    )
+    held = deployment.operator("GET", "/admin/state")["cheques"]
+    assert sum(each["number"] for each in held.values()) == 15 + len(cheques)
+    deployment.verify(120)
 
 
-def _structure(deployment: Deployment) -> Identity:
-    """A structure that is affiliated to the régie's contract."""
-    calls = deployment.calls
-    contract = {"code": "regie", "operator": "regie", "programme": "pass", "starts_on": "2026-01-01"}
-    contract_id = calls.post("operator_bridge", "/v1/contracts", ADMIN, contract, key="contract")["contract_id"]
-    calls.post("operator_bridge", f"/v1/contracts/{contract_id}/state", ADMIN, {"state": "live"})
-    calls.post("redeemer", "/v1/structures/imports", ADMIN, PLACES.encode())
-    [structure] = calls.get("redeemer", "/v1/structures", ADMIN)["items"]
-    affiliation = {"structure_id": structure["structure_id"], "contract_id": contract_id, "starts_on": "2026-01-01"}
-    _eventually(lambda: calls.post("redeemer", "/v1/affiliations", ADMIN, affiliation, key=str(uuid4())))
-    return Identity("structure", structure["structure_id"])
+def orders(deployment: Deployment, state: str) -> int:
+    """How many orders to the operator are in a state, by the database."""
+    query = f"SELECT count(*) FROM operator_bridge.operator_order WHERE state = '{state}'"
+    return int(deployment.compose("exec", "-T", "postgres", "psql", "-U", "souche", "-d", "souche", "-Atc", query))
 
 
-def _redeem(deployment: Deployment, till: Identity, codes: list[str]) -> None:
-    body = {"codes": codes}
-    _eventually(lambda: deployment.calls.post("redeemer", "/v1/redemptions", till, body, key=str(uuid4())))
-
-
-def _verify(deployment: Deployment) -> str:
-    environ = [
-        option
-        for service in SERVICES
-        for option in ("-e", f"{service.upper()}_DATABASE_URL={_url(deployment, service)}")
-    ]
-    return deployment.compose("run", "--rm", "-T", *environ, "migrate", "verify", "--wait", "30")
-
-
-def _url(deployment: Deployment, service: str) -> str:
-    lines = (deployment.folder / "settings.env").read_text().splitlines()
-    return next(line.partition("=")[2] for line in lines if line.startswith(f"{service.upper()}_DATABASE_URL="))
-
-
-def _eventually(act: Callable[[], object], seconds: float = 30.0) -> None:
-    """Tries until it is not refused: news takes a moment."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            act()
-        except Unexpected:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.3)
-        else:
-            return
+def succeeds(deployment: Deployment, command: list[str]) -> bool:
+    """Whether a command that may fail does not."""
+    try:
+        deployment.run(*command)
+    except AssertionError:
+        return False
+    return True

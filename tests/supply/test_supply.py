@@ -1,6 +1,7 @@
 """What is locked, what is known against it, and how containers run."""
 
 import json
+import re
 import zipfile
 from datetime import date
 from pathlib import Path
@@ -160,7 +161,7 @@ def containers() -> dict[str, Any]:
 
 
 def test_our_containers_cannot_write_nor_gain_rights() -> None:
-    assert len(containers()) == 9
+    assert len(containers()) == 10
     for name, one in containers().items():
         assert one["read_only"] is True, name
         assert one["cap_drop"] == ["ALL"], name
@@ -172,9 +173,49 @@ def test_our_containers_cannot_write_nor_gain_rights() -> None:
 
 
 def test_only_the_container_of_one_command_has_the_key_that_signs_for_all() -> None:
-    holders = {name for name, one in containers().items() if "TOKEN_PRIVATE_KEY" in one["environment"]}
+    holders = {name for name, one in containers().items() if "TOKEN_PRIVATE_KEY" in one.get("environment", {})}
     assert holders == {"console"}
     assert containers()["console"]["profiles"] == ["console"]  # `up` does not start it
+
+
+def test_every_container_has_its_limits_and_rotates_its_logs() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    for name, one in services.items():
+        assert set(one["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}, name
+        assert one["logging"]["options"] == {"max-size": "10m", "max-file": "5"}, name
+        assert "no-new-privileges:true" in one["security_opt"], name
+
+
+def test_docker_compose_names_no_operator() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8").lower()
+    codes = {path.stem for path in (ROOT / "services/operator_bridge/operators").glob("*.py")} - {"__init__"}
+    assert len(codes) >= 4
+    assert [code for code in codes if code in text] == []
+
+
+def test_every_setting_of_the_containers_is_explained() -> None:
+    files = [ROOT / "docker-compose.yml", *(ROOT / "deploy" / "compose").glob("*.yml")]
+    names = {name for file in files for name in re.findall(r"\$\{([A-Z_]+)", file.read_text(encoding="utf-8"))}
+    explained = (ROOT / ".env.example").read_text(encoding="utf-8")
+    missing = {
+        name
+        for name in names
+        if not re.search(rf"^(# )?{name.removesuffix('_FILE')}(_FILE)?=", explained, re.MULTILINE)
+    }
+    assert missing == set()
+
+
+# What most deployments have not, and so no file of.
+SELDOM = {"BROKER_URL_FILE", "OTEL_EXPORTER_OTLP_HEADERS_FILE"}
+
+
+def test_every_secret_may_be_a_file_that_only_its_service_sees() -> None:
+    given = yaml.safe_load((ROOT / "deploy/compose/secrets.yml").read_text(encoding="utf-8"))["services"]
+    for name, one in containers().items():
+        if name != "simulated-operator":
+            offered = {setting for setting in one["environment"] if setting.endswith("_FILE")} - SELDOM
+            assert set(given[name]["environment"]) == offered, name
+            assert {f"{secret}_FILE" for secret in given[name]["secrets"]} == offered, name
 
 
 def test_the_image_does_not_run_as_root() -> None:

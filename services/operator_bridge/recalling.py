@@ -1,0 +1,48 @@
+"""After the bridge's database was restored: contracts that the redeemer knows and that are missing here, or differ.
+
+What was agreed with an operator, and what became of that, a person knows and says again. Until then a contract that is
+missing is a draft, under its own id, and one that stands otherwise than the redeemer heard is sent nothing.
+Everything else comes back by itself: the two logs are read again from where the backup stood, orders are made again
+under the references that the operator knows already, and its statement tells what it said in between.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from services.operator_bridge import holding
+from services.operator_bridge.models import Contract
+from services.operator_bridge.transitions import WORKING
+from shared import recollecting
+from shared.logs import logger
+from shared.peers import Peer
+from shared.runtime import Runtime
+
+_COLUMNS = ("contract_id", "code", "operator", "programme", "starts_on", "ends_on")
+
+
+def take_in(runtime: Runtime, peer: Peer) -> int:
+    """Takes in the contracts that the redeemer remembers; says how many were missing. Raises PeerUnavailable."""
+    if peer.name != "redeemer":
+        return 0
+    missing = 0
+    for items in recollecting.pages(peer, "/v1/recollections/contracts", "contract_id"):
+        with runtime.transaction() as session:
+            missing += sum(_take_in(session, item) for item in items)
+    return missing
+
+
+def _take_in(session: Session, remembered: Mapping[str, Any]) -> bool:
+    contract = session.get(Contract, UUID(remembered["contract_id"]))
+    if contract is None:
+        row = {name: remembered[name] for name in _COLUMNS}
+        made = pg.insert(Contract).values({**row, "state": "draft"}).on_conflict_do_nothing()
+        session.execute(made.returning(Contract.contract_id))
+        logger().warning("contract_recalled", contract=remembered["code"], was=remembered["state"], now="draft")
+        return True
+    if contract.state != remembered["state"] and contract.state in WORKING and contract.held_at is None:
+        holding.hold(session, contract.contract_id, f"restored: it was {remembered['state']} before, and is now held")
+    return False

@@ -1,0 +1,50 @@
+"""What the redeemer asks the other two for, after its database was restored; and what it remembers of the bridge."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.redeemer.consuming import HANDLERS
+from services.redeemer.models import Contract, Redemption
+from shared import consumer, db, messages, recollecting
+from shared.events import Event
+from shared.peers import Peer
+from shared.recollecting import PAGE_SIZE
+from shared.runtime import Runtime
+
+_KIND = "redemption.remembered"
+
+
+def take_in(runtime: Runtime, peer: Peer) -> int:
+    """Takes in the redemptions that a peer remembers; says how many were missing here. Raises PeerUnavailable."""
+    missing = 0
+    for items in recollecting.pages(peer, "/v1/recollections/redemptions", "redemption_id"):
+        run = [_event(item) for item in items if not _is_report(peer, item)]
+        with runtime.transaction() as session:
+            missing += _missing(session, [event.event_id for event in run])
+            consumer.run_handlers(session, run, HANDLERS)
+    return missing
+
+
+def contracts(session: Session, after: UUID) -> list[Contract]:
+    """A page of the contracts that the bridge told of."""
+    query = sa.select(Contract).where(Contract.id > after).order_by(Contract.id).limit(PAGE_SIZE)
+    return list(session.scalars(query))
+
+
+def _missing(session: Session, ids: list[UUID]) -> int:
+    return len(set(ids).difference(session.scalars(sa.select(Redemption.id).where(db.among(Redemption.id, ids)))))
+
+
+def _event(item: Mapping[str, Any]) -> Event:
+    body = messages.load(_KIND, item)
+    return Event(body["redemption_id"], _KIND, str(body["cheque_id"]), body["redeemed_at"], body)
+
+
+def _is_report(peer: Peer, item: Mapping[str, Any]) -> bool:
+    """What an operator's till took has an id made from the operator's reference, and the issuer does not tell it from
+    what ours took: that one is on the bridge's log, and is read there again."""
+    return peer.name == "issuer" and UUID(item["redemption_id"]).version == 5

@@ -1,0 +1,110 @@
+"""What the other two services remember of a log that was restored from a backup, and so lacks its end.
+
+The readers of a log hold the effects of every event that they applied. A service whose log is not what it was (its
+fingerprint differs, see `shared.events`) asks them, before it serves or works, takes in again what it can, and only
+then names the new epoch of its log. What nobody had read before the failure nobody remembers.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from marshmallow import Schema, fields
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from shared import consumer, events, messages
+from shared.consumer import Handler
+from shared.logs import logger
+from shared.messages import READERS
+from shared.peers import Peer, PeerUnavailable
+from shared.runtime import Runtime
+
+PAGE_SIZE = 500
+_PAUSE_SECONDS = 3.0
+
+# One process of a service asks; the others wait for it and find that it is done.
+_LOCK = sa.text("SELECT pg_advisory_xact_lock('feed_epoch'::regclass::oid::bigint)")
+
+TakeIn = Callable[[Runtime, Peer], int]
+"""Takes in what a peer remembers of a service, and says how much of it was missing."""
+
+
+class Query(Schema):
+    """Where a page of memories begins."""
+
+    after = fields.UUID(load_default=UUID(int=0), metadata={"description": "The last id of the page before."})
+
+
+class RedemptionsRemembered(Schema):
+    """A page of redemptions as the redeemer told of them."""
+
+    items = fields.List(fields.Nested(messages.RedemptionRemembered), required=True)
+
+
+def pages(peer: Peer, path: str, key: str) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """The pages of what a peer remembers, in the order of their `key`; raises PeerUnavailable."""
+    after: dict[str, str] = {}
+    while items := peer.get(path, **after)["items"]:
+        yield items
+        after = {"after": items[-1][key]}
+
+
+def recall(
+    runtime: Runtime, handlers: Mapping[str, Handler], take_in: TakeIn | None, without: Sequence[str] = ()
+) -> bool:
+    """Asks the others what they remember where this log was restored; says whether it had been.
+
+    `without` names services that are not asked, as they are gone for good. Raises PeerUnavailable.
+    """
+    if not events.is_restored(runtime.engine):
+        return False
+    with runtime.engine.begin() as connection:
+        connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
+        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+        connection.execute(_LOCK)
+        if events.is_restored(runtime.engine):
+            _recall(runtime, handlers, take_in, [name for name in _others(runtime) if name not in without])
+            events.page(runtime.engine, 0, 1)
+    return True
+
+
+def before_work(
+    runtime: Runtime, handlers: Mapping[str, Handler], take_in: TakeIn | None, patience: float = math.inf
+) -> None:
+    """Lets a process begin its work once its log is known to be whole, or made whole.
+
+    It waits for whom that needs, for so many seconds at most: then it begins without what they remember.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            if recall(runtime, handlers, take_in):
+                logger().warning("log_recalled", effect="what the others remembered was taken in")
+            return
+        except ProgrammingError:
+            return  # there are no tables yet: nothing can have been restored
+        except (PeerUnavailable, OperationalError) as error:
+            if isinstance(error, PeerUnavailable) and time.monotonic() >= deadline:
+                logger().error("not_recalled", error=str(error))
+                events.page(runtime.engine, 0, 1)
+                return
+            logger().warning("waiting_to_recall", error=str(getattr(error, "orig", error)).strip())
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _others(runtime: Runtime) -> list[str]:
+    """The bridge first: it knows more of a redemption than the issuer does."""
+    return sorted(READERS[runtime.settings.service], reverse=True)
+
+
+def _recall(runtime: Runtime, handlers: Mapping[str, Handler], take_in: TakeIn | None, peers: Sequence[str]) -> None:
+    """First what is remembered of us, then the others' own news: a cancellation must not overtake a redemption."""
+    for name in peers:
+        missing = take_in(runtime, runtime.peer(name)) if take_in else 0
+        logger().warning("recalled", of=name, missing=missing)
+    for name in peers:
+        consumer.pull(runtime.transaction, runtime.peer(name), handlers)

@@ -1,0 +1,55 @@
+"""`python -m souche.health`: whether the process that this container is for does its work; exit 0 if it does.
+
+It is asked every few seconds in every container, so it loads next to nothing. What it looks at is the file that
+SOUCHE_HEARTBEAT names: a web server has written there where it is to be asked, a worker and beat touch it.
+"""
+
+import os
+import sys
+import time
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+# A worker and beat give a sign every few seconds; a machine that is too busy may make them late.
+_PATIENCE_SECONDS = 60.0
+_TIMEOUT_SECONDS = 10.0
+
+
+def beat() -> None:
+    """Gives a sign of life, where anybody looks for one."""
+    if path := os.environ.get("SOUCHE_HEARTBEAT"):
+        Path(path).touch()
+
+
+def announce(port: int) -> None:
+    """Says at which port a web server is to be asked, where anybody asks."""
+    if path := os.environ.get("SOUCHE_HEARTBEAT"):
+        Path(path).write_text(f"{port} /readyz", encoding="utf-8")
+
+
+def works() -> bool:
+    """Whether the web server can serve, or the worker or beat was seen alive within the last minute."""
+    file = Path(os.environ.get("SOUCHE_HEARTBEAT", ""))
+    try:
+        address, age = file.read_text(encoding="utf-8"), time.time() - file.stat().st_mtime
+    except OSError:
+        return False
+    return _is_ready(address) if address else age < _PATIENCE_SECONDS
+
+
+def _is_ready(address: str) -> bool:
+    """Whether a web server on this machine answers that it can serve; `address` is `port path`."""
+    port, path = address.split()
+    connection = HTTPConnection("127.0.0.1", int(port), timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == HTTPStatus.OK
+    except (HTTPException, OSError):
+        return False
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(not works())

@@ -1,0 +1,67 @@
+"""`souche recall`, and what every web server and worker does before its work: make a restored log whole again."""
+
+import importlib
+import math
+from typing import Any
+
+import click
+
+from shared import logs, recollecting
+from shared.config import SERVICES, Settings, load
+from shared.peers import PeerUnavailable
+from shared.recollecting import TakeIn
+from shared.runtime import Runtime
+
+# What the others are asked for. The issuer's grants are nobody else's to remember: `souche verify` names what is lost.
+_TAKE_IN = {
+    "redeemer": "services.redeemer.remembering:take_in",
+    "operator_bridge": "services.operator_bridge.recalling:take_in",
+}
+
+# For so long a service waits for the others. Were all three restored, each would wait for the two that wait for it; so
+# the one alone that must not begin without them waits for ever: the redeemer, which says what is spent.
+_PATIENCE_SECONDS = {"issuer": 0.0, "operator_bridge": 20.0, "redeemer": math.inf}
+
+
+@click.command()
+@click.argument("service", type=click.Choice(SERVICES))
+@click.option(
+    "--without", multiple=True, type=click.Choice(SERVICES), help="A service that is gone for good: it is not asked."
+)
+def recall(service: str, without: tuple[str, ...]) -> None:
+    """Ask the others what they remember of SERVICE, whose database was restored from a backup.
+
+    `souche serve` and `souche worker` do the same before they begin; the redeemer's wait until the others answer.
+    """
+    settings = load(service)
+    logs.configure(service, settings.log_level)
+    runtime = Runtime(settings)
+    try:
+        restored = recollecting.recall(runtime, _handlers(service), _take_in(service), without)
+    except PeerUnavailable as error:
+        raise click.ClickException(f"{error}. Start it, or leave it out for good: --without.") from None
+    finally:
+        runtime.engine.dispose()
+    click.echo(f"{service}: {'what the others remembered was taken in' if restored else 'its log was not restored'}")
+
+
+def before_work(settings: Settings) -> None:
+    """Waits until the log of a service is known to be whole, in connections that no child inherits."""
+    logs.configure(settings.service, settings.log_level)
+    runtime, patience = Runtime(settings), _PATIENCE_SECONDS[settings.service]
+    try:
+        recollecting.before_work(runtime, _handlers(settings.service), _take_in(settings.service), patience)
+    finally:
+        runtime.engine.dispose()
+
+
+def _handlers(service: str) -> Any:
+    return importlib.import_module(f"services.{service}.consuming").HANDLERS
+
+
+def _take_in(service: str) -> TakeIn | None:
+    if service not in _TAKE_IN:
+        return None
+    module, _, attribute = _TAKE_IN[service].partition(":")
+    found: TakeIn = getattr(importlib.import_module(module), attribute)
+    return found
