@@ -65,10 +65,10 @@ class Signer:
             self.key_id, self.private_key, role=as_role, subject=subject, scope=of, lifetime=lifetime, audience=audience
         )
 
-    def service_token(self, service: str) -> str:
-        """The token with which a service calls the other two, and them alone, for a year."""
+    def service_token(self, service: str, lifetime: timedelta = ONE_YEAR) -> str:
+        """The token with which a service calls the other two, and them alone."""
         others = [name for name in SERVICES if name != service]
-        return self.token("service", subject=service, lifetime=ONE_YEAR, audience=others)
+        return self.token("service", subject=service, lifetime=lifetime, audience=others)
 
 
 def _random_key() -> bytes:

@@ -26,7 +26,7 @@ from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from shared import config, metrics, migrations
 from shared.config import SERVICES
-from souche.keys import Signer
+from souche.keys import ONE_YEAR, Signer
 from tests import chance
 from tests.harness import ServiceUnderTest, empty_tables
 
@@ -87,7 +87,9 @@ def environ(
 ) -> dict[str, str]:
     """A complete configuration of all three services, as environment variables."""
     urls = {service: postgres.url(f"souche_{service}") for service in SERVICES}
-    return environment.generate(signer, urls, redis_server.url, service_addresses) | {"LOG_LEVEL": "WARNING"}
+    # Some tests move the clock by more than the year that these tokens are good for elsewhere.
+    tokens = {f"{service.upper()}_SERVICE_TOKEN": signer.service_token(service, 10 * ONE_YEAR) for service in SERVICES}
+    return environment.generate(signer, urls, redis_server.url, service_addresses) | tokens | {"LOG_LEVEL": "WARNING"}
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import contracts, interface, ordering
-from services.operator_bridge.references import reference
+from services.operator_bridge.references import reference_sql
 from services.operator_bridge.transitions import WORKING
 from shared.problems import Conflict
 
@@ -51,7 +51,7 @@ _REGISTER = sa.text(f"""
         ON CONFLICT DO NOTHING RETURNING cheque_id
     )
     INSERT INTO operator_order (order_id, contract_id, kind, cheque_id)
-    SELECT {reference(":contract", "register", "wanted.cheque_id")}, :contract, 'register', cheque_id FROM wanted
+    SELECT {reference_sql(":contract", "register", "wanted.cheque_id")}, :contract, 'register', cheque_id FROM wanted
 """)  # noqa: S608 (as above)
 
 _NEVER_JUDGED = sa.text("""

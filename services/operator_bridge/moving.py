@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface, ordering
 from services.operator_bridge.models import Contract
-from services.operator_bridge.references import reference
+from services.operator_bridge.references import reference_sql
 from services.operator_bridge.transitions import LINK, ORDER, REDEMPTION, UNFINISHED, before
 from shared import events
 
@@ -110,7 +110,7 @@ _REGISTER = sa.text(f"""
         ON CONFLICT DO NOTHING RETURNING cheque_id
     )
     INSERT INTO operator_order (order_id, contract_id, kind, cheque_id, details)
-    SELECT {reference(":new", "register", "wanted.cheque_id")}, :new, 'register', cheque_id,
+    SELECT {reference_sql(":new", "register", "wanted.cheque_id")}, :new, 'register', cheque_id,
            jsonb_build_object('switch', CAST(:switch AS text))
     FROM wanted ORDER BY cheque_id
 """)  # noqa: S608 (SQL of this package)
@@ -151,7 +151,7 @@ _REASSIGN = sa.text("""
 _DECLARE = sa.text(f"""
     WITH declared AS (
         INSERT INTO operator_order (order_id, contract_id, kind, cheque_id, redemption_id, structure_id, details)
-        SELECT {reference(":new", "declare", "redemption.redemption_id")},
+        SELECT {reference_sql(":new", "declare", "redemption.redemption_id")},
                :new, 'declare', cheque_id, redemption_id, structure_id,
                jsonb_build_object('switch', CAST(:switch AS text))
         FROM redemption WHERE redemption_id = ANY(:redemptions) ORDER BY redemption_id

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
 from services.operator_bridge.models import Affiliation, Cheque, Contract, Order, Redemption
-from services.operator_bridge.references import reference
+from services.operator_bridge.references import reference_sql
 from services.operator_bridge.transitions import REDEMPTION, WORKING, before
 
 # One at a time: the run of one log, of the other, a contract that goes live, payments. Of two that need each other and
@@ -36,7 +36,7 @@ _REGISTER = sa.text(f"""
         ON CONFLICT DO NOTHING RETURNING cheque_id, contract_id
     )
     INSERT INTO operator_order (order_id, contract_id, kind, cheque_id)
-    SELECT {reference("wanted.contract_id", "register", "wanted.cheque_id")}, contract_id, 'register', cheque_id
+    SELECT {reference_sql("wanted.contract_id", "register", "wanted.cheque_id")}, contract_id, 'register', cheque_id
     FROM wanted
 """)  # noqa: S608 (SQL of this package)
 
@@ -57,7 +57,7 @@ _ASSIGN = sa.text("""
 _DECLARE = sa.text(f"""
     WITH declared AS (
         INSERT INTO operator_order (order_id, contract_id, kind, cheque_id, redemption_id, structure_id)
-        SELECT {reference("redemption.contract_id", "declare", "redemption.redemption_id")},
+        SELECT {reference_sql("redemption.contract_id", "declare", "redemption.redemption_id")},
                contract_id, 'declare', cheque_id, redemption_id, structure_id
         FROM redemption
         WHERE redemption_id = ANY(:redemptions) AND via = 'till' AND reference IS NULL
@@ -78,7 +78,7 @@ _RECOGNISE = sa.text("""
 
 _REVERSE = sa.text(f"""
     INSERT INTO operator_order (order_id, contract_id, kind, cheque_id, redemption_id, structure_id, details)
-    SELECT {reference("redemption.contract_id", "reverse", "redemption.redemption_id")},
+    SELECT {reference_sql("redemption.contract_id", "reverse", "redemption.redemption_id")},
            contract_id, 'reverse', cheque_id, redemption_id, structure_id, jsonb_build_object('reason', given.reason)
     FROM redemption JOIN unnest(CAST(:redemptions AS uuid[]), CAST(:reasons AS text[])) AS given (redemption_id, reason)
     USING (redemption_id)

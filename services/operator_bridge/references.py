@@ -6,7 +6,7 @@ and its cheque or redemption. Who wants the same a second time (after a refusal,
 """
 
 
-def reference(contract: str, kind: str, subject: str) -> str:
+def reference_sql(contract: str, kind: str, subject: str) -> str:
     """SQL of the id of a new order, a UUID of version 8 (RFC 9562), from SQL of its contract and of its subject, with
     the names of their tables.
 

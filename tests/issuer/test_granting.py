@@ -38,7 +38,13 @@ def test_a_grant_is_told_in_one_event_with_digests_and_rules(office: Office) -> 
     digests = [cheque_code.digest(cheque_code.normalise(cheque["code"]), key).hex() for cheque in grant["cheques"]]
     assert told == {
         "grant_id": grant["grant_id"],
-        "programme": {"code": "ici", "spendable": "on_issue", "services": ["atelier"], "territory": ["47", "2A"]},
+        "programme": {
+            "code": "ici",
+            "name": "Pass numérique",
+            "spendable": "on_issue",
+            "services": ["atelier"],
+            "territory": ["47", "2A"],
+        },
         "granted_on": "2026-01-31",
         "valid_until": "2027-01-31",
         "presentable_until": "2027-03-02",

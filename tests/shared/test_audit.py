@@ -48,10 +48,10 @@ UNWATCHED = {
         "training_structure": "mirror of the redeemer's log",
     },
     "redeemer": {
-        "attempt": "counts of attempts, for a minute",
         "cheque": "mirror of the issuer's log; spent by a redemption, which is recorded",
         "contract": "mirror of the bridge's log",
         "guessing": "counts of attempts; lock-outs are events",
+        "programme": "mirror of the issuer's log",
         "presentation": "recorded by the statement that makes it, in the same round trip",
         "repeated_payment": "mirror of the bridge's log",
         "spending_rules": "mirror of the issuer's log",

@@ -88,7 +88,8 @@ def test_settings_do_not_show_their_secrets(complete: Mapping[str, str]) -> None
 
 
 def test_the_example_names_every_setting_and_nothing_else(complete: Mapping[str, str]) -> None:
-    example = (Path(config.__file__).parents[1] / ".env.example").read_text(encoding="utf-8")
+    root = Path(config.__file__).parents[1]
+    example = (root / ".env.example").read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", example, re.MULTILINE))
     optional = {
         "BROKER_URL",
@@ -113,7 +114,14 @@ def test_the_example_names_every_setting_and_nothing_else(complete: Mapping[str,
         "OTEL_TRACES_SAMPLER_ARG",
     }
     commands = {"DATABASE_URL", "TOKEN_PRIVATE_KEY", "SOUCHE_TOKEN", "POSTGRES_PASSWORD"}
+    files = [root / "docker-compose.yml", *(root / "deploy" / "compose").glob("*.yml")]
+    read = {name for file in files for name in re.findall(r"\$\{([A-Z_]+)", file.read_text(encoding="utf-8"))}
+    containers = {name for name in read if not name.endswith("_FILE")} | {
+        "METRICS_TOKEN_FILE",
+        "COMPOSE_FILE",
+        "COMPOSE_PROFILES",
+    }
     assert (
         named - {name for name in named if re.match(r"OPERATOR_(?!BRIDGE_)", name)}
-        == set(complete) | optional | commands
+        == set(complete) | optional | commands | containers
     )
