@@ -32,7 +32,7 @@ _LEEWAY = timedelta(minutes=5)
 
 
 # Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither, and nobody means them.
-FIT = validate.Regexp(r"[^\x00-\x1f\x7f\ud800-\udfff]*\Z", error="Control characters are not expected.")
+FIT = validate.Regexp(r"^[^\x00-\x1f\x7f\ud800-\udfff]*\Z", error="Control characters are not expected.")
 
 
 def _line(longest: int = 200, **options: Any) -> fields.Str:
