@@ -39,10 +39,6 @@ class _Tally:
     untold: int = 0
     of_others: int = 0
 
-    @property
-    def total(self) -> int:
-        return self.own + self.of_others
-
 
 class Pace:
     """The counts of one process, and what it knows of those of the others of its service."""
@@ -58,15 +54,17 @@ class Pace:
         if not limit:
             return
         minute, second = divmod(int(time.time()), WINDOW_SECONDS)
-        tally = self._count(whose, minute)
-        if tally is None:
+        counted = self._count(whose, minute)
+        if counted is None:
             return
-        if tally.total <= limit and tally.untold * _PORTIONS >= limit:
+        tally, number = counted
+        if number + tally.of_others <= limit and tally.untold * _PORTIONS >= limit:
             self._share(whose, minute, tally)
-        if tally.total > limit:
+        if number + tally.of_others > limit:
             raise _too_many(limit, WINDOW_SECONDS - second)
 
-    def _count(self, whose: str, minute: int) -> _Tally | None:
+    def _count(self, whose: str, minute: int) -> tuple[_Tally, int] | None:
+        """The tally, and which of those that this process counted this one is."""
         with self._lock:
             if minute != self._minute:
                 self._minute, self._tallies = minute, {}
@@ -77,7 +75,7 @@ class Pace:
                 tally = self._tallies[whose] = _Tally()
             tally.own += 1
             tally.untold += 1
-            return tally
+            return tally, tally.own
 
     def _share(self, whose: str, minute: int, tally: _Tally) -> None:
         """Tells the others what was counted here and takes over what they counted; at once, or not at all."""
