@@ -321,6 +321,7 @@ def test_a_lost_booklet_is_found_by_its_number(desk: Office) -> None:
     assert found(desk.prescriber_named("mairie")) == []
 
 
+@pytest.mark.slow
 def test_a_lot_is_printed_as_one_file(desk: Office) -> None:
     desk.made(desk.post("/v1/lots", {"code": "autumn", "name": "Automne", "programme": "pass"}))
     grant = desk.grant(lot="autumn")

@@ -77,6 +77,7 @@ def test_a_trial_leaves_nothing_at_all(office: Office) -> None:
     assert office.events("cheques.issued") == []
 
 
+@pytest.mark.slow
 def test_a_trial_of_thousands_counts_the_money_as_the_real_thing_does(office: Office) -> None:
     office.envelope(5_000 * 1_100)
     lines = [order(beneficiary=ALICE | {"given_name": f"A{'bc'[number % 2]}"}) for number in range(1_200)]

@@ -87,6 +87,7 @@ def test_a_grant_made_within_the_time_of_a_warning_is_not_warned_of_it(empty_off
     assert [body["days"] for body in warnings(empty_office)] == [7]
 
 
+@pytest.mark.slow
 def test_hundreds_of_grants_are_warned_of_in_portions(town: Office) -> None:
     town.envelope(10_000_000)
     lines = [{"programme": "pass", "amount_cents": 5000, "reason": "x", "reference": str(n)} for n in range(1_001)]

@@ -4,11 +4,13 @@ import hashlib
 import json
 from uuid import uuid4
 
+import pytest
 import sqlalchemy as sa
 
 from tests.issuer.office import Office, expired, problem, registered
 
 
+@pytest.mark.slow
 def test_a_page_of_news_of_tens_of_thousands_of_cheques_is_applied(office: Office) -> None:
     office.tell(*(expired([str(uuid4()) for _ in range(1000)]) for _ in range(67)))
     office.tell(*(registered([str(uuid4()) for _ in range(500)]) for _ in range(132)))

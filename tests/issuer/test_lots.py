@@ -139,6 +139,7 @@ def test_a_cheque_that_comes_back_to_a_suspended_lot_is_blocked_with_it(town: Of
     assert town.states(grant) == ["spendable", "cancelled"] + ["spendable"] * 4
 
 
+@pytest.mark.slow
 def test_thousands_of_cheques_are_told_of_a_thousand_at_a_time(town: Office) -> None:
     town.envelope(3_000_000, priority=3)
     for _ in range(3):

@@ -255,6 +255,7 @@ def test_a_page_of_news_that_fails_releases_nothing(office: Office) -> None:
     assert office.states(grant) == ["spendable"] * 5
 
 
+@pytest.mark.slow
 def test_any_number_of_refusals_is_heard_at_once_each_with_its_own_reason(office: Office) -> None:
     office.envelope(5_000)
     first = ids(office.grant())[0]

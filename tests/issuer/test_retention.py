@@ -146,6 +146,7 @@ def test_the_clock_does_it(desk: Office) -> None:
     assert entry["schedule"] <= 86_400
 
 
+@pytest.mark.slow
 def test_hundreds_are_forgotten_in_portions_and_a_run_cut_short_is_made_good(desk: Office) -> None:
     desk.envelope(10_000_000)
     line = {"programme": "pass", "amount_cents": 5000, "reason": "x"}

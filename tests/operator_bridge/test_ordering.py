@@ -1,7 +1,8 @@
 """The logs of issuer and redeemer come in any order relative to each other, and the operator ends knowing the same."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,12 @@ from tests.operator_bridge.conftest import Office
 ISSUER, REDEEMER, CONTRACT, SENDING = "issuer", "redeemer", "contract", "sending"
 # What happens of each sort, in its own order; the sorts may fall between one another in any way.
 HAPPENINGS = [ISSUER] * 5 + [REDEEMER] * 8 + [CONTRACT] + [SENDING] * 3
+
+
+@pytest.fixture
+def operator_settings(simulated: Mapping[str, str]) -> Mapping[str, str]:
+    """An operator that is waited for: here nothing is to get no answer."""
+    return {**simulated, "OPERATOR_DOCAPOSTE_TIMEOUT_SECONDS": "20"}
 
 
 @examples(12)

@@ -149,6 +149,7 @@ def test_a_bot_gets_nothing_is_locked_out_and_is_seen(
     assert not any(cheque.code in caplog.text for cheque in [*here.cheques, here.spent])
 
 
+@pytest.mark.slow
 def test_without_limits_the_same_bot_has_every_guess_judged_and_still_gets_nothing(
     street: Callable[..., Street],
 ) -> None:

@@ -94,6 +94,7 @@ def test_the_queries_of_the_dashboard_are_queries(tmp_path: Path) -> None:
 
 
 @_needs_promtool
+@pytest.mark.slow
 def test_each_situation_raises_its_alerts_and_no_others(tmp_path: Path) -> None:
     for file in (RULES, Path(__file__).with_name("rules.yml")):
         shutil.copy(file, tmp_path)

@@ -114,6 +114,7 @@ def test_a_table_that_cannot_be_read_is_told_and_hides_no_other(service: Callabl
     assert "souche_missing" not in found
 
 
+@pytest.mark.slow
 def test_several_processes_of_one_server_tell_the_counts_of_all(
     service: Callable[[str], ServiceUnderTest], tmp_path: Path
 ) -> None:

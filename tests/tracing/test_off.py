@@ -40,6 +40,7 @@ def test_one_setting_turns_it_on(environ: Mapping[str, str]) -> None:
     assert [(each["path"], each["x-key"]) for each in received.headers] == [("/v1/traces", "a b")]
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_not_there_disturbs_nobody(environ: Mapping[str, str]) -> None:
     assert "shared.tracing_export" in _start({**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
 

@@ -98,6 +98,7 @@ switchover.advance(runtime, UUID(sys.argv[1]), 25)
 """
 
 
+@pytest.mark.slow
 def test_processes_that_are_killed_one_after_the_other_lose_nothing(town: Town) -> None:
     failure(town)
     for victim in (2, 8, 9, 12):
