@@ -6,6 +6,7 @@
 import heapq
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -167,7 +168,8 @@ def test_the_judge_sees_what_is_missing_what_is_too_much_and_what_is_there_by_ha
     load = Load(field_.town.year, field_.operator_address, "judged")
     with load.flowing() as record:
         time.sleep(LULL_SECONDS)
-        assert eventually(lambda: bool(record.of("redeem", "done") and record.of("replace", "done")))
+        done = eventually(lambda: bool(record.of("redeem", "done") and record.of("replace", "done")))
+        assert done, Counter((each.kind, each.outcome) for each in record.entries)
     settling.settle(field_.town.year, Silent())
     assert judge.losses(record, owner) == []
     made = {kind: record.of(kind, "done")[0] for kind in ("grant", "redeem", "replace")}
