@@ -1,7 +1,8 @@
 """`souche verify` finds a planted fault of each kind and names it; without one it says that every cheque fits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -237,7 +238,12 @@ def test_books_without_a_fault_balance_and_are_shown(used: World) -> None:
         assert line.count("1 / 10.00 €") == 1
 
 
-@pytest.mark.parametrize("kind", FAULTS)
+def _every_fifth(names: Iterable[str]) -> list[Any]:
+    """All of them, of which every fifth is tried by make test and the others by make test-slow."""
+    return [pytest.param(name, marks=pytest.mark.slow if number % 5 else ()) for number, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("kind", _every_fifth(FAULTS))
 def test_a_planted_fault_is_named(kind: str, used: World, owner: sa.Engine) -> None:
     plant(FAULTS[kind], owner)
     result = run_verify(used)

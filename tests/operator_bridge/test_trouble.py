@@ -64,7 +64,12 @@ def live_a_day(town: Town) -> None:
     town.push()
 
 
-@pytest.mark.parametrize("fault", sorted({*CALLS, *MESSAGES, *STATEMENTS} - {"refuse", "die"}))
+IN_TURN = sorted({*CALLS, *MESSAGES, *STATEMENTS} - {"refuse", "die"})
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=pytest.mark.slow if turn % 4 else ()) for turn, fault in enumerate(IN_TURN)]
+)
 def test_each_fault_ends_in_agreement(town: Town, fault: str) -> None:
     town.simulator.faults.order(fault, 2, _LENGTHS.get(fault, 0))
     live_a_day(town)
