@@ -9,7 +9,7 @@ from http import HTTPStatus
 from flask import request
 
 from shared import bodies
-from shared.problems import Problem
+from shared.problems import Invalid, Problem
 
 MAX_DEPTH = 32
 MAX_DIGITS = 100
@@ -53,11 +53,11 @@ def check_encoding() -> None:
 def check_request(who: str) -> None:
     """Reads the body of the request in hand, which this caller sends.
 
-    Raises Malformed or Encoded where it holds what nothing here could take, TooSlow where it does not arrive.
+    Raises Invalid, Malformed or Encoded where it holds what nothing here could take, TooSlow where it does not arrive.
     """
     check_encoding()
     if any("\0" in value for _, values in request.args.lists() for value in values):
-        raise Malformed("A parameter contains the character U+0000.")
+        raise Invalid("A parameter contains the character U+0000.")
     if "\0" in request.path:
         raise Malformed("The path contains the character U+0000.")
     body = bodies.read(who)

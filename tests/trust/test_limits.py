@@ -79,7 +79,7 @@ def test_no_route_falls_over_what_nests_or_counts_without_end(issuer: ServiceUnd
 
 def test_a_character_that_the_database_cannot_keep_is_refused_in_a_query(issuer: ServiceUnderTest) -> None:
     answer = issuer.client.get("/v1/grants?programme=a%00b", headers=issuer.headers("admin"))
-    assert answer.status_code == 400
+    assert answer.status_code == 422
 
 
 def test_who_is_not_known_is_not_read(issuer: ServiceUnderTest) -> None:
