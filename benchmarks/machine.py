@@ -5,7 +5,6 @@ docs/performance.md recommends, so that both sides of a ratio have the same serv
 """
 
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ WORKERS, THREADS = 2, 8
 """Of each web server: as many processes as there are cores."""
 MUST_BE_ON = ("fsync", "synchronous_commit", "full_page_writes")
 _START_SECONDS = 60.0
+_LISTEN = "0A"  # as /proc/net/tcp has it
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -78,7 +78,7 @@ class Machine:
         self.start(
             f"{service}-{port}", "-m", "souche", "serve", service, "--port", str(port), *workers, environ=environ
         )
-        wait_for(port)
+        wait_for(port, WORKERS)
         return port
 
     def serve_bare(self) -> int:
@@ -87,7 +87,7 @@ class Machine:
         granian = ["-m", "granian", "--interface", "wsgi", "--factory", "benchmarks.bare:create_app"]
         size = ["--workers", str(WORKERS), "--blocking-threads", str(THREADS), "--backlog", "1024"]
         self.start(f"bare-{port}", *granian, "--port", str(port), *size, "--no-ws", "--log-level", "warning")
-        wait_for(port)
+        wait_for(port, WORKERS)
         return port
 
     def start(self, name: str, *arguments: str, environ: Mapping[str, str] = _NOTHING) -> int:
@@ -132,14 +132,16 @@ def check_durable(url: str) -> None:
         raise NotDurable(f"{', '.join(off)} must be on: {found}")
 
 
-def wait_for(port: int) -> None:
-    """Waits until somebody listens."""
+def wait_for(port: int, listeners: int = 1) -> None:
+    """Waits until so many processes listen: who connects before that shares what is there already."""
     deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1.0).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+    while _listening(port) < listeners:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{port} is not listened on by {listeners}")
+        time.sleep(0.1)
+
+
+def _listening(port: int) -> int:
+    """How many sockets listen on it; each process of a web server has its own (SO_REUSEPORT)."""
+    table = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()]
+    return sum(where.endswith(f":{port:04X}") and state == _LISTEN for _, where, _, state, *_ in table[1:])

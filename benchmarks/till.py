@@ -6,7 +6,7 @@ own, as tills do.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from uuid import UUID, uuid4
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from benchmarks import pgbench
 from benchmarks.load import post
 from benchmarks.machine import Machine
-from services.redeemer import redeeming
+from services.redeemer import spending
 from shared import cheque_code, config, messages
 from shared.ids import new_id
 
@@ -31,9 +31,10 @@ _PREPARE = """
 """
 _FILL = f"""
     INSERT INTO cheque (id, digest, rules_id, grant_id, value_cents, granted_on, valid_until, presentable_until, active)
-    SELECT uuidv7(), coalesce(chosen.digest, sha256(int8send(i * {_STRIDE} % CAST(:cheques AS bigint)))), 1,
-           uuidv7(), 1000, current_date - 30, current_date + 300, current_date + 330, true
+    SELECT uuidv7(), each.digest, 1, uuidv7(), 1000, current_date - 30, current_date + 300, current_date + 330, true
     FROM generate_series(0, CAST(:cheques AS bigint) - 1) i LEFT JOIN chosen ON chosen.place = i
+    CROSS JOIN unnest(ARRAY[sha256(int8send(i * {_STRIDE} % CAST(:cheques AS bigint))), chosen.digest]) each (digest)
+    WHERE each.digest IS NOT NULL
 """  # noqa: S608 (constants of this module)
 _FINISH = """
     ALTER TABLE cheque ADD CONSTRAINT cheque_digest_key UNIQUE (digest);
@@ -58,32 +59,53 @@ _WORLD = """
 # The parameters of the product's own statement where pgbench runs it: what differs from one to the next comes of the
 # number of the transaction, and is of the same size and shape.
 _N = ":n::bigint"
-_PARAMETERS = {
-    "presentation": f"('ffffffff-0000-7000-8000-' || lpad(to_hex({_N}), 12, '0'))",
-    "redemption_ids": "ARRAY[uuidv7()]",
-    "event_ids": "ARRAY[uuidv7()]",
+
+
+def _bytes(value: str) -> str:
+    return rf"'\\x' || encode({value}, 'hex')"
+
+
+_PRESENTED = {
+    "number": "1",
+    "structure_id": ":structure::uuid",
+    "address": "'127.0.0.1'",
+    "given_on": "current_date",
+    "presentation_id": f"'ffffffff-0000-7000-8000-' || lpad(to_hex({_N}), 12, '0')",
     "key": f"md5({_N}::text)",
-    "request_digest": f"sha256(int8send({_N}))",
-    "digests": f"ARRAY[sha256(int8send({_N} % :cheques::bigint))]",
-    "indexes": "'{0}'",
-    "candidates": "'{0}'",
+    "request_digest": _bytes(f"sha256(int8send({_N}))"),
+    "role": "'structure'",
+    "scope": ":structure::uuid",
+    "subject": "'benchmark'",
+    "sender": "'127.0.0.1'",
+    "request_id": f"'request ' || {_N}",
+    "action": "'POST /v1/redemptions'",
+}
+_CODE = {
+    "number": "1",
+    "index": "0",
+    "digests": _bytes(f"sha256(int8send({_N} % :cheques::bigint))"),
+    "redemption_id": "uuidv7()",
+    "event_id": "uuidv7()",
+}
+
+
+def _json(row: Mapping[str, str]) -> str:
+    """SQL that writes a row as `shared.roundtrip.json_rows` does."""
+    members = ", ".join(f'"{name}": ["%s"]' if name == "digests" else f'"{name}": "%s"' for name in row)
+    return f"format('[{{{members}}}]', {', '.join(row.values())})"
+
+
+_PARAMETERS = {
+    "asked": _json(_PRESENTED),
+    "codes": _json(_CODE),
     "now": "now()",
     "today": "current_date",
-    "given_on": "current_date",
-    "service": "NULL",
-    "postcode": "NULL",
-    "request_id": f"('request ' || {_N})",
-    "role": "'structure'",
-    "subject": "'benchmark'",
-    "address": "'127.0.0.1'",
-    "action": "'POST /v1/redemptions'",
     "version": str(messages.VERSION),
 }
-_GIVEN_ONCE = ("structure", "scope", "guessers")
 
 
 class RanOut(Exception):
-    """More cheques would be presented than there are."""
+    """There are not as many cheques to be presented as are wanted."""
 
 
 @dataclass
@@ -125,15 +147,13 @@ class Till:
 
     def pgbench(self, clients: int, seconds: float) -> float:
         """Presentations a second by the redeemer's own statement, prepared, in its own role and schema."""
-        structure = str(self.structure)
         given = {
-            "structure": structure,
-            "scope": structure,
-            "guessers": f'{{"address 127.0.0.1","structure {structure}"}}',
+            "structure": str(self.structure),
             "cheques": str(self.cheques),
             "clients": str(clients),
             "i": str(self.begun),
         }
+        before = self._redeemed()
         rate = pgbench.run(
             self.machine,
             f"souche_{SERVICE}",
@@ -144,22 +164,26 @@ class Till:
             "-c plan_cache_mode=force_generic_plan",
         )
         self.begun += round(rate * seconds * 1.5 / clients) + 1_000
+        if self._redeemed() - before < rate * seconds * 0.99:
+            raise RanOut("pgbench presented cheques that were not taken")
         return rate
+
+    def _redeemed(self) -> int:
+        owner = self.machine.owner(SERVICE)
+        with owner.connect() as connection:
+            number: int = connection.exec_driver_sql("SELECT count(*) FROM redemption").scalar_one()
+        owner.dispose()
+        return number
 
 
 def script() -> str:
-    """The redeemer's statement as pgbench has it."""
-    statement = re.sub(r"%\((\w+)\)s", _parameter, "".join(redeeming.PARTS))
+    """The redeemer's statement as pgbench has it, for one presentation."""
+    statement = re.sub(r"%\((\w+)\)s", lambda found: _PARAMETERS[found[1]], "".join(spending.ALONE))
     return f"\\set i :i + 1\n\\set n :i * :clients + :client_id\n{statement.strip()};\n"
 
 
-def _parameter(found: re.Match[str]) -> str:
-    name = found[1]
-    return f":{name}" if name in _GIVEN_ONCE else _PARAMETERS[name]
-
-
 def stand(machine: Machine, cheques: int, presentable: int) -> Till:
-    """A redeemer with so many cheques, of which `presentable` can be presented over HTTP, the others by pgbench."""
+    """A redeemer with so many cheques that pgbench can present, and `presentable` among them for HTTP."""
     key = next(iter(config.load(SERVICE, machine.environ).keys["CODE_DIGEST_KEY"].values()))
     codes = [cheque_code.generate() for _ in range(presentable)]
     places = Random(1).sample(range(cheques), presentable)  # noqa: S311 (it need not be unforeseeable)

@@ -3,9 +3,10 @@
 First use matters: a Celery worker forks, and neither connections nor threads survive a fork.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import redis
 import sqlalchemy as sa
@@ -17,6 +18,10 @@ from shared.doorbell import Doorbell
 from shared.logs import logger
 from shared.messages import READERS
 from shared.peers import Peer, PeerUnavailable
+from shared.together import Together
+
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 
 # Redis is never waited for: it only carries rings.
 _REDIS_TIMEOUT_SECONDS = 2.0
@@ -27,6 +32,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._queues: dict[Any, Together[Any, Any]] = {}
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -42,6 +48,10 @@ class Runtime:
         """Has both pools connect anew, as after a restart of the database; what is in hand goes on."""
         self.engine.dispose()
         self.prompt_engine.dispose()
+
+    def together(self, ask: "Callable[[Runtime, Sequence[_A]], Sequence[_B | None]]") -> Together[_A, _B]:
+        """The queue of those who ask this of the database at the same time; there is one for each function."""
+        return self._queues.setdefault(ask, Together(partial(ask, self)))
 
     @cached_property
     def celery(self) -> celery.App:

@@ -11,6 +11,7 @@ from marshmallow import fields, validate
 from services.redeemer import judging, redeeming, reversing
 from services.redeemer.models import Redemption
 from services.redeemer.schemas import PresentationSchema, ReasonSchema, RedemptionRequest, RedemptionSchema
+from services.redeemer.spending import Request
 from services.redeemer.transitions import REDEMPTION
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
@@ -47,10 +48,10 @@ class RedemptionQuery(PageQuery):
 @blueprint.alt_response(429, schema=ProblemSchema, description="Too many unknown codes were tried.")
 def redeem(body: dict[str, Any]) -> dict[str, Any]:
     """Redeem cheques, all of them or none. Send the same Idempotency-Key again to be told the same answer again."""
-    key, codes = required_key(), body.pop("codes")
+    key, typed = required_key(), judging.read(body.pop("codes"))
     digest, *former = request_digests()
     address, workshop = sender(request.remote_addr), judging.workshop(**body)
-    asked = redeeming.Request(caller().own, key, digest, codes, workshop, address, former)
+    asked = Request(caller().own, key, digest, typed, workshop, address, former)
     return redeeming.redeem(runtime(), asked)
 
 

@@ -7,24 +7,25 @@ from typing import Any
 
 from services.redeemer import guessing, judging
 from services.redeemer.guessing import Guesser
-from services.redeemer.judging import UNKNOWN, Workshop
-from shared import roundtrip
-from shared.roundtrip import Statement
+from services.redeemer.judging import UNKNOWN, Question, Workshop
+from shared import clock, roundtrip
+from shared.roundtrip import Statement, json_rows, rows
 from shared.runtime import Runtime
 
 _CHECK = Statement(
-    "WITH",
-    judging.ASKED,
-    """,
+    "WITH asked AS (",
+    rows("asked", judging.QUESTION),
+    "), code AS (",
+    rows("codes", judging.CODE),
+    "), gate AS MATERIALIZED (SELECT ",
+    judging.GATE,
+    """ FROM asked),
     known AS MATERIALIZED (
-        SELECT * FROM cheque WHERE digest = ANY(%(digests)s::bytea[]) AND rules_id = ANY(""",
-    judging.TAKEN_HERE,
-    """)
+        SELECT code.number, code.index, cheque.*
+        FROM gate JOIN code USING (number) JOIN cheque ON digest = ANY(digests) WHERE rules_id = ANY(rules)
     ),""",
     judging.JUDGED,
-    "SELECT",
-    guessing.BARRED,
-    "AS barred_until, value_cents, valid_until, programme, verdict, redeemed_at FROM judged",
+    "SELECT barred_until, value_cents, valid_until, programme, verdict, redeemed_at FROM judged",
 )
 
 _NOTHING: Mapping[str, Any] = {"reason": None, "detail": None}
@@ -46,8 +47,13 @@ def check(runtime: Runtime, guesser: Guesser, code: str, paid_for: Workshop) -> 
     Raises TooMany where the structure, or whoever is at its address, tries too many codes that do not exist.
     """
     typed = judging.read([code])
-    digests = typed.candidates([*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
-    parameters = judging.parameters(guesser, paid_for) | digests
+    [digests] = typed.digests([*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
+    parameters = {
+        "asked": json_rows([judging.asked(1, Question(guesser, paid_for))]),
+        "codes": json_rows([{"number": 1, "index": 0, "digests": digests}]),
+        "now": clock.now(),
+        "today": clock.today(),
+    }
     found = roundtrip.ask(runtime, _CHECK, parameters, _Checked)[0]
     if found.barred_until:
         raise guessing.too_many(found.barred_until)

@@ -6,8 +6,9 @@ week, up to a day. Beyond the limit of everybody, those are locked out who tried
 others, who present cheques that exist, notice nothing.
 
 The state is in the database: it outlives restarts, and all replicas share it. The statement that judges reads it in
-its own round trip (`BARRED`); it is written only where a code was not found. What is mistyped, so that its check
-character does not fit, is no guess. A cheque that the structure may not take is one, as if it did not exist.
+its own round trip (`BARRED`, for each question `asked`); it is written only where a code was not found. What is
+mistyped, so that its check character does not fit, is no guess. A cheque that the structure may not take is one, as if
+it did not exist.
 """
 
 import math
@@ -44,7 +45,7 @@ BARRED = """
             WHEN everybody.locked_until > %(now)s AND own.clear_at > %(now)s THEN everybody.locked_until
         END)
         FROM guessing own LEFT JOIN guessing everybody ON everybody.who = 'everybody'
-        WHERE own.who = ANY(%(guessers)s::text[])
+        WHERE own.who IN ('address ' || asked.address, 'structure ' || asked.structure_id)
     )"""
 
 

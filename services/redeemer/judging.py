@@ -1,7 +1,8 @@
 """Whether a cheque may be spent by this structure, for this workshop, today: one judgement for checks and redemptions.
 
-The judgement is SQL, so that what is judged is the row that is locked. It reads `known`, the cheques found, and gives
-`judged`, one row per code presented. A structure that may not take a cheque does not learn that there is one.
+The judgement is SQL, so that what is judged is the row that is locked. It takes several questions at once and judges
+each by itself: `gate` has the questions, `code` their codes, `known` the cheques found, and `judged` a row per code. A
+structure that may not take a cheque does not learn that there is one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from services.redeemer import guessing
 from services.redeemer.guessing import Guesser
 from shared import cheque_code, clock
 from shared.cheque_code import InvalidCode
@@ -33,22 +35,18 @@ class Typed:
     codes: tuple[str | None, ...]
     faults: Mapping[int, str]
 
-    def candidates(self, keys: Sequence[bytes]) -> dict[str, list[Any]]:
-        """Parameters of `ASKED`: each code's digest by every key that is accepted, with the code's index."""
-        pairs = [
-            (index, cheque_code.digest(code, key)) for index, code in enumerate(self.codes) if code for key in keys
-        ]
-        return {
-            "indexes": list(range(len(self.codes))),
-            "candidates": [index for index, _ in pairs],
-            "digests": [digest for _, digest in pairs],
-        }
+    def digests(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+        """Each code's digests, one by every key that is accepted; none where there is a typing error."""
+        return [[cheque_code.digest(code, key) for key in keys] if code else [] for code in self.codes]
 
 
-ASKED = """
-    candidate AS (
-        SELECT * FROM unnest(%(candidates)s::int[], %(digests)s::bytea[]) AS given (index, digest)
-    )"""
+@dataclass(frozen=True)
+class Question:
+    """By whom codes are presented, or checked, and for which workshop."""
+
+    guesser: Guesser
+    workshop: Workshop
+
 
 # The rules of the cheques that the structure may take on that day. A cheque of any other is not looked for: what the
 # structure may not take is answered as what does not exist, in the same words, after the same work, without a lock.
@@ -57,42 +55,46 @@ TAKEN_HERE = """
         SELECT taken.id FROM spending_rules taken
         JOIN contract USING (programme) JOIN affiliation ON contract_id = contract.id
         JOIN structure ON structure.id = structure_id AND suspended_at IS NULL
-        WHERE structure_id = %(structure)s AND affiliation.starts_on <= %(given_on)s::date
-              AND coalesce(affiliation.ends_on, 'infinity') >= %(given_on)s::date
+        WHERE structure_id = asked.structure_id AND affiliation.starts_on <= asked.given_on
+              AND coalesce(affiliation.ends_on, 'infinity') >= asked.given_on
     )"""
+
+# What is asked: questions by their number, and their codes with the digests under which each may be known.
+QUESTION = "number int, structure_id uuid, address text, given_on date, service text, postcode text"
+CODE = "number int, index int, digests bytea[]"
+GATE = f"*, {guessing.BARRED} AS barred_until, {TAKEN_HERE} AS rules"
 
 JUDGED = """
     judged AS MATERIALIZED (
-        SELECT asked.index, known.id AS cheque_id, known.value_cents, known.valid_until, known.redeemed_at,
+        SELECT line.*, known.id AS cheque_id, known.value_cents, known.valid_until, known.redeemed_at,
                rules.programme,
                CASE
                     WHEN structure.suspended_at IS NOT NULL THEN 'suspended'
                     WHEN NOT EXISTS (
                         SELECT FROM affiliation
-                        WHERE structure_id = %(structure)s AND affiliation.starts_on <= %(given_on)s::date
-                              AND coalesce(affiliation.ends_on, 'infinity') >= %(given_on)s::date
+                        WHERE structure_id = line.structure_id AND affiliation.starts_on <= line.given_on
+                              AND coalesce(affiliation.ends_on, 'infinity') >= line.given_on
                     ) THEN 'structure-not-affiliated'
                     WHEN known.id IS NULL THEN 'unknown-code'
                     WHEN known.state = 'redeemed' THEN 'already-redeemed'
                     WHEN known.state IN ('cancelled', 'blocked', 'expired') THEN known.state
                     WHEN known.presentable_until < %(today)s::date THEN 'expired'
-                    WHEN known.valid_until < %(given_on)s::date THEN 'given-too-late'
+                    WHEN known.valid_until < line.given_on THEN 'given-too-late'
                     WHEN known.state = 'pending' THEN 'not-yet-spendable'
-                    WHEN known.granted_on > %(given_on)s::date THEN 'given-too-early'
-                    WHEN rules.services <> '{}' AND %(service)s::text IS NULL THEN 'service-not-said'
+                    WHEN known.granted_on > line.given_on THEN 'given-too-early'
+                    WHEN rules.services <> '{}' AND line.service IS NULL THEN 'service-not-said'
                     WHEN rules.services <> '{}' AND NOT EXISTS (
-                        SELECT FROM unnest(rules.services) service WHERE lower(service) = lower(%(service)s::text)
+                        SELECT FROM unnest(rules.services) service WHERE lower(service) = lower(line.service)
                     ) THEN 'service-not-covered'
                     WHEN rules.territory <> '{}' AND NOT EXISTS (
                         SELECT FROM unnest(rules.territory) beginning
-                        WHERE starts_with(coalesce(%(postcode)s::text, structure.postcode), beginning)
-                              OR (%(postcode)s::text IS NULL AND starts_with(structure.insee_code, beginning))
+                        WHERE starts_with(coalesce(line.postcode, structure.postcode), beginning)
+                              OR (line.postcode IS NULL AND starts_with(structure.insee_code, beginning))
                     ) THEN 'out-of-territory'
                END AS verdict
-        FROM unnest(%(indexes)s::int[]) AS asked (index)
-        LEFT JOIN (candidate JOIN known USING (digest)) USING (index)
+        FROM (gate JOIN code USING (number)) AS line LEFT JOIN known USING (number, index)
         LEFT JOIN spending_rules rules ON rules.id = known.rules_id
-        LEFT JOIN structure ON structure.id = %(structure)s
+        LEFT JOIN structure ON structure.id = line.structure_id
     )"""
 
 # What a verdict is called outside, and what there is to say about it.
@@ -147,16 +149,15 @@ def workshop(given_on: date | None, service: str | None, postcode: str | None) -
     return Workshop(given_on or today, service, postcode)
 
 
-def parameters(guesser: Guesser, paid_for: Workshop) -> dict[str, Any]:
-    """The parameters of `guessing.BARRED`, `TAKEN_HERE` and `JUDGED`."""
+def asked(number: int, question: Question) -> dict[str, Any]:
+    """A `QUESTION`."""
     return {
-        "structure": guesser.structure_id,
-        "guessers": guesser.keys,
-        "given_on": paid_for.given_on,
-        "service": paid_for.service,
-        "postcode": paid_for.postcode,
-        "now": clock.now(),
-        "today": clock.today(),
+        "number": number,
+        "structure_id": question.guesser.structure_id,
+        "address": question.guesser.address,
+        "given_on": question.workshop.given_on,
+        "service": question.workshop.service,
+        "postcode": question.workshop.postcode,
     }
 
 
