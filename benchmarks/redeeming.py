@@ -66,11 +66,11 @@ def _tail(stage: Machine, counter: Till, clients: Clients, rate: float, turns: i
 
 def size(quick: bool) -> Iterator[Line]:
     """Ten million cheques against ten thousand, in two databases of one server, each with its own web server."""
-    many, number, turns = (1_000_000, 4_000, 3) if quick else (10_000_000, 8_000, 5)
+    many, number, turns = (1_000_000, 4_000, 3) if quick else (10_000_000, 5_000, 7)
     with machine(till.SERVICE) as stage:
         beside = stage.beside(till.SERVICE)
         large = till.stand(stage, many, number * (turns + 2))
-        small = till.stand(beside, 10_000, 10_000)
+        small = till.stand(beside, 5_000, 5_000)  # each of the latter is presented at each turn
         clients = {each.cheques: Clients(each.machine.serve(till.SERVICE), CLIENTS) for each in (large, small)}
 
         def rate(of: Till) -> float:

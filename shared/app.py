@@ -1,7 +1,7 @@
 """The application factory of the three services."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -53,6 +53,12 @@ _SEND_AGAIN = "The database does not answer. Send the request again, with the sa
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 
 
+class _Flask(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """No view or hook here is a coroutine: Flask would ask that of each at every request."""
+        return func
+
+
 class _Api(Api):
     ERROR_SCHEMA = ProblemSchema
 
@@ -77,7 +83,7 @@ def build(
     """
     settings = settings or load(service)
     logs.configure(service, settings.log_level)
-    app = Flask(service)
+    app = _Flask(service)
     app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False, **openapi.settings(service))
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["souche"] = Runtime(settings)
