@@ -7,7 +7,7 @@ from flask import request
 from flask.typing import ResponseReturnValue
 from flask_smorest import Blueprint
 
-from services.operator_bridge import inbox, interface, schemas, waking
+from services.operator_bridge import inbox, interface, schemas
 from services.operator_bridge.complaints import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
 from shared import bodies, limits
@@ -84,7 +84,6 @@ def receive(operator: str) -> ResponseReturnValue:
     except BadSignature as error:
         _complaints.tell(operator, error=str(error), sender=request.remote_addr)
         raise Unauthenticated("The message is not signed as it should be.", slug="bad-signature") from None
-    waking.wake(runtime(), "operator_bridge.apply")
     return {"status": "accepted"}, 202
 
 

@@ -2,32 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from psycopg.types.json import Jsonb
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import applying, interface
+from services.operator_bridge import applying, interface, waking
 from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
 from services.operator_bridge.models import Message
 from shared import clock, roundtrip
 from shared.config import ConfigurationError
 from shared.ids import new_id
 from shared.logs import logger
-from shared.roundtrip import Statement
+from shared.roundtrip import Statement, json_rows
 from shared.runtime import Runtime
 
 # What of a message's headers says something about it later; the rest (cookies, tokens of proxies) is not kept.
 _KEPT_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type", "user-agent")
 _AT_ONCE = 200
 
-_STORE = Statement("""
-    INSERT INTO message (message_id, operator, webhook_id, headers, body)
-    VALUES (%(message_id)s, %(operator)s, %(webhook_id)s, %(headers)s, %(body)s)
-    ON CONFLICT DO NOTHING RETURNING message_id
-""")
+_COLUMNS = "message_id uuid, operator text, webhook_id text, headers jsonb, body bytea"
+_STORE = Statement(
+    "INSERT INTO message (message_id, operator, webhook_id, headers, body)",
+    roundtrip.rows("messages", _COLUMNS),
+    "ON CONFLICT DO NOTHING RETURNING message_id",
+)
 
 _WAITING = (
     sa.select(Message)
@@ -54,7 +55,7 @@ def check_door(settings: Mapping[str, str], operator: str) -> None:
 
 
 def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Verifies a message and stores it as it came; False where it was here before.
+    """Verifies a message, stores it as it came and has it applied; False where it was here before.
 
     Raises UnknownOperator where there is none of the name, ConfigurationError where it is not configured, BadSignature.
     """
@@ -62,10 +63,25 @@ def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: b
         "message_id": new_id(),
         "operator": operator,
         "webhook_id": interface.connect(operator, runtime.settings.operators).verify(headers, body),
-        "headers": Jsonb({name.lower(): value for name, value in headers.items() if name.lower() in _KEPT_HEADERS}),
+        "headers": {name.lower(): value for name, value in headers.items() if name.lower() in _KEPT_HEADERS},
         "body": body,
     }
-    return bool(roundtrip.ask(runtime, _STORE, row, _Stored))
+    stored = runtime.together(_store).ask(row)
+    if stored is None:
+        stored = bool(roundtrip.ask(runtime, _STORE, _parameters([row]), _Stored))
+        waking.wake(runtime, "operator_bridge.apply")
+    return stored
+
+
+def _store(runtime: Runtime, rows: Sequence[dict[str, Any]]) -> list[bool]:
+    """Stores messages by one statement, and wakes whoever applies them; which of them were not here before."""
+    stored = {one.message_id for one in roundtrip.ask_once(runtime, _STORE, _parameters(rows), _Stored)}
+    waking.wake(runtime, "operator_bridge.apply")
+    return [row["message_id"] in stored for row in rows]
+
+
+def _parameters(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {"messages": json_rows(rows)}
 
 
 def apply_waiting(runtime: Runtime) -> int:
