@@ -14,6 +14,7 @@ from shared.problems import CONTENT_TYPE
 # The one kind of error that is told as plain JSON: RFC 6749 says so.
 PLAIN = "#/components/schemas/Denial"
 
+_END = r"\Z"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _ANYWHERE = (
     HTTPStatus.BAD_REQUEST,
@@ -61,6 +62,7 @@ def document(app: Flask, described: dict[str, Any]) -> dict[str, Any]:
     answers = described.setdefault("components", {}).setdefault("responses", {})
     answers |= {status.name: _problem(status) for status in _ANYWHERE}
     _name_errors(answers, all_of_them=True)
+    _write_patterns(described)
     links.add(described)
     return described
 
@@ -136,3 +138,24 @@ def _name_errors(responses: dict[str, Any], *, all_of_them: bool = False) -> Non
         plain = content.get("application/json", {}).get("schema", {}).get("$ref") == PLAIN
         if (all_of_them or not status.startswith("2")) and "application/json" in content and not plain:
             content[CONTENT_TYPE] = content.pop("application/json")
+
+
+def _write_patterns(part: Any) -> None:
+    """Writes every `pattern` of a document as ECMA-262 has it, which is what JSON Schema reads."""
+    if isinstance(part, list):
+        for each in part:
+            _write_patterns(each)
+    elif isinstance(part, dict):
+        if isinstance(part.get("pattern"), str):
+            part["pattern"] = ecma_pattern(part["pattern"])
+        for each in part.values():
+            _write_patterns(each)
+
+
+def ecma_pattern(pattern: str) -> str:
+    r"""A pattern that `re.match` is given, as ECMA-262 has it: begun by `^`, and ended by `$` where Python has `\Z`.
+
+    There `$` is the very end; in Python it would let a line feed follow.
+    """
+    begun = pattern if pattern.startswith("^") else f"^{pattern}"
+    return f"{begun.removesuffix(_END)}$" if begun.endswith(_END) else begun

@@ -1,5 +1,6 @@
 """No route of any service is open by omission."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -77,6 +78,50 @@ def test_the_openapi_document_is_valid(any_service: ServiceUnderTest) -> None:
     document = any_service.client.get("/openapi.json").get_json()
     validate(document)
     assert all("x-roles" in operation or operation["security"] == [] for operation in operations(document))
+
+
+def test_the_openapi_document_has_the_patterns_of_ecma_262_and_they_are_whole(any_service: ServiceUnderTest) -> None:
+    """JSON Schema reads them so: `\\Z` would be a letter there, and what does not begin with `^` may begin anywhere."""
+    found = set(patterns(any_service.client.get("/openapi.json").get_json()))
+    assert len(found) > 2
+    for pattern in found:
+        assert pattern.startswith("^"), pattern
+        assert not re.search(r"\\[AZaz]|\(\?[^:=!]|[*+?}]\+", pattern), pattern
+    assert "^[^\\x00-\\x1f\\x7f\\ud800-\\udfff]*$" in found
+
+
+@pytest.mark.parametrize(
+    ("service_name", "method", "path", "name", "good"),
+    [
+        ("issuer", "POST", "/v1/programmes", "code", "pass"),
+        ("issuer", "GET", "/v1/grants", "lot", "pass"),
+        ("issuer", "GET", "/v1/booklets", "number", "0123-abcd"),
+        ("redeemer", "POST", "/v1/checks", "postcode", "47000"),
+        ("redeemer", "POST", "/v1/statements", "month", "2026-01"),
+        ("redeemer", "POST", "/v1/revocations", "reason", "Perdu"),
+        ("operator_bridge", "POST", "/v1/contracts", "code", "c-1"),
+    ],
+)
+def test_what_the_pattern_ends_with_is_the_end_also_before_a_line_feed(
+    service: Callable[[str], ServiceUnderTest], service_name: str, method: str, path: str, name: str, good: str
+) -> None:
+    """Python's own `$` would let one follow."""
+    under_test, faulty = service(service_name), {}
+    role = "structure" if path == "/v1/checks" else "admin"
+    for value in (good, f"{good}\n"):
+        sent: dict[str, Any] = {"query_string": {name: value}} if method == "GET" else {"json": {name: value}}
+        headers = under_test.headers(role, new_id() if role in SCOPED else None, key=str(new_id()))
+        answer = under_test.app.test_client().open(path, method=method, headers=headers, **sent)
+        faulty[value] = name in answer.get_json().get("errors", {})
+    assert faulty == {good: False, f"{good}\n": True}
+
+
+def patterns(part: Any) -> Iterator[str]:
+    """Every `pattern` of a document."""
+    if isinstance(part, dict) and isinstance(part.get("pattern"), str):
+        yield part["pattern"]
+    for each in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from patterns(each)
 
 
 def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

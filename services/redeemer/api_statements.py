@@ -50,7 +50,7 @@ class Month(fields.Field[date]):
 
 
 def _month(**options: Any) -> Month:
-    return Month(**options, metadata={"type": "string", "pattern": _MONTH.pattern, "example": "2026-11"})
+    return Month(**options, metadata={"type": "string", "pattern": f"^{_MONTH.pattern}$", "example": "2026-11"})
 
 
 class IssueRequest(Schema):
