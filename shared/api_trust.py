@@ -15,6 +15,7 @@ from shared.entering import Register
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.problems import Conflict, Invalid, NotFound, ProblemSchema
+from shared.texts import no_code
 from shared.trust import Client, Membership, Revocation
 from shared.web import runtime, transaction
 
@@ -36,7 +37,7 @@ FIT = validate.Regexp(r"^[^\x00-\x1f\x7f\ud800-\udfff]*\Z", error="Control chara
 
 
 def _line(longest: int = 200, **options: Any) -> fields.Str:
-    return fields.Str(required=True, validate=[validate.Length(1, longest), FIT], **options)
+    return fields.Str(required=True, validate=[validate.Length(1, longest), FIT, no_code], **options)
 
 
 class _RoleSchema(Schema):

@@ -13,7 +13,7 @@ from datetime import date
 
 from stdnum.fr import siret as siret_rule
 
-from shared import place_details
+from shared import cheque_code, place_details
 from shared.exporting import unguarded
 from shared.importing import LONGEST_HEAD, NotText, file_digest, has_head, lines_at_least, text_of
 from shared.place_details import Details
@@ -205,6 +205,8 @@ def _fault(name: str, value: str) -> tuple[str, str] | None:
         return name, f"longer than {MAX_ID if name == 'id' else MAX_FIELD} characters"
     if CONTROL.search(value):
         return name, "has a control character"
+    if cheque_code.stands_in(value):
+        return name, "holds a cheque's code, which is cash: leave it out"
     rule = _RULES.get(name)
     reason = rule(value) if rule else None
     return (name, reason) if reason else None

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from services.issuer import programmes
-from shared import cheque_code
+from shared.texts import no_code
 
 # Neither control characters (line breaks and tabs apart) nor halves of surrogate pairs: PostgreSQL stores neither.
 _UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -34,7 +34,7 @@ def day(**options: Any) -> fields.Date:
 def programme_code(**options: Any) -> fields.Str:
     """A programme's short name, as it stands in addresses."""
     message = "Small letters, digits and hyphens, at most 63."
-    return fields.Str(validate=validate.Regexp(rf"{programmes.CODE.pattern}\Z", error=message), **options)
+    return fields.Str(validate=[validate.Regexp(rf"{programmes.CODE.pattern}\Z", error=message), no_code], **options)
 
 
 def told_reason() -> fields.Str:
@@ -47,8 +47,7 @@ def _check_text(value: str) -> None:
         raise ValidationError("It says nothing.")
     if _UNFIT.search(value):
         raise ValidationError("It has a control character.")
-    if cheque_code.stands_in(value):
-        raise ValidationError("It holds a cheque's code, which is cash: leave it out.")
+    no_code(value)
 
 
 def _check_name(value: str) -> None:

@@ -12,13 +12,14 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 from services.operator_bridge import discrepancies, export_queries, reconciling, transitions, waking
 from services.operator_bridge.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
 from services.operator_bridge.reconciliation import KINDS
-from services.operator_bridge.schemas import fit, no_code
+from services.operator_bridge.schemas import fit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.exporting import export
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.problems import NotFound
+from shared.texts import no_code
 from shared.web import csv_file, runtime, transaction
 
 reconciliations = Blueprint(

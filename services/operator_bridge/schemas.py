@@ -6,15 +6,8 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from services.operator_bridge import transitions
 from services.operator_bridge.interface import KINDS
-from shared import cheque_code
 from shared.paging import PageQuery
-
-
-def no_code(value: str) -> None:
-    """Checks that nobody wrote a cheque's code into a text that is kept."""
-    if cheque_code.stands_in(value):
-        raise ValidationError("It holds a cheque's code, which is cash: leave it out.")
-
+from shared.texts import no_code
 
 # Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither.
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -47,9 +40,9 @@ class OperatorSchema(Schema):
 
 
 class NewContractSchema(Schema):
-    code = fields.Str(required=True, validate=validate.Regexp(r"[a-z0-9][a-z0-9-]{0,62}\Z"))
-    operator = fields.Str(required=True, validate=[validate.Length(1, 63), fit])
-    programme = fields.Str(required=True, validate=[validate.Length(1, 63), fit])
+    code = fields.Str(required=True, validate=[validate.Regexp(r"[a-z0-9][a-z0-9-]{0,62}\Z"), no_code])
+    operator = fields.Str(required=True, validate=[validate.Length(1, 63), fit, no_code])
+    programme = fields.Str(required=True, validate=[validate.Length(1, 63), fit, no_code])
     starts_on = fields.Date(required=True)
     ends_on = fields.Date(load_default=None, allow_none=True)
 

@@ -2,7 +2,8 @@
 
 from marshmallow import Schema, fields, validate
 
-from services.operator_bridge.schemas import fit, no_code
+from services.operator_bridge.schemas import fit
+from shared.texts import no_code
 
 
 class NewSwitchSchema(Schema):

@@ -13,9 +13,10 @@ from datetime import date, datetime
 
 from stdnum.fr import siret as siret_rule
 
-from shared import clock
+from shared import cheque_code, clock
 from shared.importing import LONGEST_HEAD, has_head, lines_at_least
 from shared.problems import Invalid
+from shared.texts import HOLDS_CODE
 
 MOST_LINES = 10_000
 MOST_BYTES = 5_000_000
@@ -135,6 +136,7 @@ def _line(number: int, columns: Sequence[str], values: Sequence[str]) -> Line | 
         if len(values) != len(columns):
             raise _Wrong("", f"{len(values)} fields where the first line names {len(columns)}.")
         given = {name: _SPACES.sub(" ", value).strip() for name, value in zip(columns, values, strict=True)}
+        _refuse_codes(given)
         return Line(
             number,
             _statement(given.get("statement", ""), given.get("reference", "")),
@@ -145,6 +147,12 @@ def _line(number: int, columns: Sequence[str], values: Sequence[str]) -> Line | 
         )
     except _Wrong as wrong:
         return Fault(number, wrong.field, str(wrong))
+
+
+def _refuse_codes(given: Mapping[str, str]) -> None:
+    for name, value in given.items():
+        if cheque_code.stands_in(value):
+            raise _Wrong(name, HOLDS_CODE)
 
 
 def _statement(given: str, reference: str) -> str | None:

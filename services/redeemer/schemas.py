@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from services.redeemer import redeeming
-from shared import cheque_code
+from shared.texts import no_code
 
 # Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither.
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -21,8 +21,7 @@ def text(most: int = 500, **options: Any) -> fields.Str:
 def _check_text(value: str) -> None:
     if not value.strip() or _UNFIT.search(value):
         raise ValidationError("A text on one line is expected.")
-    if cheque_code.stands_in(value):
-        raise ValidationError("It holds a cheque's code, which is cash: leave it out.")
+    no_code(value)
 
 
 def code() -> fields.Str:

@@ -5,7 +5,8 @@ from werkzeug.test import TestResponse
 
 from shared import cheque_code
 from shared.ids import new_id
-from tests.redeemer.conftest import Till
+from tests.redeemer.books import Books
+from tests.redeemer.conftest import COLUMNS, Till, day
 
 
 def refused(answer: TestResponse, code: str) -> bool:
@@ -43,3 +44,28 @@ def test_as_the_id_of_a_request_it_is_replaced(till: Till, code: str) -> None:
     assert {row.request_id for row in till.rows("SELECT request_id FROM event WHERE kind = 'cheques.redeemed'")} == {
         answer.headers["X-Request-ID"]
     }
+
+
+@pytest.mark.parametrize("column", COLUMNS.split(","))
+def test_in_a_file_of_structures_its_line_is_refused(till: Till, code: str, column: str) -> None:
+    line = ["s77", "82854918800021", "Campus", "Agen", "47000", "47001", "1 rue du Pont", "2026-01-05"]
+    line[COLUMNS.split(",").index(column)] = code
+    answer = till.post("/v1/structures/imports", "admin", f"{COLUMNS}\n{','.join(line)}\n".encode())
+    assert (answer.get_json()["refused"], answer.get_json()["added"]) == (1, 0)
+    assert {note["field"] for note in answer.get_json()["refusals"]} == {column}
+    assert code not in answer.text
+
+
+@pytest.mark.parametrize("column", ["statement", "amount", "paid_on", "reference"])
+def test_in_a_file_of_payments_its_line_is_refused(till: Till, code: str, column: str) -> None:
+    till.structure = till.affiliated("paid")
+    books = Books(till)
+    books.spend(1)
+    [statement] = books.issue(structure_id=str(till.structure))
+    line = {"statement": statement["number"], "amount": "1,00", "paid_on": str(day(0)), "reference": "MANDAT 7"}
+    line[column] = f"{line[column]} {code}"
+    file = f"{';'.join(line)}\r\n{';'.join(line.values())}\r\n"
+    answer = till.post("/v1/payments/imports", "finance", file.encode())
+    [told] = answer.get_json()["lines"]
+    assert (told["outcome"], told["field"]) == ("refused", column)
+    assert code not in answer.text
