@@ -2,8 +2,8 @@
 
 It is counted for the structure, for the address it came from, and for everybody together. A count drains evenly, to
 nothing within an hour; where it reaches its limit, a lock-out begins, four times as long as the one before within the
-week, up to a day. Beyond the limit of everybody, those are locked out who tried anything in vain within the hour: the
-others, who present cheques that exist, notice nothing.
+week, up to a day. Beyond the limit of an address or of everybody, those structures are locked out that tried anything
+in vain within the hour: the others, who present cheques that exist, notice nothing, though they share the address.
 
 The state is in the database: it outlives restarts, and all replicas share it. The statement that judges reads it in
 its own round trip (`BARRED`, for each question `asked`); it is written only where a code was not found. What is
@@ -40,12 +40,10 @@ _ENOUGH = 10  # steps of growth: more than it takes from a second to a day
 
 BARRED = """
     (
-        SELECT max(CASE
-            WHEN own.locked_until > %(now)s THEN own.locked_until
-            WHEN everybody.locked_until > %(now)s AND own.clear_at > %(now)s THEN everybody.locked_until
-        END)
-        FROM guessing own LEFT JOIN guessing everybody ON everybody.who = 'everybody'
-        WHERE own.who IN ('address ' || asked.address, 'structure ' || asked.structure_id)
+        SELECT max(shut.locked_until)
+        FROM guessing own JOIN guessing shut ON shut.who IN (own.who, 'address ' || asked.address, 'everybody')
+        WHERE own.who = 'structure ' || asked.structure_id AND shut.locked_until > %(now)s
+              AND (shut.who = own.who OR own.clear_at > %(now)s)
     )"""
 
 
@@ -93,7 +91,7 @@ def too_many(until: datetime) -> TooMany:
 def lift(session: Session, structure_id: UUID) -> datetime | None:
     """Ends a structure's lock-out and forgets its strikes; gives until when it was, None where there was none.
 
-    What it tried in vain stays counted, and its address stays locked out if it is.
+    What it tried in vain stays counted for its address and for everybody, which stay locked out if they are.
     """
     mine = sa.select(Guessing).where(Guessing.who == f"structure {structure_id}").with_for_update()
     tally, now = session.scalar(mine), clock.now()
