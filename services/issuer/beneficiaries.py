@@ -113,6 +113,12 @@ class Identities:
         """The row of a person, if there is one; nothing is made and nobody waits."""
         return session.scalar(sa.select(Beneficiary.id).where(Beneficiary.digest.in_(self.digests(identity))))
 
+    def rows_of(self, session: Session, people: Iterable[Identity]) -> list[UUID]:
+        """The rows of those of these people who have one."""
+        digests = [digest for identity in people for digest in self.digests(identity)]
+        known = Beneficiary.digest == sa.any_(sa.cast(digests, pg.ARRAY(sa.LargeBinary)))
+        return list(session.scalars(sa.select(Beneficiary.id).where(known)))
+
     def _move(self, session: Session, people: Iterable[Identity]) -> None:
         """Makes the digests of these people anew, where they are still of a former key."""
         if len(self._digest_keys) == 1:

@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from services.issuer import granting
+from services.issuer import granting, limits, people
+from services.issuer.beneficiaries import Identities
 from services.issuer.issuing import Granted, Secrets
 from services.issuer.models import GrantImport
 from services.issuer.orders import Order
@@ -112,13 +113,36 @@ def grant_lines(transaction: Transactions, secrets: Secrets, sent: Sent) -> Take
     taken = Taken([])
     with _told_where_interrupted(taken, len(ready)):
         for at in range(0, len(ready), portion):
-            with transaction() as session, importing.taking(session, sent.terms):
+            lines = ready[at : at + portion]
+            looks = _looks_recorded(transaction, secrets.identities, lines, sent.terms)
+            with looks as answers, transaction() as session, importing.taking(session, sent.terms):
                 if at == 0:
                     taken.already_imported_at = importing.known_since(session, sent.digest, GrantImport)
-                answers = _grant_portion(session, secrets, ready[at : at + portion], on_trial=sent.terms.dry_run)
+                answers += _grant_portion(session, secrets, lines, on_trial=sent.terms.dry_run)
                 _require_whole(sent.terms, taken.already_imported_at, answers)
             taken.answers += answers
     return taken
+
+
+@contextmanager
+def _looks_recorded(
+    transaction: Transactions, identities: Identities, lines: Sequence[Line], terms: Terms
+) -> Iterator[list[Answer]]:
+    """The block's answers say how people stand against limits: that is recorded of all to whom nothing was granted.
+
+    It has a transaction of its own, as the block's may be undone and its answers are told all the same.
+    """
+    answers: list[Answer] = []
+    undone = True
+    try:
+        yield answers
+        undone = terms.dry_run
+    finally:
+        told = {each.number for each in answers if undone or isinstance(each.outcome, limits.Exceeded)}
+        orders = [line.order for line in lines if line.number in told and isinstance(line.order, Order)]
+        if whom := {order.beneficiary for order in orders if order.beneficiary}:
+            with transaction() as session:
+                people.looked_at(session, identities, whom)
 
 
 def _require_whole(terms: Terms, since: datetime | None, answers: Sequence[Answer]) -> None:

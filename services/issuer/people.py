@@ -84,6 +84,13 @@ def recorded(session: Session, action: str, person_id: UUID | None, by: str) -> 
     logger().info("person_data", action=action, person_id=str(person_id) if person_id else None, caller=by)
 
 
+def looked_at(session: Session, identities: Identities, people: Iterable[Identity]) -> None:
+    """Records of whom it was told how they stand against a programme's limit, where there was anything to tell."""
+    if found := identities.rows_of(session, people):
+        audit.record(session, "beneficiary", found, after={"shown": "assessed"})
+        logger().info("people_assessed", people=len(found))
+
+
 def find(session: Session, identities: Identities, identity: Identity, owner: UUID | None) -> UUID:
     """The row of a person; raises NotFound where there is none, or none whom the owner granted something."""
     person_id = identities.by_digest(session, identity)

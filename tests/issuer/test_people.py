@@ -145,6 +145,32 @@ def test_asking_what_a_person_had_before_is_a_look_too(desk: Office, caplog: pyt
     assert [record["action"] for record in records if record.get("event") == "person_data"] == ["assessed"]
 
 
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [("dry_run=true", 2), ("mode=all-or-nothing", 2), ("dry_run=true&mode=all-or-nothing", 2), ("", 1)],
+)
+def test_a_file_that_asks_what_people_had_before_is_a_look_at_each(desk: Office, terms: str, told: int) -> None:
+    """Else a trial with thousands of names would tell of all of them and leave nothing."""
+    desk.programme("limited", assessment=RULE | {"per_person": {"ceiling_cents": 5000}})
+    desk.envelope(1_000_000, "limited")
+    order = {"programme": "limited", "amount_cents": 5000, "reason": "Vu.", "beneficiary": ALICE}
+    other, stranger = ALICE | {"given_name": "Alain"}, ALICE | {"given_name": "Personne"}
+    desk.grant(**order)
+    desk.grant(beneficiary=other)
+    whom = [find(desk), find(desk, other)]
+    lines = [order | {"beneficiary": person} for person in (ALICE, other, stranger)]
+    answer = desk.post(f"/v1/grants/bulk?{terms}", lines, "prescriber", desk.prescriber_named("curious"), "file")
+    assert '"granted_cents":5000' in answer.text.replace(" ", "")
+    assert shown(desk) == sorted(whom[:told])
+
+
+def shown(office: Office) -> list[str]:
+    """The rows of people of whom was told how they stand, and by whom that was asked."""
+    query = "SELECT string_agg(object_id, ' ' ORDER BY object_id) FROM audit_entry WHERE after ->> 'shown' = 'assessed'"
+    asked_by = " AND role = 'prescriber' AND action = 'POST /v1/grants/bulk'"
+    return (office.value(query + asked_by) or "").split()
+
+
 @pytest.mark.parametrize("role", ["finance", "operations", "structure", "service"])
 def test_a_persons_data_are_for_who_granted_and_the_departement(desk: Office, role: str) -> None:
     scope = uuid4() if role == "structure" else None
