@@ -129,6 +129,8 @@ class Provider:
         self._tried_at = now
         try:
             found = _get(f"{self._issuer}/.well-known/openid-configuration")
+            if str(found["issuer"]).rstrip("/") != self._issuer:
+                raise ValueError("the provider calls itself otherwise (OpenID Connect Discovery, section 4.3)")
             keys = _get(self._same_scheme(str(found["jwks_uri"])))["keys"]
             self._keys = {str(key.get("kid", "")): jwk for key in keys if (jwk := _strong(key))}
             self._read_at = now

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from demo.provider import CLIENT_ID, IDENTITY_PROVIDER, Key, LocalProvider, provider
 from shared import config, lockout
 from shared import provider as providing
+from shared.problems import Unavailable
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office, places
 from tests.trust.calling import call, eventually_refused
@@ -301,6 +302,15 @@ def test_a_weak_key_of_the_provider_is_not_believed() -> None:
         weak.keys = [Key.rsa(1024)]
         with pytest.raises(providing.NotAccepted):
             providing.Provider(weak.address, (CLIENT_ID,)).person(weak.token("alienor", CCAS))
+
+
+def test_keys_of_whoever_calls_itself_otherwise_are_not_believed(proconnect: LocalProvider) -> None:
+    """Or one provider's metadata, at another's address, would have its keys taken for the other's."""
+    otherwise = proconnect.address.replace("127.0.0.1", "localhost")
+    token = proconnect.token("alienor", CCAS, iss=otherwise)
+    with pytest.raises(Unavailable):
+        providing.Provider(otherwise, (CLIENT_ID,)).person(token)
+    assert providing.Provider(proconnect.address, (CLIENT_ID,)).person(proconnect.token("alienor")).siret is None
 
 
 def test_while_the_provider_is_down_logins_go_on_with_the_keys_that_are_known() -> None:
