@@ -1,12 +1,14 @@
 """Lists as CSV, streamed row by row from the database: nothing is held but the rows in hand.
 
-Amounts are cents of EUR, instants are UTC. A cell that a spreadsheet would take for a formula is written as text: what
-operators and people wrote is in these files.
+Amounts are cents of EUR, instants are UTC. What a spreadsheet would take for a formula is written as text: what
+operators and people wrote is in these files. That holds within a cell too, after whatever might part two cells: where
+semicolons are expected, a file with commas is split at those, whatever the quotes, and the other way round.
 """
 
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -18,8 +20,9 @@ from marshmallow import Schema, fields, validate
 from shared.runtime import Runtime
 
 _AT_ONCE = 500
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
+_FORMULA = r"\"*[=+\-@\t\r]"
+_BEGINS = re.compile(rf"(^|[,;\t\r\n])(?={_FORMULA})")
+_GUARDED = re.compile(rf"(^|[,;\t\r\n])'(?={_FORMULA})")
 
 CSV_ANSWER = {
     "description": "CSV, as it comes; UTF-8, amounts in cents of EUR, instants in UTC.",
@@ -94,17 +97,17 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+        return guarded(json.dumps(value, ensure_ascii=False, sort_keys=True))
     if isinstance(value, (date, datetime)):
         return value.isoformat()
     return guarded(value) if isinstance(value, str) else str(value)
 
 
 def guarded(text: str) -> str:
-    """A text as a cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """A text as a cell in which no spreadsheet finds a formula: before what it would take for one is an apostrophe."""
+    return _BEGINS.sub(r"\1'", text)
 
 
 def unguarded(cell: str) -> str:
     """The text of a cell that was guarded."""
-    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
+    return _GUARDED.sub(r"\1", cell)

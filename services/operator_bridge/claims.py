@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge import interface, switchover
 from services.operator_bridge.models import Contract
 from shared import clock
+from shared.exporting import guarded
 from shared.problems import Conflict
 from shared.runtime import Runtime
 
@@ -176,13 +177,9 @@ def _digest(lines: Iterable[str]) -> str:
 
 def _line(values: Iterable[object]) -> str:
     written = io.StringIO()
-    csv.writer(written, delimiter=";", lineterminator="\r\n").writerow(map(_safe, values))
+    safe = (guarded(value) if isinstance(value, str) else value for value in values)
+    csv.writer(written, delimiter=";", lineterminator="\r\n").writerow(safe)
     return written.getvalue()
-
-
-def _safe(value: object) -> object:
-    """A name that a spreadsheet would take for a formula is shown as text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
 
 
 def _day(when: date | None) -> str:

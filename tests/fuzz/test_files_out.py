@@ -41,6 +41,18 @@ def test_no_cell_of_a_line_is_a_formula_and_every_one_can_be_read_back(values: l
         ]
 
 
+PARTING = st.text(st.sampled_from([",", ";", "\t", "\n", "\r", '"', "'", " ", "=", "+", "-", "@", "x"]), max_size=12)
+
+
+@given(st.lists(PARTING, min_size=1))
+def test_no_cell_is_a_formula_where_another_separator_is_expected(values: list[str]) -> None:
+    for separator in (",", ";"):
+        written = exporting.line(values, separator)
+        for expected in (",", ";", "\t"):
+            rows = csv.reader(io.StringIO(written, newline=""), delimiter=expected)
+            assert not [cell for row in rows for cell in row if cell.lstrip("\t\r\n").startswith(RUN)]
+
+
 def plant_in_issuer(service: ServiceUnderTest) -> None:
     """Formulas wherever the issuer takes a text."""
     office = Office(service)

@@ -72,7 +72,14 @@ def test_what_a_spreadsheet_would_run_is_text_and_can_be_read_back(text: str) ->
     assert exporting.line([text]).lstrip('"').startswith("'")
 
 
-@pytest.mark.parametrize("text", ["", "'", "'quoted'", "a=b", "1", "''=1"])
+@pytest.mark.parametrize("parting", [",", ";", "\t", "\n", "\r\n", ';"'])
+def test_what_would_begin_a_cell_where_another_separator_is_expected_is_text_too(parting: str) -> None:
+    text = f"Vu{parting}=1+1"
+    assert guarded(text) == f"Vu{parting.rstrip(chr(34))}'{parting[1:] if chr(34) in parting else ''}=1+1"
+    assert unguarded(guarded(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "'", "'quoted'", "a=b", "1", "''=1", "9h-12h, 14h-17h", "a; b\nc"])
 def test_any_other_text_is_left_as_it_is(text: str) -> None:
     assert guarded(text) == unguarded(text) == text
 
