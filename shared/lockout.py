@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared import clock
+from shared import clients, clock
 from shared.logs import logger
 from shared.problems import TooMany
 from shared.runtime import Runtime
@@ -62,7 +62,8 @@ class Lockout:
             session.execute(_FORGET, {"now": now})
         locked = self._lock(keys, found)
         if locked:
-            logger().warning("token_lockout", address=address, client=client_id[:64])
+            # Whatever else stands in its place is not logged: it may be the secret, sent the wrong way round.
+            logger().warning("token_lockout", address=address, client=clients.identifier(client_id))
         return locked
 
     def _lock(self, keys: Sequence[bytes], found: dict[bytes, int]) -> bool:

@@ -168,6 +168,17 @@ def test_guessing_is_locked_out_by_address_and_nobody_else_is(office: Office) ->
     assert elsewhere.status_code == 200
 
 
+def test_what_is_sent_in_the_place_of_the_id_is_not_logged(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    """It may be the secret, sent the wrong way round."""
+    client_id, secret = registered(office)
+    assert 429 in guess(office, 12, secret)
+    assert "token_lockout" in caplog.text
+    assert secret not in caplog.text
+    caplog.clear()
+    guess(office, lockout.PER_CLIENT, client_id)
+    assert client_id in caplog.text
+
+
 def test_another_process_knows_who_is_locked_out(office: Office) -> None:
     client_id, secret = registered(office)
     guess(office, lockout.PER_CLIENT, client_id)
