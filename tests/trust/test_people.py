@@ -275,6 +275,15 @@ def test_a_signature_by_another_key_by_none_or_by_the_published_key_as_a_secret_
         assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_grant")
 
 
+def test_what_is_refused_to_many_locks_nobody_out_at_the_front_end_that_all_share(
+    office: Office, known: Import, proconnect: LocalProvider
+) -> None:
+    known("ccas")
+    late = [exchange(office.service, proconnect.token("jean", CCAS, exp=NOW - 60)) for _ in range(lockout.PER_ADDRESS)]
+    assert {answer.status_code for answer in late} == {400}
+    assert exchange(office.service, proconnect.token("alienor", CCAS)).status_code == 200
+
+
 def test_the_provider_rotates_its_keys_and_logins_go_on(
     office: Office, known: Import, proconnect: LocalProvider
 ) -> None:
