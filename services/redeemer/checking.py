@@ -44,7 +44,7 @@ class _Checked:
 def check(runtime: Runtime, guesser: Guesser, code: str, paid_for: Workshop) -> dict[str, Any]:
     """Says whether this structure could redeem a code now, and what the cheque is worth.
 
-    Raises TooMany where the structure, or whoever is at its address, tries too many codes that do not exist.
+    Raises TooMany where the structure tries too many codes that do not exist, or tried any where others try too many.
     """
     typed = judging.read([code])
     [digests] = typed.digests([*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
