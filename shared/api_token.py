@@ -18,7 +18,7 @@ from shared import auth, bodies, clients, entering, logins, pace
 from shared.auth import uncounted
 from shared.entering import Denied, Entrance, Register, WrongClient
 from shared.limits import TooLarge, check_encoding
-from shared.lockout import Lockout
+from shared.lockout import Lockout, too_many
 from shared.logins import Refusals
 from shared.logs import logger
 from shared.problems import Problem, answer
@@ -141,13 +141,15 @@ def _basic() -> dict[str, str]:
 def _by_secret(given: dict[str, str]) -> Entrance:
     lockout: Lockout = current_app.extensions["souche.lockout"]
     address = request.remote_addr or ""
-    lockout.check(address, given["client_id"])
+    is_shut = lockout.check(address, given["client_id"])
     try:
         with transaction() as session:
             entrance = entering.by_secret(session, given["client_id"], given["client_secret"], given["scope"])
             logins.given(session, entrance, None, address)
             return entrance
     except WrongClient as problem:
+        if is_shut:
+            raise too_many() from None
         locked = lockout.count(address, given["client_id"])
         _tell_refusal(problem, clients.identifier(given["client_id"]), locked_out=locked)
         raise

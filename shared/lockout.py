@@ -1,8 +1,8 @@
 """Asking for tokens in vain: counted by address, and by client at an address, and refused for the rest of the minute.
 
 A secret has 256 bits, so guessing cannot succeed; what is kept from harm is the service. Nobody can lock out a client
-from elsewhere, as its name counts together with the address alone. Who is locked out is known in memory too, so that a
-flood costs nothing but the answer.
+from elsewhere, as its name counts together with the address alone; and where an address is locked out, it is for those
+who ask in vain: a program that shares it and has a good secret is let in. Who is locked out is known in memory too.
 """
 
 import hashlib
@@ -42,17 +42,18 @@ class Lockout:
         self._runtime = runtime
         self._until: dict[bytes, float] = {}
 
-    def check(self, address: str, client_id: str) -> None:
-        """Raises TooMany where this address, or this client at it, is locked out."""
+    def check(self, address: str, client_id: str) -> bool:
+        """Whether this address is locked out; raises TooMany where this client at it is."""
         keys = _keys(address, client_id)
         self._until = {key: until for key, until in self._until.items() if until > time.monotonic()}
-        if any(key in self._until for key in keys):
-            raise _too_many()
-        with self._runtime.transaction() as session:
-            found = _counted(session.execute(_FOUND, {"keys": list(keys), "now": clock.now()}))
-        self._lock(keys, found)
-        if any(key in self._until for key in keys):
-            raise _too_many()
+        if not any(key in self._until for key in keys):
+            with self._runtime.transaction() as session:
+                found = _counted(session.execute(_FOUND, {"keys": list(keys), "now": clock.now()}))
+            self._lock(keys, found)
+        of_address, of_client = keys
+        if of_client in self._until:
+            raise too_many()
+        return of_address in self._until
 
     def count(self, address: str, client_id: str) -> bool:
         """Counts a request in vain; says whether it begins a lock-out."""
@@ -87,7 +88,8 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode(errors="replace")).digest()[:16]
 
 
-def _too_many() -> TooMany:
+def too_many() -> TooMany:
+    """The problem of who is locked out."""
     wait = 60 - clock.now().second
     return TooMany(
         "Too many requests for a token were refused. Wait a moment.",
