@@ -32,6 +32,7 @@ def affiliate(
         )
     affiliation = Affiliation(structure_id=structure_id, contract_id=contract_id, starts_on=starts_on, ends_on=ends_on)
     session.add(affiliation)
+    session.flush()
     if structure.suspended_at is None:  # whoever is suspended is told of when the suspension ends
         announce(session, structure, [affiliation])
     return affiliation

@@ -52,3 +52,14 @@ def test_a_suspended_structure_that_goes_over_to_another_contract_is_told_of_whe
     ended = till.redeemer.client.delete(f"/v1/structures/{till.structure}/suspension", headers=headers)
     assert ended.status_code < 300, ended.text
     assert [told["contract_id"] for told in till.told("structure.affiliated")][1:] == [till.contract, successor]
+
+
+def test_an_affiliation_of_a_suspended_structure_has_its_id_in_the_answer_that_is_kept(till: Till) -> None:
+    till.post(f"/v1/structures/{till.structure}/suspension", "admin", {"reason": "Under review."})
+    second = new_id()
+    till.tell_contract(second)
+    body = {"structure_id": str(till.structure), "contract_id": str(second), "starts_on": day(0).isoformat()}
+    client, headers = till.redeemer.app.test_client(), till.redeemer.headers("admin", key="once")
+    first, again = (client.post("/v1/affiliations", json=body, headers=headers) for _ in range(2))
+    [stored] = till.rows("SELECT id FROM affiliation WHERE contract_id = :id", id=second)
+    assert [answer.get_json()["affiliation_id"] for answer in (first, again)] == [str(stored.id)] * 2
