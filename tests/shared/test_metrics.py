@@ -1,5 +1,6 @@
 """What Prometheus is told: every gauge can be read, refusals count by reason, and nobody reads it without a token."""
 
+import logging
 import os
 import re
 import subprocess
@@ -40,6 +41,20 @@ def test_each_service_tells_its_gauges(service: Callable[[str], ServiceUnderTest
     assert ({"service": name}, 1.0) in samples["souche_gauges_up"]
     assert {labels["queue"] for labels, _ in samples["souche_queue_tasks"]} == set(SERVICES)
     assert any(labels["service"] == name for labels, _ in samples["souche_log_events"])
+
+
+def test_methods_that_somebody_made_up_are_counted_as_one_and_not_logged(
+    issuer: ServiceUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else whoever can send a request could fill the memory, and what he likes would stand in metrics and logs."""
+    made_up = [f"MADEUP{number}" for number in range(20)]
+    with caplog.at_level(logging.INFO):
+        answers = [issuer.app.test_client().open("/healthz", method=method) for method in made_up]
+    assert {answer.status_code for answer in answers} == {405}
+    methods = {labels["method"] for labels, _ in told(issuer)["souche_request_seconds_count"]}
+    assert methods <= {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "OTHER"}
+    assert "OTHER" in methods
+    assert "MADEUP" not in caplog.text
 
 
 @pytest.mark.parametrize("name", SERVICES)
