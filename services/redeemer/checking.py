@@ -9,14 +9,14 @@ from services.redeemer import guessing, judging
 from services.redeemer.guessing import Guesser
 from services.redeemer.judging import UNKNOWN, Question, Workshop
 from shared import clock, roundtrip
-from shared.roundtrip import Statement, json_rows, rows
+from shared.roundtrip import Statement, json_rows, rows_of
 from shared.runtime import Runtime
 
 _CHECK = Statement(
     "WITH asked AS (",
-    rows("asked", judging.QUESTION),
+    rows_of("asked", judging.QUESTION),
     "), code AS (",
-    rows("codes", judging.CODE),
+    rows_of("codes", judging.CODE),
     "), gate AS MATERIALIZED (SELECT ",
     judging.GATE,
     """ FROM asked),
