@@ -35,7 +35,7 @@ class Statement:
         return f"${self.names.index(parameter[1]) + 1}"
 
 
-def rows_of(parameter: str, columns: str) -> str:
+def rows_of_json(parameter: str, columns: str) -> str:
     """SQL that reads these columns ("id uuid, amount_cents int") from a parameter that `json_rows` made.
 
     It goes through an array, as the planner takes those to be short and what a function returns to be long.

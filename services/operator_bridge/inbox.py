@@ -26,7 +26,7 @@ _AT_ONCE = 200
 _COLUMNS = "message_id uuid, operator text, webhook_id text, headers jsonb, body bytea"
 _STORE = Statement(
     "INSERT INTO message (message_id, operator, webhook_id, headers, body)",
-    roundtrip.rows_of("messages", _COLUMNS),
+    roundtrip.rows_of_json("messages", _COLUMNS),
     "ON CONFLICT DO NOTHING RETURNING message_id",
 )
 

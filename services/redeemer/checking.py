@@ -9,14 +9,14 @@ from services.redeemer import guessing, judging
 from services.redeemer.guessing import Guesser
 from services.redeemer.judging import UNKNOWN, Question, Workshop
 from shared import clock, roundtrip
-from shared.roundtrip import Statement, json_rows, rows_of
+from shared.roundtrip import Statement, json_rows, rows_of_json
 from shared.runtime import Runtime
 
 _CHECK = Statement(
     "WITH asked AS (",
-    rows_of("asked", judging.QUESTION),
+    rows_of_json("asked", judging.QUESTION),
     "), code AS (",
-    rows_of("codes", judging.CODE),
+    rows_of_json("codes", judging.CODE),
     "), gate AS MATERIALIZED (SELECT ",
     judging.GATE,
     """ FROM asked),

@@ -29,7 +29,7 @@ from services.redeemer.judging import Question, Typed, Workshop
 from shared import audit, clock, messages, roundtrip
 from shared.audit import Act
 from shared.ids import new_id
-from shared.roundtrip import Statement, json_rows, rows_of
+from shared.roundtrip import Statement, json_rows, rows_of_json
 from shared.runtime import Runtime
 
 # Who presented what, from where: recorded here, as no trigger may make a till wait.
@@ -46,9 +46,9 @@ _PRESENTATION = "presentation_id uuid, key text, request_digest bytea"
 _ACT = "role text, scope uuid, subject text, sender text, request_id text, action text"
 _BEFORE_LOCKING = (
     "WITH asked AS (",
-    rows_of("asked", f"{judging.QUESTION}, {_PRESENTATION}, {_ACT}"),
+    rows_of_json("asked", f"{judging.QUESTION}, {_PRESENTATION}, {_ACT}"),
     "), code AS (",
-    rows_of("codes", f"{judging.CODE}, redemption_id uuid, event_id uuid"),
+    rows_of_json("codes", f"{judging.CODE}, redemption_id uuid, event_id uuid"),
     "), gate AS MATERIALIZED (SELECT ",
     judging.GATE,
     """, pg_try_advisory_xact_lock(hashtextextended(structure_id::text || ' ' || key, 0)) AS open FROM asked),
