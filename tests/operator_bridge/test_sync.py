@@ -4,10 +4,13 @@ import threading
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
-from demo.simulators.docaposte import Simulator
+from demo.simulators.docaposte import CODE, Simulator
 from demo.simulators.docaposte_register import MAX_OPERATIONS
-from services.operator_bridge import claiming, leases, polling, sync
+from services.operator_bridge import claiming, leases, polling, settling, sync
+from services.operator_bridge.interface import Receipt
 from services.operator_bridge.models import MAX_LOST
 from shared import clock
 from tests.operator_bridge.conftest import Office
@@ -34,6 +37,25 @@ def test_no_code_is_kept(office: Office) -> None:
     code = office.codes[str(cheque)]
     for table in tables:
         assert office.rows(f"SELECT 1 FROM {table} t WHERE t::text LIKE '%' || :code || '%'", code=code) == []
+
+
+def test_settling_a_batch_reads_none_of_the_thousands_that_wait(office: Office) -> None:
+    contract = office.contract()
+    office.issue(50)
+    office.push(contract)
+    office.execute("ANALYZE operator_order, link")  # as a switch begins: nothing is known of what it will add
+    office.issue(5000)
+    with office.bridge.runtime.transaction() as session:
+        orders = claiming.claim(session, contract, 10, 1)
+        before = _read(session)
+        assert settling.settle(session, CODE, [Receipt(order.reference, "accepted") for order in orders]) == 10
+        assert _read(session) - before < 200
+
+
+def _read(session: Session) -> int:
+    """Rows of orders and links that this transaction read so far, by whatever plan."""
+    read = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables"
+    return int(session.scalar(text(f"{read} WHERE relname IN ('operator_order', 'link')")))
 
 
 def test_a_batch_is_split_by_the_operators_size(office: Office, simulator: Simulator) -> None:
