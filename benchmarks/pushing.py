@@ -36,7 +36,7 @@ _NO_LIMIT = 1e6
 
 def throughput(quick: bool) -> Iterator[Line]:
     """Registrations a second, by turns."""
-    orders, turns = (5_000, 3) if quick else (20_000, 5)  # of either line
+    orders, turns = (10_000, 3) if quick else (20_000, 5)  # of either line
     account = Account.generate()
     with machine(desk.SERVICE, SERVICE) as stage, ExitStack() as life:
         port = free_port()
