@@ -1,6 +1,8 @@
 """Telling the operator: what it is told, in which order, and what becomes of it when things go wrong."""
 
 import threading
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -8,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from demo.simulators.docaposte import CODE, Simulator
-from demo.simulators.docaposte_register import MAX_OPERATIONS
+from demo.simulators.docaposte_register import MAX_OPERATIONS, Line, Register
 from services.operator_bridge import claiming, leases, polling, settling, sync
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.models import MAX_LOST
@@ -329,6 +331,25 @@ def test_workers_that_push_at_once_send_no_order_twice(office: Office, simulator
     assert office.orders() == {"accepted": 1200}
     assert len(simulator.register.outcomes) == 1200
     assert office.rows("SELECT max(attempts) FROM operator_order") == [(1,)]
+
+
+class _Waiting(Register):
+    """Books in which nothing is written before two batches are there."""
+
+    def work_off(self, operations: list[Mapping[str, Any]], refuse: str | None = None) -> list[Line]:
+        _BOTH.wait(0.9)
+        return super().work_off(operations, refuse)
+
+
+_BOTH = threading.Barrier(2)
+
+
+def test_a_batch_is_sent_while_the_operator_answers_the_one_before(office: Office, simulator: Simulator) -> None:
+    contract = office.contract()
+    office.issue(MAX_OPERATIONS + 5)
+    simulator.register = _Waiting()
+    assert office.push(contract) == MAX_OPERATIONS + 5
+    assert office.orders() == {"accepted": MAX_OPERATIONS + 5}
 
 
 def test_all_workers_together_keep_to_the_operators_rate(office: Office) -> None:
