@@ -1,11 +1,15 @@
-"""Orders pushed to the simulated Docaposte, against what it takes by itself in batches of the same size.
+"""Orders pushed to the simulated Docaposte, against what it allows and against what it takes if it allows anything.
 
-The codes come of a real issuer, batch by batch, as they do in production. The simulator is a process of its own.
+The codes come of a real issuer, batch by batch, as they do in production. The simulator is a process of its own. It
+allows ten batches a second, as the operator does, but does not insist: by turns we keep to that and do not, and one
+client that does nothing else sends it batches of the same size.
 """
 
+import logging
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from itertools import count, islice
+from pathlib import Path
 from time import perf_counter
 from uuid import UUID
 
@@ -20,18 +24,19 @@ from demo.simulators.docaposte import CODE, Account
 from services.operator_bridge import contracts, interface, sync, wire
 from services.operator_bridge.consuming import HANDLERS
 from services.operator_bridge.interface import Order
-from shared import clock, config
+from shared import clock, config, logs
 from shared.cheque_code import generate, printed
 from shared.ids import new_id
 from shared.runtime import Runtime
 
 SERVICE = "operator_bridge"
 _PATIENCE_SECONDS = 600.0
+_NO_LIMIT = 1e6
 
 
 def throughput(quick: bool) -> Iterator[Line]:
     """Registrations a second, by turns."""
-    orders, turns = (5_000, 3) if quick else (20_000, 5)
+    orders, turns = (10_000, 3) if quick else (20_000, 5)  # of either line
     account = Account.generate()
     with machine(desk.SERVICE, SERVICE) as stage, ExitStack() as life:
         port = free_port()
@@ -40,24 +45,41 @@ def throughput(quick: bool) -> Iterator[Line]:
         stage.environ |= account.settings(f"http://127.0.0.1:{port}")
         office = Desk(stage, stage.serve(desk.SERVICE))
         stage.environ["ISSUER_URL"] = f"http://127.0.0.1:{office.port}"
-        runtime = Runtime(config.load(SERVICE, stage.environ | {"LOG_LEVEL": "ERROR"}))
+        runtime = Runtime(config.load(SERVICE, stage.environ))
         life.callback(runtime.engine.dispose)
         contract, first = _live(runtime), count(0, orders)
 
-        def ours() -> float:
+        operator = interface.connect(CODE, runtime.settings.operators)
+        allowed = operator.rate
+        life.enter_context(_logging(stage.folder / "bridge.log"))
+
+        def ours(rate: float) -> float:
             bulk.grant(office, orders // CHEQUES, next(first))
             runtime.pull(desk.SERVICE, HANDLERS)
+            operator.rate = rate  # type: ignore[misc]
             began = perf_counter()
             sent = sync.push(runtime, contract, _PATIENCE_SECONDS)
             if sent != orders:
                 raise AssertionError(f"{sent} of {orders} orders were sent")
             return orders / (perf_counter() - began)
 
-        ratio = by_turns(ours, lambda: orders / _filled(account, port, orders), turns)
-        adapter = interface.adapter(CODE)
-        rate = f"the operator allows {adapter.rate:.0f} batches a second"
-        note = f"batches of {adapter.batch_size}; {rate}, so {adapter.rate * adapter.batch_size:,.0f} orders"
-        yield ratio.line("orders pushed to the simulator", "the simulator alone, same batches", 0.5, "orders", note)
+        most = allowed * operator.batch_size
+        note = f"batches of {operator.batch_size}; the operator allows {allowed:.0f} a second"
+        kept = by_turns(lambda: ours(allowed), lambda: most, turns)
+        yield kept.line("orders pushed as fast as the operator allows", "what it allows", 0.9, "orders", note)
+        free = by_turns(lambda: ours(_NO_LIMIT), lambda: orders / _filled(account, port, orders), turns)
+        note = f"batches of {operator.batch_size}; nobody keeps to a rate"
+        yield free.line("orders pushed to the simulator", "the simulator alone, same batches", 0.5, "orders", note)
+
+
+@contextmanager
+def _logging(path: Path) -> Iterator[None]:
+    """What a worker logs in production, to a file."""
+    with path.open("w", encoding="utf-8") as file:
+        with redirect_stderr(file):
+            logs.configure(SERVICE, "INFO")
+        yield
+        logging.getLogger().handlers.clear()
 
 
 def _live(runtime: Runtime) -> UUID:

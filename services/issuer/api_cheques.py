@@ -55,7 +55,7 @@ class RevealedCodeSchema(Schema):
 class RevealedCodesSchema(Schema):
     """The codes of those cheques that there are."""
 
-    codes = fields.List(fields.Nested(RevealedCodeSchema), required=True)
+    codes = fields.Nested(RevealedCodeSchema, many=True, required=True)
 
 
 class CancellationOrderSchema(Schema):

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.models import Cheque
-from shared import cheque_code
+from shared import cheque_code, db
 from shared.ids import new_id
 from shared.sealing import KeyRing
 
@@ -48,7 +48,7 @@ class Codes:
 
     def open(self, cheque: Cheque) -> str:
         """The printed code of a cheque; raises CannotOpen where its key is gone or it was altered."""
-        return cheque_code.printed(self._ring.open(cheque.sealed_code, cheque.id.bytes).decode())
+        return self._printed(cheque.id, cheque.sealed_code)
 
     def digest(self, cheque_id: UUID, sealed_code: bytes) -> str:
         """The digest, by the current key and in hexadecimal, of a cheque's code; raises CannotOpen."""
@@ -57,15 +57,19 @@ class Codes:
 
     def of_cheques(self, session: Session, cheque_ids: Sequence[UUID]) -> list[Revealed]:
         """The codes of those of these cheques that there are."""
-        return self._reveal(session, Cheque.id.in_(cheque_ids))
+        return self._reveal(session, db.among(Cheque.id, cheque_ids))
 
     def of_grant(self, session: Session, grant_id: UUID) -> list[Revealed]:
         """The codes of a grant's cheques."""
         return self._reveal(session, Cheque.grant_id == grant_id)
 
     def _reveal(self, session: Session, which: sa.ColumnElement[bool]) -> list[Revealed]:
-        cheques = session.scalars(sa.select(Cheque).where(which).order_by(Cheque.id))
+        columns = (Cheque.id, Cheque.sealed_code, Cheque.value_cents, Cheque.envelope_id, Cheque.state)
+        cheques = session.execute(sa.select(*columns).where(which).order_by(Cheque.id)).all()
         return [
-            Revealed(cheque.id, self.open(cheque), cheque.value_cents, cheque.envelope_id, cheque.state)
-            for cheque in cheques
+            Revealed(cheque_id, self._printed(cheque_id, sealed), value_cents, envelope_id, state)
+            for cheque_id, sealed, value_cents, envelope_id, state in cheques
         ]
+
+    def _printed(self, cheque_id: UUID, sealed_code: bytes) -> str:
+        return cheque_code.printed(self._ring.open(sealed_code, cheque_id.bytes).decode())

@@ -32,12 +32,12 @@ _IS_UNFINISHED = "state IN ({})".format(", ".join(f"'{state}'" for state in UNFI
 
 # An order waits for the registration of its cheque, then for the earlier orders of its cheque or of its structure. A
 # registration that came last, as the logs are read in any order, goes first; an activation, where the operator needs
-# one, right after it.
+# one, right after it. `state || ''`, so that a link is found by its cheque and no index of states is read for each.
 _DUE = f"""
     o.state = 'pending' AND o.next_attempt_at <= clock_timestamp()
     AND (o.kind IN ('register', 'activate') OR o.cheque_id IS NULL OR NOT EXISTS (
         SELECT FROM link WHERE link.cheque_id = o.cheque_id AND link.contract_id = o.contract_id
-        AND link.state = 'wanted'))
+        AND link.state || '' = 'wanted'))
     AND (o.kind = 'register' OR NOT EXISTS (
         SELECT FROM operator_order e WHERE e.cheque_id = o.cheque_id AND e.contract_id = o.contract_id
         AND e.sequence < o.sequence AND e.{_IS_UNFINISHED}
@@ -64,26 +64,30 @@ _PERMIT = sa.text("""
     FROM contract WHERE contract_id = :contract AND held_at IS NULL FOR SHARE
 """)
 
+# What an operator is told of the orders of a table or of a set.
+_TOLD = """
+    SELECT o.order_id, o.kind, o.cheque_id, o.structure_id, o.details, contract.code AS contract, link.number,
+           coalesce(redemption.amount_cents, cheque.value_cents, 0) AS amount_cents, cheque.valid_until,
+           redemption.reference, redemption.redeemed_at
+    FROM {orders} o JOIN contract USING (contract_id)
+    LEFT JOIN cheque ON cheque.cheque_id = o.cheque_id
+    LEFT JOIN link ON link.cheque_id = o.cheque_id AND link.contract_id = o.contract_id
+    LEFT JOIN redemption ON redemption.redemption_id = o.redemption_id
+"""
+
 _CLAIM = sa.text(f"""
     WITH ready AS (
         SELECT o.order_id FROM operator_order o WHERE o.contract_id = :contract AND {_DUE}
         ORDER BY o.sequence LIMIT :size FOR UPDATE OF o SKIP LOCKED
+    ), claimed AS (
+        UPDATE operator_order o SET state = 'sent', sent_at = clock_timestamp(), sent_by = :lease,
+                                    attempts = attempts + 1, reason = NULL
+        FROM ready WHERE o.order_id = ready.order_id RETURNING o.*
     )
-    UPDATE operator_order o SET state = 'sent', sent_at = clock_timestamp(), sent_by = :lease, attempts = attempts + 1,
-                                reason = NULL
-    FROM ready WHERE o.order_id = ready.order_id RETURNING o.order_id
+    {_TOLD.format(orders="claimed")} ORDER BY o.sequence
 """)  # noqa: S608 (as above)
 
-_READ = sa.text("""
-    SELECT o.order_id, o.kind, o.cheque_id, o.structure_id, o.details, contract.code AS contract, link.number,
-           coalesce(redemption.amount_cents, cheque.value_cents, 0) AS amount_cents, cheque.valid_until,
-           redemption.reference, redemption.redeemed_at
-    FROM operator_order o JOIN contract USING (contract_id)
-    LEFT JOIN cheque ON cheque.cheque_id = o.cheque_id
-    LEFT JOIN link ON link.cheque_id = o.cheque_id AND link.contract_id = o.contract_id
-    LEFT JOIN redemption ON redemption.redemption_id = o.redemption_id
-    WHERE o.order_id = ANY(:orders) ORDER BY o.sequence
-""")
+_READ = sa.text(f"{_TOLD.format(orders='operator_order')} WHERE o.order_id = ANY(:orders) ORDER BY o.sequence")
 
 _CONTRACTS_DUE = sa.text(f"""
     SELECT contract_id FROM contract
@@ -147,13 +151,13 @@ def claim(session: Session, contract_id: UUID, size: int, lease: int) -> list[Or
     permitted = session.scalar(_PERMIT, {"contract": contract_id, "size": size, "probe": _PROBE_SIZE})
     if permitted is None:
         return []
-    claimed = session.scalars(_CLAIM, {"contract": contract_id, "size": permitted, "lease": lease}).all()
-    return read(session, claimed)
+    given = {"contract": contract_id, "size": permitted, "lease": lease}
+    return [_order(row) for row in session.execute(_CLAIM, given).all()]
 
 
 def read(session: Session, orders: Sequence[UUID]) -> list[Order]:
     """Orders as an operator is told of them, in their sequence and without codes."""
-    return [_order(row) for row in session.execute(_READ, {"orders": list(orders)})] if orders else []
+    return [_order(row) for row in session.execute(_READ, {"orders": list(orders)}).all()] if orders else []
 
 
 def put_back(session: Session, orders: Sequence[UUID], reason: str) -> None:

@@ -229,6 +229,7 @@ def codes() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(operators.__path__)))
 
 
+@functools.cache
 def adapter(code: str) -> type[Operator]:
     """The adapter class of an operator; raises UnknownOperator where there is none."""
     if code not in codes():

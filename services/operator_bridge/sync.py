@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import claiming, interface, leases, settling
+from services.operator_bridge import abreast, claiming, interface, leases, settling
 from services.operator_bridge.interface import (
     NoAnswer,
     Operator,
@@ -31,6 +31,7 @@ from shared.logs import logger
 from shared.peers import PeerUnavailable
 from shared.runtime import Runtime
 
+_SENDERS = 2
 # The issuer gives this many codes at a time.
 _CODES_AT_ONCE = 1000
 # Collectors of logs cut lines that are longer than 16 kB.
@@ -38,17 +39,22 @@ _NAMED_ON_A_LINE = 100
 
 
 def push(runtime: Runtime, contract_id: UUID, seconds: float) -> int:
-    """Sends what a contract has due, batch after batch, for about so many seconds; says how many orders it sent."""
+    """Sends what a contract has due, batch after batch, for about so many seconds; says how many orders it sent.
+
+    By several senders, as different to each other as workers are: while one waits for the operator, another has the
+    next batch ready.
+    """
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
     operator = interface.connect(contract.operator, runtime.settings.operators)
     with leases.taken(runtime) as lease:
-        return sum(_Sending(runtime, contract, operator, time.monotonic() + seconds, lease).batches())
+        sending = _Sending(runtime, contract, operator, time.monotonic() + seconds, lease)
+        return sum(abreast.each(lambda _: sum(sending.batches()), range(_SENDERS)))
 
 
 @dataclass
 class _Sending:
-    """One worker that sends to one operator for a while."""
+    """Sending to one operator for a while."""
 
     runtime: Runtime
     contract: Contract

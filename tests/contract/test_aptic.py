@@ -64,7 +64,7 @@ def test_recorded_files_are_read_with_standings_of_the_last_statement_alone(oper
             "APT-000117", CHEQUES[1], UUID("0198f0a0-0000-7000-8000-0000000000aa"), 1000,
             datetime(2023, 11, 20, 13, 5, tzinfo=UTC),
         ),
-        Paid("VIR-2023-12", date(2023, 12, 15), ["APT-000117"]),  # type: ignore[arg-type]
+        Paid("VIR-2023-12", date(2023, 12, 15), ("APT-000117",)),
         Standing(CHEQUES[0], "blocked", 1000),
         Standing(CHEQUES[1], "redeemed", 1000, 1000),
     ]  # fmt: skip

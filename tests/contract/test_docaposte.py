@@ -131,7 +131,7 @@ def test_what_is_asked_again_and_the_pages_of_the_statement_are_read_as_agreed(
         Receipt(reference(2), "refused", "unknown-cheque"),
         Receipt(reference(1), "accepted"),
         Redeemed("TILL-00000042", CHEQUE, STRUCTURE, 1000, AT),
-        Paid("VIR-000007", date(2026, 3, 31), ["TILL-00000042", reference(6)]),  # type: ignore[arg-type]
+        Paid("VIR-000007", date(2026, 3, 31), ("TILL-00000042", reference(6))),
         Standing(CHEQUE, "redeemed", 1000, 1000),
     ]
 

@@ -1,13 +1,18 @@
 """Telling the operator: what it is told, in which order, and what becomes of it when things go wrong."""
 
 import threading
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
-from demo.simulators.docaposte import Simulator
-from demo.simulators.docaposte_register import MAX_OPERATIONS
-from services.operator_bridge import claiming, leases, polling, sync
+from demo.simulators.docaposte import CODE, Simulator
+from demo.simulators.docaposte_register import MAX_OPERATIONS, Line, Register
+from services.operator_bridge import claiming, leases, polling, settling, sync
+from services.operator_bridge.interface import Receipt
 from services.operator_bridge.models import MAX_LOST
 from shared import clock
 from tests.operator_bridge.conftest import Office
@@ -34,6 +39,25 @@ def test_no_code_is_kept(office: Office) -> None:
     code = office.codes[str(cheque)]
     for table in tables:
         assert office.rows(f"SELECT 1 FROM {table} t WHERE t::text LIKE '%' || :code || '%'", code=code) == []
+
+
+def test_settling_a_batch_reads_none_of_the_thousands_that_wait(office: Office) -> None:
+    contract = office.contract()
+    office.issue(50)
+    office.push(contract)
+    office.execute("ANALYZE operator_order, link")  # as a switch begins: nothing is known of what it will add
+    office.issue(5000)
+    with office.bridge.runtime.transaction() as session:
+        orders = claiming.claim(session, contract, 10, 1)
+        before = _read(session)
+        assert settling.settle(session, CODE, [Receipt(order.reference, "accepted") for order in orders]) == 10
+        assert _read(session) - before < 200
+
+
+def _read(session: Session) -> int:
+    """Rows of orders and links that this transaction read so far, by whatever plan."""
+    read = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables"
+    return int(session.scalar(text(f"{read} WHERE relname IN ('operator_order', 'link')")))
 
 
 def test_a_batch_is_split_by_the_operators_size(office: Office, simulator: Simulator) -> None:
@@ -307,6 +331,25 @@ def test_workers_that_push_at_once_send_no_order_twice(office: Office, simulator
     assert office.orders() == {"accepted": 1200}
     assert len(simulator.register.outcomes) == 1200
     assert office.rows("SELECT max(attempts) FROM operator_order") == [(1,)]
+
+
+class _Waiting(Register):
+    """Books in which nothing is written before two batches are there."""
+
+    def work_off(self, operations: list[Mapping[str, Any]], refuse: str | None = None) -> list[Line]:
+        _BOTH.wait(0.9)
+        return super().work_off(operations, refuse)
+
+
+_BOTH = threading.Barrier(2)
+
+
+def test_a_batch_is_sent_while_the_operator_answers_the_one_before(office: Office, simulator: Simulator) -> None:
+    contract = office.contract()
+    office.issue(MAX_OPERATIONS + 5)
+    simulator.register = _Waiting()
+    assert office.push(contract) == MAX_OPERATIONS + 5
+    assert office.orders() == {"accepted": MAX_OPERATIONS + 5}
 
 
 def test_all_workers_together_keep_to_the_operators_rate(office: Office) -> None:
