@@ -10,6 +10,8 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
+from shared.plain_schemas import PlainSchema
+
 VERSION = 1
 
 
@@ -340,6 +342,8 @@ KINDS: Mapping[str, Schema] = {
     "contract.changed": ContractChanged(),
 }
 
+_PLAIN = {kind: PlainSchema(schema) for kind, schema in KINDS.items()}
+
 # Who reads whom: each service is told of the news of the two others.
 READERS: Mapping[str, tuple[str, ...]] = {
     "issuer": ("redeemer", "operator_bridge"),
@@ -350,13 +354,12 @@ READERS: Mapping[str, tuple[str, ...]] = {
 
 def dump(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON form of a message; raises marshmallow's ValidationError where it is not whole."""
-    schema = KINDS[kind]
-    written: dict[str, Any] = schema.dump(body)
+    schema = _PLAIN[kind]
+    written = schema.dump(body)
     schema.load(written)
     return written
 
 
 def load(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """A message read back, ids as UUID and days as date; raises marshmallow's ValidationError."""
-    read: dict[str, Any] = KINDS[kind].load(body)
-    return read
+    return _PLAIN[kind].load(body)
