@@ -85,9 +85,12 @@ _NEW_EPOCH = _MINTED.on_conflict_do_update(
     where=EPOCH.c.fingerprint != _MINTED.excluded.fingerprint,
 )
 
+# The server writes the JSON: read into Python, checked by a schema and written again it took longer than to apply.
 _PAGE = sa.text("""
-    SELECT position, event_id, kind, version, key, occurred_at, request_id, body
-    FROM event WHERE position > :after ORDER BY position LIMIT :limit
+    SELECT row_to_json(entry)::text FROM (
+        SELECT position, event_id, kind, version, key, occurred_at, request_id, body
+        FROM event WHERE position > :after ORDER BY position LIMIT :limit
+    ) entry
 """)
 
 
@@ -106,11 +109,15 @@ class Event:
 
 @dataclass(frozen=True)
 class Page:
-    """Some entries of a log, oldest first, as JSON-ready mappings, the log's epoch and its last position."""
+    """Some entries of a log, oldest first, each a JSON object as text, the log's epoch and its last position."""
 
     epoch: UUID
     head: int
-    events: list[dict[str, Any]]
+    events: Sequence[str]
+
+    def json(self) -> str:
+        """The page as JSON text."""
+        return f'{{"epoch":"{self.epoch}","head":{self.head},"events":[{",".join(self.events)}]}}'
 
 
 def append(session: Session, kind: str, key: object, body: Mapping[str, Any]) -> UUID:
@@ -154,8 +161,7 @@ def page(engine: sa.Engine, after: int, limit: int) -> Page:
     _number(engine)
     with engine.connect() as connection:
         epoch, head = connection.execute(_SAME_EPOCH.add_columns(_HEAD)).one()
-        rows = connection.execute(_PAGE, {"after": after, "limit": limit}).mappings()
-        return Page(epoch, head, [dict(row) for row in rows])
+        return Page(epoch, head, connection.execute(_PAGE, {"after": after, "limit": limit}).scalars().all())
 
 
 def is_restored(engine: sa.Engine) -> bool:

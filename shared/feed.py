@@ -3,6 +3,7 @@
 from typing import Any
 
 import sqlalchemy as sa
+from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
@@ -81,9 +82,10 @@ class CursorsSchema(Schema):
 @roles("service")
 @blueprint.arguments(FeedQuery, location="query")
 @blueprint.response(200, FeedPage)
-def read_feed(query: dict[str, int]) -> events.Page:
+def read_feed(query: dict[str, int]) -> Response:
     """The entries after a position, oldest first."""
-    return events.page(runtime().engine, query["after"], query["limit"])
+    page = events.page(runtime().engine, query["after"], query["limit"])
+    return Response(page.json(), mimetype="application/json")
 
 
 @blueprint.route("/reading")
