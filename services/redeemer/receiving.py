@@ -13,16 +13,19 @@ from sqlalchemy.orm import Session
 from services.redeemer import transitions
 from services.redeemer.models import Programme, SpendingRules
 
+# What is a grant's is given once for it, and found from its cheques by its place among the grants.
 _ISSUE = sa.text("""
     INSERT INTO cheque (id, digest, rules_id, grant_id, value_cents, granted_on, valid_until, presentable_until, active)
     SELECT given.id, given.digest, spending_rules.id, grant_id, value_cents, granted_on, valid_until,
            presentable_until, active
     FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:digests AS bytea[]), CAST(:rules AS bytea[]), CAST(:grants AS uuid[]),
-        CAST(:values AS int[]), CAST(:granted AS date[]), CAST(:valid AS date[]), CAST(:presentable AS date[]),
-        CAST(:active AS boolean[])
-    ) AS given (id, digest, rules, grant_id, value_cents, granted_on, valid_until, presentable_until, active)
-    JOIN spending_rules ON spending_rules.digest = given.rules
+        CAST(:ids AS uuid[]), CAST(:digests AS bytea[]), CAST(:values AS int[]), CAST(:places AS bigint[])
+    ) AS given (id, digest, value_cents, place)
+    JOIN unnest(
+        CAST(:grants AS uuid[]), CAST(:rules AS bytea[]), CAST(:granted AS date[]), CAST(:valid AS date[]),
+        CAST(:presentable AS date[]), CAST(:active AS boolean[])
+    ) WITH ORDINALITY AS told (grant_id, rules, granted_on, valid_until, presentable_until, active, place) USING (place)
+    JOIN spending_rules ON spending_rules.digest = told.rules
     ON CONFLICT (id) DO NOTHING
 """)
 _REGISTER = sa.text("UPDATE cheque SET active = true WHERE id = ANY(:ids) AND NOT active")
@@ -36,20 +39,22 @@ _REDIGEST = sa.text("""
 
 def issue(session: Session, grants: Sequence[Mapping[str, Any]]) -> list[UUID]:
     """Takes in the cheques of some grants, by the bodies of their `cheques.issued`, and says which they are."""
-    rules = {_rules_digest(grant["programme"]): grant["programme"] for grant in grants}
-    _keep_rules(session, rules)
-    _keep_names(session, {given["code"]: given["name"] for given in rules.values() if given["name"]})
-    lines = [(grant, cheque) for grant in grants for cheque in grant["cheques"]]
+    rules = [_rules_digest(grant["programme"]) for grant in grants]
+    programmes = {digest: grant["programme"] for digest, grant in zip(rules, grants, strict=True)}
+    _keep_rules(session, programmes)
+    _keep_names(session, {given["code"]: given["name"] for given in programmes.values() if given["name"]})
+    lines = [(place, cheque) for place, grant in enumerate(grants, start=1) for cheque in grant["cheques"]]
     columns = {
         "ids": [cheque["cheque_id"] for _, cheque in lines],
         "digests": [bytes.fromhex(cheque["digest"]) for _, cheque in lines],
         "values": [cheque["value_cents"] for _, cheque in lines],
-        "rules": [_rules_digest(grant["programme"]) for grant, _ in lines],
-        "grants": [grant["grant_id"] for grant, _ in lines],
-        "granted": [grant["granted_on"] for grant, _ in lines],
-        "valid": [grant["valid_until"] for grant, _ in lines],
-        "presentable": [grant["presentable_until"] for grant, _ in lines],
-        "active": [grant["programme"]["spendable"] == "on_issue" for grant, _ in lines],
+        "places": [place for place, _ in lines],
+        "grants": [grant["grant_id"] for grant in grants],
+        "rules": rules,
+        "granted": [grant["granted_on"] for grant in grants],
+        "valid": [grant["valid_until"] for grant in grants],
+        "presentable": [grant["presentable_until"] for grant in grants],
+        "active": [grant["programme"]["spendable"] == "on_issue" for grant in grants],
     }
     session.execute(_ISSUE, columns)
     return columns["ids"]
