@@ -13,14 +13,41 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
-from services.operator_bridge.models import Affiliation, Cheque, Contract, Order, Redemption
+from services.operator_bridge.models import Affiliation, Contract, Order
 from services.operator_bridge.references import reference_sql
 from services.operator_bridge.transitions import REDEMPTION, WORKING, before
+from shared import db
 
 # One at a time: the run of one log, of the other, a contract that goes live, payments. Of two that need each other and
 # do not see each other, as neither is committed, both would wait for ever: a cheque for its contract, a parked event
 # for its cheque, a payment for its redemption.
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('contract'::regclass::oid::bigint)")
+
+_CHEQUE = ("cheque_id", "programme", "value_cents", "valid_until", "presentable_until")
+_TAKE_CHEQUES = sa.text("""
+    INSERT INTO cheque (cheque_id, programme, value_cents, valid_until, presentable_until)
+    SELECT * FROM unnest(
+        CAST(:cheque_id AS uuid[]), CAST(:programme AS text[]), CAST(:value_cents AS integer[]),
+        CAST(:valid_until AS date[]), CAST(:presentable_until AS date[])
+    )
+    ON CONFLICT DO NOTHING
+""")
+
+_REDEMPTION = (
+    "redemption_id", "presentation_id", "cheque_id", "structure_id", "amount_cents",
+    "via", "given_on", "redeemed_at", "state", "contract_id",
+)  # fmt: skip
+_TAKE_REDEMPTIONS = sa.text("""
+    INSERT INTO redemption (redemption_id, presentation_id, cheque_id, structure_id, amount_cents,
+                            via, given_on, redeemed_at, state, contract_id)
+    SELECT * FROM unnest(
+        CAST(:redemption_id AS uuid[]), CAST(:presentation_id AS uuid[]), CAST(:cheque_id AS uuid[]),
+        CAST(:structure_id AS uuid[]), CAST(:amount_cents AS integer[]), CAST(:via AS text[]),
+        CAST(:given_on AS date[]), CAST(:redeemed_at AS timestamptz[]), CAST(:state AS text[]),
+        CAST(:contract_id AS uuid[])
+    )
+    ON CONFLICT DO NOTHING
+""")
 
 _MARK = sa.text("UPDATE cheque SET state = :state WHERE cheque_id = ANY(:cheques)")
 _BLOCK = sa.text("UPDATE cheque SET blocked = :blocked WHERE cheque_id = ANY(:cheques)")
@@ -155,14 +182,14 @@ def exclude_others(session: Session) -> None:
 
 def issue(session: Session, cheques: Sequence[Mapping[str, Any]]) -> None:
     """Takes new cheques in and has them registered with the operator of their programme, if it has one."""
-    session.execute(pg.insert(Cheque).on_conflict_do_nothing(), cheques)
+    session.execute(_TAKE_CHEQUES, db.columns(_CHEQUE, cheques))
     session.execute(_REGISTER, {"cheques": [cheque["cheque_id"] for cheque in cheques]})
 
 
 def redeem(session: Session, redemptions: Sequence[Mapping[str, Any]]) -> None:
     """Takes redemptions in and has those of our tills declared to whoever has to pay them."""
     cheques = [redemption["cheque_id"] for redemption in redemptions]
-    session.execute(pg.insert(Redemption).on_conflict_do_nothing(), redemptions)
+    session.execute(_TAKE_REDEMPTIONS, db.columns(_REDEMPTION, redemptions))
     session.execute(_MARK, {"state": "redeemed", "cheques": cheques})
     session.execute(_ASSIGN, {"cheques": cheques, "working": list(WORKING)})
     ids = [redemption["redemption_id"] for redemption in redemptions]
