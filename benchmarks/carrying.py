@@ -5,6 +5,7 @@ that grew at the reader, in transactions of as many events.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -16,7 +17,7 @@ from benchmarks.rows import Copies
 from benchmarks.table import Line, by_turns
 from services.operator_bridge import consuming as bridge
 from services.redeemer import consuming as redeemer
-from shared import config, consumer
+from shared import config, consumer, logs
 from shared.consumer import Handler
 from shared.runtime import Runtime
 
@@ -112,5 +113,9 @@ def _make(stage: Machine, way: _Way, events: int) -> None:
 
 
 def _carry(stage: Machine, way: _Way) -> Callable[[], int]:
-    runtime = Runtime(config.load(way.reader, stage.environ | {"LOG_LEVEL": "ERROR"}))
+    """Pulls as a worker of the reader does, its log lines included."""
+    log = stage.life.enter_context((stage.folder / f"{way.reader}.log").open("w", encoding="utf-8"))
+    with redirect_stderr(log):
+        logs.configure(way.reader, "INFO")
+    runtime = Runtime(config.load(way.reader, stage.environ))
     return lambda: runtime.pull(way.publisher, way.handlers)
