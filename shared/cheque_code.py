@@ -5,6 +5,7 @@ The check character is ISO 7064's hybrid system over the same 32 characters; it 
 nearly every swap of two neighbours. Printed `XXXX-XXXX-XXXX-XXXX-C`.
 """
 
+import base64
 import hashlib
 import hmac
 import re
@@ -15,6 +16,8 @@ from stdnum.iso7064 import mod_37_36
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LENGTH = 16
+_RANDOM_BYTES = 10  # 80 bits, five a character
+_TO_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())  # from RFC 4648's base32
 _LOOK_ALIKES = str.maketrans({"I": "1", "L": "1", "O": "0", "-": "", " ": "", "\u00a0": "", "\u202f": "", "\t": ""})
 
 
@@ -32,8 +35,7 @@ class InvalidCode(ValueError):
 
 def generate() -> str:
     """A new code in its canonical form: 17 characters, upper case, without separators."""
-    bits = secrets.randbits(5 * _LENGTH)
-    payload = "".join(ALPHABET[bits >> shift & 31] for shift in range(0, 5 * _LENGTH, 5))
+    payload = base64.b32encode(secrets.token_bytes(_RANDOM_BYTES)).translate(_TO_CROCKFORD).decode()
     return payload + str(mod_37_36.calc_check_digit(payload, alphabet=ALPHABET))
 
 

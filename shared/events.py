@@ -9,6 +9,7 @@ The log names its epoch. A log restored from a dump, or rewound, is another log 
 be given anew. `current_epoch` notices by the identity of cluster, database, table and timeline, and names a new one.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,6 +50,14 @@ EPOCH = sa.Table(
     sa.Column("epoch", sa.Uuid, nullable=False),
     sa.Column("fingerprint", sa.Text, nullable=False),
 )
+
+_APPEND = sa.text("""
+    INSERT INTO event (event_id, kind, version, key, occurred_at, request_id, body)
+    SELECT event_id, :kind, :version, key, :occurred_at, :request_id, body
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), CAST(:bodies AS jsonb[]))
+         WITH ORDINALITY AS told (event_id, key, body, place)
+    ORDER BY place
+""")
 
 # How many events one numbering takes: it bounds the time for which the lock is held.
 _NUMBERED_AT_ONCE = 5_000
@@ -132,23 +141,17 @@ def append(session: Session, kind: str, key: object, body: Mapping[str, Any]) ->
 def append_many(session: Session, kind: str, entries: Sequence[tuple[object, Mapping[str, Any]]]) -> list[UUID]:
     """Appends several events of one kind, in their order, by one statement."""
     session.flush()
-    occurred_at, request_id = clock.now(), current_request_id()
-    rows = [
-        {
-            "event_id": new_id(),
-            "kind": kind,
-            "version": messages.VERSION,
-            "key": str(key),
-            "occurred_at": occurred_at,
-            "request_id": request_id,
-            "body": messages.dump(kind, body),
+    ids = [new_id() for _ in entries]
+    if entries:
+        told = {
+            "ids": ids,
+            "keys": [str(key) for key, _ in entries],
+            "bodies": [json.dumps(messages.dump(kind, body)) for _, body in entries],
         }
-        for key, body in entries
-    ]
-    if rows:
-        session.execute(EVENT.insert(), rows)
+        alike = {"kind": kind, "version": messages.VERSION, "occurred_at": clock.now()}
+        session.execute(_APPEND, {**told, **alike, "request_id": current_request_id()})
         announce(session)
-    return [UUID(str(row["event_id"])) for row in rows]
+    return ids
 
 
 def announce(session: Session) -> None:

@@ -19,7 +19,23 @@ from shared.ids import new_id
 # Collectors of logs cut lines that are longer than 16 kB.
 _NAMED_ON_A_LINE = 100
 _COLUMNS = ("id", "grant_id", "envelope_id", "value_cents", "sealed_code", "active")
-# Arrays: thousands of rows are one statement of six parameters.
+_GRANT_COLUMNS = (
+    "id", "prescriber_id", "programme_id", "beneficiary_id", "lot_id", "reference", "target_public", "amount_cents",
+    "points", "reason", "rule_version", "exception_reason", "exception_by", "previous_grants", "granted_on",
+    "valid_until", "presentable_until", "created_at",
+)  # fmt: skip
+# Arrays: thousands of rows are one statement of a parameter for each column.
+_INSERT_GRANTS = sa.text(f"""
+    INSERT INTO cheque_grant ({", ".join(_GRANT_COLUMNS)})
+    SELECT * FROM unnest(
+        CAST(:id AS uuid[]), CAST(:prescriber_id AS uuid[]), CAST(:programme_id AS uuid[]),
+        CAST(:beneficiary_id AS uuid[]), CAST(:lot_id AS uuid[]), CAST(:reference AS text[]),
+        CAST(:target_public AS text[]), CAST(:amount_cents AS bigint[]), CAST(:points AS integer[]),
+        CAST(:reason AS text[]), CAST(:rule_version AS integer[]), CAST(:exception_reason AS text[]),
+        CAST(:exception_by AS text[]), CAST(:previous_grants AS integer[]), CAST(:granted_on AS date[]),
+        CAST(:valid_until AS date[]), CAST(:presentable_until AS date[]), CAST(:created_at AS timestamptz[])
+    )
+""")  # noqa: S608 (constants of this module)
 _INSERT_CHEQUES = sa.text("""
     INSERT INTO cheque (id, grant_id, envelope_id, value_cents, sealed_code, active)
     SELECT * FROM unnest(
@@ -86,8 +102,9 @@ def _insert(session: Session, issued: Sequence[tuple[Grant, Sequence[Minted]]]) 
     # In one order, so that two files with the same references do not wait for each other crosswise.
     grants = [grant for grant, _ in issued]
     grants.sort(key=lambda grant: (grant.reference or "", grant.prescriber_id))
-    session.add_all(grants)
     session.flush()
+    if grants:
+        session.execute(_INSERT_GRANTS, {name: [getattr(grant, name) for grant in grants] for name in _GRANT_COLUMNS})
     rows = [_row(grant, cheque) for grant, minted in issued for cheque in minted]
     if rows:
         session.execute(_INSERT_CHEQUES, dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
@@ -97,6 +114,7 @@ def _grant(draft: Draft, person: Known | None, exception_reason: str | None) -> 
     return Grant(
         id=new_id(),
         prescriber_id=draft.order.prescriber_id,
+        programme_id=draft.programme.id,
         programme=draft.programme,
         beneficiary_id=person.id if person else None,
         lot_id=draft.lot_id,
