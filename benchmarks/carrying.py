@@ -4,6 +4,7 @@ A real web server publishes; the reader is what a worker of the other service ru
 that grew at the reader, in transactions of as many events.
 """
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -113,9 +114,10 @@ def _make(stage: Machine, way: _Way, events: int) -> None:
 
 
 def _carry(stage: Machine, way: _Way) -> Callable[[], int]:
-    """Pulls as a worker of the reader does, its log lines included."""
+    """Pulls as a worker of the reader does, its log lines included, and with what is loaded out of the collector."""
     log = stage.life.enter_context((stage.folder / f"{way.reader}.log").open("w", encoding="utf-8"))
     with redirect_stderr(log):
         logs.configure(way.reader, "INFO")
+    gc.freeze()
     runtime = Runtime(config.load(way.reader, stage.environ))
     return lambda: runtime.pull(way.publisher, way.handlers)

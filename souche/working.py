@@ -1,5 +1,6 @@
 """`souche worker` and `souche beat`: the processes that work on what requests have left to do."""
 
+import gc
 import importlib
 from typing import Any
 
@@ -30,6 +31,7 @@ def worker(service: str, concurrency: int) -> None:
     importlib.import_module(f"services.{service}.tasks")
     _trace_children(runtime.settings)
     signals.heartbeat_sent.connect(_show_life)
+    gc.freeze()  # what is loaded by now stays: the children need not search it for garbage (see `souche.serving`)
     runtime.celery.worker_main(
         [
             "worker",
