@@ -63,7 +63,7 @@ _REMEMBER = sa.text("""
     INSERT INTO applied_event (event_id, publisher, occurred_at)
     SELECT event_id, :publisher, occurred_at
     FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[])) AS given (event_id, occurred_at)
-    ON CONFLICT DO NOTHING RETURNING event_id
+    ON CONFLICT DO NOTHING RETURNING CAST(event_id AS text)
 """)
 
 
@@ -192,7 +192,5 @@ def _remember(session: Session, publisher: str, entries: Sequence[Mapping[str, A
     """Records events as applied, in one statement, and returns the ids of those that were not before."""
     if not entries:
         return set()
-    ids = [UUID(entry["event_id"]) for entry in entries]
-    times = [entry["occurred_at"] for entry in entries]
-    fresh = session.execute(_REMEMBER, {"publisher": publisher, "ids": ids, "times": times})
-    return {str(event_id) for event_id in fresh.scalars()}
+    ids, times = [entry["event_id"] for entry in entries], [entry["occurred_at"] for entry in entries]
+    return set(session.scalars(_REMEMBER, {"publisher": publisher, "ids": ids, "times": times}))
