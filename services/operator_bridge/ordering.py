@@ -192,9 +192,11 @@ def redeem(session: Session, redemptions: Sequence[Mapping[str, Any]]) -> None:
     session.execute(_TAKE_REDEMPTIONS, db.columns(_REDEMPTION, redemptions))
     session.execute(_MARK, {"state": "redeemed", "cheques": cheques})
     session.execute(_ASSIGN, {"cheques": cheques, "working": list(WORKING)})
-    ids = [redemption["redemption_id"] for redemption in redemptions]
-    declare(session, ids)
-    recognise(session, ids)
+    by_way: dict[str, list[UUID]] = {"till": [], "operator": []}
+    for redemption in redemptions:
+        by_way[redemption["via"]].append(redemption["redemption_id"])
+    declare(session, by_way["till"])
+    recognise(session, by_way["operator"])
 
 
 def recognise(session: Session, redemptions: Sequence[UUID]) -> None:
