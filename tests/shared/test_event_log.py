@@ -18,8 +18,9 @@ from marshmallow import ValidationError
 from sqlalchemy.orm import Session
 
 from demo.embedded import EmbeddedPostgres
-from shared import clock, config, consumer, events
+from shared import clock, config, consumer, events, messages
 from shared.events import Event
+from shared.feed import FeedPage
 from shared.ids import new_id
 from shared.logs import current_request_id
 from shared.runtime import Runtime
@@ -119,6 +120,24 @@ def test_what_a_reader_does_is_put_down_to_the_request_that_it_follows_from(logs
             tell(publisher, new_id(), "news")
         pull(logs.runtime("redeemer"), lambda _session, _run: seen.append(current_request_id()))
     assert seen == ["till-7"]
+
+
+def test_a_page_of_the_feed_says_what_was_told_letter_for_letter(logs: Logs) -> None:
+    told = {
+        "structure_id": new_id(), "name": 'L’Atelier "Σ" 🖥 \\ <b>', "address": None, "postcode": "47000",
+        "commune": "Agen", "insee_code": "47001", "latitude": 44.203142, "longitude": -1e-7, "services": ["é", ""],
+        "phone": None,
+    }  # fmt: skip
+    with logs.publisher() as publisher:
+        for request_id in ("till-7", None):
+            bound = {"request_id": request_id} if request_id else {}
+            with structlog.contextvars.bound_contextvars(**bound), publisher.transaction() as session:
+                events.append(session, "structure.described", told["structure_id"], told)
+        page = json.loads(events.page(publisher.engine, 0, 10).json())
+    assert FeedPage().validate(page) == {}
+    assert [entry["body"] for entry in page["events"]] == [messages.dump("structure.described", told)] * 2
+    assert [entry["request_id"] for entry in page["events"]] == ["till-7", None]
+    assert [entry["position"] for entry in page["events"]] == [1, 2] == [1, page["head"]]
 
 
 def test_two_readers_at_once_apply_every_event_once(logs: Logs) -> None:
