@@ -6,7 +6,6 @@ nearly every swap of two neighbours. Printed `XXXX-XXXX-XXXX-XXXX-C`.
 """
 
 import base64
-import hashlib
 import hmac
 import re
 import secrets
@@ -89,4 +88,4 @@ def _is_code(text: str) -> bool:
 
 def digest(code: str, key: bytes) -> bytes:
     """The keyed digest (HMAC-SHA-256, 32 bytes) by which a canonical code is looked up where codes are not kept."""
-    return hmac.digest(key, code.encode(), hashlib.sha256)
+    return hmac.digest(key, code.encode(), "sha256")
