@@ -75,7 +75,7 @@ def connect(
 
 
 def _send_arrays_in_binary(connection: Any, _record: object) -> None:
-    """As text each element is searched for what needs quotes: five times as long for ids, and longer for digests."""
+    """As text each element is searched for what needs quotes: eight times as long for ids, and longer for digests."""
     connection.adapters.register_dumper(list, ListBinaryDumper)
 
 

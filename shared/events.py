@@ -94,7 +94,7 @@ _NEW_EPOCH = _MINTED.on_conflict_do_update(
     where=EPOCH.c.fingerprint != _MINTED.excluded.fingerprint,
 )
 
-# The server writes the JSON: read into Python, checked by a schema and written again it took longer than to apply.
+# PostgreSQL writes the JSON: an entry is not made into Python objects, and through a schema into text again.
 _PAGE = sa.text("""
     SELECT row_to_json(entry)::text FROM (
         SELECT position, event_id, kind, version, key, occurred_at, request_id, body

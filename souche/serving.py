@@ -56,8 +56,8 @@ def serve(service: str, host: str, port: int | None, workers: int, threads: int)
 def _application(target: str) -> Any:
     """The application of one process, from the address of its factory, `module:name`.
 
-    What it is made of stays as long as the process: left to the garbage collector it would be searched again and
-    again, a tenth of a second each time, for every few thousand objects that a request makes.
+    What it is made of stays as long as the process: left to the garbage collector it would all be searched again and
+    again while requests make many objects.
     """
     module, _, factory = target.partition(":")
     made = getattr(importlib.import_module(module), factory)()
