@@ -66,7 +66,7 @@ def throughput(quick: bool) -> Iterator[Line]:
         most = allowed * operator.batch_size
         note = f"batches of {operator.batch_size}; the operator allows {allowed:.0f} a second"
         kept = by_turns(lambda: ours(allowed), lambda: most, turns)
-        yield kept.line("orders pushed as fast as the operator allows", "what it allows", 0.9, "orders", note)
+        yield kept.line("orders pushed as fast as the operator allows", "what it allows", 0.5, "orders", note)
         free = by_turns(lambda: ours(_NO_LIMIT), lambda: orders / _filled(account, port, orders), turns)
         note = f"batches of {operator.batch_size}; nobody keeps to a rate"
         yield free.line("orders pushed to the simulator", "the simulator alone, same batches", 0.5, "orders", note)
