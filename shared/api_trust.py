@@ -151,9 +151,10 @@ def show_client(client_id: UUID) -> Client:
         return clients.find(session, client_id)
 
 
-# Without an Idempotency-Key: its answer would have to be kept. Where it was lost, end that secret and make another.
+# Where the answer was lost, end that secret and make another.
 @client_views.route("/<uuid:client_id>/secrets", methods=["POST"])
 @roles("admin")
+@idempotent(shown_once=True)
 @client_views.response(201, NewSecretSchema)
 @client_views.alt_response(404, schema=ProblemSchema)
 @client_views.alt_response(409, schema=ProblemSchema)

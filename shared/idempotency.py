@@ -8,7 +8,7 @@ kept: it left nothing, and asking again may end differently.
 import functools
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec
 
 import sqlalchemy as sa
@@ -76,7 +76,7 @@ class AnswerGone(Conflict):
     title = "The answer to this Idempotency-Key is not kept any more"
 
 
-EMPTIED = {"request_digest": b"", "body": b""}
+EMPTIED: Mapping[str, bytes] = {"request_digest": b"", "body": b""}
 """The values of an answer that is not kept any more. Its key stays: nothing is done twice."""
 
 
@@ -113,11 +113,12 @@ def request_digests(address: str | None = None) -> tuple[bytes, ...]:
 
 
 def idempotent(
-    *, required: bool = False, sealed_with: str | None = None, trials: bool = False
+    *, required: bool = False, sealed_with: str | None = None, shown_once: bool = False, trials: bool = False
 ) -> Callable[[Callable[_P, ResponseReturnValue]], Callable[_P, ResponseReturnValue]]:
     """Makes a creating view safe to repeat; it goes between `@roles` and the view's own decorators.
 
-    `sealed_with` names the key setting that seals the kept answers of a view whose answers are secret. `trials`: the
+    `sealed_with` names the key setting that seals the kept answers of a view whose answers are secret. `shown_once`:
+    they are so secret that they are not kept at all, and who repeats the request learns that it was done. `trials`: the
     view takes `dry_run=true`, has no effect then, and nothing is kept of its answer.
     """
 
@@ -132,7 +133,7 @@ def idempotent(
                 if kept is not None:
                     return kept
                 response = make_response(view(*args, **kwargs))
-                _keep(session, given, response, sealed_with)
+                _keep(session, given, response, sealed_with, EMPTIED if shown_once else {})
                 return response
 
         vars(once)[_MARK] = required
@@ -165,7 +166,9 @@ def _find(session: Session, given: str, sealed_with: str | None) -> Response | N
     return Response(_open(row.body, given, sealed_with), status=row.status, content_type="application/json")
 
 
-def _keep(session: Session, given: str, response: Response, sealed_with: str | None) -> None:
+def _keep(
+    session: Session, given: str, response: Response, sealed_with: str | None, without: Mapping[str, bytes]
+) -> None:
     row = {
         "caller": str(auth.caller()),
         "key": given,
@@ -173,7 +176,7 @@ def _keep(session: Session, given: str, response: Response, sealed_with: str | N
         "status": response.status_code,
         "body": _seal(response.get_data(), given, sealed_with),
     }
-    session.execute(KEPT.insert().values(row))
+    session.execute(KEPT.insert().values(row | without))
 
 
 def _ring(sealed_with: str) -> KeyRing:

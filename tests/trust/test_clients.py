@@ -114,6 +114,21 @@ def test_two_secrets_are_good_while_one_follows_the_other_and_no_third(office: O
     assert [ask(office, client_id, secret).status_code for secret in (first, second)] == [401, 200]
 
 
+def test_a_secret_that_is_asked_for_again_is_neither_made_nor_shown_twice(office: Office) -> None:
+    client_id, _ = registered(office)
+    path, headers = f"/v1/oauth/clients/{client_id}/secrets", office.service.headers("admin", key="k")
+    first = office.service.client.post(path, headers=headers)
+    again = office.service.client.post(path, headers=headers)
+    assert first.status_code == 201
+    assert (again.status_code, again.get_json()["type"]) == (409, "urn:souche:idempotency-answer-gone")
+    secret = first.get_json()["client_secret"]
+    assert len(office.get(f"/v1/oauth/clients/{client_id}").json["secrets"]) == 2  # type: ignore[index]
+    with office.service.runtime.engine.connect() as connection:
+        kept = connection.exec_driver_sql("SELECT * FROM idempotent_answer WHERE key = 'k'").all()
+    assert len(kept) == 1
+    assert secret not in repr(kept)
+
+
 def test_no_secret_is_kept_or_shown_again(office: Office) -> None:
     client_id, secret = registered(office)
     assert secret not in office.get(f"/v1/oauth/clients/{client_id}").text
