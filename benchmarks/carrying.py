@@ -5,6 +5,7 @@ that grew at the reader, in transactions of as many events.
 """
 
 import gc
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -118,6 +119,7 @@ def _carry(stage: Machine, way: _Way) -> Callable[[], int]:
     log = stage.life.enter_context((stage.folder / f"{way.reader}.log").open("w", encoding="utf-8"))
     with redirect_stderr(log):
         logs.configure(way.reader, "INFO")
+    stage.life.callback(logging.getLogger().handlers.clear)
     gc.freeze()
     runtime = Runtime(config.load(way.reader, stage.environ))
     return lambda: runtime.pull(way.publisher, way.handlers)
