@@ -176,7 +176,7 @@ def _keep(
         "status": response.status_code,
         "body": _seal(response.get_data(), given, sealed_with),
     }
-    session.execute(KEPT.insert().values(row | without))
+    session.execute(KEPT.insert().values({**row, **without}))
 
 
 def _ring(sealed_with: str) -> KeyRing:

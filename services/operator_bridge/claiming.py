@@ -87,6 +87,10 @@ _CLAIM = sa.text(f"""
     {_TOLD.format(orders="claimed")} ORDER BY o.sequence
 """)  # noqa: S608 (as above)
 
+_MORE_WAIT = sa.text("""
+    SELECT EXISTS (SELECT FROM operator_order WHERE contract_id = :contract AND state = 'pending' OFFSET :number)
+""")
+
 _READ = sa.text(f"{_TOLD.format(orders='operator_order')} WHERE o.order_id = ANY(:orders) ORDER BY o.sequence")
 
 _CONTRACTS_DUE = sa.text(f"""
@@ -141,6 +145,11 @@ def next_turn(session: Session, contract_id: UUID) -> float | None:
     """The seconds until somebody may call the operator; None while the contract's state or a stop forbids it."""
     seconds = session.scalar(_NEXT_TURN, {"contract": contract_id, "working": list(WORKING)})
     return None if seconds is None else float(seconds)
+
+
+def more_wait_than(session: Session, contract_id: UUID, number: int) -> bool:
+    """Whether more orders of a contract are pending than so many, due or not."""
+    return bool(session.scalar(_MORE_WAIT, {"contract": contract_id, "number": number}))
 
 
 def claim(session: Session, contract_id: UUID, size: int, lease: int) -> list[Order]:

@@ -41,15 +41,16 @@ _NAMED_ON_A_LINE = 100
 def push(runtime: Runtime, contract_id: UUID, seconds: float) -> int:
     """Sends what a contract has due, batch after batch, for about so many seconds; says how many orders it sent.
 
-    By several senders, as different to each other as workers are: while one waits for the operator, another has the
-    next batch ready.
+    Where more than a batch waits it is by several senders, as different to each other as workers are: while one waits
+    for the operator, another has the next batch ready.
     """
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
-    operator = interface.connect(contract.operator, runtime.settings.operators)
+        operator = interface.connect(contract.operator, runtime.settings.operators)
+        senders = _SENDERS if claiming.more_wait_than(session, contract_id, operator.batch_size) else 1
     with leases.taken(runtime) as lease:
         sending = _Sending(runtime, contract, operator, time.monotonic() + seconds, lease)
-        return sum(abreast.each(lambda _: sum(sending.batches()), range(_SENDERS)))
+        return sum(abreast.each(lambda _: sum(sending.batches()), range(senders)))
 
 
 @dataclass
