@@ -108,6 +108,7 @@ def test_a_file_that_was_lost_is_dropped_again_and_worked_off_once(
     assert len(folder.register.cheques) == 2
 
 
+@pytest.mark.slow
 def test_a_share_that_is_away_loses_nothing(office: Office, folder: aptic.Simulator, contract: UUID) -> None:
     office.issue(2)
     folder.faults.order("unavailable", 1, 60)
@@ -118,6 +119,7 @@ def test_a_share_that_is_away_loses_nothing(office: Office, folder: aptic.Simula
     assert office.orders() == {"accepted": 2}
 
 
+@pytest.mark.slow
 def test_a_monthly_statement_is_compared_as_of_its_day(office: Office, folder: aptic.Simulator, contract: UUID) -> None:
     office.affiliate(contract)
     cheques = office.issue(4)
@@ -157,6 +159,7 @@ def test_what_happened_at_its_till_and_was_paid_is_read_from_the_statement(
     assert paid["redemption_ids"] == [str(redemption)]
 
 
+@pytest.mark.slow
 def test_what_a_statement_left_out_is_on_the_next_and_counts_once(
     office: Office, folder: aptic.Simulator, contract: UUID
 ) -> None:
@@ -175,6 +178,7 @@ def test_what_a_statement_left_out_is_on_the_next_and_counts_once(
         assert len(office.told("redemptions.paid")) == reports
 
 
+@pytest.mark.slow
 def test_an_operator_that_dies_in_the_middle_of_a_file_leaves_everything_to_be_moved(
     office: Office, folder: aptic.Simulator, contract: UUID
 ) -> None:

@@ -42,6 +42,7 @@ def test_cheques_are_registered_without_codes_and_redeemed_by_the_operators_numb
     assert statuses == ["Activated"] * 27 + ["Consumed"] * 2 + ["Purged"]
 
 
+@pytest.mark.slow
 def test_an_answer_that_was_lost_makes_no_second_voucher(office: Office, vouchers: govstack.Simulator) -> None:
     contract = office.contract(operator=govstack.CODE)
     office.issue(3)
@@ -67,6 +68,7 @@ def test_a_funding_account_that_is_empty_refuses_nobody(office: Office, vouchers
     assert office.orders("declare") == {"accepted": 1}
 
 
+@pytest.mark.slow
 def test_how_each_cheque_stands_is_asked_for_and_compared(office: Office, vouchers: govstack.Simulator) -> None:
     contract = office.contract(operator=govstack.CODE)
     cheques = office.issue(4)

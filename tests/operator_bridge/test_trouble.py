@@ -77,6 +77,7 @@ def test_each_fault_ends_in_agreement(town: Town, fault: str) -> None:
     town.assert_agreement()
 
 
+@pytest.mark.slow
 def test_all_faults_at_once_end_in_agreement(town: Town) -> None:
     for fault in {*CALLS, *MESSAGES, *STATEMENTS} - {"refuse", "die"}:
         town.simulator.faults.order(fault, 1, _LENGTHS.get(fault, 0))

@@ -41,6 +41,7 @@ def test_cheques_move_to_an_operator_that_gives_numbers(town: Town) -> None:
     assert reconciliation.compare(town.office.bridge.runtime, town.new).count == 0
 
 
+@pytest.mark.slow
 def test_cheques_move_from_an_operator_that_gives_numbers(office: Office, operator: Operator) -> None:
     town = Town(office, operator)
     town.old, town.new = office.contract(govstack.CODE, code="giver"), office.contract(state="draft", code="taker")
