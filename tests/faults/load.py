@@ -16,8 +16,9 @@ from tests.faults.asking import RETRY_SECONDS, TIMEOUT, TRIES, Client, Request
 from tests.faults.record import CANCELLED, REDEEMED, SPENDABLE, Entry, Outcome, Record
 
 PRESCRIBERS, TILLS = 3, 4
-# Cheques that are left in people's hands: with fewer, nobody spends them, or has them cancelled.
-KEPT, KEPT_FROM_CANCELLING = 10, 20
+# Cheques that are left in people's hands: with fewer, nobody spends them, or has them cancelled. Tills leave more, or
+# the faster they are served the less is left to be cancelled.
+KEPT, KEPT_FROM_CANCELLING = 20, 10
 # What may well be said of a cheque that nobody spent: a service has not heard of it yet.
 NOT_HEARD_OF = {"not-yet-spendable", "unknown-code"}
 
