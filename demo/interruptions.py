@@ -2,9 +2,12 @@
 
 import contextlib
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
+_A_MOMENT = 0.02
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -28,9 +31,11 @@ class Interruptions:
     def installed(self) -> Iterator[None]:
         """Handles the signals within the block; call it from the main thread."""
         before = {number: signal.signal(number, self._handle) for number in SIGNALS if not _is_for_background(number)}
+        hook, sys.unraisablehook = sys.unraisablehook, self._raise_again
         try:
             yield
         finally:
+            sys.unraisablehook = hook
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -52,6 +57,14 @@ class Interruptions:
         if self._pending is None:
             self._pending = number
         self._raise_pending()
+
+    def _raise_again(self, lost: "sys.UnraisableHookArgs") -> None:
+        """Where it was raised nobody could catch it, a finalizer say: it is raised once more, a moment later."""
+        if isinstance(lost.exc_value, Interrupted):
+            self._raised = False
+            threading.Timer(_A_MOMENT, signal.pthread_kill, (threading.main_thread().ident, self._pending)).start()
+        else:
+            sys.__unraisablehook__(lost)
 
     def _raise_pending(self) -> None:
         if self._pending is not None and not self._held and not self._raised:

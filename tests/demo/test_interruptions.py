@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -40,3 +41,23 @@ def test_handlers_of_before_are_there_again_afterwards() -> None:
     with Interruptions().installed():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_signal_that_comes_while_something_is_thrown_away_is_not_lost() -> None:
+    """What is raised in a finalizer nobody catches: Python says so and goes on."""
+
+    class Thrown:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    steps = []
+
+    def throw_away() -> None:
+        thrown = Thrown()
+        del thrown
+        steps.append("gone on")
+        time.sleep(10)
+
+    with Interruptions().installed(), pytest.raises(Interrupted):
+        throw_away()
+    assert steps == ["gone on"]
