@@ -7,7 +7,7 @@ from typing import Any
 
 from services.redeemer import guessing, judging
 from services.redeemer.guessing import Guesser
-from services.redeemer.judging import UNKNOWN, Question, Workshop
+from services.redeemer.judging import UNKNOWN, Workshop
 from shared import clock, roundtrip
 from shared.roundtrip import Statement, json_rows, rows_of_json
 from shared.runtime import Runtime
@@ -49,7 +49,7 @@ def check(runtime: Runtime, guesser: Guesser, code: str, paid_for: Workshop) -> 
     typed = judging.read([code])
     [digests] = typed.digests([*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
     parameters = {
-        "asked": json_rows([judging.asked(1, Question(guesser, paid_for))]),
+        "asked": json_rows([judging.asked(1, guesser, paid_for)]),
         "codes": json_rows([{"number": 1, "index": 0, "digests": digests}]),
         "now": clock.now(),
         "today": clock.today(),

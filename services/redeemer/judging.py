@@ -40,14 +40,6 @@ class Typed:
         return [[cheque_code.digest(code, key) for key in keys] if code else [] for code in self.codes]
 
 
-@dataclass(frozen=True)
-class Question:
-    """By whom codes are presented, or checked, and for which workshop."""
-
-    guesser: Guesser
-    workshop: Workshop
-
-
 # The rules of the cheques that the structure may take on that day. A cheque of any other is not looked for: what the
 # structure may not take is answered as what does not exist, in the same words, after the same work, without a lock.
 TAKEN_HERE = """
@@ -149,15 +141,15 @@ def workshop(given_on: date | None, service: str | None, postcode: str | None) -
     return Workshop(given_on or today, service, postcode)
 
 
-def asked(number: int, question: Question) -> dict[str, Any]:
-    """A `QUESTION`."""
+def asked(number: int, guesser: Guesser, paid_for: Workshop) -> dict[str, Any]:
+    """A `QUESTION`: by whom codes are presented or checked, and for which workshop."""
     return {
         "number": number,
-        "structure_id": question.guesser.structure_id,
-        "address": question.guesser.address,
-        "given_on": question.workshop.given_on,
-        "service": question.workshop.service,
-        "postcode": question.workshop.postcode,
+        "structure_id": guesser.structure_id,
+        "address": guesser.address,
+        "given_on": paid_for.given_on,
+        "service": paid_for.service,
+        "postcode": paid_for.postcode,
     }
 
 

@@ -25,7 +25,7 @@ from uuid import UUID
 
 from services.redeemer import judging
 from services.redeemer.guessing import Guesser
-from services.redeemer.judging import Question, Typed, Workshop
+from services.redeemer.judging import Typed, Workshop
 from shared import audit, clock, messages, roundtrip
 from shared.audit import Act
 from shared.ids import new_id
@@ -172,7 +172,7 @@ class Attempt:
         """The row of `asked` that this is."""
         request = self.request
         said = {"presentation_id": self.presentation_id, "key": request.key, "request_digest": request.digest}
-        return judging.asked(number, Question(request.guesser, request.workshop)) | said | self.act
+        return judging.asked(number, request.guesser, request.workshop) | said | self.act
 
     def codes(self, number: int) -> list[dict[str, Any]]:
         """Its rows of `code`; an event for each programme, at most one for each cheque."""

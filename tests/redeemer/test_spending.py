@@ -148,7 +148,7 @@ def test_nobody_waits_for_the_cheque_of_a_stranger(till: Till, owner: sa.Engine)
     good, contested = till.issue(2)
     pair = [attempt(till, [good.code]), attempt(till, [contested.code])]
     with held(owner, "SELECT FROM cheque WHERE id = :id FOR UPDATE", id=contested.id):
-        with pytest.raises(LockNotAvailable):
+        with pytest.raises(LockNotAvailable, match="could not obtain lock"):  # and not after a timeout
             spending.together(till.redeemer.runtime, pair)
         assert till.present([good.code]).status_code == 201
     assert till.rows("SELECT FROM redemption") == [()]
