@@ -24,7 +24,8 @@ from shared.config import SERVICES
 from souche.keys import Signer
 
 SETTINGS = {
-    "shared_buffers": "1GB",
+    "shared_buffers": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 4 >> 20}MB",
+    "min_wal_size": "4GB",
     "max_wal_size": "8GB",
     "checkpoint_timeout": "30min",
     "maintenance_work_mem": "1GB",

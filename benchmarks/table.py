@@ -35,12 +35,16 @@ class Ratio:
     of: float
     turns: Sequence[tuple[float, float]]
 
+    @property
+    def said(self) -> str:
+        """The ratio, and in brackets the smallest and the largest of a turn."""
+        spread = [ours / theirs for ours, theirs in self.turns]
+        return f"{self.of:.2f} ({min(spread):.2f}–{max(spread):.2f})"
+
     def line(self, what: str, against: str, target: float, unit: str, note: str = "") -> Line:
         """The line in which ours should be so many times theirs, or more."""
-        spread = [ours / theirs for ours, theirs in self.turns]
-        said = f"{self.of:.2f} ({min(spread):.2f}–{max(spread):.2f})"
         sides = (f"{self.ours:,.0f} {unit}/s", f"{self.theirs:,.0f} {unit}/s")
-        return Line(what, sides[0], against, sides[1], said, f"{target:.2f} or better", self.of >= target, note)
+        return Line(what, sides[0], against, sides[1], self.said, f"{target:.2f} or better", self.of >= target, note)
 
 
 def by_turns(ours: Callable[[], float], theirs: Callable[[], float], turns: int) -> Ratio:

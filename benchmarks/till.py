@@ -39,7 +39,8 @@ _FILL = f"""
 _FINISH = """
     ALTER TABLE cheque ADD CONSTRAINT cheque_digest_key UNIQUE (digest);
     CREATE INDEX cheque_presentable_until_idx ON cheque (presentable_until);
-    VACUUM ANALYZE
+    CHECKPOINT;
+    VACUUM (FREEZE, ANALYZE)
 """
 _RENEW = """
     TRUNCATE redemption, presentation, event CASCADE;

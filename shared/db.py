@@ -64,6 +64,8 @@ def connect(
         driver_url(url),
         pool_size=pool_size,
         max_overflow=0,
+        # As few as are needed do the work: each has plans and caches of its own to be made and made again.
+        pool_use_lifo=True,
         pool_timeout=10,
         # Parameters are codes' digests, identities, amounts: no error message repeats them.
         hide_parameters=True,
