@@ -29,7 +29,7 @@ def traced() -> Iterator[tuple[Town, Received]]:
 @pytest.fixture(scope="module")
 def granted(traced: tuple[Town, Received]) -> dict[str, Any]:
     """A grant whose cheques the operator has accepted, by a request of a known id."""
-    place, received = traced
+    place, _ = traced
     body = {"programme": place.year.world.programme["code"], "amount_cents": 5000, "reason": "evaluation"}
     request_id = str(uuid4())
     headers = {
@@ -41,13 +41,44 @@ def granted(traced: tuple[Town, Received]) -> dict[str, Any]:
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     assert eventually(lambda: _orders(place, made) >= 5, 60)
-    assert eventually(lambda: len(_pushes(received.spans(), place, made)) >= 1, 30)
-    assert eventually(lambda: len(_named(received.spans(), "apply cheques.issued", grant(made))) >= 2, 30)
-    return made | {"request_id": request_id}
+    made["request_id"] = request_id
+    assert eventually(lambda: len(_pushes(told(traced), place, made)) >= 1, 30)
+    assert eventually(lambda: len(_named(told(traced), "apply cheques.issued", grant(made))) >= 2, 30)
+    assert eventually(lambda: len(_named(told(traced), "POST /v1/grants", request(made))) >= 1, 30)
+    return made
+
+
+def told(traced: tuple[Town, Received]) -> list[Seen]:
+    """The spans of the traces that are told to their end.
+
+    A process sends a span when it has ended, so a parent after its children, and no process waits for another: a trace
+    is whole when each span's parent has come, and the service's own span of each request to one of ours.
+    """
+    place, received = traced
+    spans = received.spans()
+    ours = set(place.stack.addresses.values())
+    ids = {(span.trace, span.id) for span in spans}
+    answered = {(span.trace, span.parent) for span in spans if span.kind == "server"}
+    broken = {
+        span.trace
+        for span in spans
+        if (span.parent and (span.trace, span.parent) not in ids)
+        or (span.kind == "client" and _called(span) in ours and (span.trace, span.id) not in answered)
+    }
+    return [span for span in spans if span.trace not in broken]
+
+
+def _called(span: Seen) -> str:
+    """The address that a client's span is of."""
+    return f"http://{span.facts['server.address']}:{span.facts['server.port']}"
 
 
 def grant(made: dict[str, Any]) -> Callable[[Seen], bool]:
     return lambda span: made["grant_id"] in span.facts["souche.keys"]
+
+
+def request(made: dict[str, Any]) -> Callable[[Seen], bool]:
+    return lambda span: made["request_id"] == span.facts.get("souche.request_id")
 
 
 def _orders(place: Town, made: dict[str, Any]) -> int:
@@ -85,11 +116,7 @@ def _chain(spans: Sequence[Seen], span: Seen) -> list[Seen]:
 
 
 def test_the_request_is_a_trace_under_its_own_id(traced: tuple[Town, Received], granted: dict[str, Any]) -> None:
-    [span] = [
-        span
-        for span in _named(traced[1].spans(), "POST /v1/grants")
-        if span.facts.get("souche.request_id") == granted["request_id"]
-    ]
+    [span] = _named(told(traced), "POST /v1/grants", request(granted))
     assert (span.service, span.kind, span.parent) == ("souche-issuer", "server", b"")
     assert span.facts["http.response.status_code"] == 201
 
@@ -97,13 +124,13 @@ def test_the_request_is_a_trace_under_its_own_id(traced: tuple[Town, Received], 
 def test_both_readers_applied_it_and_name_the_grant_and_the_request(
     traced: tuple[Town, Received], granted: dict[str, Any]
 ) -> None:
-    applied = _named(traced[1].spans(), "apply cheques.issued", grant(granted))
+    applied = _named(told(traced), "apply cheques.issued", grant(granted))
     assert {span.service for span in applied} == {"souche-redeemer", "souche-operator-bridge"}
     assert all(granted["request_id"] in span.facts["souche.request_ids"] for span in applied)
 
 
 def test_a_pull_is_a_task_that_asked_the_publisher(traced: tuple[Town, Received], granted: dict[str, Any]) -> None:
-    spans = traced[1].spans()
+    spans = told(traced)
     for applied in _named(spans, "apply cheques.issued", grant(granted)):
         task = _chain(spans, applied)[-1]
         reader = applied.service.removeprefix("souche-").replace("-", "_")
@@ -115,11 +142,10 @@ def test_a_pull_is_a_task_that_asked_the_publisher(traced: tuple[Town, Received]
 
 def test_a_ring_links_the_readers_task_to_the_request(traced: tuple[Town, Received], granted: dict[str, Any]) -> None:
     """A ring may be spared, where a reader was rung for a moment ago: of several requests, some were rung for."""
-    place, received = traced
-    place.grant(3)
+    traced[0].grant(3)
 
     def linked() -> set[str]:
-        spans = received.spans()
+        spans = told(traced)
         rings = {
             (span.trace, span.id): span
             for span in spans
@@ -133,12 +159,12 @@ def test_a_ring_links_the_readers_task_to_the_request(traced: tuple[Town, Receiv
 def test_the_call_to_the_operator_hangs_on_the_push_and_names_the_orders(
     traced: tuple[Town, Received], granted: dict[str, Any]
 ) -> None:
-    spans = traced[1].spans()
+    spans = told(traced)
     push = _pushes(spans, traced[0], granted)[0]
     assert [span.name for span in _chain(spans, push)] == ["push orders", "run/operator_bridge.push"]
     [operator] = traced[0].stack.operators.values()
     called = [span for span in spans if span.parent == push.id and span.kind == "client"]
-    assert {f"http://{span.facts['server.address']}:{span.facts['server.port']}" for span in called} == {operator}
+    assert {_called(span) for span in called} == {operator}
     assert all(span.facts["http.response.status_code"] < 300 for span in called)
     asked = [span for span in _named(spans, "POST /v1/codes") if span.trace == push.trace]
     assert {span.service for span in asked} == {"souche-issuer"}
@@ -147,7 +173,7 @@ def test_the_call_to_the_operator_hangs_on_the_push_and_names_the_orders(
 def test_a_task_that_wakes_another_is_linked_and_not_its_parent(
     traced: tuple[Town, Received], granted: dict[str, Any]
 ) -> None:
-    spans = traced[1].spans()
+    spans = told(traced)
     task = _chain(spans, _pushes(spans, traced[0], granted)[0])[-1]
     assert task.parent == b""
     woke = {(span.trace, span.id): span for span in spans if span.kind == "producer"}
@@ -174,15 +200,11 @@ def test_a_log_line_names_its_trace(traced: tuple[Town, Received], granted: dict
         each for each in lines(traced[0], "issuer", "request") if each.get("request_id") == granted["request_id"]
         and each["route"] == "/v1/grants"
     ]  # fmt: skip
-    [span] = [
-        span
-        for span in _named(traced[1].spans(), "POST /v1/grants")
-        if span.facts.get("souche.request_id") == granted["request_id"]
-    ]
+    [span] = _named(told(traced), "POST /v1/grants", request(granted))
     assert (line["trace_id"], line["span_id"]) == (span.trace.hex(), span.id.hex())
 
 
 def test_every_service_is_traced_and_machines_that_look_are_not(traced: tuple[Town, Received]) -> None:
-    spans = traced[1].spans()
+    spans = told(traced)
     assert {span.service for span in spans} == {f"souche-{service.replace('_', '-')}" for service in SERVICES}
     assert not [span for span in spans if span.name.endswith(("/healthz", "/readyz", "/metrics"))]
