@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from celery import Celery, Task, current_app, signals
 from kombu.entity import Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from shared import audit, logs
 from shared.config import SERVICES, Settings
@@ -78,6 +79,8 @@ _ON_REDIS: dict[str, Any] = {
     "visibility_timeout": _VISIBILITY_SECONDS,
     "result_backend_transport_options": {"visibility_timeout": _VISIBILITY_SECONDS},
 }
+
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "shared.redis_transport:Transport"))
 
 
 class App(Celery):

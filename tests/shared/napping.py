@@ -1,0 +1,25 @@
+"""A worker with one task, which takes its time."""
+
+import time
+from pathlib import Path
+
+from celery import shared_task
+
+from shared import celery
+from shared.config import load
+
+QUEUE = "redeemer"
+NAP = "redeemer.nap"
+
+
+@shared_task(name=NAP)
+def nap(begun: str, seconds: float) -> None:
+    """Leaves a file when it begins."""
+    Path(begun).touch()
+    time.sleep(seconds)
+
+
+if __name__ == "__main__":
+    app = celery.create(load(QUEUE))
+    app.set_current()
+    app.worker_main(["worker", f"--queues={QUEUE}", "--concurrency=2", "--without-gossip", "--without-mingle"])
