@@ -1,6 +1,6 @@
 """Runs `souche …`, and again when it ends by itself, as a container engine does (`restart: unless-stopped`).
 
-A Celery worker may end when its broker goes away at the wrong moment (celery#4652, kombu#582).
+So a plan goes on and can say what else came of it; that a worker ended is a finding.
 """
 
 import signal

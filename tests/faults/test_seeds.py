@@ -116,6 +116,7 @@ def _play(at: Field, owner: sa.Engine, figures: Figures, plan: Plan) -> None:
     assert lost == []
     assert agree == 0
     assert [each.planned.name for each in played if not each.showed] == []
+    assert record.counted["restarts"] == 0, "a worker ended by itself: see its log"
 
 
 def _have_paid(at: Field, owner: sa.Engine) -> None:
