@@ -26,16 +26,17 @@ class Interruptions:
         self._held = 0
         self._pending: int | None = None
         self._raised = False
+        self._other_hook = sys.unraisablehook
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Handles the signals within the block; call it from the main thread."""
         before = {number: signal.signal(number, self._handle) for number in SIGNALS if not _is_for_background(number)}
-        hook, sys.unraisablehook = sys.unraisablehook, self._raise_again
+        self._other_hook, sys.unraisablehook = sys.unraisablehook, self._raise_again
         try:
             yield
         finally:
-            sys.unraisablehook = hook
+            sys.unraisablehook = self._other_hook
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -64,7 +65,7 @@ class Interruptions:
             self._raised = False
             threading.Timer(_A_MOMENT, signal.pthread_kill, (threading.main_thread().ident, self._pending)).start()
         else:
-            sys.__unraisablehook__(lost)
+            self._other_hook(lost)
 
     def _raise_pending(self) -> None:
         if self._pending is not None and not self._held and not self._raised:

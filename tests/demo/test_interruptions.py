@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -61,3 +62,15 @@ def test_a_signal_that_comes_while_something_is_thrown_away_is_not_lost() -> Non
     with Interruptions().installed(), pytest.raises(Interrupted):
         throw_away()
     assert steps == ["gone on"]
+
+
+def test_what_else_nobody_can_catch_goes_where_it_went_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Thrown:
+        def __del__(self) -> None:
+            raise OSError("not ours")
+
+    heard = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: heard.append(str(lost.exc_value)))
+    with Interruptions().installed():
+        Thrown()
+    assert heard == ["not ours"]
