@@ -306,6 +306,7 @@ def test_unknown_keys_are_not_looked_for_again_and_again(proconnect: LocalProvid
     assert proconnect.asked - asked == 1
 
 
+@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
 def test_a_weak_key_of_the_provider_is_not_believed() -> None:
     with provider() as weak:
         weak.keys = [Key.rsa(1024)]
