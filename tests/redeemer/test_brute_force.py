@@ -32,9 +32,8 @@ def neighbours(known: str, chance: random.Random) -> Iterator[str]:
     while True:
         kept = chance.choice((4, 8, 12, 14))
         payload = known[:kept] + "".join(chance.choices(ALPHABET, k=16 - kept))
-        yield next(
-            code for last in ALPHABET if (code := payload + last) and cheque_code.mask(code) != code and code != known
-        )
+        likely = (payload + last for last in ALPHABET)
+        yield from (code for code in likely if cheque_code.mask(code) != code and code != known)
 
 
 @dataclass
