@@ -80,6 +80,7 @@ _ON_REDIS: dict[str, Any] = {
     "result_backend_transport_options": {"visibility_timeout": _VISIBILITY_SECONDS},
 }
 
+# kombu finds a transport by the scheme of the address: once for the whole process.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "shared.redis_transport:Transport"))
 
 

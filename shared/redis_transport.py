@@ -18,8 +18,8 @@ class Channel(kombu_redis.Channel):
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """A client of Redis; raises redis.ConnectionError once the connection was closed."""
-        if getattr(self.connection, "client", None) is None:
+        """That client of Redis or a new one; raises redis.ConnectionError where the connection was closed."""
+        if client is None and getattr(self.connection, "client", None) is None:
             raise redis.ConnectionError("the connection to the broker was closed")
         with super().conn_or_acquire(client) as connected:
             yield connected
