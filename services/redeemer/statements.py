@@ -69,7 +69,7 @@ def issue(runtime: Runtime, month: date, by: str, only: UUID | None = None) -> l
             made += _issue(session, structures, bounds, by, runtime.settings.authority_name)
     if only is None:
         _close(runtime, month)
-    set_off(runtime)
+    set_off_all(runtime)
     return made
 
 
@@ -82,7 +82,7 @@ def issue_last_month(runtime: Runtime) -> list[Statement]:
     return [] if closed or today.day < _ISSUED_FROM_DAY else issue(runtime, month, BY_SCHEDULE)
 
 
-def set_off(runtime: Runtime) -> int:
+def set_off_all(runtime: Runtime) -> int:
     """Clears the statements that what they take back pays, of all structures."""
     with runtime.transaction() as session:
         session.execute(_PATIENTLY)

@@ -24,7 +24,7 @@ def expire() -> None:
 def issue_statements() -> None:
     """Issues last month's statements, when it is time and they are not issued yet, and clears what can be."""
     statements.issue_last_month(runtime())
-    statements.set_off(runtime())
+    statements.set_off_all(runtime())
 
 
 @shared_task(name="redeemer.forget_guesses")
