@@ -29,8 +29,8 @@ from sqlalchemy.orm import Session
 from demo.embedded import EmbeddedPostgres
 from services.issuer import printing
 from services.issuer.codes import Codes
-from services.issuer.models import Cheque, Convention, Envelope, Grant, Prescriber, Programme
 from services.issuer.models_places import OperatorContract, StructureAffiliation, TrainingStructure
+from services.issuer.tables import Cheque, Convention, Envelope, Grant, Prescriber, Programme
 from shared import clock, db, migrations
 from shared.ids import new_id
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import click
 
-from services.issuer import rotating
+from services.issuer import key_rotation
 from shared.config import load
 from shared.runtime import Runtime
 from shared.sealing import CannotOpen
@@ -26,15 +26,15 @@ def reencrypt(check: bool, again: bool, batch: int, pause: float) -> None:
     if check:
         _check(runtime)
         return
-    for what in rotating.SEALED:
-        _count(f"{what.name} sealed anew", rotating.reseal(runtime, what, batch), pause)
-    _count("people known by a new digest", rotating.redigest_people(runtime, batch), pause)
-    _count("cheques whose new digest was told", rotating.tell_digests(runtime, batch, again=again), pause)
+    for what in key_rotation.SEALED:
+        _count(f"{what.name} sealed anew", key_rotation.reseal(runtime, what, batch), pause)
+    _count("people known by a new digest", key_rotation.redigest_people(runtime, batch), pause)
+    _count("cheques whose new digest was told", key_rotation.tell_digests(runtime, batch, again=again), pause)
 
 
 def _check(runtime: Runtime) -> None:
     with runtime.transaction() as session:
-        found = rotating.left(session, runtime.settings.keys)
+        found = key_rotation.left(session, runtime.settings.keys)
     for name, number in found.items():
         click.echo(f"{name} under an earlier key: {number}")
     if any(found.values()):

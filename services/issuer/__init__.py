@@ -19,14 +19,14 @@ from services.issuer import (
     api_people,
     api_prescribers,
     api_programmes,
-    api_recollections,
+    api_recovery,
     api_replacements,
     api_reports,
     api_rules,
 )
 from services.issuer.metrics import GAUGES
-from services.issuer.models import Prescriber
 from services.issuer.permissions import PERMISSIONS
+from services.issuer.tables import Prescriber
 from shared.app import build
 from shared.auth import Role
 from shared.config import Settings
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         api_exports,
         api_reports,
         api_people,
-        api_recollections,
+        api_recovery,
     )
     blueprints = [blueprint for module in modules for blueprint in module.BLUEPRINTS]
     return build("issuer", settings, blueprints, PERMISSIONS, GAUGES, Register(Role.PRESCRIBER, Prescriber))

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import conventions, envelopes
-from services.issuer.models import Convention, Envelope
 from services.issuer.models_money import CLOSED, LOWERED, RAISED, ConventionAmendment, EnvelopeMovement
 from services.issuer.money import euros
+from services.issuer.tables import Convention, Envelope
 from shared import clock
 from shared.problems import Conflict, Invalid
 

@@ -14,9 +14,9 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from services.issuer import booklet_page, booklets, printing, reading
 from services.issuer.api_grants import secrets
 from services.issuer.booklets import Booklet
-from services.issuer.models import Grant
+from services.issuer.fields import day, programme_code, text
 from services.issuer.printing import MOST_GRANTS, MOST_PER_PAGE, Selection
-from services.issuer.schemas import day, programme_code, text
+from services.issuer.tables import Grant
 from shared import audit, clock
 from shared.app import ProblemSchema
 from shared.auth import caller, roles

@@ -11,9 +11,9 @@ from services.issuer import blocking, cancelling, naming
 from services.issuer.api_grants import ChequeSchema, secrets
 from services.issuer.cancelling import Requested
 from services.issuer.codes import Revealed
+from services.issuer.fields import cents, told_reason
 from services.issuer.metrics import REVEALED
-from services.issuer.models import Cheque
-from services.issuer.schemas import cents, told_reason
+from services.issuer.tables import Cheque
 from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles

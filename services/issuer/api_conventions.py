@@ -7,9 +7,9 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from services.issuer import adjusting, conventions
-from services.issuer.models import Convention
+from services.issuer.fields import cents, day, text
 from services.issuer.models_money import ConventionAmendment
-from services.issuer.schemas import cents, day, text
+from services.issuer.tables import Convention
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent

@@ -7,9 +7,9 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from services.issuer import adjusting, envelopes, programmes
-from services.issuer.models import Envelope
+from services.issuer.fields import cents, day, programme_code, text
 from services.issuer.models_money import EnvelopeMovement
-from services.issuer.schemas import cents, day, programme_code, text
+from services.issuer.tables import Envelope
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent

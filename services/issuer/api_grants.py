@@ -9,10 +9,10 @@ from marshmallow import Schema, fields
 from services.issuer import granting, reading
 from services.issuer.beneficiaries import Identity
 from services.issuer.codes import Revealed
+from services.issuer.fields import OrderSchema, programme_code
 from services.issuer.issuing import Secrets
-from services.issuer.models import Grant
 from services.issuer.orders import Order
-from services.issuer.schemas import OrderSchema, programme_code
+from services.issuer.tables import Grant
 from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles

@@ -7,8 +7,8 @@ from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields, validate
 
 from services.issuer import expiring_soon, notices
+from services.issuer.fields import programme_code, text
 from services.issuer.models_life import Notice
-from services.issuer.schemas import programme_code, text
 from shared.auth import caller, roles
 from shared.exporting import export
 from shared.paging import PageQuery, page, page_of

@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from marshmallow import fields
 
 from services.issuer import prescribers
-from services.issuer.models import Prescriber
+from services.issuer.tables import Prescriber
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent

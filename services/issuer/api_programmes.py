@@ -7,9 +7,9 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from services.issuer import programmes
 from services.issuer.assessing import MOST_VALUE_CENTS
-from services.issuer.models import ON_ISSUE, ON_REGISTRATION, Programme
+from services.issuer.fields import cents, day, programme_code, text
 from services.issuer.rule_schemas import RuleSchema
-from services.issuer.schemas import cents, day, programme_code, text
+from services.issuer.tables import ON_ISSUE, ON_REGISTRATION, Programme
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent

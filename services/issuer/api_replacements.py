@@ -8,9 +8,9 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from services.issuer import cancelling, naming, replacing
 from services.issuer.api_grants import PrintedChequeSchema, secrets
+from services.issuer.fields import told_reason
 from services.issuer.models_life import CAUSES, Replacement
 from services.issuer.replacing import OUTCOMES, Shown
-from services.issuer.schemas import told_reason
 from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles

@@ -7,8 +7,8 @@ from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields
 
 from services.issuer import conventions, reports
+from services.issuer.fields import day
 from services.issuer.reports import MEASURES, SUMMARY, Asked
-from services.issuer.schemas import day
 from shared import exporting
 from shared.app import ProblemSchema
 from shared.auth import roles

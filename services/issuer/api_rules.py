@@ -8,10 +8,10 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from services.issuer import people, previewing, programmes, rules
 from services.issuer.api_grants import secrets
 from services.issuer.beneficiaries import Identity
-from services.issuer.models import AssessmentRule
+from services.issuer.fields import BeneficiarySchema, cents, programme_code, text
 from services.issuer.previewing import Situation
 from services.issuer.rule_schemas import RuleSchema
-from services.issuer.schemas import BeneficiarySchema, cents, programme_code, text
+from services.issuer.tables import AssessmentRule
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent

@@ -14,8 +14,8 @@ from itertools import pairwise
 from typing import Any
 
 from services.issuer import limits
-from services.issuer.models import Programme
 from services.issuer.money import euros
+from services.issuer.tables import Programme
 from shared.problems import Conflict, Invalid
 
 MOST_CHEQUES = 1000

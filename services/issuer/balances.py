@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.models import STATES, Cheque, Envelope, Programme
+from services.issuer.tables import STATES, Cheque, Envelope, Programme
 
 
 def balances(session: Session) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer.models import Beneficiary, Grant
+from services.issuer.tables import Beneficiary, Grant
 from shared import db
 from shared.ids import new_id
 from shared.sealing import KeyRing

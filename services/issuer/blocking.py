@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import cheques
-from services.issuer.models import Cheque, Grant
 from services.issuer.models_life import Lot, SuspendedCheque
+from services.issuer.tables import Cheque, Grant
 from shared import db, events
 from shared.ids import new_id
 from shared.problems import Conflict

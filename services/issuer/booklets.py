@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer import neighbours, replacing
 from services.issuer.codes import Codes
-from services.issuer.models import (
+from services.issuer.neighbours import Neighbour
+from services.issuer.tables import (
     BLOCKED,
     CANCELLED,
     EXPIRED,
@@ -29,7 +30,6 @@ from services.issuer.models import (
     Grant,
     Prescriber,
 )
-from services.issuer.neighbours import Neighbour
 from shared import cheque_code, db, french
 from shared.problems import Conflict
 

@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from services.issuer import granting, limits, people
 from services.issuer.beneficiaries import Identities
 from services.issuer.issuing import Granted, Secrets
-from services.issuer.models import GrantImport
 from services.issuer.orders import Order
+from services.issuer.tables import GrantImport
 from shared import importing
 from shared.importing import Terms
 from shared.logs import logger

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import cheques
-from services.issuer.models import REFUSED, REQUESTED, Cancellation, CancelledCheque, Cheque, Grant
 from services.issuer.money import euros
+from services.issuer.tables import REFUSED, REQUESTED, Cancellation, CancelledCheque, Cheque, Grant
 from shared import events
 from shared.ids import new_id
 from shared.problems import Conflict, NotFound

@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer import answers
 from services.issuer.beneficiaries import Identities
-from services.issuer.models import Beneficiary
 from services.issuer.models_people import REQUEST, Erasure
+from services.issuer.tables import Beneficiary
 from shared import db
 from shared.ids import new_id
 from shared.problems import Conflict, NotFound

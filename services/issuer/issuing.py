@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from services.issuer import journal
 from services.issuer.beneficiaries import Identities, Known
 from services.issuer.codes import Codes, Minted, Revealed
-from services.issuer.models import ISSUED, ON_ISSUE, SPENDABLE, Grant
 from services.issuer.orders import Draft
 from services.issuer.planning import Taken
+from services.issuer.tables import ISSUED, ON_ISSUE, SPENDABLE, Grant
 from shared import clock, events, logs
 from shared.ids import new_id
 

@@ -11,9 +11,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.models import Grant
 from services.issuer.models_money import ENGAGED
 from services.issuer.planning import Taken
+from services.issuer.tables import Grant
 from shared import clock
 
 _CHARGE = sa.text("""

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import lots, notices
-from services.issuer.models import Programme
 from services.issuer.models_life import Lot, LotStatement
+from services.issuer.tables import Programme
 from shared import clock
 from shared.problems import Conflict
 

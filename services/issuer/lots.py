@@ -14,8 +14,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer import blocking, notices
-from services.issuer.models import Cheque, Grant, Programme
 from services.issuer.models_life import Lot, SuspendedCheque
+from services.issuer.tables import Cheque, Grant, Programme
 from shared import clock, db
 from shared.ids import new_id
 from shared.problems import Conflict, NotFound

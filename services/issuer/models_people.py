@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from services.issuer.models import Base
+from services.issuer.tables import Base
 from shared.ids import new_id
 
 REQUEST, RETENTION = "request", "retention"

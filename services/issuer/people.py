@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer import erasing
 from services.issuer.beneficiaries import Identities, Identity
-from services.issuer.models import Beneficiary
+from services.issuer.tables import Beneficiary
 from shared import audit, clock
 from shared.logs import logger
 from shared.problems import Conflict, NotFound

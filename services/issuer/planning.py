@@ -17,8 +17,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.models import Convention, Envelope, Prescriber
 from services.issuer.money import euros
+from services.issuer.tables import Convention, Envelope, Prescriber
 from shared import db
 from shared.problems import Conflict
 

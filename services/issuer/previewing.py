@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from services.issuer import assessing, limits, programmes
 from services.issuer.assessing import Outcome
 from services.issuer.beneficiaries import Identities, Identity
-from services.issuer.models import Prescriber, Programme
 from services.issuer.money import euros
+from services.issuer.tables import Prescriber, Programme
 from shared import clock
 
 ALLOWED, WITH_REASON, REFUSED = "allowed", "with_reason", "refused"

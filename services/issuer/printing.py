@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from services.issuer import booklets
 from services.issuer.booklets import USABLE, Booklet
 from services.issuer.codes import Codes
-from services.issuer.models import Cheque, Grant, Programme
 from services.issuer.models_life import Lot
+from services.issuer.tables import Cheque, Grant, Programme
 from shared import clock, db, typesetting
 from shared.pdf_joining import joined
 from shared.problems import Conflict, Invalid, NotFound

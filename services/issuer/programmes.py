@@ -1,6 +1,5 @@
 """Programmes: what cheques are for, what they are worth and how long they may be spent."""
 
-import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
@@ -10,11 +9,10 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer import assessing, rules
-from services.issuer.models import Programme
+from services.issuer.fields import CODE
+from services.issuer.tables import Programme
 from shared import clock
 from shared.problems import Conflict, Invalid, NotFound
-
-CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def create(session: Session, terms: Mapping[str, Any], by: str) -> Programme:

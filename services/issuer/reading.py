@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import replacing
-from services.issuer.models import Cheque, Envelope, Grant, Programme
 from services.issuer.models_life import Lot
 from services.issuer.models_money import Charge
+from services.issuer.tables import Cheque, Envelope, Grant, Programme
 from shared.problems import NotFound
 
 

@@ -20,7 +20,9 @@ from sqlalchemy.orm import Session
 
 from services.issuer import blocking, cancelling, cheques, envelopes, issuing, journal, lots, notices
 from services.issuer.codes import Codes, Revealed
-from services.issuer.models import (
+from services.issuer.models_life import ReplacedCheque, Replacement
+from services.issuer.models_money import ENGAGED
+from services.issuer.tables import (
     CANCELLED,
     EXPIRED,
     ON_ISSUE,
@@ -31,8 +33,6 @@ from services.issuer.models import (
     Cheque,
     Grant,
 )
-from services.issuer.models_life import ReplacedCheque, Replacement
-from services.issuer.models_money import ENGAGED
 from shared import clock, db, events
 from shared.problems import Conflict, NotFound
 

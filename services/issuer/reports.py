@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import conventions
-from services.issuer.models import Convention
+from services.issuer.tables import Convention
 from shared import clock, db
 from shared.problems import Invalid
 

@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer import answers, erasing, programmes
 from services.issuer.beneficiaries import Identities
-from services.issuer.models import Programme
 from services.issuer.models_people import RETENTION
+from services.issuer.tables import Programme
 from shared import clock, db
 from shared.ids import new_id
 from shared.runtime import Runtime

@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer.schemas import MOST_CENTS, cents, text
+from services.issuer.fields import MOST_CENTS, cents, text
 
 _POINTS = validate.Range(-100_000, 100_000)
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import assessing
-from services.issuer.models import AssessmentRule, Programme
+from services.issuer.tables import AssessmentRule, Programme
 from shared.ids import new_id
 from shared.problems import Conflict, Invalid, NotFound
 

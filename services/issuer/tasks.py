@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from services.issuer import expiring_soon, retention
-from services.issuer.consuming import HANDLERS
+from services.issuer.inbox import HANDLERS
 from shared import audit_chain, clock
 from shared.celery import every, runtime
 

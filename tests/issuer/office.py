@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
-from services.issuer.consuming import HANDLERS
+from services.issuer.inbox import HANDLERS
 from shared import clock, messages
 from shared.consumer import run_handlers
 from shared.events import Event

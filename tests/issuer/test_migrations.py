@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from demo.embedded import EmbeddedPostgres
-from services.issuer.models import STATE, STATES, Base
+from services.issuer.tables import STATE, STATES, Base
 from shared import db, migrations
 
 DATABASE = "issuer_migrations"

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.orm import Session
 
-from services.issuer.consuming import HANDLERS
+from services.issuer.inbox import HANDLERS
 from shared.consumer import run_handlers
 from shared.events import Event
 from shared.messages import KINDS

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.issuer import neighbours
-from services.issuer.models import Prescriber, Programme
+from services.issuer.tables import Prescriber, Programme
 from shared import clock
 from shared.ids import new_id
 from tests.issuer.neighbourhood import Told, affiliated, contract, described, suspended

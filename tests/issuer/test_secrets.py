@@ -9,7 +9,7 @@ import pytest
 
 from services.issuer.beneficiaries import Identities, Identity, normalised
 from services.issuer.codes import Codes
-from services.issuer.models import Cheque
+from services.issuer.tables import Cheque
 from shared import cheque_code
 from shared.sealing import CannotOpen
 from tests.issuer.office import Office, ids

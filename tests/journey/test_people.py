@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from demo.embedded import EmbeddedPostgres
 from services.issuer.beneficiaries import Identities, Identity
-from services.issuer.models import Beneficiary
+from services.issuer.tables import Beneficiary
 from services.operator_bridge import polling, reconciliation
 from shared.auth import allowed_roles
 from shared.config import SERVICES

@@ -17,7 +17,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from services import issuer, redeemer
-from services.issuer import rotating
+from services.issuer import key_rotation
 from shared import config
 from shared.config import SERVICES, read_keys, write_key
 from shared.messages import READERS
@@ -217,16 +217,16 @@ def test_every_key_is_rotated_under_traffic(deployment: Deployment) -> None:
 def move(deployment: Deployment) -> None:
     """Re-encrypts and tells the digests in small batches, breaks off in the middle, and goes on."""
     runtime = Runtime(config.load("issuer", deployment.environ))
-    for what in rotating.SEALED:
-        next(rotating.reseal(runtime, what, 2), None)
-        moved = sum(rotating.reseal(runtime, what, 10))
+    for what in key_rotation.SEALED:
+        next(key_rotation.reseal(runtime, what, 2), None)
+        moved = sum(key_rotation.reseal(runtime, what, 10))
         assert moved > 0 or what.name == "replacements"  # nobody has lost a cheque
-    sum(rotating.redigest_people(runtime, 2))
-    next(rotating.tell_digests(runtime, 10))
+    sum(key_rotation.redigest_people(runtime, 2))
+    next(key_rotation.tell_digests(runtime, 10))
     with runtime.transaction() as session:
-        assert set(rotating.left(session, runtime.settings.keys).values()) == {0}
-    assert sum(rotating.tell_digests(runtime, 10)) > 0
-    assert sum(rotating.tell_digests(runtime, 10)) == 0
+        assert set(key_rotation.left(session, runtime.settings.keys).values()) == {0}
+    assert sum(key_rotation.tell_digests(runtime, 10)) > 0
+    assert sum(key_rotation.tell_digests(runtime, 10)) == 0
     last = deployment.world.services["issuer"].runtime
     with last.transaction() as session:
         told = session.scalar(sa.text("SELECT max(sequence) FROM event"))

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import cheques, envelopes, journal, lots, neighbours, redemptions, replacing
-from services.issuer.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, Cheque
 from services.issuer.models_money import UNUSED, USED
+from services.issuer.tables import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, Cheque
 from shared import db
 from shared.consumer import Handler
 from shared.events import Event

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer.beneficiaries import Identities
 from services.issuer.codes import Codes
-from services.issuer.models import Base, Beneficiary, Cheque, DigestRotation
 from services.issuer.models_life import ReplacedCheque
+from services.issuer.tables import Base, Beneficiary, Cheque, DigestRotation
 from shared import clock, events
 from shared.idempotency import KEPT
 from shared.runtime import Runtime

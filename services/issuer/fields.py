@@ -6,7 +6,6 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import programmes
 from shared.texts import no_code
 
 # Neither control characters (line breaks and tabs apart) nor halves of surrogate pairs: PostgreSQL stores neither.
@@ -34,7 +33,7 @@ def day(**options: Any) -> fields.Date:
 def programme_code(**options: Any) -> fields.Str:
     """A programme's short name, as it stands in addresses."""
     message = "Small letters, digits and hyphens, at most 63."
-    return fields.Str(validate=[validate.Regexp(rf"{programmes.CODE.pattern}\Z", error=message), no_code], **options)
+    return fields.Str(validate=[validate.Regexp(rf"{CODE.pattern}\Z", error=message), no_code], **options)
 
 
 def told_reason() -> fields.Str:
@@ -96,3 +95,6 @@ class OrderSchema(Schema):
             raise ValidationError("Either `answers` or `amount_cents`.", "amount_cents")
         if ("amount_cents" in data) != ("reason" in data):
             raise ValidationError("`amount_cents` and `reason` go together.", "reason")
+
+
+CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
