@@ -27,9 +27,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from demo.embedded import EmbeddedPostgres
-from services.issuer import printing
+from services.issuer.booklets import printing
+from services.issuer.booklets.models import OperatorContract, StructureAffiliation, TrainingStructure
 from services.issuer.codes import Codes
-from services.issuer.models_places import OperatorContract, StructureAffiliation, TrainingStructure
 from services.issuer.tables import Cheque, Convention, Envelope, Grant, Prescriber, Programme
 from shared import clock, db, migrations
 from shared.ids import new_id

@@ -7,7 +7,6 @@ from flask import Flask
 
 from services.issuer import (
     api_balances,
-    api_booklets,
     api_bulk,
     api_cheques,
     api_conventions,
@@ -24,6 +23,7 @@ from services.issuer import (
     api_reports,
     api_rules,
 )
+from services.issuer.booklets import api
 from services.issuer.metrics import GAUGES
 from services.issuer.permissions import PERMISSIONS
 from services.issuer.tables import Prescriber
@@ -42,7 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         api_envelopes,
         api_prescribers,
         api_grants,
-        api_booklets,
+        api,
         api_bulk,
         api_cheques,
         api_notices,

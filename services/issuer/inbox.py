@@ -12,7 +12,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import cheques, envelopes, journal, lots, neighbours, redemptions, replacing
+from services.issuer import cheques, envelopes, journal, lots, redemptions, replacing
+from services.issuer.booklets import nearby
 from services.issuer.models_money import UNUSED, USED
 from services.issuer.tables import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, Cheque
 from shared import db
@@ -91,7 +92,7 @@ HANDLERS: Mapping[str, Handler] = {
     "cheques.cancelled": cancelled,
     "cancellation.refused": cancellation_refused,
     "cheques.expired": expired,
-    **neighbours.HANDLERS,
+    **nearby.HANDLERS,
 }
 
 

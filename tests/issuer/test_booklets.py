@@ -17,8 +17,8 @@ from pypdf import PdfReader
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from services.issuer import booklets, printing
-from services.issuer.booklets import Booklet, Face, Spot
+from services.issuer.booklets import booklet, printing
+from services.issuer.booklets.booklet import Booklet, Face, Spot
 from services.issuer.codes import Codes
 from shared import cheque_code, clock
 from shared.ids import new_id
@@ -108,7 +108,7 @@ def test_long_names_and_amounts_are_set_smaller_and_stay_on_their_cheque(per_pag
     """The last line above the code is well above it: nothing is set over another."""
     code = cheque_code.printed(cheque_code.generate())
     until, funder = "30 septembre 2027", "Caisse d’allocations familiales et Conférence des financeurs " * 3
-    face = Face(1, booklets.euros(123_450), until, funder, code, *booklets.qr(cheque_code.normalise(code)))
+    face = Face(1, booklet.euros(123_450), until, funder, code, *booklet.qr(cheque_code.normalise(code)))
     spot = Spot(
         "Centre social et culturel intercommunal de la communauté d’agglomération", ("1 rue", "47000 Agen"), None
     )
@@ -139,7 +139,7 @@ def test_no_page_takes_none_or_more_than_ten(desk: Office, per_page: int) -> Non
 
 def test_a_qr_code_holds_the_code_and_nothing_else() -> None:
     for code in (cheque_code.generate() for _ in range(100)):
-        assert seen(*booklets.qr(code)) == code
+        assert seen(*booklet.qr(code)) == code
 
 
 def test_a_booklet_made_again_leaves_out_what_cannot_be_used_and_says_why(desk: Office) -> None:
@@ -262,7 +262,7 @@ def test_many_booklets_are_one_accessible_file_in_the_order_asked(desk: Office) 
     pages = texts(answer.data)
     assert len(pages) == 2 * len(grants)
     for at, grant in enumerate(reversed(grants)):
-        assert booklets.number(UUID(grant["grant_id"])) in pages[2 * at]
+        assert booklet.number(UUID(grant["grant_id"])) in pages[2 * at]
         assert all(code in pages[2 * at + 1] for code in codes(grant))
     with pikepdf.open(io.BytesIO(answer.data)) as document:
         assert document.docinfo["/Title"] == "Carnets de chèques Pass numérique"
@@ -280,7 +280,7 @@ def test_booklets_are_chosen_by_programme_and_day_of_grant(desk: Office) -> None
         found = re.findall(r"Carnet ([0-9A-F]{4}-[0-9A-F]{4})", " ".join(texts(prints(desk, **selection).data)))
         return list(dict.fromkeys(found))
 
-    of = {grant["grant_id"]: booklets.number(UUID(grant["grant_id"])) for grant in (old, new)}
+    of = {grant["grant_id"]: booklet.number(UUID(grant["grant_id"])) for grant in (old, new)}
     assert numbers(programme="pass") == list(of.values())
     assert numbers(programme="pass", granted_until="2026-01-31") == [of[old["grant_id"]]]
     assert numbers(programme="pass", granted_from="2026-01-31") == [of[new["grant_id"]]]
@@ -310,7 +310,7 @@ def test_a_portion_is_read_only_when_the_one_before_has_been_sent(desk: Office) 
 
 def test_a_lost_booklet_is_found_by_its_number(desk: Office) -> None:
     grant = desk.grant()
-    number = booklets.number(UUID(grant["grant_id"]))
+    number = booklet.number(UUID(grant["grant_id"]))
     assert number in texts(paper(desk, grant).data)[0]
 
     def found(scope: Any) -> list[str]:

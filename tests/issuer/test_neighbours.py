@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from services.issuer import neighbours
+from services.issuer.booklets import nearby
 from services.issuer.tables import Prescriber, Programme
 from shared import clock
 from shared.ids import new_id
@@ -34,12 +34,12 @@ def near(office: Office, *told: Told, programme: str = "pass") -> list[str]:
     return [found.name for found in found_near(office, programme)]
 
 
-def found_near(office: Office, programme: str = "pass") -> list[neighbours.Neighbour]:
+def found_near(office: Office, programme: str = "pass") -> list[nearby.Neighbour]:
     """The nearest places to the office's prescriber."""
     with office.service.runtime.transaction() as session:
         programme_id = session.scalars(sa.select(Programme.id).where(Programme.code == programme)).one()
         pair = (session.get_one(Prescriber, office.prescriber).id, programme_id)
-        return neighbours.nearest(session, [pair], TODAY)[pair]
+        return nearby.nearest(session, [pair], TODAY)[pair]
 
 
 def many(contract_id: UUID, **kilometres: float) -> list[Told]:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer.models_places import OperatorContract, StructureAffiliation, TrainingStructure
+from services.issuer.booklets.models import OperatorContract, StructureAffiliation, TrainingStructure
 from services.issuer.tables import Base
 from shared import db
 from shared.consumer import Handler

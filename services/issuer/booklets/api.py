@@ -11,11 +11,13 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import booklet_page, booklets, printing, reading
+from services.issuer import reading
 from services.issuer.api_grants import secrets
-from services.issuer.booklets import Booklet
+from services.issuer.booklets import booklet, printing
+from services.issuer.booklets import page as booklet_page
+from services.issuer.booklets.booklet import Booklet
+from services.issuer.booklets.printing import MOST_GRANTS, MOST_PER_PAGE, Selection
 from services.issuer.fields import day, programme_code, text
-from services.issuer.printing import MOST_GRANTS, MOST_PER_PAGE, Selection
 from services.issuer.tables import Grant
 from shared import audit, clock
 from shared.app import ProblemSchema
@@ -81,7 +83,7 @@ class NumberedSchema(Schema):
 def _booklet(grant_id: UUID, how: str) -> Booklet:
     with transaction() as session:
         reading.grant(session, grant_id, caller().scope)
-        made = booklets.booklet(session, secrets().codes, grant_id, clock.today())
+        made = booklet.booklet(session, secrets().codes, grant_id, clock.today())
         audit.record(session, "grant", [grant_id], after={"shown": "booklet", "how": how})
     logger().info("booklet_made", grant_id=str(grant_id), how=how, caller=str(caller()))
     return made
@@ -145,5 +147,5 @@ def print_booklets(body: dict[str, Any]) -> Response:
 def find_booklets(query: dict[str, Any]) -> dict[str, Any]:
     """The grants whose booklet has this number, nearly always one; to a prescriber, its own."""
     with transaction() as session:
-        found = booklets.numbered(query["number"], caller().scope)
+        found = booklet.numbered(query["number"], caller().scope)
         return page(session, found, Grant.id, query["after"], query["limit"])

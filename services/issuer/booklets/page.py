@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from services.issuer.booklets import Booklet
+from services.issuer.booklets.booklet import Booklet
 
 _HERE = Path(__file__).parent
 _STYLE = _HERE.joinpath("booklet.css").read_text(encoding="utf-8")

@@ -15,9 +15,10 @@ import segno
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import neighbours, replacing
+from services.issuer import replacing
+from services.issuer.booklets import nearby
+from services.issuer.booklets.nearby import Neighbour
 from services.issuer.codes import Codes
-from services.issuer.neighbours import Neighbour
 from services.issuer.tables import (
     BLOCKED,
     CANCELLED,
@@ -120,7 +121,7 @@ def booklets(session: Session, codes: Codes, grant_ids: Sequence[UUID], today: d
     )
     grants = {grant.id: (grant, prescriber) for grant, prescriber in rows}
     pairs = {(grant.prescriber_id, grant.programme_id) for grant, _ in grants.values()}
-    near = neighbours.nearest(session, pairs, today)
+    near = nearby.nearest(session, pairs, today)
     return [
         _booklet(grant, prescriber, cheques[grant.id], near[grant.prescriber_id, grant.programme_id], codes)
         for grant, prescriber in (grants[grant_id] for grant_id in grant_ids if grant_id in grants)

@@ -15,8 +15,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import booklets
-from services.issuer.booklets import USABLE, Booklet
+from services.issuer.booklets import booklet
+from services.issuer.booklets.booklet import USABLE, Booklet
 from services.issuer.codes import Codes
 from services.issuer.models_life import Lot
 from services.issuer.tables import Cheque, Grant, Programme
@@ -81,7 +81,7 @@ def stream(
     def parts() -> Iterator[bytes]:
         for at in range(0, len(grant_ids), AT_ONCE):
             with transaction() as session:
-                made = booklets.booklets(session, codes, grant_ids[at : at + AT_ONCE], today)
+                made = booklet.booklets(session, codes, grant_ids[at : at + AT_ONCE], today)
             if made:
                 yield pdf(made, per_page, made_at)
 
