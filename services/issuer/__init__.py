@@ -8,7 +8,6 @@ from flask import Flask
 from services.issuer import (
     api_balances,
     api_bulk,
-    api_cheques,
     api_conventions,
     api_envelopes,
     api_exports,
@@ -19,11 +18,12 @@ from services.issuer import (
     api_prescribers,
     api_programmes,
     api_recovery,
-    api_replacements,
     api_reports,
     api_rules,
 )
 from services.issuer.booklets import api
+from services.issuer.lifecycle import api as api_cheques
+from services.issuer.lifecycle import api_replacements
 from services.issuer.metrics import GAUGES
 from services.issuer.permissions import PERMISSIONS
 from services.issuer.tables import Prescriber

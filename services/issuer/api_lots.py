@@ -8,6 +8,7 @@ from marshmallow import Schema, fields
 
 from services.issuer import lot_documents, lot_statements, lots, programmes
 from services.issuer.fields import programme_code, text, told_reason
+from services.issuer.lifecycle import suspending
 from services.issuer.lot_statements import COLUMNS, Shown
 from services.issuer.models_life import Lot
 from services.issuer.tables import Programme
@@ -139,7 +140,7 @@ def show_lot(code: str) -> dict[str, Any]:
 def suspend_lot(body: dict[str, Any], code: str) -> dict[str, Any]:
     """Have every cheque of a lot refused from now on, and grant nothing more in it. Once is enough."""
     with transaction() as session:
-        lot = lots.suspend(session, code, body["reason"], str(caller()))
+        lot = suspending.suspend(session, code, body["reason"], str(caller()))
         return _shown(lot, session.get_one(Programme, lot.programme_id).code)
 
 
@@ -152,7 +153,7 @@ def suspend_lot(body: dict[str, Any], code: str) -> dict[str, Any]:
 def resume_lot(body: dict[str, Any], code: str) -> dict[str, Any]:
     """Take a suspension back. What was blocked for a reason of its own stays blocked."""
     with transaction() as session:
-        lot = lots.resume(session, code, body["reason"], str(caller()))
+        lot = suspending.resume(session, code, body["reason"], str(caller()))
         return _shown(lot, session.get_one(Programme, lot.programme_id).code)
 
 

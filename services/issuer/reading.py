@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import replacing
+from services.issuer.lifecycle import replacing
 from services.issuer.models_life import Lot
 from services.issuer.models_money import Charge
 from services.issuer.tables import Cheque, Envelope, Grant, Programme

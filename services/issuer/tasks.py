@@ -2,8 +2,9 @@
 
 from celery import shared_task
 
-from services.issuer import expiring_soon, retention
+from services.issuer import retention
 from services.issuer.inbox import HANDLERS
+from services.issuer.lifecycle import expiry
 from shared import audit_chain, clock
 from shared.celery import every, runtime
 
@@ -27,8 +28,8 @@ def pull(publisher: str) -> None:
 @shared_task(name="issuer.warn_of_expiry")
 def warn_of_expiry(place: str | None = None) -> None:
     """Posts the warnings of what will expire soon; where they are very many, the next task goes on."""
-    start = expiring_soon.Place.read(place) if place else expiring_soon.Place(clock.today())
-    _, rest = expiring_soon.warn_from(runtime(), start, seconds=_A_WHILE)
+    start = expiry.Place.read(place) if place else expiry.Place(clock.today())
+    _, rest = expiry.warn_from(runtime(), start, seconds=_A_WHILE)
     if rest:
         runtime().celery.send_task("issuer.warn_of_expiry", args=[str(rest)], queue="issuer")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.issuer import expiring_soon, tasks
+from services.issuer import tasks
+from services.issuer.lifecycle import expiry
 from shared import clock
 from tests.issuer.office import Office, cancelled, expired, ids, redeemed
 
@@ -26,7 +27,7 @@ def town(empty_office: Office) -> Office:
 
 def warn(office: Office, days: int) -> int:
     """The warnings of the day that is so many days ahead."""
-    return expiring_soon.warn(office.service.runtime, in_days(days))
+    return expiry.warn(office.service.runtime, in_days(days))
 
 
 def warnings(office: Office) -> list[dict[str, Any]]:
@@ -134,14 +135,14 @@ def test_the_grants_that_end_soon_are_a_table_without_anybodys_name(town: Office
 
 
 def test_a_run_ends_after_a_while_and_another_goes_on_from_there(town: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expiring_soon, "_PORTION", 2)
+    monkeypatch.setattr(expiry, "_PORTION", 2)
     for _ in range(5):
         town.grant()
-    place: expiring_soon.Place | None = expiring_soon.Place(in_days(31))
+    place: expiry.Place | None = expiry.Place(in_days(31))
     posted = []
     while place is not None:
-        number, place = expiring_soon.warn_from(town.service.runtime, place, in_days(31), seconds=0)
-        assert place is None or expiring_soon.Place.read(str(place)) == place
+        number, place = expiry.warn_from(town.service.runtime, place, in_days(31), seconds=0)
+        assert place is None or expiry.Place.read(str(place)) == place
         posted.append(number)
     assert posted == [2, 2, 1]
     assert warn(town, 31) == 0

@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 from werkzeug.test import TestResponse
 
-from services.issuer import blocking, cancelling, replacing
 from services.issuer.issuing import Secrets
+from services.issuer.lifecycle import blocking, cancelling, replacing
 from tests.issuer.office import Office, ids, problem, redeemed
 
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.issuer import expiring_soon
+from services.issuer.lifecycle import expiry
 from shared import clock
 from shared.auth import Role
 from tests.harness import ServiceUnderTest
@@ -50,7 +50,7 @@ def two_prescribers(service: ServiceUnderTest) -> World:
     cancellation = _ask(office, owner, "/v1/cancellations", cheque_ids=[first])
     replacement = _ask(office, owner, "/v1/replacements", cheque_ids=[second], cause="lost")
     office.tell(cancelled(replacement["replacement_id"], [second]))
-    expiring_soon.warn(service.runtime, clock.today() + timedelta(days=6))
+    expiry.warn(service.runtime, clock.today() + timedelta(days=6))
     person = office.made(office.post("/v1/people/searches", ALIENOR, "prescriber", owner), 200)["person_id"]
     names = {
         "prescriber_id": str(owner),

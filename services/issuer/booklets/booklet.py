@@ -15,10 +15,10 @@ import segno
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import replacing
 from services.issuer.booklets import nearby
 from services.issuer.booklets.nearby import Neighbour
 from services.issuer.codes import Codes
+from services.issuer.lifecycle import replacing
 from services.issuer.tables import (
     BLOCKED,
     CANCELLED,

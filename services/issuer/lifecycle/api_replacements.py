@@ -6,11 +6,11 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import cancelling, naming, replacing
 from services.issuer.api_grants import PrintedChequeSchema, secrets
 from services.issuer.fields import told_reason
+from services.issuer.lifecycle import cancelling, name_check, replacing
+from services.issuer.lifecycle.replacing import OUTCOMES, Shown
 from services.issuer.models_life import CAUSES, Replacement
-from services.issuer.replacing import OUTCOMES, Shown
 from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
@@ -100,7 +100,7 @@ def request_replacement(body: dict[str, Any]) -> tuple[Shown, dict[str, str]]:
     with transaction() as session:
         wanted = body.get("cheque_ids") or cancelling.of_grant(session, body["grant_id"], owner)
         asked = replacing.request(session, secrets().codes, wanted, body["cause"], body["reason"], str(caller()), owner)
-        naming.check_reason(session, secrets().identities, wanted, body["reason"])
+        name_check.check_reason(session, secrets().identities, wanted, body["reason"])
     return asked, {"Location": f"/v1/replacements/{asked.cancellation.id}"}
 
 

@@ -18,8 +18,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import blocking, cancelling, cheques, envelopes, issuing, journal, lots, notices
+from services.issuer import envelopes, issuing, journal, notices
 from services.issuer.codes import Codes, Revealed
+from services.issuer.lifecycle import blocking, cancelling, selection, suspending
 from services.issuer.models_life import ReplacedCheque, Replacement
 from services.issuer.models_money import ENGAGED
 from services.issuer.tables import (
@@ -86,8 +87,8 @@ def request(
 
     Raises NotFound where one is not the owner's, Conflict where none can be replaced.
     """
-    found = cheques.own(session, cheque_ids, owner)
-    refused = cancelling.refusals(session, found) | _over(session, found) | lots.closed_of(session, cheque_ids)
+    found = selection.own(session, cheque_ids, owner)
+    refused = cancelling.refusals(session, found) | _over(session, found) | suspending.closed_of(session, cheque_ids)
     if len(refused) == len(found):
         raise _nothing(session, refused)
     wanted = [cheque for cheque in found if cheque.id not in refused]
@@ -167,7 +168,7 @@ def replace(session: Session, cancelled: Sequence[Cancelled]) -> list[UUID]:
     if ids:
         session.execute(_INSERT, {"ids": ids, "on_issue": ON_ISSUE})
         _tell(session, made)
-        lots.adopt(session, ids)
+        suspending.adopt(session, ids)
         journal.book(session, ENGAGED, [(row.new_cheque_id, days[row.old_cheque_id]) for row in made])
         envelopes.retain(session, ids)
     return ids

@@ -7,11 +7,11 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 from sqlalchemy.orm import Session
 
-from services.issuer import blocking, cancelling, naming
 from services.issuer.api_grants import ChequeSchema, secrets
-from services.issuer.cancelling import Requested
 from services.issuer.codes import Revealed
 from services.issuer.fields import cents, told_reason
+from services.issuer.lifecycle import blocking, cancelling, name_check
+from services.issuer.lifecycle.cancelling import Requested
 from services.issuer.metrics import REVEALED
 from services.issuer.tables import Cheque
 from shared import audit
@@ -108,7 +108,7 @@ def _wanted(session: Session, body: dict[str, Any], owner: UUID | None) -> list[
 
 
 def _check_reason(session: Session, cheque_ids: list[UUID], reason: str) -> None:
-    naming.check_reason(session, secrets().identities, cheque_ids, reason)
+    name_check.check_reason(session, secrets().identities, cheque_ids, reason)
 
 
 @code_views.route("", methods=["POST"])

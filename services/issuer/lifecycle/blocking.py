@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import cheques
+from services.issuer.lifecycle import selection
 from services.issuer.models_life import Lot, SuspendedCheque
 from services.issuer.tables import Cheque, Grant
 from shared import db, events
@@ -22,10 +22,10 @@ _MOST_TOLD = 1000
 
 def block(session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UUID | None) -> list[Cheque]:
     """Blocks cheques, all or none. Raises NotFound, or Conflict where a cheque has ended."""
-    found = cheques.own(session, cheque_ids, owner)
+    found = selection.own(session, cheque_ids, owner)
     _refuse_ended(found)
     hold(session, found, reason)
-    return cheques.own(session, cheque_ids, owner)
+    return selection.own(session, cheque_ids, owner)
 
 
 def unblock(session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UUID | None) -> list[Cheque]:
@@ -33,11 +33,11 @@ def unblock(session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UU
 
     Raises NotFound, or Conflict where one has ended or its lot is suspended; one that was closed cannot be resumed.
     """
-    found = cheques.own(session, cheque_ids, owner)
+    found = selection.own(session, cheque_ids, owner)
     _refuse_ended(found)
     _refuse_suspended(session, [cheque.id for cheque in found])
     change(session, [cheque.id for cheque in found if cheque.blocked], reason, blocked=False)
-    return cheques.own(session, cheque_ids, owner)
+    return selection.own(session, cheque_ids, owner)
 
 
 def hold(session: Session, found: Iterable[Cheque], reason: str) -> None:

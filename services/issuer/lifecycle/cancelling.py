@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import cheques
+from services.issuer.lifecycle import selection
 from services.issuer.money import euros
 from services.issuer.tables import REFUSED, REQUESTED, Cancellation, CancelledCheque, Cheque, Grant
 from shared import events
@@ -28,7 +28,7 @@ def request(session: Session, cheque_ids: Sequence[UUID], reason: str, by: str, 
 
     Raises NotFound where one is not the owner's, Conflict where there is nothing to ask.
     """
-    found = cheques.own(session, cheque_ids, owner)
+    found = selection.own(session, cheque_ids, owner)
     refused = refusals(session, found)
     if len(refused) == len(found):
         raise Conflict(
@@ -78,7 +78,7 @@ def worth(session: Session, grant_id: UUID, amount_cents: int, owner: UUID | Non
 
     Raises NotFound, or Conflict where no such cheques come to this amount.
     """
-    found = cheques.own(session, of_grant(session, grant_id, owner), owner)
+    found = selection.own(session, of_grant(session, grant_id, owner), owner)
     refused = refusals(session, found)
     free = [cheque for cheque in reversed(found) if cheque.id not in refused]
     chosen = adding_up(free, amount_cents)
