@@ -29,8 +29,9 @@ from sqlalchemy.orm import Session
 from demo.embedded import EmbeddedPostgres
 from services.issuer.booklets import printing
 from services.issuer.booklets.models import OperatorContract, StructureAffiliation, TrainingStructure
-from services.issuer.codes import Codes
-from services.issuer.tables import Cheque, Convention, Envelope, Grant, Prescriber, Programme
+from services.issuer.cheques.codes import Codes
+from services.issuer.cheques.models import Cheque
+from services.issuer.tables import Convention, Envelope, Grant, Prescriber, Programme
 from shared import clock, db, migrations
 from shared.ids import new_id
 

@@ -6,7 +6,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from services.issuer.balances import balances
-from services.issuer.tables import STATES
+from services.issuer.cheques.models import STATES
 from shared.auth import roles
 from shared.web import transaction
 

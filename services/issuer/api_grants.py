@@ -8,7 +8,8 @@ from marshmallow import Schema, fields
 
 from services.issuer import granting, reading
 from services.issuer.beneficiaries import Identity
-from services.issuer.codes import Revealed
+from services.issuer.cheques.codes import Revealed
+from services.issuer.cheques.schemas import ChequeSchema, PrintedChequeSchema
 from services.issuer.fields import OrderSchema, programme_code
 from services.issuer.issuing import Secrets
 from services.issuer.orders import Order
@@ -26,25 +27,6 @@ blueprint = Blueprint(
     "grants", __name__, url_prefix="/v1/grants", description="Amounts granted to people, handed over as cheques."
 )
 BLUEPRINTS = (blueprint,)
-
-
-class ChequeSchema(Schema):
-    """A cheque, without its code."""
-
-    cheque_id = fields.UUID(required=True, attribute="id")
-    value_cents = fields.Int(required=True)
-    envelope_id = fields.UUID(required=True)
-    state = fields.Str(required=True, metadata={"description": "As far as is known here; the redeemer decides."})
-
-
-class PrintedChequeSchema(Schema):
-    """A cheque and the code that is handed over."""
-
-    cheque_id = fields.UUID(required=True)
-    code = fields.Str(required=True, metadata={"description": "Whoever reads it can spend the cheque."})
-    value_cents = fields.Int(required=True)
-    envelope_id = fields.UUID(required=True)
-    state = fields.Str(required=True)
 
 
 class GrantSchema(Schema):

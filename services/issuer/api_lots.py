@@ -7,10 +7,10 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from services.issuer import lot_documents, lot_statements, lots, programmes
+from services.issuer.cheques.models import Lot
 from services.issuer.fields import programme_code, text, told_reason
 from services.issuer.lifecycle import suspending
 from services.issuer.lot_statements import COLUMNS, Shown
-from services.issuer.models_life import Lot
 from services.issuer.tables import Programme
 from shared.app import ProblemSchema
 from shared.auth import caller, roles

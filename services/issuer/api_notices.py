@@ -6,9 +6,9 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from services.issuer import notices
+from services.issuer.cheques.models import Notice
 from services.issuer.fields import text
 from services.issuer.lifecycle.api_expiry import expiring_views
-from services.issuer.models_life import Notice
 from shared.auth import caller, roles
 from shared.paging import PageQuery, page, page_of
 from shared.web import transaction

@@ -9,9 +9,9 @@ from marshmallow import RAISE, Schema, fields, validate
 
 from services.issuer import erasing, people, person_letter, retention
 from services.issuer.beneficiaries import Identities, Identity
+from services.issuer.cheques.models import STATES
 from services.issuer.fields import BeneficiarySchema
 from services.issuer.models_people import GROUNDS, Erasure
-from services.issuer.tables import STATES
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.paging import PageQuery, page, page_of

@@ -6,7 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.tables import STATES, Cheque, Envelope, Programme
+from services.issuer.cheques.models import STATES, Cheque
+from services.issuer.tables import Envelope, Programme
 
 
 def balances(session: Session) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from services.issuer import conventions, notices
+from services.issuer.cheques.models import Cheque
 from services.issuer.models_money import OPENED, Charge, EnvelopeMovement
-from services.issuer.tables import Cheque, Convention, Envelope, Programme
+from services.issuer.tables import Convention, Envelope, Programme
 from shared import clock, db
 from shared.ids import new_id
 from shared.problems import Conflict, Invalid, NotFound

@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from services.issuer import journal
 from services.issuer.beneficiaries import Identities, Known
-from services.issuer.codes import Codes, Minted, Revealed
+from services.issuer.cheques.codes import Codes, Minted, Revealed
+from services.issuer.cheques.models import ISSUED, SPENDABLE
 from services.issuer.orders import Draft
 from services.issuer.planning import Taken
-from services.issuer.tables import ISSUED, ON_ISSUE, SPENDABLE, Grant
+from services.issuer.tables import ON_ISSUE, Grant
 from shared import clock, events, logs
 from shared.ids import new_id
 

@@ -15,9 +15,9 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.beneficiaries import Identities
-from services.issuer.codes import Codes
-from services.issuer.models_life import ReplacedCheque
-from services.issuer.tables import Base, Beneficiary, Cheque, DigestRotation
+from services.issuer.cheques.codes import Codes
+from services.issuer.cheques.models import Cheque, DigestRotation, ReplacedCheque
+from services.issuer.tables import Base, Beneficiary
 from shared import clock, events
 from shared.idempotency import KEPT
 from shared.runtime import Runtime

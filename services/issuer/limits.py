@@ -19,8 +19,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from services.issuer.cheques.models import CANCELLED, Cheque
 from services.issuer.money import euros
-from services.issuer.tables import CANCELLED, Cheque, Grant, Programme
+from services.issuer.tables import Grant, Programme
 from shared import clock, db
 from shared.problems import Conflict, Invalid
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import lots, notices
-from services.issuer.models_life import Lot, LotStatement
+from services.issuer.cheques.models import Lot, LotStatement
 from services.issuer.tables import Programme
 from shared import clock
 from shared.problems import Conflict

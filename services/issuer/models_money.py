@@ -94,23 +94,3 @@ class JournalEntry(Base):
     prescriber_kind: Mapped[str | None]
     number: Mapped[int]
     cents: Mapped[int] = mapped_column(sa.BigInteger)
-
-
-class Redemption(Base):
-    """What is known of a redemption, whoever tells it first: that it was made, taken back, or paid."""
-
-    __tablename__ = "redemption"
-    __table_args__ = (
-        sa.Index("redemption_cheque_id_idx", "cheque_id"),
-        sa.CheckConstraint("num_nulls(paid_on, payment_reference) IN (0, 2)", name="paid"),
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    cheque_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("cheque.id"))
-    """Null while only its payment is known."""
-    structure_id: Mapped[UUID | None]
-    redeemed_on: Mapped[date | None]
-    reversed_on: Mapped[date | None]
-    paid_on: Mapped[date | None]
-    payment_reference: Mapped[str | None]
-    payment_booked: Mapped[bool] = mapped_column(server_default=sa.false())

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from services.issuer import assessing, limits, lots, programmes
 from services.issuer.assessing import Outcome, Rule
 from services.issuer.beneficiaries import Identity
-from services.issuer.models_life import Lot
+from services.issuer.cheques.models import Lot
 from services.issuer.tables import Prescriber, Programme
 from shared import clock
 from shared.problems import Conflict, Forbidden, Problem

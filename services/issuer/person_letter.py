@@ -6,7 +6,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from services.issuer.tables import BLOCKED, CANCELLED, EXPIRED, ISSUED, REDEEMED, SPENDABLE
+from services.issuer.cheques.models import BLOCKED, CANCELLED, EXPIRED, ISSUED, REDEEMED, SPENDABLE
 from shared import clock, typesetting
 from shared.french import in_figures, in_full, number
 

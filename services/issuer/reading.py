@@ -7,10 +7,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.lifecycle import replacing
-from services.issuer.models_life import Lot
+from services.issuer.cheques import replaced
+from services.issuer.cheques.models import Cheque, Lot
 from services.issuer.models_money import Charge
-from services.issuer.tables import Cheque, Envelope, Grant, Programme
+from services.issuer.tables import Envelope, Grant, Programme
 from shared.problems import NotFound
 
 
@@ -62,7 +62,7 @@ def charges(session: Session, grant_id: UUID) -> Sequence[Any]:
 def explained(session: Session, grant_id: UUID, charged: Sequence[Any]) -> list[dict[str, Any]]:
     """The cheques of a grant, each with the reason for which it is charged to its envelope."""
     why = {charge.envelope_id: charge.why for charge in charged}
-    links = replacing.links(session, grant_id)
+    links = replaced.links(session, grant_id)
     return [
         {
             "id": cheque.id,

@@ -15,18 +15,6 @@ from shared.place_import import PlaceColumns
 
 ON_ISSUE, ON_REGISTRATION = "on_issue", "on_registration"
 
-# What the issuer mirrors of a cheque. The last three end it, but for a redemption that is reversed.
-ISSUED, SPENDABLE, BLOCKED = "issued", "spendable", "blocked"
-REDEEMED, CANCELLED, EXPIRED = "redeemed", "cancelled", "expired"
-STATES = (ISSUED, SPENDABLE, BLOCKED, REDEEMED, CANCELLED, EXPIRED)
-
-# Three facts make a cheque's state. Each is told by another party, in any order, so each has its own column.
-STATE = """
-    CASE WHEN ending IS NOT NULL THEN ending WHEN blocked THEN 'blocked' WHEN active THEN 'spendable' ELSE 'issued' END
-"""
-
-REQUESTED, REFUSED = "requested", "refused"
-
 
 class Base(DeclarativeBase):
     """The declarative base of the issuer."""
@@ -261,67 +249,3 @@ class Grant(Base):
     def programme_code(self) -> str:
         """The programme's short name."""
         return self.programme.code
-
-
-class Cheque(Base):
-    """The stub of a cheque: what it is worth, whose money it is, and the mirror of what became of it."""
-
-    __tablename__ = "cheque"
-    __table_args__ = (
-        sa.CheckConstraint("value_cents > 0", name="value"),
-        sa.CheckConstraint("ending IN ('redeemed', 'cancelled', 'expired')", name="ending"),
-        sa.Index("cheque_grant_id_idx", "grant_id"),
-        {"postgresql_with": {"fillfactor": "85"}},  # its state changes once or twice
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    grant_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque_grant.id"))
-    envelope_id: Mapped[UUID] = mapped_column(sa.ForeignKey("envelope.id"))
-    value_cents: Mapped[int] = mapped_column(sa.BigInteger)
-    sealed_code: Mapped[bytes]
-    active: Mapped[bool]
-    """It may be spent as far as the programme's rule goes: from the start, or since an operator registered it."""
-    blocked: Mapped[bool] = mapped_column(server_default=sa.false())
-    ending: Mapped[str | None]
-    state: Mapped[str] = mapped_column(sa.Computed(STATE, persisted=True))
-
-
-class Cancellation(Base):
-    """A request that cheques be cancelled; the redeemer answers for each."""
-
-    __tablename__ = "cancellation"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    reason: Mapped[str]
-    requested_by: Mapped[str]
-    requested_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-
-
-class CancelledCheque(Base):
-    """What came of the request for one cheque."""
-
-    __tablename__ = "cancellation_cheque"
-    __table_args__ = (
-        sa.CheckConstraint("outcome IN ('requested', 'cancelled', 'refused')", name="outcome"),
-        sa.Index(
-            "cancellation_cheque_open_idx", "cheque_id", unique=True, postgresql_where=sa.text("outcome = 'requested'")
-        ),
-        sa.Index("cancellation_cheque_cheque_id_idx", "cheque_id"),
-    )
-
-    cancellation_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cancellation.id"), primary_key=True)
-    cheque_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque.id"), primary_key=True)
-    outcome: Mapped[str]
-    reason: Mapped[str | None]
-
-
-class DigestRotation(Base):
-    """How far the redeemer has been told the digests of codes by a new key, so that it can be taken up again."""
-
-    __tablename__ = "digest_rotation"
-
-    key_id: Mapped[str] = mapped_column(primary_key=True)
-    after: Mapped[UUID | None]
-    """The last cheque told of, in the order of their ids."""
-    cheques: Mapped[int] = mapped_column(sa.BigInteger)
-    finished_at: Mapped[datetime | None]

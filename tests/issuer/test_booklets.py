@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 
 from services.issuer.booklets import booklet, printing
 from services.issuer.booklets.booklet import Booklet, Face, Spot
-from services.issuer.codes import Codes
+from services.issuer.cheques.codes import Codes
 from shared import cheque_code, clock
 from shared.ids import new_id
 from tests.issuer.neighbourhood import affiliated, contract

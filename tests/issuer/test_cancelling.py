@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from services.issuer.cheques.models import Cheque
 from services.issuer.lifecycle.cancelling import adding_up
-from services.issuer.tables import Cheque
 from shared.ids import new_id
 from tests.issuer.office import Office, cancelled, ids, problem, redeemed, told
 

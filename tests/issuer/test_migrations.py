@@ -8,7 +8,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from demo.embedded import EmbeddedPostgres
-from services.issuer.tables import STATE, STATES, Base
+from services.issuer.cheques.models import STATE, STATES
+from services.issuer.tables import Base
 from shared import db, migrations
 
 DATABASE = "issuer_migrations"

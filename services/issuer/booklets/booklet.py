@@ -17,20 +17,10 @@ from sqlalchemy.orm import Session
 
 from services.issuer.booklets import nearby
 from services.issuer.booklets.nearby import Neighbour
-from services.issuer.codes import Codes
-from services.issuer.lifecycle import replacing
-from services.issuer.tables import (
-    BLOCKED,
-    CANCELLED,
-    EXPIRED,
-    ISSUED,
-    REDEEMED,
-    SPENDABLE,
-    Cheque,
-    Envelope,
-    Grant,
-    Prescriber,
-)
+from services.issuer.cheques import replaced
+from services.issuer.cheques.codes import Codes
+from services.issuer.cheques.models import BLOCKED, CANCELLED, EXPIRED, ISSUED, REDEEMED, SPENDABLE, Cheque
+from services.issuer.tables import Envelope, Grant, Prescriber
 from shared import cheque_code, db, french
 from shared.problems import Conflict
 
@@ -141,7 +131,7 @@ def _cheques(session: Session, grant_ids: Sequence[UUID]) -> Mapping[UUID, list[
     found: defaultdict[UUID, list[Charged]] = defaultdict(list)
     query = sa.select(Cheque, Envelope.funder).join(Envelope, Envelope.id == Cheque.envelope_id)
     # A cheque that another has replaced is not missed: the new one stands in its place.
-    query = query.where(db.among(Cheque.grant_id, grant_ids), ~replacing.was_replaced(Cheque.id))
+    query = query.where(db.among(Cheque.grant_id, grant_ids), ~replaced.was_replaced(Cheque.id))
     for cheque, funder in session.execute(query.order_by(Cheque.id)):
         found[cheque.grant_id].append((cheque, funder))
     return found

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 
 from services.issuer.booklets import booklet
 from services.issuer.booklets.booklet import USABLE, Booklet
-from services.issuer.codes import Codes
-from services.issuer.models_life import Lot
-from services.issuer.tables import Cheque, Grant, Programme
+from services.issuer.cheques.codes import Codes
+from services.issuer.cheques.models import Cheque, Lot
+from services.issuer.tables import Grant, Programme
 from shared import clock, db, typesetting
 from shared.pdf_joining import joined
 from shared.problems import Conflict, Invalid, NotFound

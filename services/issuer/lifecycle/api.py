@@ -7,21 +7,18 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 from sqlalchemy.orm import Session
 
-from services.issuer.api_grants import ChequeSchema, secrets
-from services.issuer.codes import Revealed
+from services.issuer.api_grants import secrets
+from services.issuer.cheques.api import code_views
+from services.issuer.cheques.models import Cheque
+from services.issuer.cheques.schemas import ChequeSchema, ChequesSchema, _cheque_ids
 from services.issuer.fields import cents, told_reason
 from services.issuer.lifecycle import blocking, cancelling, name_check
 from services.issuer.lifecycle.cancelling import Requested
-from services.issuer.metrics import REVEALED
-from services.issuer.tables import Cheque
-from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
-from shared.logs import logger
 from shared.web import transaction
 
-code_views = Blueprint("codes", __name__, url_prefix="/v1/codes", description="Codes, for the operator bridge.")
 cancellation_views = Blueprint(
     "cancellations", __name__, url_prefix="/v1/cancellations", description="Requests that cheques be cancelled."
 )
@@ -29,33 +26,10 @@ block_views = Blueprint("blocks", __name__, url_prefix="/v1", description="Chequ
 BLUEPRINTS = (code_views, cancellation_views, block_views)
 
 
-def _cheque_ids(**options: Any) -> fields.List[Any]:
-    return fields.List(fields.UUID(), validate=validate.Length(1, 1000), **options)
-
-
-class ChequesSchema(Schema):
-    """Some cheques, at most 1 000."""
-
-    cheque_ids = _cheque_ids(required=True)
-
-
 class ChequesWithReasonSchema(ChequesSchema):
     """Some cheques and the reason."""
 
     reason = told_reason()
-
-
-class RevealedCodeSchema(Schema):
-    """A cheque's code, as printed."""
-
-    cheque_id = fields.UUID(required=True)
-    code = fields.Str(required=True)
-
-
-class RevealedCodesSchema(Schema):
-    """The codes of those cheques that there are."""
-
-    codes = fields.Nested(RevealedCodeSchema, many=True, required=True)
 
 
 class CancellationOrderSchema(Schema):
@@ -109,20 +83,6 @@ def _wanted(session: Session, body: dict[str, Any], owner: UUID | None) -> list[
 
 def _check_reason(session: Session, cheque_ids: list[UUID], reason: str) -> None:
     name_check.check_reason(session, secrets().identities, cheque_ids, reason)
-
-
-@code_views.route("", methods=["POST"])
-@roles("service", only="operator_bridge")
-@code_views.arguments(ChequesSchema)
-@code_views.response(200, RevealedCodesSchema)
-def reveal_codes(body: dict[str, Any]) -> dict[str, list[Revealed]]:
-    """The codes of cheques, to register them with an operator at this moment; they are not to be kept."""
-    with transaction() as session:
-        found = secrets().codes.of_cheques(session, body["cheque_ids"])
-        audit.record(session, "codes", after={"shown": "codes", "cheque_ids": [str(each.cheque_id) for each in found]})
-    REVEALED.inc(len(found))
-    logger().info("codes_revealed", cheques=len(found), caller=str(caller()))
-    return {"codes": found}
 
 
 @cancellation_views.route("", methods=["POST"])

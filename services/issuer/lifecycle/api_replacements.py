@@ -6,11 +6,12 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer.api_grants import PrintedChequeSchema, secrets
+from services.issuer.api_grants import secrets
+from services.issuer.cheques.models import CAUSES, Replacement
+from services.issuer.cheques.schemas import PrintedChequeSchema
 from services.issuer.fields import told_reason
 from services.issuer.lifecycle import cancelling, name_check, replacing
 from services.issuer.lifecycle.replacing import OUTCOMES, Shown
-from services.issuer.models_life import CAUSES, Replacement
 from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import envelopes, journal
+from services.issuer.cheques.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, Cheque
 from services.issuer.lifecycle import redemptions, replacing, selection, suspending
 from services.issuer.models_money import UNUSED, USED
-from services.issuer.tables import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, Cheque
 from shared import db
 from shared.events import Event
 

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.beneficiaries import Identities, normalised
-from services.issuer.tables import Beneficiary, Cheque, Grant
+from services.issuer.cheques.models import Cheque
+from services.issuer.tables import Beneficiary, Grant
 from shared import db
 from shared.problems import Invalid
 

@@ -19,21 +19,21 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import envelopes, issuing, journal, notices
-from services.issuer.codes import Codes, Revealed
-from services.issuer.lifecycle import blocking, cancelling, selection, suspending
-from services.issuer.models_life import ReplacedCheque, Replacement
-from services.issuer.models_money import ENGAGED
-from services.issuer.tables import (
+from services.issuer.cheques.codes import Codes, Revealed
+from services.issuer.cheques.models import (
     CANCELLED,
     EXPIRED,
-    ON_ISSUE,
     REFUSED,
     REQUESTED,
     Cancellation,
     CancelledCheque,
     Cheque,
-    Grant,
+    ReplacedCheque,
+    Replacement,
 )
+from services.issuer.lifecycle import blocking, cancelling, selection, suspending
+from services.issuer.models_money import ENGAGED
+from services.issuer.tables import ON_ISSUE, Grant
 from shared import clock, db, events
 from shared.problems import Conflict, NotFound
 
@@ -275,25 +275,6 @@ def _line(asked: CancelledCheque, grant_id: UUID, value_cents: int, replaced: Re
     return Line(
         asked.cheque_id, grant_id, value_cents, outcome, reason, replaced.new_cheque_id if replaced and issued else None
     )
-
-
-def was_replaced(cheque_id: Any) -> sa.ColumnElement[bool]:
-    """Whether a new cheque has taken the place of this one."""
-    return sa.exists().where(ReplacedCheque.old_cheque_id == cheque_id, ReplacedCheque.issued_at.is_not(None))
-
-
-def links(session: Session, grant_id: UUID) -> dict[UUID, dict[str, UUID]]:
-    """For each cheque of a grant that replaces another, or was replaced: which one (`replaces`, `replaced_by`)."""
-    query = (
-        sa.select(ReplacedCheque.old_cheque_id, ReplacedCheque.new_cheque_id)
-        .join(Cheque, Cheque.id == ReplacedCheque.old_cheque_id)
-        .where(Cheque.grant_id == grant_id, ReplacedCheque.issued_at.is_not(None))
-    )
-    found: dict[UUID, dict[str, UUID]] = {}
-    for old, new in session.execute(query):
-        found.setdefault(old, {})["replaced_by"] = new
-        found.setdefault(new, {})["replaces"] = old
-    return found
 
 
 def listed(owner: UUID | None, grant_id: UUID | None) -> sa.Select[Any]:

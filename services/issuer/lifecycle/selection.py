@@ -6,8 +6,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.models_life import Lot
-from services.issuer.tables import Cheque, Grant
+from services.issuer.cheques.models import Cheque, Lot
+from services.issuer.tables import Grant
 from shared import db
 from shared.problems import NotFound
 

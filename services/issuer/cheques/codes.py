@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.tables import Cheque
+from services.issuer.cheques.models import Cheque
 from shared import cheque_code, db
 from shared.ids import new_id
 from shared.sealing import KeyRing

@@ -1,0 +1,44 @@
+"""TODO."""
+
+from typing import Any
+
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields
+
+from services.issuer.api_grants import secrets
+from services.issuer.cheques.codes import Revealed
+from services.issuer.cheques.schemas import ChequesSchema
+from services.issuer.metrics import REVEALED
+from shared import audit
+from shared.auth import caller, roles
+from shared.logs import logger
+from shared.web import transaction
+
+code_views = Blueprint("codes", __name__, url_prefix="/v1/codes", description="Codes, for the operator bridge.")
+
+
+class RevealedCodeSchema(Schema):
+    """A cheque's code, as printed."""
+
+    cheque_id = fields.UUID(required=True)
+    code = fields.Str(required=True)
+
+
+class RevealedCodesSchema(Schema):
+    """The codes of those cheques that there are."""
+
+    codes = fields.Nested(RevealedCodeSchema, many=True, required=True)
+
+
+@code_views.route("", methods=["POST"])
+@roles("service", only="operator_bridge")
+@code_views.arguments(ChequesSchema)
+@code_views.response(200, RevealedCodesSchema)
+def reveal_codes(body: dict[str, Any]) -> dict[str, list[Revealed]]:
+    """The codes of cheques, to register them with an operator at this moment; they are not to be kept."""
+    with transaction() as session:
+        found = secrets().codes.of_cheques(session, body["cheque_ids"])
+        audit.record(session, "codes", after={"shown": "codes", "cheque_ids": [str(each.cheque_id) for each in found]})
+    REVEALED.inc(len(found))
+    logger().info("codes_revealed", cheques=len(found), caller=str(caller()))
+    return {"codes": found}

@@ -1,0 +1,205 @@
+"""The issuer's tables about what becomes of cheques on the way: notices, replacements, lots."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.issuer.tables import Base
+from shared.ids import new_id
+
+
+class Notice(Base):
+    """Something that somebody should be told, once; another system sends it."""
+
+    __tablename__ = "notice"
+    __table_args__ = (
+        sa.UniqueConstraint("kind", "key"),
+        sa.Index("notice_prescriber_id_idx", "prescriber_id", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    kind: Mapped[str]
+    key: Mapped[str]
+    """What makes it the same notice: of one kind and key there is one."""
+    subject_id: Mapped[UUID | None]
+    """The grant, envelope or lot that it is about."""
+    prescriber_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("prescriber.id"))
+    """The prescriber whom it concerns, and who may read it; nobody's: for the département alone."""
+    body: Mapped[dict[str, Any]]
+    posted_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+LOST, STOLEN, DAMAGED = "lost", "stolen", "damaged"
+CAUSES = (LOST, STOLEN, DAMAGED)
+
+
+class Replacement(Base):
+    """A cancellation whose cheques are to be replaced by new ones."""
+
+    __tablename__ = "replacement"
+    __table_args__ = (sa.CheckConstraint("cause IN ('lost', 'stolen', 'damaged')", name="cause"),)
+
+    cancellation_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cancellation.id"), primary_key=True)
+    cause: Mapped[str]
+
+
+class ReplacedCheque(Base):
+    """An old cheque and the new one that takes its place once the redeemer has cancelled the old one.
+
+    The new one's code is made with the request, so that whoever hears of the cancellation needs no key. Until then it
+    is no cheque: neither the redeemer nor an operator knows it.
+    """
+
+    __tablename__ = "replaced_cheque"
+    __table_args__ = (
+        sa.Index(
+            "replaced_cheque_once_idx", "old_cheque_id", unique=True, postgresql_where=sa.text("issued_at IS NOT NULL")
+        ),
+    )
+
+    cancellation_id: Mapped[UUID] = mapped_column(sa.ForeignKey("replacement.cancellation_id"), primary_key=True)
+    old_cheque_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque.id"), primary_key=True)
+    new_cheque_id: Mapped[UUID] = mapped_column(unique=True)
+    sealed_code: Mapped[bytes]
+    digest: Mapped[bytes]
+    issued_at: Mapped[datetime | None]
+    """When the new cheque came into being."""
+
+
+class Lot(Base):
+    """Grants that belong together: a print run, a distribution, a campaign."""
+
+    __tablename__ = "lot"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    code: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    suspended_at: Mapped[datetime | None]
+    suspended_by: Mapped[str | None]
+    suspension_reason: Mapped[str | None]
+    closed_at: Mapped[datetime | None]
+    """When its statement was agreed: nothing is granted in it any more."""
+
+
+class SuspendedCheque(Base):
+    """A cheque that is blocked because its lot is suspended, and for no reason of its own."""
+
+    __tablename__ = "suspended_cheque"
+
+    cheque_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque.id"), primary_key=True)
+    lot_id: Mapped[UUID] = mapped_column(sa.ForeignKey("lot.id"), index=True)
+
+
+class LotStatement(Base):
+    """What a lot came to, as it was agreed at its end. It is never rewritten."""
+
+    __tablename__ = "lot_statement"
+
+    lot_id: Mapped[UUID] = mapped_column(sa.ForeignKey("lot.id"), primary_key=True)
+    figures: Mapped[dict[str, Any]]
+    digest: Mapped[str]
+    """SHA-256 of the figures, which whoever agreed had seen."""
+    agreed_by: Mapped[str]
+    agreed_at: Mapped[datetime]
+
+
+# What the issuer mirrors of a cheque. The last three end it, but for a redemption that is reversed.
+ISSUED, SPENDABLE, BLOCKED = "issued", "spendable", "blocked"
+REDEEMED, CANCELLED, EXPIRED = "redeemed", "cancelled", "expired"
+STATES = (ISSUED, SPENDABLE, BLOCKED, REDEEMED, CANCELLED, EXPIRED)
+
+# Three facts make a cheque's state. Each is told by another party, in any order, so each has its own column.
+STATE = """
+    CASE WHEN ending IS NOT NULL THEN ending WHEN blocked THEN 'blocked' WHEN active THEN 'spendable' ELSE 'issued' END
+"""
+
+REQUESTED, REFUSED = "requested", "refused"
+
+
+class Cheque(Base):
+    """The stub of a cheque: what it is worth, whose money it is, and the mirror of what became of it."""
+
+    __tablename__ = "cheque"
+    __table_args__ = (
+        sa.CheckConstraint("value_cents > 0", name="value"),
+        sa.CheckConstraint("ending IN ('redeemed', 'cancelled', 'expired')", name="ending"),
+        sa.Index("cheque_grant_id_idx", "grant_id"),
+        {"postgresql_with": {"fillfactor": "85"}},  # its state changes once or twice
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    grant_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque_grant.id"))
+    envelope_id: Mapped[UUID] = mapped_column(sa.ForeignKey("envelope.id"))
+    value_cents: Mapped[int] = mapped_column(sa.BigInteger)
+    sealed_code: Mapped[bytes]
+    active: Mapped[bool]
+    """It may be spent as far as the programme's rule goes: from the start, or since an operator registered it."""
+    blocked: Mapped[bool] = mapped_column(server_default=sa.false())
+    ending: Mapped[str | None]
+    state: Mapped[str] = mapped_column(sa.Computed(STATE, persisted=True))
+
+
+class Cancellation(Base):
+    """A request that cheques be cancelled; the redeemer answers for each."""
+
+    __tablename__ = "cancellation"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    reason: Mapped[str]
+    requested_by: Mapped[str]
+    requested_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class CancelledCheque(Base):
+    """What came of the request for one cheque."""
+
+    __tablename__ = "cancellation_cheque"
+    __table_args__ = (
+        sa.CheckConstraint("outcome IN ('requested', 'cancelled', 'refused')", name="outcome"),
+        sa.Index(
+            "cancellation_cheque_open_idx", "cheque_id", unique=True, postgresql_where=sa.text("outcome = 'requested'")
+        ),
+        sa.Index("cancellation_cheque_cheque_id_idx", "cheque_id"),
+    )
+
+    cancellation_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cancellation.id"), primary_key=True)
+    cheque_id: Mapped[UUID] = mapped_column(sa.ForeignKey("cheque.id"), primary_key=True)
+    outcome: Mapped[str]
+    reason: Mapped[str | None]
+
+
+class DigestRotation(Base):
+    """How far the redeemer has been told the digests of codes by a new key, so that it can be taken up again."""
+
+    __tablename__ = "digest_rotation"
+
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    after: Mapped[UUID | None]
+    """The last cheque told of, in the order of their ids."""
+    cheques: Mapped[int] = mapped_column(sa.BigInteger)
+    finished_at: Mapped[datetime | None]
+
+
+class Redemption(Base):
+    """What is known of a redemption, whoever tells it first: that it was made, taken back, or paid."""
+
+    __tablename__ = "redemption"
+    __table_args__ = (
+        sa.Index("redemption_cheque_id_idx", "cheque_id"),
+        sa.CheckConstraint("num_nulls(paid_on, payment_reference) IN (0, 2)", name="paid"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    cheque_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("cheque.id"))
+    """Null while only its payment is known."""
+    structure_id: Mapped[UUID | None]
+    redeemed_on: Mapped[date | None]
+    reversed_on: Mapped[date | None]
+    paid_on: Mapped[date | None]
+    payment_reference: Mapped[str | None]
+    payment_booked: Mapped[bool] = mapped_column(server_default=sa.false())

@@ -1,0 +1,34 @@
+"""TODO."""
+
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+
+class ChequeSchema(Schema):
+    """A cheque, without its code."""
+
+    cheque_id = fields.UUID(required=True, attribute="id")
+    value_cents = fields.Int(required=True)
+    envelope_id = fields.UUID(required=True)
+    state = fields.Str(required=True, metadata={"description": "As far as is known here; the redeemer decides."})
+
+
+class PrintedChequeSchema(Schema):
+    """A cheque and the code that is handed over."""
+
+    cheque_id = fields.UUID(required=True)
+    code = fields.Str(required=True, metadata={"description": "Whoever reads it can spend the cheque."})
+    value_cents = fields.Int(required=True)
+    envelope_id = fields.UUID(required=True)
+    state = fields.Str(required=True)
+
+
+def _cheque_ids(**options: Any) -> fields.List[Any]:
+    return fields.List(fields.UUID(), validate=validate.Length(1, 1000), **options)
+
+
+class ChequesSchema(Schema):
+    """Some cheques, at most 1 000."""
+
+    cheque_ids = _cheque_ids(required=True)
