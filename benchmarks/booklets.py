@@ -31,7 +31,8 @@ from services.issuer.booklets import printing
 from services.issuer.booklets.models import OperatorContract, StructureAffiliation, TrainingStructure
 from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import Cheque
-from services.issuer.tables import Convention, Envelope, Grant, Prescriber, Programme
+from services.issuer.funding.models import Convention, Envelope
+from services.issuer.tables import Grant, Prescriber, Programme
 from shared import clock, db, migrations
 from shared.ids import new_id
 

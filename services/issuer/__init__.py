@@ -8,8 +8,6 @@ from flask import Flask
 from services.issuer import (
     api_balances,
     api_bulk,
-    api_conventions,
-    api_envelopes,
     api_exports,
     api_grants,
     api_lots,
@@ -22,6 +20,7 @@ from services.issuer import (
     api_rules,
 )
 from services.issuer.booklets import api
+from services.issuer.funding import api_conventions, api_envelopes
 from services.issuer.lifecycle import api as api_cheques
 from services.issuer.lifecycle import api_replacements
 from services.issuer.metrics import GAUGES

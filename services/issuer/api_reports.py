@@ -6,8 +6,9 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields
 
-from services.issuer import conventions, reports
+from services.issuer import reports
 from services.issuer.fields import day
+from services.issuer.funding import conventions
 from services.issuer.reports import MEASURES, SUMMARY, Asked
 from shared import exporting
 from shared.app import ProblemSchema

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import STATES, Cheque
-from services.issuer.tables import Envelope, Programme
+from services.issuer.funding.models import Envelope
+from services.issuer.tables import Programme
 
 
 def balances(session: Session) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import psycopg.errors
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from services.issuer import envelopes, issuing, limits, planning, repeating
+from services.issuer import issuing, limits, repeating
 from services.issuer.beneficiaries import Identities, Identity, Known, forget_unused
-from services.issuer.envelopes import Outrun
+from services.issuer.funding import allocation, envelopes
+from services.issuer.funding.envelopes import Outrun
 from services.issuer.issuing import Charged, Granted, Secrets
 from services.issuer.limits import Past
 from services.issuer.orders import Draft, Order, draft_all
@@ -75,8 +76,8 @@ def _attempt(
     fresh = [draft for draft in drafts if isinstance(draft, Draft) and repeating.key(draft.order) not in earlier]
     people = secrets.identities.remember(session, {draft.order.beneficiary for draft in fresh})
     pasts = limits.histories(session, (draft.programme for draft in fresh), (known.id for known in people.values()))
-    places = planning.places(session, [draft.order.prescriber_id for draft in fresh])
-    plan = planning.plan(session, {draft.programme.id for draft in fresh}, lock=lock)
+    places = allocation.places(session, [draft.order.prescriber_id for draft in fresh])
+    plan = allocation.plan(session, {draft.programme.id for draft in fresh}, lock=lock)
     desk = _Desk(secrets.identities, earlier, people, pasts, places, plan)
     placed = [desk.place(order, draft) for order, draft in zip(orders, drafts, strict=True)]
     _recognise(session, secrets.identities, orders, placed)
@@ -96,8 +97,8 @@ class _Desk:
     earlier: Mapping[repeating.Key, repeating.Earlier]
     people: Mapping[Identity | None, Known]
     pasts: limits.Histories
-    places: Mapping[UUID, planning.Place]
-    plan: planning.Plan
+    places: Mapping[UUID, allocation.Place]
+    plan: allocation.Plan
 
     def place(self, order: Order, draft: Draft | Problem) -> Charged | Granted | Problem:
         """Charges one draft in the plan, unless it was granted before or cannot be."""
@@ -112,7 +113,7 @@ class _Desk:
         order, person = draft.order, self.people.get(draft.order.beneficiary)
         exception_reason = self._hold(draft, person)
         place = self.places[order.prescriber_id]
-        need = planning.Need(draft.programme.id, order.target_public, draft.granted_on, draft.values, place)
+        need = allocation.Need(draft.programme.id, order.target_public, draft.granted_on, draft.values, place)
         taken = self.plan.take(need)
         if person:
             self.pasts[person.id, draft.programme.id].append(Past(draft.granted_on, draft.outcome.amount_cents))

@@ -7,12 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import journal
 from services.issuer.beneficiaries import Identities, Known
 from services.issuer.cheques.codes import Codes, Minted, Revealed
 from services.issuer.cheques.models import ISSUED, SPENDABLE
+from services.issuer.funding import journal
+from services.issuer.funding.allocation import Taken
 from services.issuer.orders import Draft
-from services.issuer.planning import Taken
 from services.issuer.tables import ON_ISSUE, Grant
 from shared import clock, events, logs
 from shared.ids import new_id

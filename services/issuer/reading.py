@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer.cheques import replaced
 from services.issuer.cheques.models import Cheque, Lot
-from services.issuer.models_money import Charge
-from services.issuer.tables import Envelope, Grant, Programme
+from services.issuer.funding.models import Charge, Envelope
+from services.issuer.tables import Grant, Programme
 from shared.problems import NotFound
 
 

@@ -13,8 +13,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import conventions
-from services.issuer.tables import Convention
+from services.issuer.funding import conventions
+from services.issuer.funding.models import Convention
 from shared import clock, db
 from shared.problems import Invalid
 

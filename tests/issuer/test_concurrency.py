@@ -13,9 +13,10 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from services.issuer import adjusting, create_app, granting
+from services.issuer import create_app, granting
+from services.issuer.funding import amendments
+from services.issuer.funding.models import EnvelopeMovement
 from services.issuer.issuing import Granted, Secrets
-from services.issuer.models_money import EnvelopeMovement
 from services.issuer.orders import Order
 from shared.problems import Problem
 from tests.harness import ServiceUnderTest
@@ -160,7 +161,7 @@ def test_a_grant_that_waited_while_its_envelope_was_closed_is_charged_elsewhere(
     assert office.prescriber
     with ThreadPoolExecutor(1) as pool:
         with office.service.runtime.transaction() as session:
-            adjusting.close(session, UUID(first), "?", "test")
+            amendments.close(session, UUID(first), "?", "test")
             waiting = pool.submit(grant, office)
             _wait_for_a_lock(office)
         granted = waiting.result()
@@ -185,7 +186,7 @@ def _lower_or_grant(office: Office, envelope: str, number: int) -> EnvelopeMovem
         return grant(office)
     try:
         with office.service.runtime.transaction() as session:
-            return adjusting.set_amount(session, UUID(envelope), 5_000, "?", "test")
+            return amendments.set_amount(session, UUID(envelope), 5_000, "?", "test")
     except Problem as refusal:
         return refusal
 

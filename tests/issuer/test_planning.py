@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.issuer.planning import Fund, Need, Place, Plan
+from services.issuer.funding.allocation import Fund, Need, Place, Plan
 from shared.problems import Conflict
 
 PROGRAMME, OTHER = UUID(int=1), UUID(int=2)

@@ -7,10 +7,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import envelopes, journal
 from services.issuer.cheques.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, Cheque
+from services.issuer.funding import envelopes, journal
+from services.issuer.funding.models import UNUSED, USED
 from services.issuer.lifecycle import redemptions, replacing, selection, suspending
-from services.issuer.models_money import UNUSED, USED
 from shared import db
 from shared.events import Event
 

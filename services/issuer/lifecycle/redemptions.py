@@ -15,8 +15,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import journal
-from services.issuer.models_money import PAID, UNPAID
+from services.issuer.funding import journal
+from services.issuer.funding.models import PAID, UNPAID
 from shared.events import Event
 
 # In the order of the ids: two who learn of the same redemptions never wait for each other crosswise.

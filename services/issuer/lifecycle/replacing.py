@@ -18,7 +18,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import envelopes, issuing, journal, notices
+from services.issuer import issuing, notices
 from services.issuer.cheques.codes import Codes, Revealed
 from services.issuer.cheques.models import (
     CANCELLED,
@@ -31,8 +31,9 @@ from services.issuer.cheques.models import (
     ReplacedCheque,
     Replacement,
 )
+from services.issuer.funding import envelopes, journal
+from services.issuer.funding.models import ENGAGED
 from services.issuer.lifecycle import blocking, cancelling, selection, suspending
-from services.issuer.models_money import ENGAGED
 from services.issuer.tables import ON_ISSUE, Grant
 from shared import clock, db, events
 from shared.problems import Conflict, NotFound

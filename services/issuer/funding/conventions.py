@@ -8,8 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer.models_money import ConventionAmendment
-from services.issuer.tables import Convention, Envelope
+from services.issuer.funding.models import Convention, ConventionAmendment, Envelope
 from shared import clock
 from shared.ids import new_id
 from shared.problems import Conflict, Invalid, NotFound

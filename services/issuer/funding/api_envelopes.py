@@ -6,10 +6,10 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import adjusting, envelopes, programmes
+from services.issuer import programmes
 from services.issuer.fields import cents, day, programme_code, text
-from services.issuer.models_money import EnvelopeMovement
-from services.issuer.tables import Envelope
+from services.issuer.funding import amendments, envelopes
+from services.issuer.funding.models import Envelope, EnvelopeMovement
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
@@ -151,7 +151,7 @@ def show_envelope(envelope_id: UUID) -> Envelope:
 def set_amount(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
     """Raise or lower an envelope, never under what is engaged nor above what its convention grants."""
     with transaction() as session:
-        return adjusting.set_amount(session, envelope_id, body["amount_cents"], body["reason"], str(caller()))
+        return amendments.set_amount(session, envelope_id, body["amount_cents"], body["reason"], str(caller()))
 
 
 @blueprint.route("/<uuid:envelope_id>/closing", methods=["POST"])
@@ -164,7 +164,7 @@ def set_amount(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
 def close_envelope(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
     """Close an envelope: it keeps what is engaged and takes no more cheques."""
     with transaction() as session:
-        return adjusting.close(session, envelope_id, body["reason"], str(caller()))
+        return amendments.close(session, envelope_id, body["reason"], str(caller()))
 
 
 @blueprint.route("/<uuid:envelope_id>/movements")
@@ -176,5 +176,5 @@ def list_movements(query: dict[str, Any], envelope_id: UUID) -> dict[str, Any]:
     """What was done to an envelope's amount, by whom and why, oldest first."""
     with transaction() as session:
         envelopes.find(session, envelope_id)
-        found = adjusting.movements(envelope_id)
+        found = amendments.movements(envelope_id)
         return page(session, found, EnvelopeMovement.id, query["after"], query["limit"])

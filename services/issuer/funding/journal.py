@@ -11,8 +11,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.models_money import ENGAGED
-from services.issuer.planning import Taken
+from services.issuer.funding.allocation import Taken
+from services.issuer.funding.models import ENGAGED
 from services.issuer.tables import Grant
 from shared import clock
 

@@ -17,8 +17,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from services.issuer.funding.models import Convention, Envelope
 from services.issuer.money import euros
-from services.issuer.tables import Convention, Envelope, Prescriber
+from services.issuer.tables import Prescriber
 from shared import db
 from shared.problems import Conflict
 

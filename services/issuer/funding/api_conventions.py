@@ -6,10 +6,9 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import adjusting, conventions
 from services.issuer.fields import cents, day, text
-from services.issuer.models_money import ConventionAmendment
-from services.issuer.tables import Convention
+from services.issuer.funding import amendments, conventions
+from services.issuer.funding.models import Convention, ConventionAmendment
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
@@ -142,7 +141,7 @@ def amend_convention(body: dict[str, Any], convention_id: UUID) -> ConventionAme
     """Give a convention another amount or another end."""
     reason = body.pop("reason")
     with transaction() as session:
-        return adjusting.amend(session, convention_id, body, reason, str(caller()))
+        return amendments.amend(session, convention_id, body, reason, str(caller()))
 
 
 @blueprint.route("/<uuid:convention_id>/amendments")
@@ -154,5 +153,5 @@ def list_amendments(query: dict[str, Any], convention_id: UUID) -> dict[str, Any
     """What a convention granted, at first and by each amendment, oldest first."""
     with transaction() as session:
         conventions.find(session, convention_id)
-        found = adjusting.amendments(convention_id)
+        found = amendments.amendments(convention_id)
         return page(session, found, ConventionAmendment.id, query["after"], query["limit"])

@@ -8,10 +8,17 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import conventions, envelopes
-from services.issuer.models_money import CLOSED, LOWERED, RAISED, ConventionAmendment, EnvelopeMovement
+from services.issuer.funding import conventions, envelopes
+from services.issuer.funding.models import (
+    CLOSED,
+    LOWERED,
+    RAISED,
+    Convention,
+    ConventionAmendment,
+    Envelope,
+    EnvelopeMovement,
+)
 from services.issuer.money import euros
-from services.issuer.tables import Convention, Envelope
 from shared import clock
 from shared.problems import Conflict, Invalid
 

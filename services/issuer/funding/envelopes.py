@@ -16,10 +16,11 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from services.issuer import conventions, notices
+from services.issuer import notices
 from services.issuer.cheques.models import Cheque
-from services.issuer.models_money import OPENED, Charge, EnvelopeMovement
-from services.issuer.tables import Convention, Envelope, Programme
+from services.issuer.funding import conventions
+from services.issuer.funding.models import OPENED, Charge, Convention, Envelope, EnvelopeMovement
+from services.issuer.tables import Programme
 from shared import clock, db
 from shared.ids import new_id
 from shared.problems import Conflict, Invalid, NotFound
