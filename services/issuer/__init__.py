@@ -7,9 +7,7 @@ from flask import Flask
 
 from services.issuer import (
     api_balances,
-    api_bulk,
     api_exports,
-    api_grants,
     api_lots,
     api_notices,
     api_people,
@@ -21,6 +19,8 @@ from services.issuer import (
 )
 from services.issuer.booklets import api
 from services.issuer.funding import api_conventions, api_envelopes
+from services.issuer.grants import api as api_grants
+from services.issuer.grants import api_bulk
 from services.issuer.lifecycle import api as api_cheques
 from services.issuer.lifecycle import api_replacements
 from services.issuer.metrics import GAUGES

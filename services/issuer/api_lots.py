@@ -6,9 +6,10 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.issuer import lot_documents, lot_statements, lots, programmes
-from services.issuer.cheques.models import Lot
+from services.issuer import lot_documents, lot_statements, programmes
 from services.issuer.fields import programme_code, text, told_reason
+from services.issuer.grants import lots
+from services.issuer.grants.models import Lot
 from services.issuer.lifecycle import suspending
 from services.issuer.lot_statements import COLUMNS, Shown
 from services.issuer.tables import Programme

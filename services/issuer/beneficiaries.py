@@ -13,7 +13,7 @@ import hmac
 import json
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
@@ -22,8 +22,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer.tables import Beneficiary, Grant
-from shared import db
+from services.issuer.grants.beneficiaries import Known, _grants_of
+from services.issuer.tables import Beneficiary
 from shared.ids import new_id
 from shared.sealing import KeyRing
 
@@ -44,20 +44,6 @@ class Identity:
     family_name: str = field(repr=False)
     given_name: str = field(repr=False)
     birth_date: date = field(repr=False)
-
-
-@dataclass(slots=True)
-class Known:
-    """A person's row, and how many grants they had before."""
-
-    id: UUID
-    previous_grants: int
-    new: bool = False
-
-    def count(self) -> int:
-        """Counts one grant more, and says how many there were before it."""
-        self.previous_grants += 1
-        return self.previous_grants - 1
 
 
 class Identities:
@@ -152,24 +138,3 @@ def normalised(name: str) -> str:
     plain = unicodedata.normalize("NFKD", name.casefold().translate(_WHOLE))
     letters = "".join(character for character in plain if not unicodedata.combining(character))
     return " ".join(re.findall(r"\w+", letters))
-
-
-def forget_unused(session: Session, unused: Collection[Known]) -> None:
-    """Takes back that these people were remembered, in the same transaction: nothing was granted to them."""
-    made = [person.id for person in unused if person.new]
-    if made:
-        session.execute(sa.delete(Beneficiary).where(db.among(Beneficiary.id, made)))
-    touched = [person.id for person in unused if not person.new]
-    if touched:
-        last = sa.select(sa.func.max(Grant.created_at)).where(Grant.beneficiary_id == Beneficiary.id).scalar_subquery()
-        statement = sa.update(Beneficiary).where(db.among(Beneficiary.id, touched), last.is_not(None))
-        session.execute(statement.values(last_granted_at=last).execution_options(synchronize_session=False))
-
-
-def _grants_of(session: Session, beneficiary_ids: list[UUID]) -> dict[UUID, int]:
-    query = (
-        sa.select(Grant.beneficiary_id, sa.func.count())
-        .where(Grant.beneficiary_id.in_(beneficiary_ids))
-        .group_by(Grant.beneficiary_id)
-    )
-    return {beneficiary_id: count for beneficiary_id, count in session.execute(query) if beneficiary_id}

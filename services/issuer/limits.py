@@ -9,20 +9,14 @@ What counts is what the person keeps: cheques that were cancelled do not count, 
 without a beneficiary counts for nobody, and so do the grants of a person who was forgotten.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
-from uuid import UUID
 
-import sqlalchemy as sa
-from sqlalchemy.orm import Session
-
-from services.issuer.cheques.models import CANCELLED, Cheque
 from services.issuer.money import euros
-from services.issuer.tables import Grant, Programme
-from shared import clock, db
+from services.issuer.tables import Programme
+from shared import clock
 from shared.problems import Conflict, Invalid
 
 Limit = Mapping[str, Any]
@@ -34,10 +28,6 @@ class Past:
 
     granted_on: date
     cents: int
-
-
-Histories = defaultdict[tuple[UUID, UUID], list[Past]]
-"""What people had, by beneficiary and programme."""
 
 
 class Exceeded(Conflict):
@@ -123,27 +113,6 @@ def hold(limit: Limit, now: Standing, cents: int, *, reason: str | None, allowed
         remaining_cents=now.remaining_cents,
         may_exceed=allowed,
     )
-
-
-def histories(session: Session, programmes: Iterable[Programme], beneficiary_ids: Iterable[UUID]) -> Histories:
-    """What these people have had of those of these programmes that limit it."""
-    found: Histories = defaultdict(list)
-    limited = {programme.id for programme in programmes if of(programme)}
-    people = set(beneficiary_ids)
-    if not limited or not people:
-        return found
-    kept = sa.func.sum(Cheque.value_cents)
-    query = (
-        sa.select(Grant.beneficiary_id, Grant.programme_id, Grant.granted_on, kept)
-        .join(Cheque, Cheque.grant_id == Grant.id)
-        .where(db.among(Grant.beneficiary_id, people), db.among(Grant.programme_id, limited))
-        .where(Cheque.ending.is_distinct_from(CANCELLED))
-        .group_by(Grant.id)
-    )
-    for beneficiary_id, programme_id, granted_on, cents in session.execute(query):
-        if beneficiary_id:
-            found[beneficiary_id, programme_id].append(Past(granted_on, int(cents)))
-    return found
 
 
 def check_nobody(limit: Limit) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared import db
 from shared.ids import new_id
@@ -98,12 +98,6 @@ class PrescriberImport(FileColumns, Base):
     __tablename__ = "prescriber_import"
 
 
-class GrantImport(FileColumns, Base):
-    """A file of grants that was taken in. Its digest is keyed, as the file may name people."""
-
-    __tablename__ = "grant_import"
-
-
 class Beneficiary(Base):
     """A person: the only row with an identity, and that one sealed. Nothing of the ledger needs it."""
 
@@ -115,50 +109,3 @@ class Beneficiary(Base):
     """The key of the digest, by its id; null: not noted, made before that was."""
     sealed_identity: Mapped[bytes]
     last_granted_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-
-
-class Grant(Base):
-    """An amount granted to a person, handed over as cheques."""
-
-    __tablename__ = "cheque_grant"
-    __table_args__ = (
-        sa.CheckConstraint("amount_cents > 0", name="amount"),
-        sa.CheckConstraint("granted_on <= valid_until AND valid_until <= presentable_until", name="validity"),
-        sa.CheckConstraint("num_nonnulls(exception_reason, exception_by) <> 1", name="exception"),
-        sa.UniqueConstraint("prescriber_id", "reference", name="cheque_grant_once_key"),
-        sa.ForeignKeyConstraint(
-            ["programme_id", "rule_version"], ["assessment_rule.programme_id", "assessment_rule.version"]
-        ),
-        sa.Index("cheque_grant_beneficiary_id_idx", "beneficiary_id"),
-        sa.Index("cheque_grant_valid_until_idx", "valid_until", "id"),
-        sa.Index("cheque_grant_kept_idx", "created_at", postgresql_where=sa.text("beneficiary_id IS NOT NULL")),
-        sa.Index("cheque_grant_lot_id_idx", "lot_id", postgresql_where=sa.text("lot_id IS NOT NULL")),
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    prescriber_id: Mapped[UUID] = mapped_column(sa.ForeignKey("prescriber.id"))
-    programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
-    beneficiary_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("beneficiary.id", ondelete="SET NULL"))
-    lot_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("lot.id"))
-    reference: Mapped[str | None]
-    """The prescriber's own name for it, by which it is granted once."""
-    target_public: Mapped[str | None]
-    amount_cents: Mapped[int] = mapped_column(sa.BigInteger)
-    points: Mapped[int | None]
-    reason: Mapped[str]
-    rule_version: Mapped[int | None]
-    """The version of the programme's rule that it was held against; null where there was none."""
-    exception_reason: Mapped[str | None]
-    """Why the person has more than the rule gives; null where that is not so."""
-    exception_by: Mapped[str | None]
-    previous_grants: Mapped[int]
-    granted_on: Mapped[date]
-    valid_until: Mapped[date]
-    presentable_until: Mapped[date]
-    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    programme: Mapped[Programme] = relationship(lazy="joined", innerjoin=True)
-
-    @property
-    def programme_code(self) -> str:
-        """The programme's short name."""
-        return self.programme.code

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.issuer import bulk_lines
+from services.issuer.grants import bulk_csv
 from services.operator_bridge import files, interface, wire
 from services.operator_bridge.interface import (
     BadSignature,
@@ -49,7 +49,7 @@ HEADS = {
 }
 READERS: dict[str, tuple[Callable[[bytes], object], type[Exception]]] = {
     "places": (read_places, PlacesFileRefused),
-    "grants": (lambda content: list(bulk_lines.of_csv(content)), Problem),
+    "grants": (lambda content: list(bulk_csv.of_csv(content)), Problem),
     "payments": (payment_lines.read, Invalid),
 }
 BIG = 4_000_000

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from services.issuer import bulk
-from services.issuer.bulk import Line, Made, Sent
-from services.issuer.bulk_lines import MOST_LINES
-from services.issuer.issuing import Secrets
-from services.issuer.orders import Order
+from services.issuer.grants import bulk
+from services.issuer.grants.bulk import Line, Made, Sent
+from services.issuer.grants.bulk_csv import MOST_LINES
+from services.issuer.grants.requests import Order
+from services.issuer.grants.secrets import Secrets
 from shared.problems import Unavailable
 from tests.issuer.office import ALICE, Office, problem
 

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
-from services.issuer.bulk import MOST_AT_ONCE
+from services.issuer.grants.bulk import MOST_AT_ONCE
 from tests.issuer.office import ALICE, Office, problem
 
 PATH = "/v1/grants/bulk"

@@ -13,11 +13,13 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from services.issuer import create_app, granting
+from services.issuer import create_app
 from services.issuer.funding import amendments
 from services.issuer.funding.models import EnvelopeMovement
-from services.issuer.issuing import Granted, Secrets
-from services.issuer.orders import Order
+from services.issuer.grants import granting
+from services.issuer.grants.issuing import Granted
+from services.issuer.grants.requests import Order
+from services.issuer.grants.secrets import Secrets
 from shared.problems import Problem
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import ALICE, Office, problem

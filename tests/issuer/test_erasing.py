@@ -9,10 +9,11 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from services.issuer import answers, erasing, granting
+from services.issuer import answers, erasing
 from services.issuer.beneficiaries import Identity
-from services.issuer.issuing import Secrets
-from services.issuer.orders import Order
+from services.issuer.grants import granting
+from services.issuer.grants.requests import Order
+from services.issuer.grants.secrets import Secrets
 from shared import clock
 from shared.ids import new_id
 from tests.issuer.office import ALICE, RULE, Office, expired, ids, paid, problem, redeemed

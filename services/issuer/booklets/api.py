@@ -11,14 +11,14 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import reading
-from services.issuer.api_grants import secrets
 from services.issuer.booklets import booklet, printing
 from services.issuer.booklets import page as booklet_page
 from services.issuer.booklets.booklet import Booklet
 from services.issuer.booklets.printing import MOST_GRANTS, MOST_PER_PAGE, Selection
 from services.issuer.fields import day, programme_code, text
-from services.issuer.tables import Grant
+from services.issuer.grants import queries
+from services.issuer.grants.api_secrets import secrets
+from services.issuer.grants.models import Grant
 from shared import audit, clock
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
@@ -82,7 +82,7 @@ class NumberedSchema(Schema):
 
 def _booklet(grant_id: UUID, how: str) -> Booklet:
     with transaction() as session:
-        reading.grant(session, grant_id, caller().scope)
+        queries.grant(session, grant_id, caller().scope)
         made = booklet.booklet(session, secrets().codes, grant_id, clock.today())
         audit.record(session, "grant", [grant_id], after={"shown": "booklet", "how": how})
     logger().info("booklet_made", grant_id=str(grant_id), how=how, caller=str(caller()))

@@ -5,9 +5,9 @@ from typing import Any
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.issuer.api_grants import secrets
 from services.issuer.cheques.codes import Revealed
 from services.issuer.cheques.schemas import ChequesSchema
+from services.issuer.grants.api_secrets import secrets
 from services.issuer.metrics import REVEALED
 from shared import audit
 from shared.auth import caller, roles

@@ -69,23 +69,6 @@ class ReplacedCheque(Base):
     """When the new cheque came into being."""
 
 
-class Lot(Base):
-    """Grants that belong together: a print run, a distribution, a campaign."""
-
-    __tablename__ = "lot"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    code: Mapped[str] = mapped_column(unique=True)
-    name: Mapped[str]
-    programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
-    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    suspended_at: Mapped[datetime | None]
-    suspended_by: Mapped[str | None]
-    suspension_reason: Mapped[str | None]
-    closed_at: Mapped[datetime | None]
-    """When its statement was agreed: nothing is granted in it any more."""
-
-
 class SuspendedCheque(Base):
     """A cheque that is blocked because its lot is suspended, and for no reason of its own."""
 

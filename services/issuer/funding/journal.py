@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.funding.allocation import Taken
 from services.issuer.funding.models import ENGAGED
-from services.issuer.tables import Grant
+from services.issuer.grants.models import Grant
 from shared import clock
 
 _CHARGE = sa.text("""

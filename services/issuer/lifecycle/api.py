@@ -7,11 +7,11 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 from sqlalchemy.orm import Session
 
-from services.issuer.api_grants import secrets
 from services.issuer.cheques.api import code_views
 from services.issuer.cheques.models import Cheque
 from services.issuer.cheques.schemas import ChequeSchema, ChequesSchema, _cheque_ids
 from services.issuer.fields import cents, told_reason
+from services.issuer.grants.api_secrets import secrets
 from services.issuer.lifecycle import blocking, cancelling, name_check
 from services.issuer.lifecycle.cancelling import Requested
 from shared.app import ProblemSchema

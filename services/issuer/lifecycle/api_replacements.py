@@ -6,10 +6,10 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer.api_grants import secrets
 from services.issuer.cheques.models import CAUSES, Replacement
 from services.issuer.cheques.schemas import PrintedChequeSchema
 from services.issuer.fields import told_reason
+from services.issuer.grants.api_secrets import secrets
 from services.issuer.lifecycle import cancelling, name_check, replacing
 from services.issuer.lifecycle.replacing import OUTCOMES, Shown
 from shared import audit

@@ -10,9 +10,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.cheques.models import Cheque, Lot, SuspendedCheque
+from services.issuer.cheques.models import Cheque, SuspendedCheque
+from services.issuer.grants.models import Grant, Lot
 from services.issuer.lifecycle import selection
-from services.issuer.tables import Grant
 from shared import db, events
 from shared.ids import new_id
 from shared.problems import Conflict

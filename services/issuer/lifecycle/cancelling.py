@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import REFUSED, REQUESTED, Cancellation, CancelledCheque, Cheque
+from services.issuer.grants.models import Grant
 from services.issuer.lifecycle import selection
 from services.issuer.money import euros
-from services.issuer.tables import Grant
 from shared import events
 from shared.ids import new_id
 from shared.problems import Conflict, NotFound

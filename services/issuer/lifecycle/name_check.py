@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer.beneficiaries import Identities, normalised
 from services.issuer.cheques.models import Cheque
-from services.issuer.tables import Beneficiary, Grant
+from services.issuer.grants.models import Grant
+from services.issuer.tables import Beneficiary
 from shared import db
 from shared.problems import Invalid
 

@@ -18,7 +18,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import issuing, notices
+from services.issuer import notices
 from services.issuer.cheques.codes import Codes, Revealed
 from services.issuer.cheques.models import (
     CANCELLED,
@@ -33,8 +33,10 @@ from services.issuer.cheques.models import (
 )
 from services.issuer.funding import envelopes, journal
 from services.issuer.funding.models import ENGAGED
+from services.issuer.grants import issuing
+from services.issuer.grants.models import Grant
 from services.issuer.lifecycle import blocking, cancelling, selection, suspending
-from services.issuer.tables import ON_ISSUE, Grant
+from services.issuer.tables import ON_ISSUE
 from shared import clock, db, events
 from shared.problems import Conflict, NotFound
 

@@ -6,8 +6,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.cheques.models import Cheque, Lot
-from services.issuer.tables import Grant
+from services.issuer.cheques.models import Cheque
+from services.issuer.grants.models import Grant, Lot
 from shared import db
 from shared.problems import NotFound
 

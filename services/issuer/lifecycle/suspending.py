@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import notices
-from services.issuer.cheques.models import Cheque, Lot, SuspendedCheque
+from services.issuer.cheques.models import Cheque, SuspendedCheque
+from services.issuer.grants.lots import find
+from services.issuer.grants.models import Grant, Lot
 from services.issuer.lifecycle import blocking
-from services.issuer.lots import find
-from services.issuer.tables import Grant
 from shared import clock, db
 from shared.problems import Conflict
 

@@ -1,19 +1,21 @@
 """Issuing: grants that have their money become rows, cheques with codes, and the event that tells of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.beneficiaries import Identities, Known
 from services.issuer.cheques.codes import Codes, Minted, Revealed
 from services.issuer.cheques.models import ISSUED, SPENDABLE
 from services.issuer.funding import journal
 from services.issuer.funding.allocation import Taken
-from services.issuer.orders import Draft
-from services.issuer.tables import ON_ISSUE, Grant
+from services.issuer.grants.beneficiaries import Known
+from services.issuer.grants.models import Grant
+from services.issuer.grants.requests import Draft
+from services.issuer.grants.secrets import Secrets
+from services.issuer.tables import ON_ISSUE
 from shared import clock, events, logs
 from shared.ids import new_id
 
@@ -44,19 +46,6 @@ _INSERT_CHEQUES = sa.text("""
         CAST(:sealed_code AS bytea[]), CAST(:active AS boolean[])
     )
 """)
-
-
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """What seals codes and identities."""
-
-    codes: Codes
-    identities: Identities
-
-    @classmethod
-    def of(cls, keys: Mapping[str, Mapping[str, bytes]]) -> "Secrets":
-        """From the service's secret keys."""
-        return cls(Codes(keys), Identities(keys))
 
 
 @dataclass(frozen=True, slots=True)

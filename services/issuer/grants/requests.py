@@ -8,10 +8,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import assessing, limits, lots, programmes
+from services.issuer import assessing, limits, programmes
 from services.issuer.assessing import Outcome, Rule
 from services.issuer.beneficiaries import Identity
-from services.issuer.cheques.models import Lot
+from services.issuer.grants import lots
+from services.issuer.grants.models import Lot
 from services.issuer.tables import Prescriber, Programme
 from shared import clock
 from shared.problems import Conflict, Forbidden, Problem

@@ -9,13 +9,16 @@ import psycopg.errors
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from services.issuer import issuing, limits, repeating
-from services.issuer.beneficiaries import Identities, Identity, Known, forget_unused
+from services.issuer import limits
+from services.issuer.beneficiaries import Identities, Identity
 from services.issuer.funding import allocation, envelopes
 from services.issuer.funding.envelopes import Outrun
-from services.issuer.issuing import Charged, Granted, Secrets
+from services.issuer.grants import duplicates, history, issuing
+from services.issuer.grants.beneficiaries import Known, forget_unused
+from services.issuer.grants.issuing import Charged, Granted
+from services.issuer.grants.requests import Draft, Order, draft_all
+from services.issuer.grants.secrets import Secrets
 from services.issuer.limits import Past
-from services.issuer.orders import Draft, Order, draft_all
 from shared import db
 from shared.problems import Problem, Unavailable
 
@@ -72,10 +75,10 @@ def _attempt(
 
     The people are locked first, so that what one of them has is not judged by two at once.
     """
-    earlier = repeating.earlier(session, orders, secrets.identities)
-    fresh = [draft for draft in drafts if isinstance(draft, Draft) and repeating.key(draft.order) not in earlier]
+    earlier = duplicates.earlier(session, orders, secrets.identities)
+    fresh = [draft for draft in drafts if isinstance(draft, Draft) and duplicates.key(draft.order) not in earlier]
     people = secrets.identities.remember(session, {draft.order.beneficiary for draft in fresh})
-    pasts = limits.histories(session, (draft.programme for draft in fresh), (known.id for known in people.values()))
+    pasts = history.histories(session, (draft.programme for draft in fresh), (known.id for known in people.values()))
     places = allocation.places(session, [draft.order.prescriber_id for draft in fresh])
     plan = allocation.plan(session, {draft.programme.id for draft in fresh}, lock=lock)
     desk = _Desk(secrets.identities, earlier, people, pasts, places, plan)
@@ -94,17 +97,17 @@ class _Desk:
     """What an order is held against."""
 
     identities: Identities
-    earlier: Mapping[repeating.Key, repeating.Earlier]
+    earlier: Mapping[duplicates.Key, duplicates.Earlier]
     people: Mapping[Identity | None, Known]
-    pasts: limits.Histories
+    pasts: history.Histories
     places: Mapping[UUID, allocation.Place]
     plan: allocation.Plan
 
     def place(self, order: Order, draft: Draft | Problem) -> Charged | Granted | Problem:
         """Charges one draft in the plan, unless it was granted before or cannot be."""
         try:
-            if known := self.earlier.get(repeating.key(order)):
-                return Granted(repeating.same(known, order, self.identities), (), already=True)
+            if known := self.earlier.get(duplicates.key(order)):
+                return Granted(duplicates.same(known, order, self.identities), (), already=True)
             return draft if isinstance(draft, Problem) else self._charge(draft)
         except Problem as problem:
             return problem
@@ -137,5 +140,5 @@ def _recognise(
 ) -> None:
     """Raises Outrun where what seems too much for a person is the very order, granted while this one waited for it."""
     refused = [order for order, each in zip(orders, placed, strict=True) if isinstance(each, limits.Exceeded)]
-    if repeating.earlier(session, refused, identities):
+    if duplicates.earlier(session, refused, identities):
         raise Outrun

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer.cheques.models import Lot
+from services.issuer.grants.models import Lot
 from services.issuer.tables import Programme
 from shared import clock
 from shared.ids import new_id

@@ -10,10 +10,11 @@ from flask import request
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields
 
-from services.issuer import bulk, bulk_lines
-from services.issuer.api_grants import GrantOrderSchema, granting_for, order, secrets
-from services.issuer.bulk import Line, Sent
-from services.issuer.bulk_lines import Raw
+from services.issuer.grants import bulk, bulk_csv
+from services.issuer.grants.api import GrantOrderSchema, granting_for, order
+from services.issuer.grants.api_secrets import secrets
+from services.issuer.grants.bulk import Line, Sent
+from services.issuer.grants.bulk_csv import Raw
 from shared import idempotency
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
@@ -53,12 +54,12 @@ class AnswersSchema(Schema):
 
 
 _LINE = GrantOrderSchema()
-_COLUMNS = f"{', '.join(bulk_lines.COLUMNS)}, answer.<question>"
+_COLUMNS = f"{', '.join(bulk_csv.COLUMNS)}, answer.<question>"
 _BODY = {
     "requestBody": {
         "required": True,
         "description": (
-            f"At most {bulk_lines.MOST_LINES} grants, {bulk.MOST_AT_ONCE} where they are to be all or nothing."
+            f"At most {bulk_csv.MOST_LINES} grants, {bulk.MOST_AT_ONCE} where they are to be all or nothing."
             f" CSV columns: {_COLUMNS}."
         ),
         "content": {
@@ -85,7 +86,7 @@ def create_grants(terms: Terms) -> dict[str, Any]:
     effect. Codes are not in the answer: see `/v1/grants/{grant_id}/codes`.
     """
     is_csv = request.mimetype == "text/csv"
-    given = bulk_lines.of_csv(request.get_data()) if is_csv else bulk_lines.of_json(request.get_json())
+    given = bulk_csv.of_csv(request.get_data()) if is_csv else bulk_csv.of_json(request.get_json())
     lines = [_line(number, raw) for number, raw in given]
     with _turn():
         wait_for_others()

@@ -15,11 +15,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from services.issuer import granting, limits, people
+from services.issuer import limits, people
 from services.issuer.beneficiaries import Identities
-from services.issuer.issuing import Granted, Secrets
-from services.issuer.orders import Order
-from services.issuer.tables import GrantImport
+from services.issuer.grants import granting
+from services.issuer.grants.issuing import Granted
+from services.issuer.grants.models import GrantImport
+from services.issuer.grants.requests import Order
+from services.issuer.grants.secrets import Secrets
 from shared import importing
 from shared.importing import Terms
 from shared.logs import logger

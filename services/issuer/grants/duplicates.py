@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from services.issuer.assessing import Rule
 from services.issuer.beneficiaries import Identities
-from services.issuer.orders import Order, outcome
-from services.issuer.tables import AssessmentRule, Beneficiary, Grant
+from services.issuer.grants.models import Grant
+from services.issuer.grants.requests import Order, outcome
+from services.issuer.tables import AssessmentRule, Beneficiary
 from shared import db
 from shared.problems import Conflict
 

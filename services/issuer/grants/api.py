@@ -6,14 +6,15 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.issuer import granting, reading
 from services.issuer.beneficiaries import Identity
 from services.issuer.cheques.codes import Revealed
 from services.issuer.cheques.schemas import ChequeSchema, PrintedChequeSchema
-from services.issuer.fields import OrderSchema, programme_code
-from services.issuer.issuing import Secrets
-from services.issuer.orders import Order
-from services.issuer.tables import Grant
+from services.issuer.fields import programme_code
+from services.issuer.grants import granting, queries
+from services.issuer.grants.api_secrets import secrets
+from services.issuer.grants.models import Grant
+from services.issuer.grants.requests import Order
+from services.issuer.grants.schemas import OrderSchema
 from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
@@ -21,7 +22,7 @@ from shared.idempotency import idempotent
 from shared.logs import logger
 from shared.paging import PageQuery, page, page_of
 from shared.problems import Invalid
-from shared.web import runtime, transaction
+from shared.web import transaction
 
 blueprint = Blueprint(
     "grants", __name__, url_prefix="/v1/grants", description="Amounts granted to people, handed over as cheques."
@@ -140,11 +141,6 @@ def order(body: dict[str, Any], prescriber_id: UUID) -> Order:
     return Order(prescriber_id, beneficiary=person, role=who.role, asked_by=str(who), **body)
 
 
-def secrets() -> Secrets:
-    """What seals codes and identities, from the settings."""
-    return Secrets.of(runtime().settings.keys)
-
-
 _SHOWN = [field.attribute or name for name, field in GrantSchema().fields.items()]
 
 
@@ -175,7 +171,7 @@ def create_grant(body: dict[str, Any]) -> dict[str, Any]:
 def list_grants(query: dict[str, Any]) -> dict[str, Any]:
     """The grants, oldest first; to a prescriber, its own."""
     with transaction() as session:
-        found = reading.grants(caller().scope, query["programme"], exceptional=query["exceptional"], lot=query["lot"])
+        found = queries.grants(caller().scope, query["programme"], exceptional=query["exceptional"], lot=query["lot"])
         return page(session, found, Grant.id, query["after"], query["limit"])
 
 
@@ -186,9 +182,9 @@ def list_grants(query: dict[str, Any]) -> dict[str, Any]:
 def show_grant(grant_id: UUID) -> dict[str, Any]:
     """A grant, what is known of its cheques, and why each is charged to its envelope."""
     with transaction() as session:
-        grant = reading.grant(session, grant_id, caller().scope)
-        charges = reading.charges(session, grant_id)
-        return _shown(grant, charges=charges, cheques=reading.explained(session, grant_id, charges))
+        grant = queries.grant(session, grant_id, caller().scope)
+        charges = queries.charges(session, grant_id)
+        return _shown(grant, charges=charges, cheques=queries.explained(session, grant_id, charges))
 
 
 @blueprint.route("/<uuid:grant_id>/codes")
@@ -198,7 +194,7 @@ def show_grant(grant_id: UUID) -> dict[str, Any]:
 def show_codes(grant_id: UUID) -> dict[str, list[Revealed]]:
     """The codes of a grant again, to print them anew. Who asked is logged."""
     with transaction() as session:
-        reading.grant(session, grant_id, caller().scope)
+        queries.grant(session, grant_id, caller().scope)
         logger().info("codes_shown", grant_id=str(grant_id), caller=str(caller()))
         audit.record(session, "grant", [grant_id], after={"shown": "codes"})
         return {"cheques": secrets().codes.of_grant(session, grant_id)}

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from services.issuer import assessing, limits, programmes
 from services.issuer.assessing import Outcome
 from services.issuer.beneficiaries import Identities, Identity
+from services.issuer.grants import history
 from services.issuer.money import euros
 from services.issuer.tables import Prescriber, Programme
 from shared import clock
@@ -87,7 +88,7 @@ def _outcome(programme: Programme, situation: Situation, role: str, typologies: 
 def _now(
     session: Session, programme: Programme, limit: limits.Limit, person: UUID | None, day: date
 ) -> limits.Standing:
-    had = limits.histories(session, [programme], [person])[person, programme.id] if person else []
+    had = history.histories(session, [programme], [person])[person, programme.id] if person else []
     return limits.standing(limit, had, day)
 
 

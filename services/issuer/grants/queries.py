@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.cheques import replaced
-from services.issuer.cheques.models import Cheque, Lot
+from services.issuer.cheques.models import Cheque
 from services.issuer.funding.models import Charge, Envelope
-from services.issuer.tables import Grant, Programme
+from services.issuer.grants.models import Grant, Lot
+from services.issuer.tables import Programme
 from shared.problems import NotFound
 
 

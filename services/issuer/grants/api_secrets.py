@@ -1,0 +1,9 @@
+"""TODO."""
+
+from services.issuer.grants.secrets import Secrets
+from shared.web import runtime
+
+
+def secrets() -> Secrets:
+    """What seals codes and identities, from the settings."""
+    return Secrets.of(runtime().settings.keys)

@@ -1,0 +1,38 @@
+"""TODO."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.issuer.cheques.models import CANCELLED, Cheque
+from services.issuer.grants.models import Grant
+from services.issuer.limits import Past, of
+from services.issuer.tables import Programme
+from shared import db
+
+Histories = defaultdict[tuple[UUID, UUID], list[Past]]
+"""What people had, by beneficiary and programme."""
+
+
+def histories(session: Session, programmes: Iterable[Programme], beneficiary_ids: Iterable[UUID]) -> Histories:
+    """What these people have had of those of these programmes that limit it."""
+    found: Histories = defaultdict(list)
+    limited = {programme.id for programme in programmes if of(programme)}
+    people = set(beneficiary_ids)
+    if not limited or not people:
+        return found
+    kept = sa.func.sum(Cheque.value_cents)
+    query = (
+        sa.select(Grant.beneficiary_id, Grant.programme_id, Grant.granted_on, kept)
+        .join(Cheque, Cheque.grant_id == Grant.id)
+        .where(db.among(Grant.beneficiary_id, people), db.among(Grant.programme_id, limited))
+        .where(Cheque.ending.is_distinct_from(CANCELLED))
+        .group_by(Grant.id)
+    )
+    for beneficiary_id, programme_id, granted_on, cents in session.execute(query):
+        if beneficiary_id:
+            found[beneficiary_id, programme_id].append(Past(granted_on, int(cents)))
+    return found
