@@ -78,19 +78,6 @@ class SuspendedCheque(Base):
     lot_id: Mapped[UUID] = mapped_column(sa.ForeignKey("lot.id"), index=True)
 
 
-class LotStatement(Base):
-    """What a lot came to, as it was agreed at its end. It is never rewritten."""
-
-    __tablename__ = "lot_statement"
-
-    lot_id: Mapped[UUID] = mapped_column(sa.ForeignKey("lot.id"), primary_key=True)
-    figures: Mapped[dict[str, Any]]
-    digest: Mapped[str]
-    """SHA-256 of the figures, which whoever agreed had seen."""
-    agreed_by: Mapped[str]
-    agreed_at: Mapped[datetime]
-
-
 # What the issuer mirrors of a cheque. The last three end it, but for a redemption that is reversed.
 ISSUED, SPENDABLE, BLOCKED = "issued", "spendable", "blocked"
 REDEEMED, CANCELLED, EXPIRED = "redeemed", "cancelled", "expired"

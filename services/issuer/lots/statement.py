@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import notices
-from services.issuer.cheques.models import LotStatement
 from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
+from services.issuer.lots.models import LotStatement
 from services.issuer.tables import Programme
 from shared import clock
 from shared.problems import Conflict

@@ -6,12 +6,13 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.issuer import lot_documents, lot_statements, programmes
+from services.issuer import programmes
 from services.issuer.fields import programme_code, text, told_reason
 from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
 from services.issuer.lifecycle import suspending
-from services.issuer.lot_statements import COLUMNS, Shown
+from services.issuer.lots import documents, statement
+from services.issuer.lots.statement import COLUMNS, Shown
 from services.issuer.tables import Programme
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
@@ -165,7 +166,7 @@ def resume_lot(body: dict[str, Any], code: str) -> dict[str, Any]:
 def show_lot_statement(code: str) -> Shown:
     """What a lot came to: as it was agreed, or as it stands."""
     with transaction() as session:
-        return lot_statements.show(session, code)
+        return statement.show(session, code)
 
 
 @blueprint.route("/<code>/statement.csv")
@@ -175,8 +176,8 @@ def show_lot_statement(code: str) -> Shown:
 def lot_statement_table(code: str) -> Response:
     """The same figures, a line for each envelope."""
     with transaction() as session:
-        shown = lot_statements.show(session, code)
-    return csv_file(f"lot-{shown.lot.code}", lot_documents.table(shown))
+        shown = statement.show(session, code)
+    return csv_file(f"lot-{shown.lot.code}", documents.table(shown))
 
 
 @blueprint.route("/<code>/statement.pdf")
@@ -186,8 +187,8 @@ def lot_statement_table(code: str) -> Response:
 def lot_statement_document(code: str) -> Response:
     """The same figures as a document in French, to sign."""
     with transaction() as session:
-        shown = lot_statements.show(session, code)
-    return pdf_file(f"lot-{shown.lot.code}", lot_documents.document(shown))
+        shown = statement.show(session, code)
+    return pdf_file(f"lot-{shown.lot.code}", documents.document(shown))
 
 
 @blueprint.route("/<code>/statement", methods=["POST"])
@@ -200,7 +201,7 @@ def lot_statement_document(code: str) -> Response:
 def agree_to_lot_statement(body: dict[str, Any], code: str) -> Shown:
     """Agree to a lot's figures as they were looked at: they are frozen, and the lot is closed."""
     with transaction() as session:
-        return lot_statements.agree(session, code, body["digest"], str(caller()))
+        return statement.agree(session, code, body["digest"], str(caller()))
 
 
 def _shown(lot: Lot, programme: str) -> dict[str, Any]:

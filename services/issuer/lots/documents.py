@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from services.issuer.lot_statements import COLUMNS, Shown
+from services.issuer.lots.statement import COLUMNS, Shown
 from shared import clock, exporting, typesetting
 from shared.french import in_figures, in_full, in_words, number
 
