@@ -8,7 +8,6 @@ from flask import Flask
 from services.issuer import (
     api_balances,
     api_exports,
-    api_notices,
     api_people,
     api_prescribers,
     api_programmes,
@@ -24,6 +23,7 @@ from services.issuer.lifecycle import api as api_cheques
 from services.issuer.lifecycle import api_replacements
 from services.issuer.lots import api as api_lots
 from services.issuer.metrics import GAUGES
+from services.issuer.notices import api as api_notices
 from services.issuer.permissions import PERMISSIONS
 from services.issuer.tables import Prescriber
 from shared.app import build

@@ -3,14 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
-from services.issuer import notices
-from services.issuer.notices import Draft
+from services.issuer.notices import outbox
+from services.issuer.notices.outbox import Draft
 from tests.issuer.office import Office
 
 
 def post(office: Office, kind: str, key: str, **to: UUID | None) -> bool:
     with office.service.runtime.transaction() as session:
-        return notices.post(session, kind, key, {"percent": 80}, **to)
+        return outbox.post(session, kind, key, {"percent": 80}, **to)
 
 
 def listed(office: Office, query: str = "", role: str = "finance", scope: UUID | None = None) -> list[tuple[str, str]]:
@@ -39,7 +39,7 @@ def test_notices_posted_together_by_two_at_once_are_told_once(office: Office) ->
     def post_some(order: int) -> int:
         drafts = [Draft(str(number), {"number": number}) for number in range(50)][::order]
         with office.service.runtime.transaction() as session:
-            return notices.post_all(session, "many", drafts)
+            return outbox.post_all(session, "many", drafts)
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(post_some, (1, -1, 1, -1))) == 50
@@ -57,7 +57,7 @@ def test_a_prescriber_reads_what_concerns_it_alone(office: Office) -> None:
 
 def test_a_notice_that_is_not_committed_was_never_posted(office: Office) -> None:
     with office.service.runtime.transaction() as session:
-        notices.post(session, "kind", "key", {})
+        outbox.post(session, "kind", "key", {})
         session.rollback()
     assert post(office, "kind", "key")
 

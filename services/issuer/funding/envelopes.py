@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from services.issuer import notices
 from services.issuer.cheques.models import Cheque
 from services.issuer.funding import conventions
 from services.issuer.funding.models import OPENED, Charge, Convention, Envelope, EnvelopeMovement
+from services.issuer.notices import outbox
 from services.issuer.tables import Programme
 from shared import clock, db
 from shared.ids import new_id
@@ -163,7 +163,7 @@ def warn(session: Session, envelope: Engaged | Envelope, before_cents: int, befo
             "amount_cents": amount,
         }
         key = f"{envelope.id} {percent} of {amount}"
-        notices.post(session, "envelope.filling", key, body, subject_id=envelope.id)
+        outbox.post(session, "envelope.filling", key, body, subject_id=envelope.id)
 
 
 def _later(session: Session, cheque_ids: Sequence[UUID], sign: int) -> None:

@@ -17,8 +17,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import notices
-from services.issuer.notices import Draft
+from services.issuer.notices import outbox
+from services.issuer.notices.outbox import Draft
 from shared import clock
 from shared.runtime import Runtime
 
@@ -130,7 +130,7 @@ def _warn_next(runtime: Runtime, today: date, place: Place) -> tuple[int, Place 
     with runtime.transaction() as session:
         grants = session.execute(_NEXT, following).all()
         given = {"grants": [grant.id for grant in grants], "today": today, "days": list(DAYS), "kind": KIND}
-        posted = notices.post_all(session, KIND, [_draft(row, today) for row in session.execute(_DUE, given)])
+        posted = outbox.post_all(session, KIND, [_draft(row, today) for row in session.execute(_DUE, given)])
     return posted, Place(*grants[-1]) if len(grants) == _PORTION else None
 
 

@@ -18,7 +18,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import notices
 from services.issuer.cheques.codes import Codes, Revealed
 from services.issuer.cheques.models import (
     CANCELLED,
@@ -36,6 +35,7 @@ from services.issuer.funding.models import ENGAGED
 from services.issuer.grants import issuing
 from services.issuer.grants.models import Grant
 from services.issuer.lifecycle import blocking, cancelling, selection, suspending
+from services.issuer.notices import outbox
 from services.issuer.tables import ON_ISSUE
 from shared import clock, db, events
 from shared.problems import Conflict, NotFound
@@ -206,7 +206,7 @@ def tell_refusals(session: Session, cancellation_ids: Iterable[UUID]) -> None:
     """Posts a notice to the prescriber of each grant of which cheques were not replaced after all."""
     query = _REFUSALS.where(db.among(CancelledCheque.cancellation_id, set(cancellation_ids)))
     drafts = [
-        notices.Draft(
+        outbox.Draft(
             f"{row.cancellation_id}/{row.grant_id}",
             {
                 "replacement_id": str(row.cancellation_id),
@@ -221,7 +221,7 @@ def tell_refusals(session: Session, cancellation_ids: Iterable[UUID]) -> None:
         )
         for row in session.execute(query)
     ]
-    notices.post_all(session, "replacement.refused", drafts)
+    outbox.post_all(session, "replacement.refused", drafts)
 
 
 def find(session: Session, replacement_id: UUID, owner: UUID | None) -> Shown:

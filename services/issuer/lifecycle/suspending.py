@@ -7,11 +7,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import notices
 from services.issuer.cheques.models import Cheque, SuspendedCheque
 from services.issuer.grants.lots import find
 from services.issuer.grants.models import Grant, Lot
 from services.issuer.lifecycle import blocking
+from services.issuer.notices import outbox
 from shared import clock, db
 from shared.problems import Conflict
 
@@ -94,4 +94,4 @@ def _release(session: Session, lot_id: UUID, reason: str) -> int:
 def _notify(session: Session, kind: str, lot: Lot, reason: str, by: str, number: int) -> None:
     at = clock.now()
     body = {"lot": lot.code, "reason": reason, "by": by, "cheques": number}
-    notices.post(session, kind, f"{lot.id}/{at.isoformat()}", body, subject_id=lot.id)
+    outbox.post(session, kind, f"{lot.id}/{at.isoformat()}", body, subject_id=lot.id)

@@ -16,10 +16,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import notices
 from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
 from services.issuer.lots.models import LotStatement
+from services.issuer.notices import outbox
 from services.issuer.tables import Programme
 from shared import clock
 from shared.problems import Conflict
@@ -110,7 +110,7 @@ def agree(session: Session, code: str, digest: str, by: str) -> Shown:
     session.add(agreed)
     session.flush()
     body = {"lot": lot.code, "by": by, "digest": digest, "total": figures["total"]}
-    notices.post(session, "lot.agreed", str(lot.id), body, subject_id=lot.id)
+    outbox.post(session, "lot.agreed", str(lot.id), body, subject_id=lot.id)
     return show(session, code)
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer.cheques.models import Notice
+from services.issuer.notices.models import Notice
 from shared import events
 from shared.ids import new_id
 

@@ -5,10 +5,10 @@ from typing import Any
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.issuer import notices
-from services.issuer.cheques.models import Notice
 from services.issuer.fields import text
 from services.issuer.lifecycle.api_expiry import expiring_views
+from services.issuer.notices import outbox
+from services.issuer.notices.models import Notice
 from shared.auth import caller, roles
 from shared.paging import PageQuery, page, page_of
 from shared.web import transaction
@@ -47,5 +47,5 @@ class NoticeQuery(PageQuery):
 def list_notices(query: dict[str, Any]) -> dict[str, Any]:
     """The notices, oldest first; to a prescriber, those that concern it."""
     with transaction() as session:
-        found = notices.listed(caller().scope, query["kind"], query["subject_id"])
+        found = outbox.listed(caller().scope, query["kind"], query["subject_id"])
         return page(session, found, Notice.id, query["after"], query["limit"])
