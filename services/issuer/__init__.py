@@ -8,7 +8,6 @@ from flask import Flask
 from services.issuer import (
     api_balances,
     api_exports,
-    api_people,
     api_prescribers,
     api_programmes,
     api_recovery,
@@ -25,6 +24,7 @@ from services.issuer.lots import api as api_lots
 from services.issuer.metrics import GAUGES
 from services.issuer.notices import api as api_notices
 from services.issuer.permissions import PERMISSIONS
+from services.issuer.privacy import api as api_people
 from services.issuer.tables import Prescriber
 from shared.app import build
 from shared.auth import Role

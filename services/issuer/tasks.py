@@ -2,9 +2,9 @@
 
 from celery import shared_task
 
-from services.issuer import retention
 from services.issuer.inbox import HANDLERS
 from services.issuer.lifecycle import expiry
+from services.issuer.privacy import retention
 from shared import audit_chain, clock
 from shared.celery import every, runtime
 

@@ -9,11 +9,12 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from services.issuer import answers, erasing
 from services.issuer.beneficiaries import Identity
 from services.issuer.grants import granting
 from services.issuer.grants.requests import Order
 from services.issuer.grants.secrets import Secrets
+from services.issuer.privacy import erasure as erasing
+from services.issuer.privacy import stored_answers
 from shared import clock
 from shared.ids import new_id
 from tests.issuer.office import ALICE, RULE, Office, expired, ids, paid, problem, redeemed
@@ -134,9 +135,9 @@ def test_the_kept_answer_goes_and_its_key_still_keeps_from_granting_twice(desk: 
 def test_answers_are_kept_for_thirty_days(desk: Office) -> None:
     desk.grant(key="old")
     runtime = desk.service.runtime
-    assert answers.empty_old(runtime, clock.now() + timedelta(days=29)) == 0
-    assert answers.empty_old(runtime, clock.now() + timedelta(days=31)) > 0
-    assert answers.empty_old(runtime, clock.now() + timedelta(days=31)) == 0
+    assert stored_answers.empty_old(runtime, clock.now() + timedelta(days=29)) == 0
+    assert stored_answers.empty_old(runtime, clock.now() + timedelta(days=31)) > 0
+    assert stored_answers.empty_old(runtime, clock.now() + timedelta(days=31)) == 0
     assert problem(desk.ask(key="old")) == (409, "idempotency-answer-gone")
     assert desk.value("SELECT count(*) FROM cheque_grant") == 1
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from services.issuer import erasing, retention, tasks
+from services.issuer import tasks
+from services.issuer.privacy import erasure as erasing
+from services.issuer.privacy import retention
 from shared import clock
 from shared.ids import new_id
 from tests.issuer.office import ALICE, RULE, Office, ids, problem, redeemed, reversed_, told

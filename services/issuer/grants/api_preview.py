@@ -5,12 +5,12 @@ from typing import Any
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import people
 from services.issuer.beneficiaries import Identity
 from services.issuer.fields import BeneficiarySchema, cents, programme_code
 from services.issuer.grants import preview
 from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.preview import Situation
+from services.issuer.privacy import personal_data
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.logs import logger
@@ -80,7 +80,7 @@ def assess(body: dict[str, Any]) -> preview.Preview:
     with transaction() as session:
         seen = preview.preview(session, secrets().identities, situation, role=who.role, prescriber_id=who.scope)
         if seen.person_id:
-            people.recorded(session, "assessed", seen.person_id, str(who))
+            personal_data.recorded(session, "assessed", seen.person_id, str(who))
     if seen.per_person:
         logger().info("person_assessed", caller=str(who), programme=situation.programme)
     return seen

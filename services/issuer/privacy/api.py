@@ -7,11 +7,11 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import RAISE, Schema, fields, validate
 
-from services.issuer import erasing, people, person_letter, retention
 from services.issuer.beneficiaries import Identities, Identity
 from services.issuer.cheques.models import STATES
 from services.issuer.fields import BeneficiarySchema
-from services.issuer.models_people import GROUNDS, Erasure
+from services.issuer.privacy import erasure, letter, personal_data, retention
+from services.issuer.privacy.models import GROUNDS, Erasure
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.paging import PageQuery, page, page_of
@@ -165,8 +165,8 @@ def _identities() -> Identities:
 def _held(person_id: UUID, action: str) -> dict[str, Any]:
     who = caller()
     with transaction() as session:
-        found = people.held(session, _identities(), person_id, who.scope)
-        people.recorded(session, action, person_id, str(who))
+        found = personal_data.held(session, _identities(), person_id, who.scope)
+        personal_data.recorded(session, action, person_id, str(who))
         return found
 
 
@@ -179,8 +179,8 @@ def find_person(body: dict[str, Any]) -> dict[str, UUID]:
     """Find a person by who they are; to a prescriber, one whom it granted something. Nobody can list people."""
     who = caller()
     with transaction() as session:
-        person_id = people.find(session, _identities(), Identity(**body), who.scope)
-        people.recorded(session, "found", person_id, str(who))
+        person_id = personal_data.find(session, _identities(), Identity(**body), who.scope)
+        personal_data.recorded(session, "found", person_id, str(who))
         return {"person_id": person_id}
 
 
@@ -209,7 +209,7 @@ def export_person(person_id: UUID) -> tuple[dict[str, Any], dict[str, str]]:
 def write_to_person(person_id: UUID) -> Response:
     """The same as a letter to the person, in French. Who asked is recorded."""
     found = _held(person_id, "letter")
-    return pdf_file("donnees-personnelles", person_letter.document(found, runtime().settings.authority_name))
+    return pdf_file("donnees-personnelles", letter.document(found, runtime().settings.authority_name))
 
 
 @people_views.route("/<uuid:person_id>/identity", methods=["PUT"])
@@ -222,8 +222,8 @@ def correct_person(body: dict[str, Any], person_id: UUID) -> dict[str, Any]:
     """Correct who a person is (RGPD, article 16). A prescriber can where nobody else granted them anything."""
     who = caller()
     with transaction() as session:
-        people.correct(session, _identities(), person_id, Identity(**body), who.scope)
-        people.recorded(session, "corrected", person_id, str(who))
+        personal_data.correct(session, _identities(), person_id, Identity(**body), who.scope)
+        personal_data.recorded(session, "corrected", person_id, str(who))
         return body
 
 
@@ -232,15 +232,15 @@ def correct_person(body: dict[str, Any], person_id: UUID) -> dict[str, Any]:
 @people_views.response(200, ErasedSchema)
 @people_views.alt_response(404, schema=ProblemSchema)
 @people_views.alt_response(409, schema=ProblemSchema)
-def erase_person(person_id: UUID) -> erasing.Asked:
+def erase_person(person_id: UUID) -> erasure.Asked:
     """Forget a person who asks for it: for good. What was granted and spent stays, without them.
 
     A prescriber can where nobody else granted them anything; else the département.
     """
     who = caller()
     with transaction() as session:
-        done = erasing.erase(session, runtime().settings.keys, person_id, str(who), who.scope)
-        people.recorded(session, "erased", person_id, str(who))
+        done = erasure.erase(session, runtime().settings.keys, person_id, str(who), who.scope)
+        personal_data.recorded(session, "erased", person_id, str(who))
         return done
 
 
@@ -251,7 +251,7 @@ def erase_person(person_id: UUID) -> erasing.Asked:
 def list_erasures(query: dict[str, Any]) -> dict[str, Any]:
     """How many people were forgotten, when and why, oldest first."""
     with transaction() as session:
-        return page(session, erasing.listed(), Erasure.id, query["after"], query["limit"])
+        return page(session, erasure.listed(), Erasure.id, query["after"], query["limit"])
 
 
 @retention_views.route("/retention/runs", methods=["POST"])

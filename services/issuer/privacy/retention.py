@@ -18,9 +18,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import answers, erasing, programmes
+from services.issuer import programmes
 from services.issuer.beneficiaries import Identities
-from services.issuer.models_people import RETENTION
+from services.issuer.privacy import erasure, stored_answers
+from services.issuer.privacy.models import RETENTION
 from services.issuer.tables import Programme
 from shared import clock, db
 from shared.ids import new_id
@@ -97,11 +98,11 @@ def run(runtime: Runtime, by: str, today: date | None = None, *, seconds: float 
             found = session.scalars(_people_after(after), {"today": day}).all()
             done = _forget(session, identities, found, day)
             if done.grant_ids:
-                erasing.note(session, erasure_id, RETENTION, by, done)
+                erasure.note(session, erasure_id, RETENTION, by, done)
         people, grants = people + done.people, grants + len(done.grant_ids)
         finished = len(found) < _PORTION
         after = max(found, default=after)
-    answers.empty_old(runtime, clock.now())
+    stored_answers.empty_old(runtime, clock.now())
     return Run(erasure_id if grants else None, people, grants, finished)
 
 
@@ -118,10 +119,10 @@ def _people_after(after: UUID) -> sa.Select[Any]:
     return sa.select(person).distinct().where(person > after).order_by(person).limit(_PORTION)
 
 
-def _forget(session: Session, identities: Identities, found: Sequence[UUID], today: date) -> erasing.Forgotten:
+def _forget(session: Session, identities: Identities, found: Sequence[UUID], today: date) -> erasure.Forgotten:
     """Forgets those of these people who are still due once they are locked."""
-    locked = erasing.lock(session, found, skip_locked=True)
+    locked = erasure.lock(session, found, skip_locked=True)
     query = sa.select(_DUE.c.beneficiary_id, _DUE.c.programme_id).distinct()
     rows = session.execute(query.where(db.among(_DUE.c.beneficiary_id, locked)), {"today": today})
     links = [(row.beneficiary_id, row.programme_id) for row in rows]
-    return erasing.forget(session, identities, links)
+    return erasure.forget(session, identities, links)

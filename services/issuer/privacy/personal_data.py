@@ -12,8 +12,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import erasing
 from services.issuer.beneficiaries import Identities, Identity
+from services.issuer.privacy import erasure
 from services.issuer.tables import Beneficiary
 from shared import audit, clock
 from shared.logs import logger
@@ -130,7 +130,7 @@ def correct(session: Session, identities: Identities, person_id: UUID, identity:
 
     Raises NotFound; Conflict where others granted to them too, or where somebody else is known by what is given.
     """
-    erasing.own(session, person_id, owner)
+    erasure.own(session, person_id, owner)
     if identities.by_digest(session, identity) not in (None, person_id):
         raise Conflict("Somebody else is known by these names and this day of birth.", slug="person-known")
     person = session.get_one(Beneficiary, person_id, populate_existing=True)

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer import answers
 from services.issuer.beneficiaries import Identities
-from services.issuer.models_people import REQUEST, Erasure
+from services.issuer.privacy import stored_answers
+from services.issuer.privacy.models import REQUEST, Erasure
 from services.issuer.tables import Beneficiary
 from shared import db
 from shared.ids import new_id
@@ -99,7 +99,7 @@ def erase(
     Raises NotFound where the owner granted them nothing, Conflict where others did too: then it is for the département.
     """
     forgotten = forget(session, Identities(keys), own(session, person_id, owner))
-    answers.empty_of(session, keys, [*forgotten.grant_ids, *forgotten.cancellation_ids])
+    stored_answers.empty_of(session, keys, [*forgotten.grant_ids, *forgotten.cancellation_ids])
     erasure = note(session, new_id(), REQUEST, by, forgotten)
     left = session.execute(_SPENDABLE, {"ids": list(forgotten.grant_ids)}).one()
     return Asked(erasure, left.number, int(left.cents))
