@@ -4,7 +4,7 @@ import re
 from datetime import date
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import ValidationError, fields, validate
 
 from shared.texts import no_code
 
@@ -47,19 +47,6 @@ def _check_text(value: str) -> None:
     if _UNFIT.search(value):
         raise ValidationError("It has a control character.")
     no_code(value)
-
-
-def _check_name(value: str) -> None:
-    if not any(character.isalpha() for character in value):
-        raise ValidationError("A name has letters.")
-
-
-class BeneficiarySchema(Schema):
-    """Who a grant is for; it is kept sealed and shown to nobody."""
-
-    family_name = text(required=True, validate=[_check_name])
-    given_name = text(required=True, validate=[_check_name])
-    birth_date = day(required=True)
 
 
 CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer.beneficiaries import Identities
 from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import Cheque, DigestRotation, ReplacedCheque
-from services.issuer.tables import Base, Beneficiary
+from services.issuer.people.identities import Identities
+from services.issuer.people.models import Beneficiary
+from services.issuer.tables import Base
 from shared import clock, events
 from shared.idempotency import KEPT
 from shared.runtime import Runtime

@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from services.issuer.beneficiaries import Identity
 from services.issuer.grants import granting
 from services.issuer.grants.requests import Order
 from services.issuer.grants.secrets import Secrets
+from services.issuer.people.identities import Identity
 from services.issuer.privacy import erasure as erasing
 from services.issuer.privacy import stored_answers
 from shared import clock

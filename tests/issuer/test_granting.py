@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from services.issuer.beneficiaries import Identity
 from services.issuer.grants import granting
 from services.issuer.grants.requests import Order
 from services.issuer.grants.secrets import Secrets
+from services.issuer.people.identities import Identity
 from shared import cheque_code, clock
 from tests.issuer.office import ALICE, Office, ids, problem
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from services.issuer.beneficiaries import Identities, Identity, normalised
 from services.issuer.grants import granting
 from services.issuer.grants.requests import Order
 from services.issuer.grants.secrets import Secrets
+from services.issuer.people.identities import Identities, Identity, normalised
 from tests.issuer.office import ALICE, Office
 from tests.issuer.test_erasing import BOB, identity
 

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from services.issuer.beneficiaries import Identities, Identity, normalised
 from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import Cheque
+from services.issuer.people.identities import Identities, Identity, normalised
 from shared import cheque_code
 from shared.sealing import CannotOpen
 from tests.issuer.office import Office, ids

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import redis
 
 from demo.embedded import EmbeddedPostgres
-from services.issuer.beneficiaries import normalised
+from services.issuer.people.identities import normalised
 from shared.config import SERVICES
 
 

@@ -11,8 +11,8 @@ from flask import request
 from werkzeug.test import TestResponse
 
 from demo.embedded import EmbeddedPostgres
-from services.issuer.beneficiaries import Identities, Identity
-from services.issuer.tables import Beneficiary
+from services.issuer.people.identities import Identities, Identity
+from services.issuer.people.models import Beneficiary
 from services.operator_bridge import polling, reconciliation
 from shared.auth import allowed_roles
 from shared.config import SERVICES

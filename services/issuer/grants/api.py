@@ -6,7 +6,6 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.issuer.beneficiaries import Identity
 from services.issuer.cheques.codes import Revealed
 from services.issuer.cheques.schemas import ChequeSchema, PrintedChequeSchema
 from services.issuer.fields import programme_code
@@ -15,6 +14,7 @@ from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import Order
 from services.issuer.grants.schemas import OrderSchema
+from services.issuer.people.identities import Identity
 from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles

@@ -5,12 +5,13 @@ from typing import Any
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer.beneficiaries import Identity
-from services.issuer.fields import BeneficiarySchema, cents, programme_code
+from services.issuer.fields import cents, programme_code
 from services.issuer.grants import preview
 from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.preview import Situation
-from services.issuer.privacy import personal_data
+from services.issuer.people import access_log
+from services.issuer.people.identities import Identity
+from services.issuer.people.schemas import BeneficiarySchema
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.logs import logger
@@ -80,7 +81,7 @@ def assess(body: dict[str, Any]) -> preview.Preview:
     with transaction() as session:
         seen = preview.preview(session, secrets().identities, situation, role=who.role, prescriber_id=who.scope)
         if seen.person_id:
-            personal_data.recorded(session, "assessed", seen.person_id, str(who))
+            access_log.recorded(session, "assessed", seen.person_id, str(who))
     if seen.per_person:
         logger().info("person_assessed", caller=str(who), programme=situation.programme)
     return seen

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.grants.models import Grant
-from services.issuer.tables import Beneficiary
+from services.issuer.people.models import Beneficiary
 from shared import db
 
 

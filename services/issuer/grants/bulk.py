@@ -16,13 +16,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from services.issuer import limits
-from services.issuer.beneficiaries import Identities
 from services.issuer.grants import granting
 from services.issuer.grants.issuing import Granted
 from services.issuer.grants.models import GrantImport
 from services.issuer.grants.requests import Order
 from services.issuer.grants.secrets import Secrets
-from services.issuer.privacy import personal_data
+from services.issuer.people import access_log
+from services.issuer.people.identities import Identities
 from shared import importing
 from shared.importing import Terms
 from shared.logs import logger
@@ -145,7 +145,7 @@ def _looks_recorded(
         orders = [line.order for line in lines if line.number in told and isinstance(line.order, Order)]
         if whom := {order.beneficiary for order in orders if order.beneficiary}:
             with transaction() as session:
-                personal_data.looked_at(session, identities, whom)
+                access_log.looked_at(session, identities, whom)
 
 
 def _require_whole(terms: Terms, since: datetime | None, answers: Sequence[Answer]) -> None:

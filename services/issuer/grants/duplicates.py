@@ -13,10 +13,11 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.assessing import Rule
-from services.issuer.beneficiaries import Identities
 from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import Order, outcome
-from services.issuer.tables import AssessmentRule, Beneficiary
+from services.issuer.people.identities import Identities
+from services.issuer.people.models import Beneficiary
+from services.issuer.tables import AssessmentRule
 from shared import db
 from shared.problems import Conflict
 

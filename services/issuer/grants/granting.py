@@ -10,7 +10,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from services.issuer import limits
-from services.issuer.beneficiaries import Identities, Identity
 from services.issuer.funding import allocation, envelopes
 from services.issuer.funding.envelopes import Outrun
 from services.issuer.grants import duplicates, history, issuing
@@ -19,6 +18,7 @@ from services.issuer.grants.issuing import Charged, Granted
 from services.issuer.grants.requests import Draft, Order, draft_all
 from services.issuer.grants.secrets import Secrets
 from services.issuer.limits import Past
+from services.issuer.people.identities import Identities, Identity
 from shared import db
 from shared.problems import Problem, Unavailable
 

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from services.issuer import assessing, limits, programmes
 from services.issuer.assessing import Outcome
-from services.issuer.beneficiaries import Identities, Identity
 from services.issuer.grants import history
 from services.issuer.money import euros
+from services.issuer.people.identities import Identities, Identity
 from services.issuer.tables import Prescriber, Programme
 from shared import clock
 

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from services.issuer import assessing, limits, programmes
 from services.issuer.assessing import Outcome, Rule
-from services.issuer.beneficiaries import Identity
 from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
+from services.issuer.people.identities import Identity
 from services.issuer.tables import Prescriber, Programme
 from shared import clock
 from shared.problems import Conflict, Forbidden, Problem

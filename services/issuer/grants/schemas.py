@@ -4,7 +4,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
-from services.issuer.fields import BeneficiarySchema, cents, programme_code, text
+from services.issuer.fields import cents, programme_code, text
+from services.issuer.people.schemas import BeneficiarySchema
 
 
 class OrderSchema(Schema):

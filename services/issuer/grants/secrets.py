@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.issuer.beneficiaries import Identities
 from services.issuer.cheques.codes import Codes
+from services.issuer.people.identities import Identities
 
 
 @dataclass(frozen=True, slots=True)

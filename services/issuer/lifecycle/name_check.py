@@ -6,10 +6,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.beneficiaries import Identities, normalised
 from services.issuer.cheques.models import Cheque
 from services.issuer.grants.models import Grant
-from services.issuer.tables import Beneficiary
+from services.issuer.people.identities import Identities, normalised
+from services.issuer.people.models import Beneficiary
 from shared import db
 from shared.problems import Invalid
 

@@ -7,9 +7,10 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import RAISE, Schema, fields, validate
 
-from services.issuer.beneficiaries import Identities, Identity
 from services.issuer.cheques.models import STATES
-from services.issuer.fields import BeneficiarySchema
+from services.issuer.people import access_log
+from services.issuer.people.identities import Identities, Identity
+from services.issuer.people.schemas import BeneficiarySchema
 from services.issuer.privacy import erasure, letter, personal_data, retention
 from services.issuer.privacy.models import GROUNDS, Erasure
 from shared.app import ProblemSchema
@@ -166,7 +167,7 @@ def _held(person_id: UUID, action: str) -> dict[str, Any]:
     who = caller()
     with transaction() as session:
         found = personal_data.held(session, _identities(), person_id, who.scope)
-        personal_data.recorded(session, action, person_id, str(who))
+        access_log.recorded(session, action, person_id, str(who))
         return found
 
 
@@ -180,7 +181,7 @@ def find_person(body: dict[str, Any]) -> dict[str, UUID]:
     who = caller()
     with transaction() as session:
         person_id = personal_data.find(session, _identities(), Identity(**body), who.scope)
-        personal_data.recorded(session, "found", person_id, str(who))
+        access_log.recorded(session, "found", person_id, str(who))
         return {"person_id": person_id}
 
 
@@ -223,7 +224,7 @@ def correct_person(body: dict[str, Any], person_id: UUID) -> dict[str, Any]:
     who = caller()
     with transaction() as session:
         personal_data.correct(session, _identities(), person_id, Identity(**body), who.scope)
-        personal_data.recorded(session, "corrected", person_id, str(who))
+        access_log.recorded(session, "corrected", person_id, str(who))
         return body
 
 
@@ -240,7 +241,7 @@ def erase_person(person_id: UUID) -> erasure.Asked:
     who = caller()
     with transaction() as session:
         done = erasure.erase(session, runtime().settings.keys, person_id, str(who), who.scope)
-        personal_data.recorded(session, "erased", person_id, str(who))
+        access_log.recorded(session, "erased", person_id, str(who))
         return done
 
 

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer.beneficiaries import Identities
+from services.issuer.people.identities import Identities
+from services.issuer.people.models import Beneficiary
 from services.issuer.privacy import stored_answers
 from services.issuer.privacy.models import REQUEST, Erasure
-from services.issuer.tables import Beneficiary
 from shared import db
 from shared.ids import new_id
 from shared.problems import Conflict, NotFound

@@ -12,11 +12,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.beneficiaries import Identities, Identity
+from services.issuer.people.identities import Identities, Identity
+from services.issuer.people.models import Beneficiary
 from services.issuer.privacy import erasure
-from services.issuer.tables import Beneficiary
-from shared import audit, clock
-from shared.logs import logger
+from shared import clock
 from shared.problems import Conflict, NotFound
 
 _HAS_GRANT = sa.text("""
@@ -73,22 +72,6 @@ _NOTICES = sa.text("""
     WHERE subject_id = ANY(CAST(:grants AS uuid[])) ORDER BY id
 """)
 _ALL_GRANTS = sa.text("SELECT count(*) FROM cheque_grant WHERE beneficiary_id = :person")
-
-
-def recorded(session: Session, action: str, person_id: UUID | None, by: str) -> None:
-    """Records that somebody looked for a person, or read or erased what is held of them: which row, never who.
-
-    It is given the session, so that the record can be one of the same transaction.
-    """
-    audit.record(session, "beneficiary", [person_id], after={"shown" if action != "erased" else "did": action})
-    logger().info("person_data", action=action, person_id=str(person_id) if person_id else None, caller=by)
-
-
-def looked_at(session: Session, identities: Identities, people: Iterable[Identity]) -> None:
-    """Records of whom it was told how they stand against a programme's limit, where there was anything to tell."""
-    if found := identities.rows_of(session, people):
-        audit.record(session, "beneficiary", found, after={"shown": "assessed"})
-        logger().info("people_assessed", people=len(found))
 
 
 def find(session: Session, identities: Identities, identity: Identity, owner: UUID | None) -> UUID:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer import programmes
-from services.issuer.beneficiaries import Identities
+from services.issuer.people.identities import Identities
 from services.issuer.privacy import erasure, stored_answers
 from services.issuer.privacy.models import RETENTION
 from services.issuer.tables import Programme

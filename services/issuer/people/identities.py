@@ -23,7 +23,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.grants.beneficiaries import Known, _grants_of
-from services.issuer.tables import Beneficiary
+from services.issuer.people.models import Beneficiary
 from shared.ids import new_id
 from shared.sealing import KeyRing
 
