@@ -5,15 +5,7 @@ It mirrors what becomes of a cheque, and never decides it: the redeemer does.
 
 from flask import Flask
 
-from services.issuer import (
-    api_balances,
-    api_exports,
-    api_prescribers,
-    api_programmes,
-    api_recovery,
-    api_reports,
-    api_rules,
-)
+from services.issuer import api_balances, api_exports, api_programmes, api_recovery, api_reports, api_rules
 from services.issuer.booklets import api
 from services.issuer.funding import api_conventions, api_envelopes
 from services.issuer.grants import api as api_grants
@@ -24,8 +16,9 @@ from services.issuer.lots import api as api_lots
 from services.issuer.metrics import GAUGES
 from services.issuer.notices import api as api_notices
 from services.issuer.permissions import PERMISSIONS
+from services.issuer.prescribers import api as api_prescribers
+from services.issuer.prescribers.models import Prescriber
 from services.issuer.privacy import api as api_people
-from services.issuer.tables import Prescriber
 from shared.app import build
 from shared.auth import Role
 from shared.config import Settings

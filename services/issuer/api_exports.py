@@ -7,7 +7,7 @@ from flask_smorest import Blueprint
 
 from services.issuer import export_queries
 from services.issuer.fields import programme_code
-from services.issuer.tables import Prescriber
+from services.issuer.prescribers.models import Prescriber
 from shared import exporting, place_export
 from shared.auth import caller, roles
 from shared.exporting import CSV_ANSWER, PeriodQuery

@@ -10,8 +10,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared import db
 from shared.ids import new_id
-from shared.importing import FileColumns
-from shared.place_import import PlaceColumns
 
 ON_ISSUE, ON_REGISTRATION = "on_issue", "on_registration"
 
@@ -84,15 +82,3 @@ class AssessmentRule(Base):
     reason: Mapped[str | None]
     declared_by: Mapped[str]
     declared_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-
-
-class Prescriber(PlaceColumns, Base):
-    """A place that grants cheques, as a file of the national schema describes it."""
-
-    __tablename__ = "prescriber"
-
-
-class PrescriberImport(FileColumns, Base):
-    """A file of prescribers that was taken in, known again by its SHA-256."""
-
-    __tablename__ = "prescriber_import"

@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from services.issuer.booklets import nearby
-from services.issuer.tables import Prescriber, Programme
+from services.issuer.prescribers.models import Prescriber
+from services.issuer.tables import Programme
 from shared import clock
 from shared.ids import new_id
 from tests.issuer.neighbourhood import Told, affiliated, contract, described, suspended

@@ -22,7 +22,7 @@ from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import BLOCKED, CANCELLED, EXPIRED, ISSUED, REDEEMED, SPENDABLE, Cheque
 from services.issuer.funding.models import Envelope
 from services.issuer.grants.models import Grant
-from services.issuer.tables import Prescriber
+from services.issuer.prescribers.models import Prescriber
 from shared import cheque_code, db, french
 from shared.problems import Conflict
 

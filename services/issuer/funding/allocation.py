@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.funding.models import Convention, Envelope
 from services.issuer.money import euros
-from services.issuer.tables import Prescriber
+from services.issuer.prescribers.models import Prescriber
 from shared import db
 from shared.problems import Conflict
 

@@ -13,7 +13,8 @@ from services.issuer.assessing import Outcome
 from services.issuer.grants import history
 from services.issuer.money import euros
 from services.issuer.people.identities import Identities, Identity
-from services.issuer.tables import Prescriber, Programme
+from services.issuer.prescribers.models import Prescriber
+from services.issuer.tables import Programme
 from shared import clock
 
 ALLOWED, WITH_REASON, REFUSED = "allowed", "with_reason", "refused"

@@ -13,7 +13,8 @@ from services.issuer.assessing import Outcome, Rule
 from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
 from services.issuer.people.identities import Identity
-from services.issuer.tables import Prescriber, Programme
+from services.issuer.prescribers.models import Prescriber
+from services.issuer.tables import Programme
 from shared import clock
 from shared.problems import Conflict, Forbidden, Problem
 

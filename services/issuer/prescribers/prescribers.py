@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.tables import Prescriber, PrescriberImport
+from services.issuer.prescribers.models import Prescriber, PrescriberImport
 from shared import place_import
 from shared.importing import Terms
 from shared.place_import import Report

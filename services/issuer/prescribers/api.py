@@ -7,8 +7,8 @@ from flask import request
 from flask_smorest import Blueprint
 from marshmallow import fields
 
-from services.issuer import prescribers
-from services.issuer.tables import Prescriber
+from services.issuer.prescribers import prescribers
+from services.issuer.prescribers.models import Prescriber
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent

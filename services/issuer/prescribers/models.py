@@ -1,0 +1,17 @@
+"""TODO."""
+
+from services.issuer.tables import Base
+from shared.importing import FileColumns
+from shared.place_import import PlaceColumns
+
+
+class Prescriber(PlaceColumns, Base):
+    """A place that grants cheques, as a file of the national schema describes it."""
+
+    __tablename__ = "prescriber"
+
+
+class PrescriberImport(FileColumns, Base):
+    """A file of prescribers that was taken in, known again by its SHA-256."""
+
+    __tablename__ = "prescriber_import"
