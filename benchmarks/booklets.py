@@ -34,7 +34,7 @@ from services.issuer.cheques.models import Cheque
 from services.issuer.funding.models import Convention, Envelope
 from services.issuer.grants.models import Grant
 from services.issuer.prescribers.models import Prescriber
-from services.issuer.tables import Programme
+from services.issuer.programmes.models import Programme
 from shared import clock, db, migrations
 from shared.ids import new_id
 

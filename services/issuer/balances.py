@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import STATES, Cheque
 from services.issuer.funding.models import Envelope
-from services.issuer.tables import Programme
+from services.issuer.programmes.models import Programme
 
 
 def balances(session: Session) -> dict[str, Any]:

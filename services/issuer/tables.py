@@ -1,17 +1,13 @@
 """The issuer's tables. Money is integer cents of EUR, instants are UTC, days are days in Paris."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, ClassVar
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase
 
 from shared import db
-from shared.ids import new_id
-
-ON_ISSUE, ON_REGISTRATION = "on_issue", "on_registration"
 
 
 class Base(DeclarativeBase):
@@ -24,61 +20,3 @@ class Base(DeclarativeBase):
         datetime: sa.DateTime(timezone=True),
         dict[str, Any]: pg.JSONB(none_as_null=True),
     }
-
-
-class Programme(Base):
-    """What cheques are for, and the rules by which they are granted and may be spent."""
-
-    __tablename__ = "programme"
-    __table_args__ = (
-        sa.CheckConstraint("face_value_cents > 0", name="face_value"),
-        sa.CheckConstraint("minimum_grant_cents > 0 AND minimum_grant_cents % face_value_cents = 0", name="minimum"),
-        sa.CheckConstraint("num_nonnulls(valid_months, valid_until) = 1", name="validity"),
-        sa.CheckConstraint("grace_days >= 0", name="grace"),
-        sa.CheckConstraint("retention_months BETWEEN 1 AND 120", name="retention"),
-        sa.CheckConstraint("spendable IN ('on_issue', 'on_registration')", name="spendable"),
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    code: Mapped[str] = mapped_column(unique=True)
-    name: Mapped[str]
-    purpose: Mapped[str | None]
-    """What the cheques pay for, in plain French, as it is printed for those who hold them; null: the usual words."""
-    face_value_cents: Mapped[int] = mapped_column(sa.BigInteger)
-    minimum_grant_cents: Mapped[int] = mapped_column(sa.BigInteger)
-    single_cheque: Mapped[bool] = mapped_column(server_default=sa.false())
-    """A grant is one cheque of its whole amount, in steps of the face value; else cheques of the face value."""
-    valid_months: Mapped[int | None]
-    valid_until: Mapped[date | None]
-    grace_days: Mapped[int]
-    spendable: Mapped[str]
-    services: Mapped[list[str]]
-    """Services that the cheques pay for; empty: any."""
-    territory: Mapped[list[str]]
-    """Beginnings of postcodes or INSEE codes where they are taken; empty: anywhere."""
-    assessment: Mapped[dict[str, Any] | None]
-    """The rule in force, as `assessing` and `limits` read it."""
-    assessment_version: Mapped[int | None]
-    """Which of its rules that is; null where it never had one."""
-    retention_months: Mapped[int] = mapped_column(server_default="24")
-    """How long after the last contact it is kept who its grants are for."""
-    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-
-
-class AssessmentRule(Base):
-    """A version of a programme's rule. It never changes: the programme's next rule is another version."""
-
-    __tablename__ = "assessment_rule"
-    __table_args__ = (
-        sa.UniqueConstraint("programme_id", "version"),
-        sa.CheckConstraint("version > 0", name="version"),
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
-    version: Mapped[int]
-    assessment: Mapped[dict[str, Any] | None]
-    """Null: amounts are stated, and nobody's are limited."""
-    reason: Mapped[str | None]
-    declared_by: Mapped[str]
-    declared_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from services.issuer.booklets import nearby
 from services.issuer.prescribers.models import Prescriber
-from services.issuer.tables import Programme
+from services.issuer.programmes.models import Programme
 from shared import clock
 from shared.ids import new_id
 from tests.issuer.neighbourhood import Told, affiliated, contract, described, suspended

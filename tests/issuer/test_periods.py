@@ -5,8 +5,8 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.issuer import limits
-from services.issuer.limits import Past
+from services.issuer.programmes import person_limits
+from services.issuer.programmes.person_limits import Past
 from shared import clock
 
 DAYS = st.dates(date(2023, 12, 1), date(2025, 3, 31))
@@ -22,7 +22,7 @@ def test_what_counts_is_the_fullest_run_of_months_that_holds_the_day(pasts: list
         sums.append(sum(past.cents for past in held))
         counts.append(len(held))
         start -= timedelta(1)
-    now = limits.standing({"ceiling_cents": 1, "period": {"months": months}}, pasts, day)
+    now = person_limits.standing({"ceiling_cents": 1, "period": {"months": months}}, pasts, day)
     assert (now.granted_cents, now.grants) == (max(sums), max(counts))
 
 
@@ -33,7 +33,7 @@ def test_granting_what_is_allowed_in_whatever_order_of_days_never_passes_the_cei
     limit = {"ceiling_cents": ceiling, "period": {"months": months}}
     had: list[Past] = []
     for day, cents in asked:
-        if limits.standing(limit, had, day).fault(cents) is None:
+        if person_limits.standing(limit, had, day).fault(cents) is None:
             had.append(Past(day, cents))
     for past in had:
         end = clock.add_months(past.granted_on, months)

@@ -20,7 +20,7 @@ from services.issuer.booklets.booklet import USABLE, Booklet
 from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import Cheque
 from services.issuer.grants.models import Grant, Lot
-from services.issuer.tables import Programme
+from services.issuer.programmes.models import Programme
 from shared import clock, db, typesetting
 from shared.pdf_joining import joined
 from shared.problems import Conflict, Invalid, NotFound

@@ -6,10 +6,10 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import programmes
 from services.issuer.fields import cents, day, programme_code, text
 from services.issuer.funding import amendments, envelopes
 from services.issuer.funding.models import Envelope, EnvelopeMovement
+from services.issuer.programmes import programmes
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent

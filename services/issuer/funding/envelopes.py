@@ -20,7 +20,7 @@ from services.issuer.cheques.models import Cheque
 from services.issuer.funding import conventions
 from services.issuer.funding.models import OPENED, Charge, Convention, Envelope, EnvelopeMovement
 from services.issuer.notices import outbox
-from services.issuer.tables import Programme
+from services.issuer.programmes.models import Programme
 from shared import clock, db
 from shared.ids import new_id
 from shared.problems import Conflict, Invalid, NotFound

@@ -15,7 +15,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from services.issuer import limits
 from services.issuer.grants import granting
 from services.issuer.grants.issuing import Granted
 from services.issuer.grants.models import GrantImport
@@ -23,6 +22,7 @@ from services.issuer.grants.requests import Order
 from services.issuer.grants.secrets import Secrets
 from services.issuer.people import access_log
 from services.issuer.people.identities import Identities
+from services.issuer.programmes import person_limits
 from shared import importing
 from shared.importing import Terms
 from shared.logs import logger
@@ -141,7 +141,7 @@ def _looks_recorded(
         yield answers
         undone = terms.dry_run
     finally:
-        told = {each.number for each in answers if undone or isinstance(each.outcome, limits.Exceeded)}
+        told = {each.number for each in answers if undone or isinstance(each.outcome, person_limits.Exceeded)}
         orders = [line.order for line in lines if line.number in told and isinstance(line.order, Order)]
         if whom := {order.beneficiary for order in orders if order.beneficiary}:
             with transaction() as session:

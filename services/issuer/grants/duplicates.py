@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer.assessing import Rule
 from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import Order, outcome
 from services.issuer.people.identities import Identities
 from services.issuer.people.models import Beneficiary
-from services.issuer.tables import AssessmentRule
+from services.issuer.programmes.assessment import Rule
+from services.issuer.programmes.models import AssessmentRule
 from shared import db
 from shared.problems import Conflict
 

@@ -9,7 +9,6 @@ import psycopg.errors
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from services.issuer import limits
 from services.issuer.funding import allocation, envelopes
 from services.issuer.funding.envelopes import Outrun
 from services.issuer.grants import duplicates, history, issuing
@@ -17,8 +16,9 @@ from services.issuer.grants.beneficiaries import Known, forget_unused
 from services.issuer.grants.issuing import Charged, Granted
 from services.issuer.grants.requests import Draft, Order, draft_all
 from services.issuer.grants.secrets import Secrets
-from services.issuer.limits import Past
 from services.issuer.people.identities import Identities, Identity
+from services.issuer.programmes import person_limits
+from services.issuer.programmes.person_limits import Past
 from shared import db
 from shared.problems import Problem, Unavailable
 
@@ -124,21 +124,21 @@ class _Desk:
 
     def _hold(self, draft: Draft, person: Known | None) -> str | None:
         """Holds the draft against the programme's limit; gives the reason for which it goes beyond it, if it does."""
-        limit = limits.of(draft.programme)
+        limit = person_limits.of(draft.programme)
         if limit is None:
             return None
         if person is None:
-            limits.check_nobody(limit)
+            person_limits.check_nobody(limit)
             return None
-        standing = limits.standing(limit, self.pasts[person.id, draft.programme.id], draft.granted_on)
+        standing = person_limits.standing(limit, self.pasts[person.id, draft.programme.id], draft.granted_on)
         reason, cents = draft.order.exception_reason, draft.outcome.amount_cents
-        return limits.hold(limit, standing, cents, reason=reason, allowed=draft.may_exceed)
+        return person_limits.hold(limit, standing, cents, reason=reason, allowed=draft.may_exceed)
 
 
 def _recognise(
     session: Session, identities: Identities, orders: Sequence[Order], placed: Sequence[Charged | Granted | Problem]
 ) -> None:
     """Raises Outrun where what seems too much for a person is the very order, granted while this one waited for it."""
-    refused = [order for order, each in zip(orders, placed, strict=True) if isinstance(each, limits.Exceeded)]
+    refused = [order for order, each in zip(orders, placed, strict=True) if isinstance(each, person_limits.Exceeded)]
     if duplicates.earlier(session, refused, identities):
         raise Outrun

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import CANCELLED, Cheque
 from services.issuer.grants.models import Grant
-from services.issuer.limits import Past, of
-from services.issuer.tables import Programme
+from services.issuer.programmes.models import Programme
+from services.issuer.programmes.person_limits import Past, of
 from shared import db
 
 Histories = defaultdict[tuple[UUID, UUID], list[Past]]

@@ -15,7 +15,7 @@ from services.issuer.grants.beneficiaries import Known
 from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import Draft
 from services.issuer.grants.secrets import Secrets
-from services.issuer.tables import ON_ISSUE
+from services.issuer.programmes.models import ON_ISSUE
 from shared import clock, events, logs
 from shared.ids import new_id
 

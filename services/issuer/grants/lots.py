@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.grants.models import Lot
-from services.issuer.tables import Programme
+from services.issuer.programmes.models import Programme
 from shared import clock
 from shared.ids import new_id
 from shared.problems import Conflict, NotFound

@@ -6,7 +6,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from services.issuer.tables import Base, Programme
+from services.issuer.programmes.models import Programme
+from services.issuer.tables import Base
 from shared.ids import new_id
 from shared.importing import FileColumns
 

@@ -8,13 +8,13 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import assessing, limits, programmes
-from services.issuer.assessing import Outcome
 from services.issuer.grants import history
 from services.issuer.money import euros
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.prescribers.models import Prescriber
-from services.issuer.tables import Programme
+from services.issuer.programmes import assessment, person_limits, programmes
+from services.issuer.programmes.assessment import Outcome
+from services.issuer.programmes.models import Programme
 from shared import clock
 
 ALLOWED, WITH_REASON, REFUSED = "allowed", "with_reason", "refused"
@@ -66,37 +66,37 @@ def preview(
     programmes.validity(programme, day)
     typologies = session.scalar(sa.select(Prescriber.typologies).where(Prescriber.id == prescriber_id)) or ()
     outcome = _outcome(programme, situation, role, typologies)
-    limit = limits.of(programme)
+    limit = person_limits.of(programme)
     standing, person_id = None, None
     if limit and situation.beneficiary:
         person_id = identities.by_digest(session, situation.beneficiary)
         now = _now(session, programme, limit, person_id, day)
-        allowed = limits.may_exceed(limit, role, typologies)
+        allowed = person_limits.may_exceed(limit, role, typologies)
         standing = _judged(limit, now, outcome.amount_cents, allowed=allowed)
-    cheques = assessing.values(programme, outcome.amount_cents) if outcome.amount_cents else ()
+    cheques = assessment.values(programme, outcome.amount_cents) if outcome.amount_cents else ()
     version = programme.assessment_version
     return Preview(outcome.amount_cents, outcome.points, outcome.reason, version, cheques, standing, person_id)
 
 
 def _outcome(programme: Programme, situation: Situation, role: str, typologies: Collection[str]) -> Outcome:
     if situation.answers is not None:
-        return assessing.assess(programme.assessment, situation.answers)
+        return assessment.assess(programme.assessment, situation.answers)
     cents = situation.amount_cents or 0
-    assessing.check_stated(programme, cents, role, typologies)
+    assessment.check_stated(programme, cents, role, typologies)
     return Outcome(cents, f"Stated: {euros(cents)}.")
 
 
 def _now(
-    session: Session, programme: Programme, limit: limits.Limit, person: UUID | None, day: date
-) -> limits.Standing:
+    session: Session, programme: Programme, limit: person_limits.Limit, person: UUID | None, day: date
+) -> person_limits.Standing:
     had = history.histories(session, [programme], [person])[person, programme.id] if person else []
-    return limits.standing(limit, had, day)
+    return person_limits.standing(limit, had, day)
 
 
-def _judged(limit: limits.Limit, now: limits.Standing, cents: int, *, allowed: bool) -> Standing:
+def _judged(limit: person_limits.Limit, now: person_limits.Standing, cents: int, *, allowed: bool) -> Standing:
     verdict, detail = ALLOWED, None
     try:
-        limits.hold(limit, now, cents, reason=None, allowed=allowed)
-    except limits.Exceeded as excess:
+        person_limits.hold(limit, now, cents, reason=None, allowed=allowed)
+    except person_limits.Exceeded as excess:
         verdict, detail = WITH_REASON if allowed else REFUSED, excess.detail
     return Standing(verdict, detail, now.grants, now.granted_cents, now.remaining_cents)

@@ -11,7 +11,7 @@ from services.issuer.cheques import replaced
 from services.issuer.cheques.models import Cheque
 from services.issuer.funding.models import Charge, Envelope
 from services.issuer.grants.models import Grant, Lot
-from services.issuer.tables import Programme
+from services.issuer.programmes.models import Programme
 from shared.problems import NotFound
 
 

@@ -8,13 +8,13 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import assessing, limits, programmes
-from services.issuer.assessing import Outcome, Rule
 from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
 from services.issuer.people.identities import Identity
 from services.issuer.prescribers.models import Prescriber
-from services.issuer.tables import Programme
+from services.issuer.programmes import assessment, person_limits, programmes
+from services.issuer.programmes.assessment import Outcome, Rule
+from services.issuer.programmes.models import Programme
 from shared import clock
 from shared.problems import Conflict, Forbidden, Problem
 
@@ -60,7 +60,7 @@ class Draft:
     @property
     def values(self) -> tuple[int, ...]:
         """What each cheque is worth, in cents."""
-        return assessing.values(self.programme, self.outcome.amount_cents)
+        return assessment.values(self.programme, self.outcome.amount_cents)
 
 
 def draft_all(session: Session, orders: Sequence[Order]) -> list[Draft | Problem]:
@@ -82,7 +82,7 @@ def outcome(order: Order, rule: Rule | None) -> Outcome:
     """What an order comes to by a rule: the amount that it states, or what its answers give."""
     if order.answers is None:
         return Outcome(order.amount_cents or 0, order.reason or "")
-    return assessing.assess(rule, order.answers)
+    return assessment.assess(rule, order.answers)
 
 
 def _draft(
@@ -96,8 +96,8 @@ def _draft(
         given = _eligible(order, programme, typologies)
         lot_id = lots.admit(lot, order.lot, programme)
         granted_on = order.granted_on or clock.today()
-        limit = limits.of(programme)
-        may_exceed = limit is not None and limits.may_exceed(limit, order.role, typologies)
+        limit = person_limits.of(programme)
+        may_exceed = limit is not None and person_limits.may_exceed(limit, order.role, typologies)
         valid = programmes.validity(programme, granted_on)
         return Draft(order, programme, given, granted_on, *valid, may_exceed, lot_id)
     except Problem as problem:
@@ -107,7 +107,7 @@ def _draft(
 def _eligible(order: Order, programme: Programme, typologies: Sequence[str]) -> Outcome:
     given = outcome(order, programme.assessment)
     if order.answers is None:
-        assessing.check_stated(programme, given.amount_cents, order.role, typologies)
+        assessment.check_stated(programme, given.amount_cents, order.role, typologies)
     elif given.amount_cents == 0:
         raise Conflict(given.reason, slug="not-eligible", points=given.points)
     return given

@@ -36,7 +36,7 @@ from services.issuer.grants import issuing
 from services.issuer.grants.models import Grant
 from services.issuer.lifecycle import blocking, cancelling, selection, suspending
 from services.issuer.notices import outbox
-from services.issuer.tables import ON_ISSUE
+from services.issuer.programmes.models import ON_ISSUE
 from shared import clock, db, events
 from shared.problems import Conflict, NotFound
 

@@ -6,14 +6,14 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.issuer import programmes
 from services.issuer.fields import programme_code, text, told_reason
 from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
 from services.issuer.lifecycle import suspending
 from services.issuer.lots import documents, statement
 from services.issuer.lots.statement import COLUMNS, Shown
-from services.issuer.tables import Programme
+from services.issuer.programmes import programmes
+from services.issuer.programmes.models import Programme
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent

@@ -20,7 +20,7 @@ from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
 from services.issuer.lots.models import LotStatement
 from services.issuer.notices import outbox
-from services.issuer.tables import Programme
+from services.issuer.programmes.models import Programme
 from shared import clock
 from shared.problems import Conflict
 

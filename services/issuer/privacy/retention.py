@@ -18,11 +18,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import programmes
 from services.issuer.people.identities import Identities
 from services.issuer.privacy import erasure, stored_answers
 from services.issuer.privacy.models import RETENTION
-from services.issuer.tables import Programme
+from services.issuer.programmes import programmes
+from services.issuer.programmes.models import Programme
 from shared import clock, db
 from shared.ids import new_id
 from shared.runtime import Runtime

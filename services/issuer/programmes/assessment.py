@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from services.issuer import limits
 from services.issuer.money import euros
-from services.issuer.tables import Programme
+from services.issuer.programmes import person_limits
+from services.issuer.programmes.models import Programme
 from shared.problems import Conflict, Invalid
 
 MOST_CHEQUES = 1000
@@ -75,7 +75,7 @@ def _holds(condition: Rule, answers: Mapping[str, str], points: int) -> bool:
 def check_stated(programme: Programme, amount_cents: int, role: str, typologies: Collection[str]) -> None:
     """Raises Conflict where such a caller has to assess, Invalid where the amount cannot be granted."""
     stating = (programme.assessment or {}).get("stating")
-    if stating is not None and not limits.permits(stating, role, typologies):
+    if stating is not None and not person_limits.permits(stating, role, typologies):
         raise Conflict(
             f"Answer the programme's questions: only {' or '.join(stating['roles'])} may state an amount"
             f"{', if of a kind that its rule names' if 'typologies' in stating else ''}.",
@@ -118,7 +118,7 @@ def rule_faults(programme: Programme, rule: Rule) -> list[str]:
     faults += _condition_faults(questions, rule.get("conditions", []))
     steps = [*rule.get("amounts", []), *rule.get("conditions", [])]
     faults += _amount_faults(programme, (step["cents"] for step in steps))
-    return faults + limits.faults(programme, rule.get("per_person"))
+    return faults + person_limits.faults(programme, rule.get("per_person"))
 
 
 def _condition_faults(questions: Iterable[Rule], conditions: Iterable[Rule]) -> list[str]:

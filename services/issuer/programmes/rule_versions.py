@@ -6,8 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer import assessing
-from services.issuer.tables import AssessmentRule, Programme
+from services.issuer.programmes import assessment as assessing
+from services.issuer.programmes.models import AssessmentRule, Programme
 from shared.ids import new_id
 from shared.problems import Conflict, Invalid, NotFound
 

@@ -15,7 +15,7 @@ from datetime import date
 from typing import Any
 
 from services.issuer.money import euros
-from services.issuer.tables import Programme
+from services.issuer.programmes.models import Programme
 from shared import clock
 from shared.problems import Conflict, Invalid
 

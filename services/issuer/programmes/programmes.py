@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer import assessing, rules
 from services.issuer.fields import CODE
-from services.issuer.tables import Programme
+from services.issuer.programmes import assessment, rule_versions
+from services.issuer.programmes.models import Programme
 from shared import clock
 from shared.problems import Conflict, Invalid, NotFound
 
@@ -30,7 +30,7 @@ def create(session: Session, terms: Mapping[str, Any], by: str) -> Programme:
     if programme is None:
         raise Conflict(f"There is a programme {terms['code']} already.", slug="programme-exists")
     if version:
-        rules.declare(session, programme, reason=None, by=by)
+        rule_versions.declare(session, programme, reason=None, by=by)
     return programme
 
 
@@ -84,6 +84,6 @@ def _faults(programme: Programme) -> dict[str, list[str]]:
     errors = {}
     if programme.minimum_grant_cents % face:
         errors["minimum_grant_cents"] = [f"A multiple of the face value of {face}."]
-    elif rule and (faults := assessing.rule_faults(programme, rule)):
+    elif rule and (faults := assessment.rule_faults(programme, rule)):
         errors["assessment"] = faults
     return errors

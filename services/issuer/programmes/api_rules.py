@@ -5,11 +5,11 @@ from typing import Any
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
-from services.issuer import programmes, rules
 from services.issuer.fields import text
 from services.issuer.grants.api_preview import assessment_views
-from services.issuer.rule_schemas import RuleSchema
-from services.issuer.tables import AssessmentRule
+from services.issuer.programmes import programmes, rule_versions
+from services.issuer.programmes.models import AssessmentRule
+from services.issuer.programmes.schemas import RuleSchema
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
@@ -61,7 +61,7 @@ def replace_rule(body: dict[str, Any], code: str) -> AssessmentRule:
     """Put another rule in force. Grants made before keep the version that they were made by."""
     with transaction() as session:
         programme, reason = programmes.find(session, code), body["reason"]
-        return rules.replace(
+        return rule_versions.replace(
             session, programme, body["assessment"], reason=reason, by=str(caller()), seen=body.get("replaces")
         )
 
@@ -74,7 +74,7 @@ def replace_rule(body: dict[str, Any], code: str) -> AssessmentRule:
 def list_rules(query: dict[str, Any], code: str) -> dict[str, Any]:
     """The versions of the programme's rule, oldest first."""
     with transaction() as session:
-        found = rules.every(programmes.find(session, code))
+        found = rule_versions.every(programmes.find(session, code))
         return page(session, found, AssessmentRule.id, query["after"], query["limit"])
 
 
@@ -85,4 +85,4 @@ def list_rules(query: dict[str, Any], code: str) -> dict[str, Any]:
 def show_rule(code: str, version: int) -> AssessmentRule:
     """One version of the programme's rule."""
     with transaction() as session:
-        return rules.find(session, programmes.find(session, code), version)
+        return rule_versions.find(session, programmes.find(session, code), version)

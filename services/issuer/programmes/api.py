@@ -5,11 +5,11 @@ from typing import Any
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer import programmes
-from services.issuer.assessing import MOST_VALUE_CENTS
 from services.issuer.fields import cents, day, programme_code, text
-from services.issuer.rule_schemas import RuleSchema
-from services.issuer.tables import ON_ISSUE, ON_REGISTRATION, Programme
+from services.issuer.programmes import programmes
+from services.issuer.programmes.assessment import MOST_VALUE_CENTS
+from services.issuer.programmes.models import ON_ISSUE, ON_REGISTRATION, Programme
+from services.issuer.programmes.schemas import RuleSchema
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
