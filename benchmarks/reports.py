@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from demo.embedded import EmbeddedPostgres
-from services.issuer import reports
-from services.issuer.api_reports import ConventionReportsSchema
-from services.issuer.reports import Asked
+from services.issuer.reports import conventions
+from services.issuer.reports.api import ConventionReportsSchema
+from services.issuer.reports.conventions import Asked
 from shared import clock, db, exporting, migrations
 
 SERVICE = "issuer"
@@ -110,20 +110,20 @@ def kinds(engine: sa.Engine) -> list[Callable[[], str]]:
 def as_json(engine: sa.Engine, asked: Asked) -> str:
     """The report as the HTTP interface gives it."""
     with Session(engine) as session:
-        return json.dumps(ConventionReportsSchema().dump(reports.report(session, asked)))
+        return json.dumps(ConventionReportsSchema().dump(conventions.report(session, asked)))
 
 
 def as_table(engine: sa.Engine, asked: Asked) -> str:
     """A line for each convention."""
     with Session(engine) as session:
-        return "".join(exporting.lines(reports.SUMMARY, reports.summary(session, asked)))
+        return "".join(exporting.lines(conventions.SUMMARY, conventions.summary(session, asked)))
 
 
 def as_lines(engine: sa.Engine, as_of: date) -> str:
     """A line for each envelope, public, kind of prescriber and month."""
     given: dict[str, Any] = {"as_of": as_of, "convention_id": None}
     with engine.connect() as connection:
-        rows = connection.execute(sa.text(reports.LINES), given)
+        rows = connection.execute(sa.text(conventions.LINES), given)
         return "".join(exporting.lines(list(rows.keys()), rows))
 
 

@@ -5,7 +5,7 @@ It mirrors what becomes of a cheque, and never decides it: the redeemer does.
 
 from flask import Flask
 
-from services.issuer import api_balances, api_exports, api_recovery, api_reports
+from services.issuer import api_recovery
 from services.issuer.booklets import api
 from services.issuer.funding import api_conventions, api_envelopes
 from services.issuer.grants import api as api_grants
@@ -21,6 +21,8 @@ from services.issuer.prescribers.models import Prescriber
 from services.issuer.privacy import api as api_people
 from services.issuer.programmes import api as api_programmes
 from services.issuer.programmes import api_rules
+from services.issuer.reports import api as api_reports
+from services.issuer.reports import api_balances, api_exports
 from shared.app import build
 from shared.auth import Role
 from shared.config import Settings

@@ -6,10 +6,10 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields
 
-from services.issuer import reports
 from services.issuer.fields import day
 from services.issuer.funding import conventions
-from services.issuer.reports import MEASURES, SUMMARY, Asked
+from services.issuer.reports import conventions as reports
+from services.issuer.reports.conventions import MEASURES, SUMMARY, Asked
 from shared import exporting
 from shared.app import ProblemSchema
 from shared.auth import roles

@@ -5,8 +5,8 @@ from typing import Any
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.issuer.balances import balances
 from services.issuer.cheques.models import STATES
+from services.issuer.reports.balances import balances
 from shared.auth import roles
 from shared.web import transaction
 

@@ -5,9 +5,9 @@ from typing import Any
 from flask import Response
 from flask_smorest import Blueprint
 
-from services.issuer import export_queries
 from services.issuer.fields import programme_code
 from services.issuer.prescribers.models import Prescriber
+from services.issuer.reports import exports
 from shared import exporting, place_export
 from shared.auth import caller, roles
 from shared.exporting import CSV_ANSWER, PeriodQuery
@@ -29,7 +29,7 @@ class ProgrammeQuery(PeriodQuery):
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_grants(query: dict[str, Any]) -> Response:
     """Grants and how much of each is spent, oldest first; to a prescriber, its own."""
-    return _file("grants", export_queries.GRANTS, query | {"prescriber_id": caller().scope})
+    return _file("grants", exports.GRANTS, query | {"prescriber_id": caller().scope})
 
 
 @blueprint.route("/cheques/export.csv")
@@ -38,7 +38,7 @@ def export_grants(query: dict[str, Any]) -> Response:
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_cheques(query: dict[str, Any]) -> Response:
     """Cheques, whose money each is and how it stands, oldest first."""
-    return _file("cheques", export_queries.CHEQUES, query)
+    return _file("cheques", exports.CHEQUES, query)
 
 
 @blueprint.route("/envelopes/export.csv")
@@ -47,7 +47,7 @@ def export_cheques(query: dict[str, Any]) -> Response:
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_envelopes(query: dict[str, Any]) -> Response:
     """Envelopes and what is engaged of each, oldest first."""
-    return _file("envelopes", export_queries.ENVELOPES, query)
+    return _file("envelopes", exports.ENVELOPES, query)
 
 
 @blueprint.route("/prescribers/lieux-mediation-numerique.csv")
