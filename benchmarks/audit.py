@@ -24,7 +24,7 @@ from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
 from services.redeemer import judging, spending
-from services.redeemer.consuming import HANDLERS
+from services.redeemer.inbox import HANDLERS
 from shared import audit_chain, cheque_code, clock, config, consumer, db, messages, migrations, roundtrip
 from shared.config import SERVICES
 from shared.events import Event

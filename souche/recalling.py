@@ -14,7 +14,7 @@ from shared.runtime import Runtime
 
 # What the others are asked for. The issuer's grants are nobody else's to remember: `souche verify` names what is lost.
 _TAKE_IN = {
-    "redeemer": "services.redeemer.remembering:take_in",
+    "redeemer": "services.redeemer.restoring:take_in",
     "operator_bridge": "services.operator_bridge.recalling:take_in",
 }
 

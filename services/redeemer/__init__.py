@@ -13,14 +13,14 @@ from services.redeemer import (
     api_exports,
     api_lockouts,
     api_payments,
-    api_recollections,
+    api_recovery,
     api_redemptions,
     api_statements,
     api_structures,
 )
 from services.redeemer.metrics import GAUGES
-from services.redeemer.models import Structure
 from services.redeemer.permissions import PERMISSIONS
+from services.redeemer.tables import Structure
 from shared.app import build
 from shared.auth import Role
 from shared.config import Settings
@@ -30,7 +30,7 @@ from shared.entering import Register
 def create_app(settings: Settings | None = None) -> Flask:
     """The redeemer's application."""
     tills = (api_checks, api_redemptions, api_expiries, api_balances, api_exports)
-    modules = (api_structures, api_lockouts, api_affiliations, api_recollections, *tills)
+    modules = (api_structures, api_lockouts, api_affiliations, api_recovery, *tills)
     money = (*api_statements.BLUEPRINTS, *api_payments.BLUEPRINTS)
     blueprints = [*(module.blueprint for module in modules), *money]
     return build("redeemer", settings, blueprints, PERMISSIONS, GAUGES, Register(Role.STRUCTURE, Structure))

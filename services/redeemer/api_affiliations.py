@@ -7,7 +7,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from services.redeemer import affiliations
-from services.redeemer.models import Affiliation
+from services.redeemer.tables import Affiliation
 from shared.app import ProblemSchema
 from shared.auth import roles
 from shared.idempotency import idempotent

@@ -6,8 +6,8 @@ from flask import request
 from flask_smorest import Blueprint
 
 from services.redeemer import checking, judging
+from services.redeemer.fields import CheckAnswer, CheckRequest
 from services.redeemer.guessing import Guesser
-from services.redeemer.schemas import CheckAnswer, CheckRequest
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.senders import sender

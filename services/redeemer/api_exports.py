@@ -7,8 +7,8 @@ from flask_smorest import Blueprint
 from marshmallow import fields
 
 from services.redeemer import export_queries
-from services.redeemer.models import Structure
-from services.redeemer.schemas import text
+from services.redeemer.fields import text
+from services.redeemer.tables import Structure
 from shared import exporting, place_export
 from shared.auth import Role, caller, roles
 from shared.exporting import CSV_ANSWER, PeriodQuery

@@ -9,9 +9,8 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from services.redeemer import late, payment_lines, payment_sql, payments, withdrawing
-from services.redeemer.api_statements import Month
+from services.redeemer.fields import Month, ReasonSchema, text
 from services.redeemer.models_statements import PAYMENT, SET_OFF, WITHDRAWAL, Payment, PaymentTerm, Statement
-from services.redeemer.schemas import ReasonSchema, text
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
 from shared.exporting import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line

@@ -9,9 +9,9 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
 from services.redeemer import judging, redeeming, reversing
-from services.redeemer.models import Redemption
-from services.redeemer.schemas import PresentationSchema, ReasonSchema, RedemptionRequest, RedemptionSchema
+from services.redeemer.fields import PresentationSchema, ReasonSchema, RedemptionRequest, RedemptionSchema
 from services.redeemer.spending import Request
+from services.redeemer.tables import Redemption
 from services.redeemer.transitions import REDEMPTION
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles

@@ -1,18 +1,16 @@
 """Statements over HTTP: issued, read, as files, and corrected on the next one."""
 
-import re
-from datetime import date
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from flask import Response
 from flask_smorest import Blueprint
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, fields, validate
 
 from services.redeemer import correcting, statement_files, statement_sql, statements
+from services.redeemer.fields import _month, text
 from services.redeemer.models_statements import Correction, Statement
-from services.redeemer.schemas import text
 from services.redeemer.statements import Account
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
@@ -33,24 +31,6 @@ BLUEPRINTS = (blueprint, corrections)
 _PDF = {
     "200": {"description": "PDF.", "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}}}
 }
-_MONTH = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])")
-
-
-class Month(fields.Field[date]):
-    """A month as `2026-11`; in Python its first day."""
-
-    def _serialize(self, value: date | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return f"{value:%Y-%m}" if value else None
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
-        found = _MONTH.fullmatch(value) if isinstance(value, str) else None
-        if found is None:
-            raise ValidationError("A month like 2026-11 is expected.")
-        return date(int(found[1]), int(found[2]), 1)
-
-
-def _month(**options: Any) -> Month:
-    return Month(**options, metadata={"type": "string", "pattern": f"^{_MONTH.pattern}$", "example": "2026-11"})
 
 
 class IssueRequest(Schema):

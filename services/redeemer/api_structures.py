@@ -9,8 +9,8 @@ from flask_smorest import Blueprint
 from marshmallow import fields
 
 from services.redeemer import structures
-from services.redeemer.models import Structure
-from services.redeemer.schemas import ReasonSchema
+from services.redeemer.fields import ReasonSchema
+from services.redeemer.tables import Structure
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
 from shared.idempotency import idempotent

@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.redeemer import affiliations
-from services.redeemer.models import Contract
+from services.redeemer.tables import Contract
 
 
 def mirror(session: Session, contracts: Sequence[Mapping[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from services.redeemer.models import Base
+from services.redeemer.tables import Base
 from shared.ids import new_id
 from shared.importing import FileColumns
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from services.redeemer import guessing, judging, spending
 from services.redeemer.judging import UNKNOWN
-from services.redeemer.models import Presentation, Redemption
 from services.redeemer.spending import Attempt, Line, Request
+from services.redeemer.tables import Presentation, Redemption
 from shared.idempotency import InHand, KeyReused
 from shared.problems import Conflict
 from shared.runtime import Runtime

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.redeemer import affiliations
-from services.redeemer.models import Structure, StructureImport
+from services.redeemer.tables import Structure, StructureImport
 from shared import clock, events, place_import
 from shared.importing import Terms
 from shared.place_import import Report

@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from services.redeemer import expiring, guessing, statements
-from services.redeemer.consuming import HANDLERS
+from services.redeemer.inbox import HANDLERS
 from shared import audit_chain
 from shared.celery import every, runtime
 

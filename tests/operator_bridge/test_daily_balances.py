@@ -11,7 +11,7 @@ import pytest
 
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge import daily_balances, reconciling, tasks
-from services.redeemer.consuming import HANDLERS
+from services.redeemer.inbox import HANDLERS
 from shared import clock, consumer, messages
 from shared.events import Event
 from shared.ids import new_id

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
-from services.redeemer.consuming import HANDLERS
+from services.redeemer.inbox import HANDLERS
 from shared import cheque_code, clock, consumer, messages
 from shared.events import Event
 from shared.ids import new_id

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from services.redeemer.consuming import HANDLERS
+from services.redeemer.inbox import HANDLERS
 from shared import clock, consumer, messages
 from shared.events import Event
 from shared.ids import new_id

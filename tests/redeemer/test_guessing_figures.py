@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.redeemer import guessing, redeeming
-from services.redeemer.models import Guessing
+from services.redeemer.tables import Guessing
 from shared import cheque_code, config
 
 PAGE = (Path(config.__file__).parents[1] / "docs" / "security-codes.md").read_text(encoding="utf-8")

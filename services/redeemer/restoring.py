@@ -7,8 +7,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer.consuming import HANDLERS
-from services.redeemer.models import Contract, Redemption
+from services.redeemer.inbox import HANDLERS
+from services.redeemer.tables import Contract, Redemption
 from shared import consumer, db, messages, recollecting
 from shared.events import Event
 from shared.peers import Peer

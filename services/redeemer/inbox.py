@@ -15,8 +15,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.redeemer import cancelling, contracts, recalling, receiving, reporting, settling
-from services.redeemer.models import Cheque, Redemption
 from services.redeemer.settling import News
+from services.redeemer.tables import Cheque, Redemption
 from shared import consumer
 from shared.consumer import PARKED, Handler
 from shared.events import Event
