@@ -9,7 +9,6 @@ from services.redeemer import (
     api_affiliations,
     api_balances,
     api_checks,
-    api_expiries,
     api_exports,
     api_lockouts,
     api_payments,
@@ -18,6 +17,7 @@ from services.redeemer import (
     api_statements,
     api_structures,
 )
+from services.redeemer.cheques import api
 from services.redeemer.metrics import GAUGES
 from services.redeemer.permissions import PERMISSIONS
 from services.redeemer.tables import Structure
@@ -29,7 +29,7 @@ from shared.entering import Register
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The redeemer's application."""
-    tills = (api_checks, api_redemptions, api_expiries, api_balances, api_exports)
+    tills = (api_checks, api_redemptions, api, api_balances, api_exports)
     modules = (api_structures, api_lockouts, api_affiliations, api_recovery, *tills)
     money = (*api_statements.BLUEPRINTS, *api_payments.BLUEPRINTS)
     blueprints = [*(module.blueprint for module in modules), *money]

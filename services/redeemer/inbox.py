@@ -14,9 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.redeemer import cancelling, contracts, recalling, receiving, reporting, settling
+from services.redeemer import contracts, recalling, reporting, settling
+from services.redeemer.cheques import cancelling, intake
+from services.redeemer.cheques.models import Cheque
 from services.redeemer.settling import News
-from services.redeemer.tables import Cheque, Redemption
+from services.redeemer.tables import Redemption
 from shared import consumer
 from shared.consumer import PARKED, Handler
 from shared.events import Event
@@ -26,14 +28,14 @@ _LOCK = sa.text("SELECT pg_advisory_xact_lock('parked_event'::regclass::oid::big
 
 def issued(session: Session, run: Sequence[Event]) -> None:
     """Takes in issued cheques, then what was already said of them."""
-    ids = receiving.issue(session, [event.body for event in run])
+    ids = intake.issue(session, [event.body for event in run])
     session.execute(_LOCK)
     _take_up(session, ids)
 
 
 def redigested(session: Session, run: Sequence[Event]) -> None:
     """Takes new digests of codes in."""
-    receiving.redigest(session, [cheque for event in run for cheque in event.body["cheques"]])
+    intake.redigest(session, [cheque for event in run for cheque in event.body["cheques"]])
 
 
 def cancellation_requested(session: Session, run: Sequence[Event]) -> None:
@@ -43,12 +45,12 @@ def cancellation_requested(session: Session, run: Sequence[Event]) -> None:
 
 def blocked(session: Session, run: Sequence[Event]) -> None:
     """Blocks cheques."""
-    receiving.block(session, _ids(run, "cheque_ids"), True)
+    intake.block(session, _ids(run, "cheque_ids"), True)
 
 
 def unblocked(session: Session, run: Sequence[Event]) -> None:
     """Unblocks cheques."""
-    receiving.block(session, _ids(run, "cheque_ids"), False)
+    intake.block(session, _ids(run, "cheque_ids"), False)
 
 
 def registered(session: Session, run: Sequence[Event]) -> None:
@@ -58,7 +60,7 @@ def registered(session: Session, run: Sequence[Event]) -> None:
     for event in run:
         for cheque_id in missing.intersection(event.body["cheque_ids"]):
             consumer.park(session, cheque_id, replace(event, body={**event.body, "cheque_ids": [cheque_id]}))
-    receiving.register(session, [cheque_id for cheque_id in ids if cheque_id not in missing])
+    intake.register(session, [cheque_id for cheque_id in ids if cheque_id not in missing])
 
 
 def reported(session: Session, run: Sequence[Event]) -> None:

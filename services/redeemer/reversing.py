@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
-from services.redeemer.tables import Cheque, Redemption
+from services.redeemer.cheques.models import Cheque
+from services.redeemer.tables import Redemption
 from shared import clock, events
 from shared.problems import Conflict, NotFound
 

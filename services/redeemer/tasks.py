@@ -2,7 +2,8 @@
 
 from celery import shared_task
 
-from services.redeemer import expiring, guessing, statements
+from services.redeemer import guessing, statements
+from services.redeemer.cheques import expiring
 from services.redeemer.inbox import HANDLERS
 from shared import audit_chain
 from shared.celery import every, runtime

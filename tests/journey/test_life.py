@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from services.redeemer import expiring
+from services.redeemer.cheques import expiring
 from shared import clock
 from tests.journey.conftest import World
 from tests.journey.test_whole_path import assert_balanced, states

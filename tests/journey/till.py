@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from services.operator_bridge import applying
 from services.operator_bridge.interface import Paid
-from services.redeemer import expiring
+from services.redeemer.cheques import expiring
 from shared import clock
 from tests.journey.desk import Desk
 from tests.journey.reckoning import Redemption

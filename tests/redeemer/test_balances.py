@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.redeemer import expiring
+from services.redeemer.cheques import expiring
 from services.redeemer.transitions import CHEQUE
 from shared.ids import new_id
 from tests.chance import examples

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.redeemer import expiring
+from services.redeemer.cheques import expiring
 from services.redeemer.tasks import BEAT
 from tests.redeemer.conftest import ANYTHING, Till, day
 

@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from demo.embedded import EmbeddedPostgres
-from services.redeemer import create_app, expiring
+from services.redeemer import create_app
+from services.redeemer.cheques import expiring
 from shared import config
 from shared.ids import new_id
 from tests.harness import ServiceUnderTest

@@ -5,7 +5,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from demo.embedded import EmbeddedPostgres
-from services.redeemer.tables import Base, Cheque
+from services.redeemer.cheques.models import Cheque
+from services.redeemer.tables import Base
 from shared import db, migrations
 from shared.events import TABLES
 from tests.harness import ServiceUnderTest

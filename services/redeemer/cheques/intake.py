@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
-from services.redeemer.tables import Programme, SpendingRules
+from services.redeemer.cheques.models import Programme, SpendingRules
 
 # What is a grant's is given once for it, and found from its cheques by its place among the grants.
 _ISSUE = sa.text("""

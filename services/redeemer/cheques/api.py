@@ -3,7 +3,7 @@
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.redeemer import expiring
+from services.redeemer.cheques import expiring
 from shared.auth import roles
 from shared.web import runtime
 
