@@ -11,7 +11,6 @@ from services.redeemer import (
     api_checks,
     api_exports,
     api_lockouts,
-    api_payments,
     api_recovery,
     api_redemptions,
     api_statements,
@@ -19,6 +18,7 @@ from services.redeemer import (
 )
 from services.redeemer.cheques import api
 from services.redeemer.metrics import GAUGES
+from services.redeemer.payments import api as api_payments
 from services.redeemer.permissions import PERMISSIONS
 from services.redeemer.tables import Structure
 from shared.app import build

@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.redeemer import contracts, recalling, reporting, settling
+from services.redeemer import contracts, recalling, reporting
 from services.redeemer.cheques import cancelling, intake
 from services.redeemer.cheques.models import Cheque
-from services.redeemer.settling import News
+from services.redeemer.payments import operator_news
+from services.redeemer.payments.operator_news import News
 from services.redeemer.tables import Redemption
 from shared import consumer
 from shared.consumer import PARKED, Handler
@@ -156,7 +157,7 @@ def _settle(session: Session, state: str, told: Sequence[tuple[Event, News]]) ->
     for event, news in told:
         if news.redemption_id in missing:
             consumer.park(session, news.redemption_id, event)
-    settling.settle(session, state, [news for _, news in told])
+    operator_news.settle(session, state, [news for _, news in told])
 
 
 def _missing(session: Session, identifier: Any, ids: Collection[UUID]) -> set[UUID]:

@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session, aliased
 
-from services.redeemer import clearing, late, statement_sql
+from services.redeemer import statement_sql
 from services.redeemer.models_statements import Statement, StatementLine, StatementMonth, StatementRefusal
+from services.redeemer.payments import overdue, settlement
 from shared import clock
 from shared.ids import new_id
 from shared.problems import Invalid, NotFound
@@ -86,7 +87,7 @@ def set_off_all(runtime: Runtime) -> int:
     """Clears the statements that what they take back pays, of all structures."""
     with runtime.transaction() as session:
         session.execute(_PATIENTLY)
-        return clearing.set_off(session)
+        return settlement.set_off(session)
 
 
 def find(session: Session, statement_id: UUID) -> Statement:
@@ -154,7 +155,7 @@ def _issue(
         "now": clock.now(),
         "by": by,
         "authority": authority,
-        "term": late.USUAL_TERM_DAYS,
+        "term": overdue.USUAL_TERM_DAYS,
     }
     ids = session.scalars(_ISSUE, given).all()
     return list(session.scalars(sa.select(Statement).where(Statement.id.in_(ids)).order_by(Statement.number)))

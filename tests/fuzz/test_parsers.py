@@ -27,7 +27,7 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
-from services.redeemer import payment_lines
+from services.redeemer.payments import payment_file
 from shared import auth, cheque_code, config
 from shared.config import ConfigurationError
 from shared.places import PlacesFileRefused, read_places
@@ -50,7 +50,7 @@ HEADS = {
 READERS: dict[str, tuple[Callable[[bytes], object], type[Exception]]] = {
     "places": (read_places, PlacesFileRefused),
     "grants": (lambda content: list(bulk_csv.of_csv(content)), Problem),
-    "payments": (payment_lines.read, Invalid),
+    "payments": (payment_file.read, Invalid),
 }
 BIG = 4_000_000
 

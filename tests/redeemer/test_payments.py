@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from services.redeemer import late
+from services.redeemer.payments import overdue
 from shared import clock
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
 from tests.redeemer.conftest import Till, day
@@ -314,7 +314,7 @@ def test_what_the_structure_owes_back_is_taken_off_before_anything_is_late(books
 
     def found() -> list[int]:
         with books.till.redeemer.runtime.transaction() as session:
-            return [line["late_cents"] for line in late.late(session, later)]
+            return [line["late_cents"] for line in overdue.late(session, later)]
 
     assert found() == [1000]
     books.refuse(refused)

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from services.redeemer import payments, statements
+from services.redeemer import statements
+from services.redeemer.payments import importing
 from shared import clock
 from shared.importing import Terms
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
@@ -175,7 +176,7 @@ def test_files_of_payments_at_once_record_each_payment_once(books: Books) -> Non
         def take_in() -> int:
             content = "\n".join((head, *order)).encode()
             with runtime.transaction() as session:
-                return payments.take_in(session, content, Terms(), "test").recorded
+                return importing.take_in(session, content, Terms(), "test").recorded
 
         return take_in
 

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.redeemer import late, statement_sql, statements
+from services.redeemer import statement_sql, statements
+from services.redeemer.payments import overdue as late
 from shared import clock
 from souche import verify_statements
 from tests.chance import examples

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.redeemer import statements, withdrawing
+from services.redeemer import statements
+from services.redeemer.payments import withdrawal
 from shared import clock
 from souche import verify_statements
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
@@ -147,7 +148,7 @@ def test_withdrawing_and_paying_at_once_leaves_books_that_add_up(many: Till) -> 
         def each() -> None:
             for payment_id in random.Random(seed).sample(ids, 3):
                 with runtime.transaction() as session:
-                    withdrawing.withdraw(session, payment_id, "slip", "test")
+                    withdrawal.withdraw(session, payment_id, "slip", "test")
 
         return each
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer import payment_sql, statement_sql
+from services.redeemer.payments import account_sql, payment_sql
 from services.redeemer.transitions import REDEMPTION, before
 from shared import clock, events
 from shared.ids import new_id
@@ -24,7 +24,7 @@ _IDS_AN_EVENT = 1000
 _PAYABLE = [state for state in before(REDEMPTION, "paid") if state != "refused"]
 
 _SETTLE, _HOLD = sa.text(payment_sql.SETTLE), sa.text(payment_sql.HOLD)
-_WAITING, _SET_OFF = sa.text(statement_sql.SET_OFF), sa.text(payment_sql.SET_OFF)
+_WAITING, _SET_OFF = sa.text(account_sql.SET_OFF), sa.text(payment_sql.SET_OFF)
 
 
 def settle(session: Session, statement_ids: Collection[UUID]) -> Sequence[Any]:

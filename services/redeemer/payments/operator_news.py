@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer import clearing
+from services.redeemer.payments import settlement
 from services.redeemer.transitions import REDEMPTION, before
 
 _SETTLE = sa.text("""
@@ -79,7 +79,7 @@ def settle(session: Session, state: str, news: Sequence[News]) -> None:
     session.execute(_SETTLE, given)
     if state == "paid":
         session.execute(_NOTE_REPEATED, _columns(news))
-        clearing.tell_paid(session, session.execute(_AFTER_WITHDRAWAL, given).all())
+        settlement.tell_paid(session, session.execute(_AFTER_WITHDRAWAL, given).all())
     else:
         session.execute(_MEANWHILE, given)
 

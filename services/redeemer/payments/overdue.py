@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.redeemer import statement_sql
 from services.redeemer.models_statements import PaymentTerm
+from services.redeemer.payments import account_sql
 from shared import clock
 
 USUAL_TERM_DAYS = 30
@@ -20,7 +20,7 @@ COLUMNS = (
     "paid_cents", "late_cents",
 )  # fmt: skip
 
-_LATE = sa.text(statement_sql.LATE)
+_LATE = sa.text(account_sql.LATE)
 
 
 def late(session: Session, today: date | None = None, structure_id: UUID | None = None) -> list[dict[str, Any]]:

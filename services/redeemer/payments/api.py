@@ -8,9 +8,10 @@ from flask import Response, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
-from services.redeemer import late, payment_lines, payment_sql, payments, withdrawing
 from services.redeemer.fields import Month, ReasonSchema, text
-from services.redeemer.models_statements import PAYMENT, SET_OFF, WITHDRAWAL, Payment, PaymentTerm, Statement
+from services.redeemer.models_statements import PaymentTerm, Statement
+from services.redeemer.payments import importing, overdue, payment_file, payment_sql, withdrawal
+from services.redeemer.payments.models import PAYMENT, SET_OFF, WITHDRAWAL, Payment
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
 from shared.exporting import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
@@ -32,14 +33,14 @@ _BODY = {
     "requestBody": {
         "required": True,
         "description": (
-            f"A line per payment, at most {payment_lines.MOST_LINES}. Columns: statement (its number) or reference (the"
+            f"A line per payment, at most {payment_file.MOST_LINES}. Columns: statement (its number) or reference (the"
             " payment's own; one that contains the number will do), amount (in euros), paid_on, and siret, which is"
             " compared. Commas or semicolons, French or English names, decimal commas and days."
         ),
         "content": {"text/csv": {"schema": {"type": "string"}}},
     }
 }
-_OUTCOMES = (payments.RECORDED, payments.KNOWN, payments.REFUSED)
+_OUTCOMES = (importing.RECORDED, importing.KNOWN, importing.REFUSED)
 
 
 class OutcomeSchema(Schema):
@@ -150,13 +151,13 @@ class TermsSchema(Schema):
 @blueprint.arguments(TermsQuery, **TERMS)
 @blueprint.response(200, PaymentReportSchema)
 @blueprint.alt_response(422, schema=ProblemSchema)
-def import_payments(terms: Terms) -> payments.Report:
+def import_payments(terms: Terms) -> importing.Report:
     """Take the accountant's payments in: each is matched with its statement, and settles redemptions in their order.
 
     A payment that was recorded before, or that an operator reported, is known again and changes nothing.
     """
     with transaction() as session:
-        return payments.take_in(session, request.get_data(), terms, str(caller()))
+        return importing.take_in(session, request.get_data(), terms, str(caller()))
 
 
 @blueprint.route("")
@@ -185,7 +186,7 @@ def list_payments(query: dict[str, Any]) -> dict[str, Any]:
 def withdraw_payment(body: dict[str, str], payment_id: UUID) -> Payment:
     """Withdraw a payment that was typed by mistake: a counter-entry says so, and what it paid is open again."""
     with transaction() as session:
-        return withdrawing.withdraw(session, payment_id, body["reason"], str(caller()))
+        return withdrawal.withdraw(session, payment_id, body["reason"], str(caller()))
 
 
 @blueprint.route("/export.csv")
@@ -215,7 +216,7 @@ def list_late_payments(query: dict[str, Any]) -> dict[str, Any]:
 def export_late_payments(query: dict[str, Any]) -> Response:
     """The same as CSV."""
     found = _late(query)
-    rows = (late.COLUMNS, *([one[name] for name in late.COLUMNS] for one in found))
+    rows = (overdue.COLUMNS, *([one[name] for name in overdue.COLUMNS] for one in found))
     mark = "" if query["separator"] == "," else "\ufeff"
     return csv_file("late-payments", [mark + "".join(line(row, query["separator"]) for row in rows)])
 
@@ -223,7 +224,7 @@ def export_late_payments(query: dict[str, Any]) -> Response:
 def _late(query: dict[str, Any]) -> list[dict[str, Any]]:
     own = caller().own if caller().role is Role.STRUCTURE else None
     with transaction() as session:
-        return late.late(session, query["on"], own)
+        return overdue.late(session, query["on"], own)
 
 
 @terms_blueprint.route("")
@@ -233,7 +234,7 @@ def list_payment_terms() -> dict[str, Any]:
     """List the programmes whose payment term is not the usual one."""
     with transaction() as session:
         found = session.scalars(sa.select(PaymentTerm).order_by(PaymentTerm.programme)).all()
-    return {"usual_days": late.USUAL_TERM_DAYS, "items": found}
+    return {"usual_days": overdue.USUAL_TERM_DAYS, "items": found}
 
 
 @terms_blueprint.route("", methods=["PUT"])
@@ -244,4 +245,4 @@ def list_payment_terms() -> dict[str, Any]:
 def set_payment_term(body: dict[str, Any]) -> PaymentTerm:
     """Set within how many days of issue the statements of a programme are to be paid; issued ones keep theirs."""
     with transaction() as session:
-        return late.set_term(session, **body, by=str(caller()))
+        return overdue.set_term(session, **body, by=str(caller()))

@@ -13,9 +13,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer import clearing, payment_lines, payment_sql, statement_sql
-from services.redeemer.models_statements import PaymentImport
-from services.redeemer.payment_lines import Fault, Line
+from services.redeemer import statement_sql
+from services.redeemer.payments import payment_file, payment_sql, settlement
+from services.redeemer.payments.models import PaymentImport
+from services.redeemer.payments.payment_file import Fault, Line
 from shared import clock, importing
 from shared.ids import new_id
 from shared.importing import Terms
@@ -69,7 +70,7 @@ class _Books:
 
 def take_in(session: Session, content: bytes, terms: Terms, by: str) -> Report:
     """Records the payments of a file; raises Invalid where it is unreadable, NothingTaken as `importing` says."""
-    read = payment_lines.read(content)
+    read = payment_file.read(content)
     digest = importing.file_digest(content)
     with importing.taking(session, terms):
         earlier = importing.known_since(session, digest, PaymentImport)
@@ -153,9 +154,9 @@ def _record(session: Session, recorded: Sequence[tuple[UUID, Line]], digest: str
         "references": [line.reference for _, line in recorded],
     }
     session.execute(_RECORD, {**columns, "digest": digest, "by": by, "now": clock.now()})
-    settled = clearing.settle(session, {statement_id for statement_id, _ in recorded})
-    clearing.tell_paid(session, settled)
-    return len(settled) + clearing.set_off(session)
+    settled = settlement.settle(session, {statement_id for statement_id, _ in recorded})
+    settlement.tell_paid(session, settled)
+    return len(settled) + settlement.set_off(session)
 
 
 def _report(earlier: datetime | None, outcomes: Sequence[Outcome], settled: int) -> Report:

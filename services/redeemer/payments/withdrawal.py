@@ -11,8 +11,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer import clearing, payment_sql
-from services.redeemer.models_statements import PAYMENT, WITHDRAWAL, Payment, Statement
+from services.redeemer.models_statements import Statement
+from services.redeemer.payments import payment_sql, settlement
+from services.redeemer.payments.models import PAYMENT, WITHDRAWAL, Payment
 from shared.problems import Conflict, NotFound
 
 _OPEN_AGAIN = sa.text(payment_sql.OPEN_AGAIN)
@@ -59,9 +60,9 @@ def _clear_anew(session: Session, statement_id: UUID) -> None:
     """Opens what the statement's payments settled, settles it by what is left, and tells of what differs."""
     before = session.execute(_OPEN_AGAIN, {"statement": statement_id}).all()
     by_operator = session.execute(_PAID_BY_OPERATOR, {"ids": [row.id for row in before]}).all()
-    after = [*by_operator, *clearing.settle(session, [statement_id])]
-    clearing.tell_unpaid(session, _missing(before, after))
-    clearing.tell_paid(session, _missing(after, before))
+    after = [*by_operator, *settlement.settle(session, [statement_id])]
+    settlement.tell_unpaid(session, _missing(before, after))
+    settlement.tell_paid(session, _missing(after, before))
 
 
 def _missing(rows: Iterable[Any], others: Sequence[Any]) -> list[Any]:
