@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.redeemer import contracts, recalling, reporting
+from services.redeemer import contracts, reporting
 from services.redeemer.cheques import cancelling, intake
 from services.redeemer.cheques.models import Cheque
 from services.redeemer.payments import operator_news
 from services.redeemer.payments.operator_news import News
+from services.redeemer.recovery import recalling
 from services.redeemer.tables import Redemption
 from shared import consumer
 from shared.consumer import PARKED, Handler
