@@ -23,8 +23,8 @@ from flask import Flask
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
-from services.redeemer import judging, spending
 from services.redeemer.inbox import HANDLERS
+from services.redeemer.redemptions import eligibility, redeem_sql
 from shared import audit_chain, cheque_code, clock, config, consumer, db, messages, migrations, roundtrip
 from shared.config import SERVICES
 from shared.events import Event
@@ -33,8 +33,8 @@ from shared.roundtrip import Statement
 from shared.runtime import Runtime
 from souche.keys import Signer
 
-_WITHOUT = Statement(*(part for part in spending.ALONE if part is not spending.AUDITED))
-_WITH = Statement(*spending.ALONE)
+_WITHOUT = Statement(*(part for part in redeem_sql.ALONE if part is not redeem_sql.AUDITED))
+_WITH = Statement(*redeem_sql.ALONE)
 _PLACES = "id,pivot,nom,commune,code_postal,adresse,date_maj\nccas,00000000000000,CCAS,Agen,47000,1 rue,2026-01-15\n"
 
 
@@ -118,10 +118,10 @@ def _redeeming(runtime: Runtime, needed: int) -> Callable[[bool], Callable[[], N
         statement = _WITH if audited else _WITHOUT
 
         def redeem() -> None:
-            typed, workshop = judging.read([next(codes)]), judging.workshop(None, None, None)
-            request = spending.Request(structure, str(new_id()), b"", typed, workshop)
-            attempt = spending.Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
-            judged = roundtrip.ask(runtime, statement, spending.parameters([attempt]), spending.Line)
+            typed, workshop = eligibility.read([next(codes)]), eligibility.workshop(None, None, None)
+            request = redeem_sql.Request(structure, str(new_id()), b"", typed, workshop)
+            attempt = redeem_sql.Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
+            judged = roundtrip.ask(runtime, statement, redeem_sql.parameters([attempt]), redeem_sql.Line)
             if not judged[0].done:
                 raise SystemExit(f"refused: {judged[0].verdict}")
 

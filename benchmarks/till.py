@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from benchmarks import pgbench
 from benchmarks.load import post
 from benchmarks.machine import Machine
-from services.redeemer import spending
+from services.redeemer.redemptions import redeem_sql
 from shared import cheque_code, config, messages
 from shared.ids import new_id
 
@@ -179,7 +179,7 @@ class Till:
 
 def script() -> str:
     """The redeemer's statement as pgbench has it, for one presentation."""
-    statement = re.sub(r"%\((\w+)\)s", lambda found: _PARAMETERS[found[1]], "".join(spending.ALONE))
+    statement = re.sub(r"%\((\w+)\)s", lambda found: _PARAMETERS[found[1]], "".join(redeem_sql.ALONE))
     return f"\\set i :i + 1\n\\set n :i * :clients + :client_id\n{statement.strip()};\n"
 
 

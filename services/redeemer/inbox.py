@@ -14,13 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.redeemer import contracts, reporting
+from services.redeemer import contracts
 from services.redeemer.cheques import cancelling, intake
 from services.redeemer.cheques.models import Cheque
 from services.redeemer.payments import operator_news
 from services.redeemer.payments.operator_news import News
 from services.redeemer.recovery import recalling
-from services.redeemer.tables import Redemption
+from services.redeemer.redemptions import operator_till
+from services.redeemer.redemptions.models import Redemption
 from shared import consumer
 from shared.consumer import PARKED, Handler
 from shared.events import Event
@@ -71,7 +72,7 @@ def reported(session: Session, run: Sequence[Event]) -> None:
     for event in run:
         if event.body["cheque_id"] in missing:
             consumer.park(session, event.body["cheque_id"], event)
-    reporting.record(session, [event.body for event in run if event.body["cheque_id"] not in missing])
+    operator_till.record(session, [event.body for event in run if event.body["cheque_id"] not in missing])
     _take_up(session, [event.body["report_id"] for event in run])
 
 

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer.inbox import HANDLERS
-from services.redeemer.tables import Contract, Redemption
+from services.redeemer.redemptions.models import Redemption
+from services.redeemer.tables import Contract
 from shared import consumer, db, messages, recollecting
 from shared.events import Event
 from shared.peers import Peer

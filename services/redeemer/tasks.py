@@ -2,9 +2,10 @@
 
 from celery import shared_task
 
-from services.redeemer import guessing, statements
+from services.redeemer import statements
 from services.redeemer.cheques import expiring
 from services.redeemer.inbox import HANDLERS
+from services.redeemer.redemptions import lockout
 from shared import audit_chain
 from shared.celery import every, runtime
 
@@ -31,7 +32,7 @@ def issue_statements() -> None:
 @shared_task(name="redeemer.forget_guesses")
 def forget_guesses() -> None:
     """Forgets who tried codes in vain, a week later."""
-    guessing.forget(runtime())
+    lockout.forget(runtime())
 
 
 @shared_task(name="redeemer.chain_audit")

@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 from werkzeug.test import TestResponse
 
-from services.redeemer import create_app, guessing
-from services.redeemer.guessing import Guesser
+from services.redeemer import create_app
+from services.redeemer.redemptions import lockout
+from services.redeemer.redemptions.lockout import Guesser
 from shared import cheque_code
 from shared.ids import new_id
 from shared.problems import TooMany
@@ -200,9 +201,9 @@ class TestAnAddress:
 
     def test_is_forgotten_after_a_week(self, till: Till) -> None:
         till.present(codes(1))
-        assert guessing.forget(till.redeemer.runtime) == 0
+        assert lockout.forget(till.redeemer.runtime) == 0
         wait(till, "8 days")
-        assert guessing.forget(till.redeemer.runtime) == 2
+        assert lockout.forget(till.redeemer.runtime) == 2
         assert [row.who for row in till.rows("SELECT who FROM guessing")] == ["everybody"]
 
 
@@ -239,9 +240,9 @@ class TestWhatIsTold:
 
     def test_what_was_judged_at_the_same_time_as_the_limit_was_reached_is_not_answered(self, till: Till) -> None:
         guesser = Guesser(till.structure, "192.0.2.7")
-        guessing.count(till.redeemer.runtime, guesser, LIMIT, guessing.A_REDEMPTION)
+        lockout.count(till.redeemer.runtime, guesser, LIMIT, lockout.A_REDEMPTION)
         with pytest.raises(TooMany):
-            guessing.count(till.redeemer.runtime, guesser, 1, guessing.A_REDEMPTION)
+            lockout.count(till.redeemer.runtime, guesser, 1, lockout.A_REDEMPTION)
 
 
 class TestAForeignCheque:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.redeemer import guessing, redeeming
-from services.redeemer.tables import Guessing
+from services.redeemer.redemptions import lockout, redeeming
+from services.redeemer.redemptions.models import Guessing
 from shared import cheque_code, config
 
 PAGE = (Path(config.__file__).parents[1] / "docs" / "security-codes.md").read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ def in_a_year(codes: int, pause: Callable[[Guessing, datetime], datetime]) -> in
     tally = Guessing(guesses=0, strikes=0, lockouts=0, clear_at=BEGINNING, locked_until=BEGINNING - YEAR)
     now = BEGINNING
     while now < BEGINNING + YEAR:
-        guessing.add(tally, codes, guessing.A_REDEMPTION, PER_HOUR, FIRST, now)
+        lockout.add(tally, codes, lockout.A_REDEMPTION, PER_HOUR, FIRST, now)
         now = max(pause(tally, now), tally.locked_until)
     return int(tally.guesses)
 

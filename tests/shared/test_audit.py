@@ -84,9 +84,9 @@ PAST_THE_SESSIONS = {
     "services/operator_bridge/leases.py": "locks",
     "services/operator_bridge/reconciliation.py": "temporary tables of a comparison",
     "services/operator_bridge/reconciling.py": "a lock, and a comparison",
-    "services/redeemer/checking.py": "reads",
+    "services/redeemer/redemptions/checking.py": "reads",
     "services/redeemer/cheques/expiring.py": "reads",
-    "services/redeemer/redeeming.py": "one round trip, which records itself",
+    "services/redeemer/redemptions/redeeming.py": "one round trip, which records itself",
 }
 
 

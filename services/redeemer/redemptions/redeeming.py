@@ -9,10 +9,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.redeemer import guessing, judging, spending
-from services.redeemer.judging import UNKNOWN
-from services.redeemer.spending import Attempt, Line, Request
-from services.redeemer.tables import Presentation, Redemption
+from services.redeemer.redemptions import eligibility, lockout, redeem_sql
+from services.redeemer.redemptions.eligibility import UNKNOWN
+from services.redeemer.redemptions.models import Presentation, Redemption
+from services.redeemer.redemptions.redeem_sql import Attempt, Line, Request
 from shared.idempotency import InHand, KeyReused
 from shared.problems import Conflict
 from shared.runtime import Runtime
@@ -33,7 +33,7 @@ def redeem(runtime: Runtime, request: Request) -> dict[str, Any]:
     Raises RedemptionRefused where one of them cannot be taken, KeyReused, InHand, TooMany, or Unavailable.
     """
     attempt = Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
-    outcome = runtime.together(spending.together).ask(attempt) or spending.alone(runtime, attempt)
+    outcome = runtime.together(redeem_sql.together).ask(attempt) or redeem_sql.alone(runtime, attempt)
     if not outcome.lines[0].done:
         earlier = _answered_before(runtime, request, outcome.lines[0].open)
         if earlier is None:
@@ -77,13 +77,13 @@ def _answered_before(runtime: Runtime, request: Request, has_key: bool) -> dict[
 def _refusal(runtime: Runtime, request: Request, judged: Sequence[Line]) -> RedemptionRefused:
     """Why nothing was redeemed; counts the codes that were not found. Raises TooMany where there were too many."""
     if judged[0].barred_until:
-        raise guessing.too_many(judged[0].barred_until)
+        raise lockout.too_many(judged[0].barred_until)
     faults = request.typed.faults
     unknown = sum(line.verdict == UNKNOWN and index not in faults for index, line in enumerate(judged))
     if unknown:
-        guessing.count(runtime, request.guesser, unknown, guessing.A_REDEMPTION)
+        lockout.count(runtime, request.guesser, unknown, lockout.A_REDEMPTION)
     refusals = [
-        {"index": index, **judging.refusal(line.verdict, line.redeemed_at, faults.get(index))}
+        {"index": index, **eligibility.refusal(line.verdict, line.redeemed_at, faults.get(index))}
         for index, line in enumerate(judged)
         if line.verdict
     ]

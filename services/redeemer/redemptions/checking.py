@@ -5,26 +5,26 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from services.redeemer import guessing, judging
-from services.redeemer.guessing import Guesser
-from services.redeemer.judging import UNKNOWN, Workshop
+from services.redeemer.redemptions import eligibility, lockout
+from services.redeemer.redemptions.eligibility import UNKNOWN, Workshop
+from services.redeemer.redemptions.lockout import Guesser
 from shared import clock, roundtrip
 from shared.roundtrip import Statement, json_rows, rows_of_json
 from shared.runtime import Runtime
 
 _CHECK = Statement(
     "WITH asked AS (",
-    rows_of_json("asked", judging.QUESTION),
+    rows_of_json("asked", eligibility.QUESTION),
     "), code AS (",
-    rows_of_json("codes", judging.CODE),
+    rows_of_json("codes", eligibility.CODE),
     "), gate AS MATERIALIZED (SELECT ",
-    judging.GATE,
+    eligibility.GATE,
     """ FROM asked),
     known AS MATERIALIZED (
         SELECT code.number, code.index, cheque.*
         FROM gate JOIN code USING (number) JOIN cheque ON digest = ANY(digests) WHERE rules_id = ANY(rules)
     ),""",
-    judging.JUDGED,
+    eligibility.JUDGED,
     "SELECT barred_until, value_cents, valid_until, programme, verdict, redeemed_at FROM judged",
 )
 
@@ -46,20 +46,20 @@ def check(runtime: Runtime, guesser: Guesser, code: str, paid_for: Workshop) -> 
 
     Raises TooMany where the structure tries too many codes that do not exist, or tried any where others try too many.
     """
-    typed = judging.read([code])
+    typed = eligibility.read([code])
     [digests] = typed.digests([*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
     parameters = {
-        "asked": json_rows([judging.asked(1, guesser, paid_for)]),
+        "asked": json_rows([eligibility.asked(1, guesser, paid_for)]),
         "codes": json_rows([{"number": 1, "index": 0, "digests": digests}]),
         "now": clock.now(),
         "today": clock.today(),
     }
     found = roundtrip.ask(runtime, _CHECK, parameters, _Checked)[0]
     if found.barred_until:
-        raise guessing.too_many(found.barred_until)
+        raise lockout.too_many(found.barred_until)
     if found.verdict == UNKNOWN and not typed.faults:
-        guessing.count(runtime, guesser, 1, guessing.A_CHECK)
-    why = judging.refusal(found.verdict, found.redeemed_at, typed.faults.get(0)) if found.verdict else _NOTHING
+        lockout.count(runtime, guesser, 1, lockout.A_CHECK)
+    why = eligibility.refusal(found.verdict, found.redeemed_at, typed.faults.get(0)) if found.verdict else _NOTHING
     return {
         "redeemable": found.verdict is None,
         "value_cents": found.value_cents,

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
 from services.redeemer.cheques.models import Cheque
-from services.redeemer.tables import Redemption
+from services.redeemer.redemptions.models import Redemption
 from shared import clock, events
 from shared.problems import Conflict, NotFound
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from services.redeemer import guessing
-from services.redeemer.guessing import Guesser
+from services.redeemer.redemptions import lockout
+from services.redeemer.redemptions.lockout import Guesser
 from shared import cheque_code, clock
 from shared.cheque_code import InvalidCode
 from shared.problems import Invalid
@@ -54,7 +54,7 @@ TAKEN_HERE = """
 # What is asked: questions by their number, and their codes with the digests under which each may be known.
 QUESTION = "number int, structure_id uuid, address text, given_on date, service text, postcode text"
 CODE = "number int, index int, digests bytea[]"
-GATE = f"*, {guessing.BARRED} AS barred_until, {TAKEN_HERE} AS rules"
+GATE = f"*, {lockout.BARRED} AS barred_until, {TAKEN_HERE} AS rules"
 
 JUDGED = """
     judged AS MATERIALIZED (

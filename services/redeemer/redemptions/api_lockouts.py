@@ -4,7 +4,8 @@ from uuid import UUID
 
 from flask_smorest import Blueprint
 
-from services.redeemer import guessing, structures
+from services.redeemer import structures
+from services.redeemer.redemptions import lockout
 from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import roles
@@ -21,6 +22,6 @@ def end_lockout(structure_id: UUID) -> None:
     """End a structure's lock-out, once it was spoken to and it was not a thief who tried codes with its token."""
     with transaction() as session:
         structures.find(session, structure_id)
-        until = guessing.lift(session, structure_id)
+        until = lockout.lift(session, structure_id)
         if until:
             audit.record(session, "structure", [structure_id], before={"locked_out_until": until.isoformat()})

@@ -23,9 +23,9 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from services.redeemer import judging
-from services.redeemer.guessing import Guesser
-from services.redeemer.judging import Typed, Workshop
+from services.redeemer.redemptions import eligibility
+from services.redeemer.redemptions.eligibility import Typed, Workshop
+from services.redeemer.redemptions.lockout import Guesser
 from shared import audit, clock, messages, roundtrip
 from shared.audit import Act
 from shared.ids import new_id
@@ -46,11 +46,11 @@ _PRESENTATION = "presentation_id uuid, key text, request_digest bytea"
 _ACT = "role text, scope uuid, subject text, sender text, request_id text, action text"
 _BEFORE_LOCKING = (
     "WITH asked AS (",
-    rows_of_json("asked", f"{judging.QUESTION}, {_PRESENTATION}, {_ACT}"),
+    rows_of_json("asked", f"{eligibility.QUESTION}, {_PRESENTATION}, {_ACT}"),
     "), code AS (",
-    rows_of_json("codes", f"{judging.CODE}, redemption_id uuid, event_id uuid"),
+    rows_of_json("codes", f"{eligibility.CODE}, redemption_id uuid, event_id uuid"),
     "), gate AS MATERIALIZED (SELECT ",
-    judging.GATE,
+    eligibility.GATE,
     """, pg_try_advisory_xact_lock(hashtextextended(structure_id::text || ' ' || key, 0)) AS open FROM asked),
     known AS MATERIALIZED (
         SELECT code.number, code.index, cheque.*
@@ -61,7 +61,7 @@ _BEFORE_LOCKING = (
 _AFTER_LOCKING = (
     """
     ),""",
-    judging.JUDGED,
+    eligibility.JUDGED,
     """,
     presented AS (
         INSERT INTO presentation (id, structure_id, key, request_digest, service, postcode, presented_at)
@@ -172,7 +172,7 @@ class Attempt:
         """The row of `asked` that this is."""
         request = self.request
         said = {"presentation_id": self.presentation_id, "key": request.key, "request_digest": request.digest}
-        return judging.asked(number, request.guesser, request.workshop) | said | self.act
+        return eligibility.asked(number, request.guesser, request.workshop) | said | self.act
 
     def codes(self, number: int) -> list[dict[str, Any]]:
         """Its rows of `code`; an event for each programme, at most one for each cheque."""

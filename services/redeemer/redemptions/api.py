@@ -8,10 +8,11 @@ from flask import request
 from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
-from services.redeemer import judging, redeeming, reversing
-from services.redeemer.fields import PresentationSchema, ReasonSchema, RedemptionRequest, RedemptionSchema
-from services.redeemer.spending import Request
-from services.redeemer.tables import Redemption
+from services.redeemer.fields import ReasonSchema
+from services.redeemer.redemptions import eligibility, redeeming, reversing
+from services.redeemer.redemptions.models import Redemption
+from services.redeemer.redemptions.redeem_sql import Request
+from services.redeemer.redemptions.schemas import PresentationSchema, RedemptionRequest, RedemptionSchema
 from services.redeemer.transitions import REDEMPTION
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
@@ -48,9 +49,9 @@ class RedemptionQuery(PageQuery):
 @blueprint.alt_response(429, schema=ProblemSchema, description="Too many unknown codes were tried.")
 def redeem(body: dict[str, Any]) -> dict[str, Any]:
     """Redeem cheques, all of them or none. Send the same Idempotency-Key again to be told the same answer again."""
-    key, typed = required_key(), judging.read(body.pop("codes"))
+    key, typed = required_key(), eligibility.read(body.pop("codes"))
     digest, *former = request_digests()
-    address, workshop = sender(request.remote_addr), judging.workshop(**body)
+    address, workshop = sender(request.remote_addr), eligibility.workshop(**body)
     asked = Request(caller().own, key, digest, typed, workshop, address, former)
     return redeeming.redeem(runtime(), asked)
 

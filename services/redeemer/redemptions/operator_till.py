@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
-from services.redeemer.tables import Redemption
+from services.redeemer.redemptions.models import Redemption
 from shared import clock, events
 
 _REASONS = {"redeemed": "already-redeemed", "pending": "not-yet-spendable"}

@@ -5,9 +5,9 @@ from typing import Any
 from flask import request
 from flask_smorest import Blueprint
 
-from services.redeemer import checking, judging
-from services.redeemer.fields import CheckAnswer, CheckRequest
-from services.redeemer.guessing import Guesser
+from services.redeemer.redemptions import checking, eligibility
+from services.redeemer.redemptions.lockout import Guesser
+from services.redeemer.redemptions.schemas import CheckAnswer, CheckRequest
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.senders import sender
@@ -25,4 +25,4 @@ def check(body: dict[str, Any]) -> dict[str, Any]:
     """Say whether a cheque could be redeemed here, and why not, without any effect on it."""
     code = body.pop("code")
     guesser = Guesser(caller().own, sender(request.remote_addr))
-    return checking.check(runtime(), guesser, code, judging.workshop(**body))
+    return checking.check(runtime(), guesser, code, eligibility.workshop(**body))

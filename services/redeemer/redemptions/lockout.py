@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.redeemer.tables import Guessing
+from services.redeemer.redemptions.models import Guessing
 from shared import clock, events
 from shared.config import Settings
 from shared.logs import logger
