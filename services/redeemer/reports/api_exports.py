@@ -6,8 +6,8 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import fields
 
-from services.redeemer import export_queries
 from services.redeemer.fields import text
+from services.redeemer.reports import exports
 from services.redeemer.tables import Structure
 from shared import exporting, place_export
 from shared.auth import Role, caller, roles
@@ -31,7 +31,7 @@ class RedemptionQuery(PeriodQuery):
 def export_redemptions(query: dict[str, Any]) -> Response:
     """Redemptions and how far each is settled, oldest first; to a structure, its own."""
     own = {"structure_id": caller().own} if caller().role is Role.STRUCTURE else {}
-    return _file("redemptions", export_queries.REDEMPTIONS, query | own)
+    return _file("redemptions", exports.REDEMPTIONS, query | own)
 
 
 @blueprint.route("/structures/export.csv")
@@ -40,7 +40,7 @@ def export_redemptions(query: dict[str, Any]) -> Response:
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_structures(query: dict[str, Any]) -> Response:
     """Training structures and whether they are suspended, oldest first."""
-    return _file("structures", export_queries.STRUCTURES, query)
+    return _file("structures", exports.STRUCTURES, query)
 
 
 @blueprint.route("/structures/lieux-mediation-numerique.csv")
@@ -57,7 +57,7 @@ def export_places() -> Response:
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_affiliations(query: dict[str, Any]) -> Response:
     """Which structure redeems under which contract, and when, oldest first."""
-    return _file("affiliations", export_queries.AFFILIATIONS, query)
+    return _file("affiliations", exports.AFFILIATIONS, query)
 
 
 def _file(name: str, sql: str, query: dict[str, Any]) -> Response:

@@ -5,7 +5,7 @@ from typing import Any
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.redeemer import balances
+from services.redeemer.reports import balances
 from services.redeemer.transitions import CHEQUE, REDEMPTION
 from shared.auth import roles
 from shared.web import transaction
