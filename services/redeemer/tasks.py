@@ -2,10 +2,10 @@
 
 from celery import shared_task
 
-from services.redeemer import statements
 from services.redeemer.cheques import expiring
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import lockout
+from services.redeemer.statements import issuing
 from shared import audit_chain
 from shared.celery import every, runtime
 
@@ -25,8 +25,8 @@ def expire() -> None:
 @shared_task(name="redeemer.issue_statements")
 def issue_statements() -> None:
     """Issues last month's statements, when it is time and they are not issued yet, and clears what can be."""
-    statements.issue_last_month(runtime())
-    statements.set_off_all(runtime())
+    issuing.issue_last_month(runtime())
+    issuing.set_off_all(runtime())
 
 
 @shared_task(name="redeemer.forget_guesses")

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from services.redeemer import statements
 from services.redeemer.payments import importing
+from services.redeemer.statements import issuing as statements
 from shared import clock
 from shared.importing import Terms
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.redeemer import statement_sql, statements
 from services.redeemer.payments import overdue as late
+from services.redeemer.statements import issuing, statement_sql
 from shared import clock
 from souche import verify_statements
 from tests.chance import examples
@@ -131,7 +131,7 @@ def _check_stated(books: Books) -> None:
     assert stated.cents + pending.cents == expected.cents
     with books.till.redeemer.runtime.transaction() as session:
         ids = session.scalars(sa.text("SELECT id FROM statement")).all()
-        accounts = [statements.account(session, one) for one in ids]
+        accounts = [issuing.account(session, one) for one in ids]
         overdue = late.late(session, clock.today() + timedelta(days=400))
     assert sum(one.open_cents + one.paid_cents for one in accounts) == stated.cents
     least = max(0, sum(one.open_cents for one in accounts) + int(pending.cents))

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from services.redeemer import statements
+from services.redeemer.statements import issuing
 from services.redeemer.tasks import issue_statements
 from shared import clock
 from shared.ids import new_id
@@ -241,11 +241,11 @@ def test_a_structure_sees_its_own_statements_only(books: Books) -> None:
 def test_statements_are_issued_by_themselves_once_some_days_after_the_month(books: Books) -> None:
     runtime = books.till.redeemer.runtime
     books.spend()
-    issued = statements.issue_last_month(runtime)
+    issued = issuing.issue_last_month(runtime)
     late = clock.today().day >= 3
     assert len(issued) == (1 if late else 0)
     books.spend(structure=books.till.affiliated("s2"))
-    assert statements.issue_last_month(runtime) == []
+    assert issuing.issue_last_month(runtime) == []
     assert issue_statements.name == "redeemer.issue_statements"
 
 

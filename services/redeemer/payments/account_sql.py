@@ -1,6 +1,6 @@
 """TODO."""
 
-from services.redeemer.statement_sql import PENDING, _account
+from services.redeemer.statements.statement_sql import PENDING, _account
 
 # Statements that come to nothing or less, with lines that nothing settles, although all that was stated to the
 # structure until then is paid: what they take back was paid, so it pays these lines.

@@ -9,9 +9,10 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from services.redeemer.fields import Month, ReasonSchema, text
-from services.redeemer.models_statements import PaymentTerm, Statement
 from services.redeemer.payments import importing, overdue, payment_file, payment_sql, withdrawal
 from services.redeemer.payments.models import PAYMENT, SET_OFF, WITHDRAWAL, Payment
+from services.redeemer.statements import terms as statements_terms
+from services.redeemer.statements.models import PaymentTerm, Statement
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
 from shared.exporting import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
@@ -234,7 +235,7 @@ def list_payment_terms() -> dict[str, Any]:
     """List the programmes whose payment term is not the usual one."""
     with transaction() as session:
         found = session.scalars(sa.select(PaymentTerm).order_by(PaymentTerm.programme)).all()
-    return {"usual_days": overdue.USUAL_TERM_DAYS, "items": found}
+    return {"usual_days": statements_terms.USUAL_TERM_DAYS, "items": found}
 
 
 @terms_blueprint.route("", methods=["PUT"])
@@ -245,4 +246,4 @@ def list_payment_terms() -> dict[str, Any]:
 def set_payment_term(body: dict[str, Any]) -> PaymentTerm:
     """Set within how many days of issue the statements of a programme are to be paid; issued ones keep theirs."""
     with transaction() as session:
-        return overdue.set_term(session, **body, by=str(caller()))
+        return statements_terms.set_term(session, **body, by=str(caller()))

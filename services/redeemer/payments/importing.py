@@ -13,10 +13,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer import statement_sql
 from services.redeemer.payments import payment_file, payment_sql, settlement
 from services.redeemer.payments.models import PaymentImport
 from services.redeemer.payments.payment_file import Fault, Line
+from services.redeemer.statements import statement_sql
 from shared import clock, importing
 from shared.ids import new_id
 from shared.importing import Terms

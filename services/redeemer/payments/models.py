@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from services.redeemer.models_statements import _NOW
+from services.redeemer.statements.models import _NOW
 from services.redeemer.tables import Base
 from shared.ids import new_id
 from shared.importing import FileColumns

@@ -11,9 +11,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer.models_statements import Statement
 from services.redeemer.payments import payment_sql, settlement
 from services.redeemer.payments.models import PAYMENT, WITHDRAWAL, Payment
+from services.redeemer.statements.models import Statement
 from shared.problems import Conflict, NotFound
 
 _OPEN_AGAIN = sa.text(payment_sql.OPEN_AGAIN)

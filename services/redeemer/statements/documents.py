@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from services.redeemer.models_statements import Statement
+from services.redeemer.statements.models import Statement
 from shared import clock, typesetting
 from shared.exporting import line
 from shared.french import in_figures, in_full, in_words, month, number

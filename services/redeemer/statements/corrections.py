@@ -4,8 +4,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.redeemer.models_statements import Correction
 from services.redeemer.redemptions import reversing
+from services.redeemer.statements.models import Correction
 from shared.problems import Conflict, Invalid
 
 

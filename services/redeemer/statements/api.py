@@ -8,10 +8,11 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
-from services.redeemer import correcting, statement_files, statement_sql, statements
 from services.redeemer.fields import _month, text
-from services.redeemer.models_statements import Correction, Statement
-from services.redeemer.statements import Account
+from services.redeemer.statements import corrections as correcting
+from services.redeemer.statements import documents, issuing, statement_sql
+from services.redeemer.statements.issuing import Account
+from services.redeemer.statements.models import Correction, Statement
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
 from shared.exporting import CSV_ANSWER, FormatQuery, export_in_parts
@@ -178,7 +179,7 @@ def issue_statements(body: dict[str, Any]) -> dict[str, Any]:
     It is done from the third of each month anyway. Then the month is closed: what comes late for it is on the next.
     """
     wait_for_others()
-    return {"statements": statements.issue(runtime(), body["month"], str(caller()), body["structure_id"])}
+    return {"statements": issuing.issue(runtime(), body["month"], str(caller()), body["structure_id"])}
 
 
 @blueprint.route("")
@@ -215,7 +216,7 @@ def show_statement(statement_id: UUID) -> dict[str, Any]:
     """Show a statement with its lines and totals as they were frozen, and what of it is confirmed and paid now."""
     with transaction() as session:
         statement, lines, refusals = _read(statement_id)
-        account: Account = statements.account(session, statement_id)
+        account: Account = issuing.account(session, statement_id)
     columns = {"due": statement.due_cents, "confirmed": statement.confirmed_cents, "paid": statement.paid_cents}
     totals = {name: {"cents": cents} for name, cents in columns.items()}
     return {"statement": statement, "totals": totals, "lines": lines, "refusals": refusals, "now": account}
@@ -233,7 +234,7 @@ def export_statement(query: dict[str, str], statement_id: UUID) -> Response:
     """
     with transaction():
         statement, lines, refusals = _read(statement_id)
-        written = list(statement_files.csv_lines(statement, lines, refusals, query["separator"]))
+        written = list(documents.csv_lines(statement, lines, refusals, query["separator"]))
     return csv_file(f"statement-{statement.name}", written)
 
 
@@ -245,7 +246,7 @@ def print_statement(statement_id: UUID) -> Response:
     """A statement as the public accountant takes it: an état liquidatif, in French, to be signed."""
     with transaction():
         statement, lines, refusals = _read(statement_id)
-    return pdf_file(f"etat-liquidatif-{statement.name}", statement_files.pdf(statement, lines, refusals))
+    return pdf_file(f"etat-liquidatif-{statement.name}", documents.pdf(statement, lines, refusals))
 
 
 @corrections.route("", methods=["POST"])
@@ -274,6 +275,6 @@ def list_corrections(query: dict[str, Any]) -> dict[str, Any]:
 
 def _read(statement_id: UUID) -> tuple[Statement, Any, Any]:
     with transaction() as session:
-        statement = statements.find(session, statement_id)
+        statement = issuing.find(session, statement_id)
         caller().require(statement.structure_id)
-        return statement, statements.lines(session, statement_id), statements.refusals(session, statement_id)
+        return statement, issuing.lines(session, statement_id), issuing.refusals(session, statement_id)

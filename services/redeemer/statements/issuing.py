@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session, aliased
 
-from services.redeemer import statement_sql
-from services.redeemer.models_statements import Statement, StatementLine, StatementMonth, StatementRefusal
-from services.redeemer.payments import overdue, settlement
+from services.redeemer.payments import settlement
+from services.redeemer.statements import statement_sql, terms
+from services.redeemer.statements.models import Statement, StatementLine, StatementMonth, StatementRefusal
 from shared import clock
 from shared.ids import new_id
 from shared.problems import Invalid, NotFound
@@ -155,7 +155,7 @@ def _issue(
         "now": clock.now(),
         "by": by,
         "authority": authority,
-        "term": overdue.USUAL_TERM_DAYS,
+        "term": terms.USUAL_TERM_DAYS,
     }
     ids = session.scalars(_ISSUE, given).all()
     return list(session.scalars(sa.select(Statement).where(Statement.id.in_(ids)).order_by(Statement.number)))
