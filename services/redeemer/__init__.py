@@ -5,7 +5,7 @@ It knows cheques by a keyed digest of their codes, and never learns who holds th
 
 from flask import Flask
 
-from services.redeemer import api_affiliations, api_recovery, api_structures
+from services.redeemer import api_recovery
 from services.redeemer.cheques import api
 from services.redeemer.metrics import GAUGES
 from services.redeemer.payments import api as api_payments
@@ -14,7 +14,9 @@ from services.redeemer.redemptions import api as api_redemptions
 from services.redeemer.redemptions import api_checks, api_lockouts
 from services.redeemer.reports import api_balances, api_exports
 from services.redeemer.statements import api as api_statements
-from services.redeemer.tables import Structure
+from services.redeemer.structures import api as api_structures
+from services.redeemer.structures import api_affiliations
+from services.redeemer.structures.models import Structure
 from shared.app import build
 from shared.auth import Role
 from shared.config import Settings

@@ -6,7 +6,7 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.redeemer import restoring
+from services.redeemer.structures import contracts
 from shared.auth import roles
 from shared.recollecting import Query
 from shared.web import transaction
@@ -42,4 +42,4 @@ class ContractsRemembered(Schema):
 def remember_contracts(query: dict[str, UUID]) -> dict[str, Any]:
     """The contracts that the bridge told of, by page; an empty page is the end."""
     with transaction() as session:
-        return {"items": restoring.contracts(session, query["after"])}
+        return {"items": contracts.contracts(session, query["after"])}

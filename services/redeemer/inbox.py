@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.redeemer import contracts
 from services.redeemer.cheques import cancelling, intake
 from services.redeemer.cheques.models import Cheque
 from services.redeemer.payments import operator_news
@@ -22,6 +21,7 @@ from services.redeemer.payments.operator_news import News
 from services.redeemer.recovery import recalling
 from services.redeemer.redemptions import operator_till
 from services.redeemer.redemptions.models import Redemption
+from services.redeemer.structures import contracts
 from shared import consumer
 from shared.consumer import PARKED, Handler
 from shared.events import Event

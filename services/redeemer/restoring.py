@@ -9,11 +9,9 @@ from sqlalchemy.orm import Session
 
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions.models import Redemption
-from services.redeemer.tables import Contract
 from shared import consumer, db, messages, recollecting
 from shared.events import Event
 from shared.peers import Peer
-from shared.recollecting import PAGE_SIZE
 from shared.runtime import Runtime
 
 _KIND = "redemption.remembered"
@@ -28,12 +26,6 @@ def take_in(runtime: Runtime, peer: Peer) -> int:
             missing += _missing(session, [event.event_id for event in run])
             consumer.run_handlers(session, run, HANDLERS)
     return missing
-
-
-def contracts(session: Session, after: UUID) -> list[Contract]:
-    """A page of the contracts that the bridge told of."""
-    query = sa.select(Contract).where(Contract.id > after).order_by(Contract.id).limit(PAGE_SIZE)
-    return list(session.scalars(query))
 
 
 def _missing(session: Session, ids: list[UUID]) -> int:

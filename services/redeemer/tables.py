@@ -1,17 +1,13 @@
 """The redeemer's tables. Money is integer cents of EUR, instants are UTC, days are days in Paris."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, ClassVar
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase
 
 from shared import db
-from shared.ids import new_id
-from shared.importing import FileColumns
-from shared.place_import import PlaceColumns
 
 
 class Base(DeclarativeBase):
@@ -23,51 +19,3 @@ class Base(DeclarativeBase):
         list[str]: pg.ARRAY(sa.Text),
         datetime: sa.DateTime(timezone=True),
     }
-
-
-class Contract(Base):
-    """A contract with an operator, as the bridge tells of it."""
-
-    __tablename__ = "contract"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    code: Mapped[str]
-    operator: Mapped[str]
-    programme: Mapped[str]
-    state: Mapped[str]
-    starts_on: Mapped[date]
-    ends_on: Mapped[date | None]
-
-
-class Structure(PlaceColumns, Base):
-    """A training structure, as a file of the national schema describes it."""
-
-    __tablename__ = "structure"
-    __table_args__ = (sa.CheckConstraint("(suspended_at IS NULL) = (suspension_reason IS NULL)", name="suspension"),)
-
-    services: Mapped[list[str]]
-    publics: Mapped[list[str]]
-    suspended_at: Mapped[datetime | None]
-    suspension_reason: Mapped[str | None]
-
-
-class StructureImport(FileColumns, Base):
-    """A file of structures that was taken in, known again by its SHA-256."""
-
-    __tablename__ = "structure_import"
-
-
-class Affiliation(Base):
-    """A structure may redeem under a contract, from a day and perhaps until one."""
-
-    __tablename__ = "affiliation"
-    __table_args__ = (
-        sa.CheckConstraint("ends_on >= starts_on", name="period"),
-        sa.Index("affiliation_structure_id_idx", "structure_id"),
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    structure_id: Mapped[UUID] = mapped_column(sa.ForeignKey("structure.id"))
-    contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.id"))
-    starts_on: Mapped[date]
-    ends_on: Mapped[date | None]

@@ -4,8 +4,8 @@ from uuid import UUID
 
 from flask_smorest import Blueprint
 
-from services.redeemer import structures
 from services.redeemer.redemptions import lockout
+from services.redeemer.structures import structures
 from shared import audit
 from shared.app import ProblemSchema
 from shared.auth import roles

@@ -8,7 +8,7 @@ from marshmallow import fields
 
 from services.redeemer.fields import text
 from services.redeemer.reports import exports
-from services.redeemer.tables import Structure
+from services.redeemer.structures.models import Structure
 from shared import exporting, place_export
 from shared.auth import Role, caller, roles
 from shared.exporting import CSV_ANSWER, PeriodQuery

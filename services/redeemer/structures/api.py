@@ -8,9 +8,9 @@ from flask import request
 from flask_smorest import Blueprint
 from marshmallow import fields
 
-from services.redeemer import structures
 from services.redeemer.fields import ReasonSchema
-from services.redeemer.tables import Structure
+from services.redeemer.structures import structures
+from services.redeemer.structures.models import Structure
 from shared.app import ProblemSchema
 from shared.auth import Role, caller, roles
 from shared.idempotency import idempotent

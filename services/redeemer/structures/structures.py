@@ -4,8 +4,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.redeemer import affiliations
-from services.redeemer.tables import Structure, StructureImport
+from services.redeemer.structures import affiliations
+from services.redeemer.structures.models import Structure, StructureImport
 from shared import clock, events, place_import
 from shared.importing import Terms
 from shared.place_import import Report

@@ -8,7 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer.tables import Affiliation, Contract, Structure
+from services.redeemer.structures.models import Affiliation, Contract, Structure
 from shared import clock, events
 from shared.problems import Conflict, Invalid
 

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.redeemer import affiliations
-from services.redeemer.tables import Affiliation
+from services.redeemer.structures import affiliations
+from services.redeemer.structures.models import Affiliation
 from shared.app import ProblemSchema
 from shared.auth import roles
 from shared.idempotency import idempotent

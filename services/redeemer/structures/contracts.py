@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.redeemer import affiliations
-from services.redeemer.tables import Contract
+from services.redeemer.structures import affiliations
+from services.redeemer.structures.models import Contract
+from shared.recollecting import PAGE_SIZE
 
 
 def mirror(session: Session, contracts: Sequence[Mapping[str, Any]]) -> None:
@@ -24,3 +27,9 @@ def mirror(session: Session, contracts: Sequence[Mapping[str, Any]]) -> None:
     for contract in last.values():
         if contract.get("succeeds"):
             affiliations.carry_over(session, contract["succeeds"], contract["id"])
+
+
+def contracts(session: Session, after: UUID) -> list[Contract]:
+    """A page of the contracts that the bridge told of."""
+    query = sa.select(Contract).where(Contract.id > after).order_by(Contract.id).limit(PAGE_SIZE)
+    return list(session.scalars(query))
