@@ -9,8 +9,8 @@ import pikepdf
 import pytest
 from pypdf import PdfReader
 
+from services.issuer.booklets.pdf_joining import joined
 from shared import typesetting
-from shared.pdf_joining import joined
 
 LETTER = Path(__file__).parent / "typst" / "letter.typ"
 AT = datetime(2026, 3, 1, tzinfo=UTC)

@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 
 from services.issuer.booklets import booklet
 from services.issuer.booklets.booklet import USABLE, Booklet
+from services.issuer.booklets.pdf_joining import joined
 from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import Cheque
 from services.issuer.grants.models import Grant, Lot
 from services.issuer.programmes.models import Programme
 from shared import clock, db, typesetting
-from shared.pdf_joining import joined
 from shared.problems import Conflict, Invalid, NotFound
 
 MOST_PER_PAGE = 10
