@@ -21,7 +21,8 @@ from benchmarks.machine import machine, wait_for
 from benchmarks.table import Line, by_turns
 from demo.embedded import free_port
 from demo.simulators.docaposte import CODE, Account
-from services.operator_bridge import contracts, interface, sync, wire
+from services.operator_bridge import contracts, interface, sync
+from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.consuming import HANDLERS
 from services.operator_bridge.interface import Order
 from shared import clock, config, logs
@@ -94,7 +95,7 @@ def _live(runtime: Runtime) -> UUID:
 def _filled(account: Account, port: int, orders: int) -> float:
     """Seconds in which the simulator takes so many registrations from one client that does nothing else."""
     batch, address = interface.adapter(CODE).batch_size, f"http://127.0.0.1:{port}"
-    lines = iter([wire.write(_order(), kind="operation", cheque_id="cheque") for _ in range(orders)])
+    lines = iter([mapping.write(_order(), kind="operation", cheque_id="cheque") for _ in range(orders)])
     with requests.Session() as session:
         credentials = (account.client_id, account.client_secret)
         grant = {"grant_type": "client_credentials"}

@@ -26,7 +26,8 @@ import sqlalchemy as sa
 
 from benchmarks.machine import SETTINGS
 from demo.embedded import EmbeddedPostgres
-from services.operator_bridge import reconciliation, recording, wire
+from services.operator_bridge import reconciliation, recording
+from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.interface import Line, Operator, Standing
 from services.operator_bridge.models import Contract
 from services.operator_bridge.reconciliation import Sides
@@ -179,7 +180,7 @@ def standing(number: int) -> Standing:
 
 def through_json(standings: Iterator[Standing]) -> Iterator[Line]:
     """The same lines, written as an operator sends them and read as an adapter reads them."""
-    read = wire.reader(Standing, cheque_id="cheque")
+    read = mapping.reader(Standing, cheque_id="cheque")
     while page := list(islice(standings, PAGE)):
         rows = [
             {"type": "cheque", "cheque": str(each.cheque_id), "status": each.status, "value_cents": each.value_cents,

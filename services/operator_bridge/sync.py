@@ -15,7 +15,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import abreast, claiming, interface, leases, settling
+from services.operator_bridge import claiming, interface, leases, settling
+from services.operator_bridge.adapter_kit import parallel_calls
 from services.operator_bridge.interface import (
     NoAnswer,
     Operator,
@@ -50,7 +51,7 @@ def push(runtime: Runtime, contract_id: UUID, seconds: float) -> int:
         senders = _SENDERS if claiming.more_wait_than(session, contract_id, operator.batch_size) else 1
     with leases.taken(runtime) as lease:
         sending = _Sending(runtime, contract, operator, time.monotonic() + seconds, lease)
-        return sum(abreast.each(lambda _: sum(sending.batches()), range(senders)))
+        return sum(parallel_calls.each(lambda _: sum(sending.batches()), range(senders)))
 
 
 @dataclass

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from services.operator_bridge import files
-from services.operator_bridge import http as calling
-from services.operator_bridge.http import Client, ClientCredentials
+from services.operator_bridge.adapter_kit import bounded_response, csv_files
+from services.operator_bridge.adapter_kit import http as calling
+from services.operator_bridge.adapter_kit.http import Client, ClientCredentials
 from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Period, Unreadable
 from services.operator_bridge.operators.docaposte import Adapter
 from services.operator_bridge.operators.govstack import _integer
-from shared import answers
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 SECONDS = 0.5
@@ -151,8 +150,8 @@ def test_a_file_with_a_line_without_end_is_unreadable_and_does_not_fill_the_memo
         file.seek(3_000_000_000)  # a hole: it takes no room on the disk
         file.write(b"\nFIN;1\n")
     with pytest.raises(Unreadable):
-        list(files.read(path, "FIN"))
+        list(csv_files.read(path, "FIN"))
 
 
 def test_json_of_any_kind_that_we_have_use_for_is_read() -> None:
-    assert answers.document(b'{"a": [1, 2.5, null, "\\u00e9"]}') == {"a": [1, 2.5, None, "é"]}
+    assert bounded_response.document(b'{"a": [1, 2.5, null, "\\u00e9"]}') == {"a": [1, 2.5, None, "é"]}

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from services.operator_bridge import wire
+from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.interface import Paid, Receipt, Redeemed, Standing, Unreadable
 
 CHEQUE = UUID("0198f0c0-0000-7000-8000-000000000001")
@@ -19,8 +19,8 @@ REDEEMED = {
 PAID = {"payment_reference": "VIR-1", "paid_on": "2026-03-31", "redemptions": ["a", "b"]}
 STANDING = {"cheque_id": str(CHEQUE), "status": "registered", "value_cents": 1000}
 
-receipt, paid, standing = wire.reader(Receipt), wire.reader(Paid), wire.reader(Standing)
-redeemed = wire.reader(Redeemed, cheque_id="cheque")
+receipt, paid, standing = mapping.reader(Receipt), mapping.reader(Paid), mapping.reader(Standing)
+redeemed = mapping.reader(Redeemed, cheque_id="cheque")
 
 
 def test_members_are_read_as_what_they_are_and_others_are_passed_over() -> None:

@@ -15,7 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.issuer.grants import bulk_csv
-from services.operator_bridge import files, interface, wire
+from services.operator_bridge import interface
+from services.operator_bridge.adapter_kit import csv_files, mapping
 from services.operator_bridge.interface import (
     BadSignature,
     Operator,
@@ -179,7 +180,7 @@ def test_a_signed_message_is_read_or_unreadable(operator: Operator, body: bytes)
 @given(JSON | MEMBERS)
 def test_a_line_of_a_statement_is_read_or_unreadable(kind: type, value: object) -> None:
     with contextlib.suppress(Unreadable):
-        wire.reader(kind)(value)
+        mapping.reader(kind)(value)
 
 
 @given(st.text(max_size=30) | st.from_regex(r"-?[0-9]{1,5}([.,][0-9]{0,3})?([eE][-+]?[0-9]{1,7})?", fullmatch=True))
@@ -191,7 +192,7 @@ def test_a_line_of_a_statement_is_read_or_unreadable(kind: type, value: object) 
 @example("sNaN")
 def test_an_amount_is_cents_or_unreadable(amount: str) -> None:
     with in_no_time(0.5), contextlib.suppress(Unreadable):
-        assert 0 <= wire.cents(amount) <= 1_000_000_000
+        assert 0 <= mapping.cents(amount) <= 1_000_000_000
 
 
 @given(FILE)
@@ -202,7 +203,7 @@ def test_a_file_of_an_operator_is_read_or_unreadable(tmp_path: Path, content: by
     for whole in (content, content + b"\nFIN;1\n"):
         path.write_bytes(whole)
         with contextlib.suppress(Unreadable):
-            list(files.read(path, "FIN"))
+            list(csv_files.read(path, "FIN"))
 
 
 DIGITS = "9" * 5000

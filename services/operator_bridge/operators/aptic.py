@@ -25,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from services.operator_bridge import files, wire
+from services.operator_bridge.adapter_kit import csv_files, mapping
 from services.operator_bridge.interface import (
     KINDS,
     Line,
@@ -64,15 +64,18 @@ class Adapter(Operator):
     def push(self, orders: Sequence[Order]) -> Iterator[Receipt]:
         now = clock.now().strftime(_INSTANT)
         path = Path(self.settings["FOLDER"], "depot", f"ORD-{now}Z-{orders[0].reference}.csv")
-        files.drop(path, list(_COLUMNS.values()), [wire.write(order, **_COLUMNS) for order in orders], _END)
+        csv_files.drop(path, list(_COLUMNS.values()), [mapping.write(order, **_COLUMNS) for order in orders], _END)
         return (Receipt(order.reference, "unknown", "deposited") for order in orders)
 
     def fetch(self, period: Period) -> Iterator[Line]:
         since = period.since.astimezone(UTC).strftime(_INSTANT) if period.since else ""
         faults = []
-        with files.reachable():
+        with csv_files.reachable():
             returned = [path for path in self._returned() if path.name[4:] >= since]
-            there = {path: files.instant(path.name[4:24], _INSTANT) and files.is_whole(path, _END) for path in returned}
+            there = {
+                path: csv_files.instant(path.name[4:24], _INSTANT) and csv_files.is_whole(path, _END)
+                for path in returned
+            }
             last = max((path for path, whole in there.items() if whole and path.name.startswith("REL")), default=None)
             for path in (path for path, whole in there.items() if whole):
                 try:
@@ -85,9 +88,9 @@ class Adapter(Operator):
             raise Unreadable("; ".join(faults))
 
     def stands_at(self, contract: str) -> datetime | None:
-        with files.reachable():
+        with csv_files.reachable():
             names = [path.name[4:24] for path in self._returned() if path.name.startswith("REL")]
-        return max(filter(None, (files.instant(name, _INSTANT) for name in names)), default=None)
+        return max(filter(None, (csv_files.instant(name, _INSTANT) for name in names)), default=None)
 
     def _returned(self) -> list[Path]:
         """What they gave, oldest first: acknowledgements, then statements; whatever else lies there is not theirs."""
@@ -96,14 +99,14 @@ class Adapter(Operator):
 
 def _lines(path: Path, contract: str, last: bool) -> Iterator[Line]:
     """The lines of one file about a contract; how cheques stand, of the last statement alone."""
-    for line in files.read(path, _END):
+    for line in csv_files.read(path, _END):
         kind = line.get("type", "acquittement")
-        if wire.member(line, "contrat", str) == contract and kind in _READERS and (last or kind != "cheque"):
+        if mapping.member(line, "contrat", str) == contract and kind in _READERS and (last or kind != "cheque"):
             yield _READERS[kind](line)
 
 
 def _reader(kind: type[Line], **names: str) -> Callable[[Mapping[str, str]], Line]:
-    read: Callable[[Any], Line] = wire.reader(kind, **names)
+    read: Callable[[Any], Line] = mapping.reader(kind, **names)
     return lambda line: read({name: _MADE.get(name, str)(value) for name, value in line.items()})
 
 

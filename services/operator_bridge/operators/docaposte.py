@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from services.operator_bridge import wire
-from services.operator_bridge.http import Client, ClientCredentials, verify_standard_webhook
+from services.operator_bridge.adapter_kit import mapping
+from services.operator_bridge.adapter_kit.http import Client, ClientCredentials, verify_standard_webhook
 from services.operator_bridge.interface import (
     Event,
     Line,
@@ -60,40 +60,40 @@ class Adapter(Operator):
 
     def push(self, orders: Sequence[Order]) -> Iterator[Receipt]:
         operations = [
-            wire.write(order, kind="operation", cheque_id="cheque", structure_id="structure") for order in orders
+            mapping.write(order, kind="operation", cheque_id="cheque", structure_id="structure") for order in orders
         ]
         answer = self._client.post("/v1/operations", {"operations": operations})
-        yield from map(_receipt, wire.member(answer, "results", list))
+        yield from map(_receipt, mapping.member(answer, "results", list))
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> str:
         return verify_standard_webhook(self.settings["WEBHOOK_SECRETS"], headers, body)
 
     def read(self, body: bytes) -> list[Event]:
-        message = wire.document(body)
-        read = _MESSAGES.get(wire.member(message, "type", str))
+        message = mapping.document(body)
+        read = _MESSAGES.get(mapping.member(message, "type", str))
         return [read(message.get("data"))] if read else []
 
     def fetch(self, period: Period) -> Iterator[Line]:
         for start in range(0, len(period.unsettled), self.batch_size):
             references = [order.reference for order in period.unsettled[start : start + self.batch_size]]
             answer = self._client.post("/v1/operations/status", {"references": references})
-            yield from map(_receipt, wire.member(answer, "results", list))
+            yield from map(_receipt, mapping.member(answer, "results", list))
         query = {"contract": period.contract, "since": period.since.isoformat() if period.since else ""}
         for page in self._client.pages("/v1/statement", **query):
-            for line in wire.member(page, "lines", list):
-                read = _LINES.get(wire.member(line, "type", str))
+            for line in mapping.member(page, "lines", list):
+                read = _LINES.get(mapping.member(line, "type", str))
                 if read:
                     yield read(line)
 
 
-_outcome = wire.reader(Receipt)
-_redeemed = wire.reader(Redeemed, cheque_id="cheque", structure_id="structure")
-_paid = wire.reader(Paid)
-_standing = wire.reader(Standing, cheque_id="cheque")
+_outcome = mapping.reader(Receipt)
+_redeemed = mapping.reader(Redeemed, cheque_id="cheque", structure_id="structure")
+_paid = mapping.reader(Paid)
+_standing = mapping.reader(Standing, cheque_id="cheque")
 
 
 def _receipt(given: Any) -> Receipt:
-    duplicate = wire.member(given, "outcome", str) == "duplicate"
+    duplicate = mapping.member(given, "outcome", str) == "duplicate"
     return _outcome({**given, "outcome": given.get("original")} if duplicate else given)
 
 

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from services.operator_bridge import abreast, wire
-from services.operator_bridge.http import Client
+from services.operator_bridge.adapter_kit import mapping, parallel_calls
+from services.operator_bridge.adapter_kit.http import Client
 from services.operator_bridge.interface import (
     Known,
     Line,
@@ -71,11 +71,11 @@ class Adapter(Operator):
         self._headers = {"X-API-Key": settings["API_KEY"]}
 
     def push(self, orders: Sequence[Order]) -> Iterator[Receipt]:
-        return abreast.receipts(lambda order: _WORK[order.kind](self, order), orders)
+        return parallel_calls.receipts(lambda order: _WORK[order.kind](self, order), orders)
 
     def fetch(self, period: Period) -> Iterator[Line]:
-        yield from filter(None, abreast.each(self._outcome, period.unsettled))
-        yield from filter(None, abreast.each(self._standing, period.cheques))
+        yield from filter(None, parallel_calls.each(self._outcome, period.unsettled))
+        yield from filter(None, parallel_calls.each(self._standing, period.cheques))
 
     def _outcome(self, order: Order) -> Receipt | None:
         known = Known(order.cheque_id, order.number, order.amount_cents) if order.cheque_id and order.number else None
@@ -87,14 +87,18 @@ class Adapter(Operator):
         status, answer = self._client.ask("GET", path, None, self._headers, empty=_REFUSED)
         if status in _ENDED:
             return Standing(known.cheque_id, _ENDED[status], known.value_cents, known.value_cents * (status == 458))
-        held = _STANDINGS.get(wire.member(answer, "voucher_status", str)) if status == 200 else None
-        return Standing(known.cheque_id, held, wire.cents(wire.member(answer, "voucher_amount", str))) if held else None
+        held = _STANDINGS.get(mapping.member(answer, "voucher_status", str)) if status == 200 else None
+        return (
+            Standing(known.cheque_id, held, mapping.cents(mapping.member(answer, "voucher_amount", str)))
+            if held
+            else None
+        )
 
     def _register(self, order: Order) -> str:
         group, amount = self.settings["VOUCHER_GROUP"], f"{order.amount_cents // 100}.{order.amount_cents % 100:02}"
         wanted = {"voucher_amount": amount, "voucher_currency": "EUR", "voucher_group": group}
         voucher = self._call(order, "POST", "voucher_preactivation", wanted)
-        serial, number = (wire.member(voucher, f"voucher_{name}", str) for name in ("serial_number", "number"))
+        serial, number = (mapping.member(voucher, f"voucher_{name}", str) for name in ("serial_number", "number"))
         _integer(number)
         self._call(order, "PATCH", "voucher_activation", {"voucher_serial_number": _integer(serial)})
         return f"{serial}/{number}"

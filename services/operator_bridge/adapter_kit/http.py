@@ -16,8 +16,9 @@ import requests
 from standardwebhooks import Webhook, WebhookVerificationError
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from services.operator_bridge.adapter_kit import bounded_response
 from services.operator_bridge.interface import BadSignature, NoAnswer, OperatorRefused, OperatorUnavailable
-from shared import answers, clock
+from shared import clock
 
 _CONNECT_SECONDS = 3.0
 # A token is renewed this long before it ends, so that it does not end on the way.
@@ -76,17 +77,17 @@ class ClientCredentials:
                 data={"grant_type": "client_credentials"},
                 auth=self._credentials,
                 timeout=(_CONNECT_SECONDS, self._timeout),
-                headers=answers.PLAIN,
+                headers=bounded_response.PLAIN,
                 allow_redirects=False,
                 stream=True,
             )
-            body = answers.read(response, _PATIENCE * self._timeout, _MOST_OF_A_TOKEN)
+            body = bounded_response.read(response, _PATIENCE * self._timeout, _MOST_OF_A_TOKEN)
             response.raise_for_status()
-            answer = answers.document(body)
+            answer = bounded_response.document(body)
             return str(answer["access_token"]), float(answer.get("expires_in", 300))
         except requests.RequestException as error:
             raise OperatorUnavailable(f"no token: {_name(error)}") from None
-        except (answers.Unfit, KeyError, TypeError, ValueError, AttributeError):
+        except (bounded_response.Unfit, KeyError, TypeError, ValueError, AttributeError):
             raise OperatorUnavailable("no token: the answer makes no sense") from None
 
 
@@ -156,7 +157,7 @@ class Client:
         return response
 
     def _once(self, method: str, path: str, **options: Any) -> _Answer:
-        headers = {**answers.PLAIN, **options.pop("headers", {})}
+        headers = {**bounded_response.PLAIN, **options.pop("headers", {})}
         if self._credentials:
             headers["Authorization"] = f"Bearer {self._credentials.token()}"
         timeout = (_CONNECT_SECONDS, self._timeout)
@@ -165,9 +166,9 @@ class Client:
                 method, self._address + path, timeout=timeout, headers=headers, allow_redirects=False, stream=True,
                 **options,
             )  # fmt: skip
-            body = answers.read(response, _PATIENCE * self._timeout)
+            body = bounded_response.read(response, _PATIENCE * self._timeout)
             return _Answer(response.status_code, response.headers, body, response.is_redirect)
-        except answers.Unfit as error:
+        except bounded_response.Unfit as error:
             raise NoAnswer(f"the answer is {error}") from None
         except requests.RequestException as error:
             if _never_reached(error):
@@ -183,8 +184,8 @@ class Client:
         if status >= _FAILED:
             raise NoAnswer(f"HTTP {status}")
         try:
-            return answers.document(response.body)
-        except answers.Unfit:
+            return bounded_response.document(response.body)
+        except bounded_response.Unfit:
             raise NoAnswer(f"HTTP {status}, and no JSON") from None
 
 
