@@ -21,9 +21,10 @@ from benchmarks.machine import machine, wait_for
 from benchmarks.table import Line, by_turns
 from demo.embedded import free_port
 from demo.simulators.docaposte import CODE, Account
-from services.operator_bridge import contracts, interface, sync
+from services.operator_bridge import interface, sync
 from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.consuming import HANDLERS
+from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.interface import Order
 from shared import clock, config, logs
 from shared.cheque_code import generate, printed
@@ -86,9 +87,9 @@ def _logging(path: Path) -> Iterator[None]:
 def _live(runtime: Runtime) -> UUID:
     given = {"code": "benchmark", "operator": CODE, "programme": "pass", "starts_on": clock.today()}
     with runtime.transaction() as session:
-        contract = contracts.create(session, given).contract_id
+        contract = lifecycle.create(session, given).contract_id
     with runtime.transaction() as session:
-        contracts.change(session, runtime.settings.operators, contract, "live")
+        lifecycle.change(session, runtime.settings.operators, contract, "live")
     return contract
 
 

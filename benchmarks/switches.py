@@ -30,8 +30,9 @@ from flask.typing import ResponseReturnValue
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.simulators.serving import serving
-from services.operator_bridge import activating, contracts, inbox, interface, polling, reconciliation, switchover, sync
+from services.operator_bridge import inbox, interface, polling, reconciliation, switchover, sync
 from services.operator_bridge.consuming import HANDLERS
+from services.operator_bridge.contracts import activation, lifecycle
 from shared import cheque_code, clock, config, consumer, logs, messages, migrations
 from shared.events import Event
 from shared.ids import new_id
@@ -126,7 +127,7 @@ class Play:
             self._contract(f"to-{self.new}", self.new),
         )
         with self.runtime.transaction() as session:
-            contracts.change(session, self.runtime.settings.operators, self.from_id, "live")
+            lifecycle.change(session, self.runtime.settings.operators, self.from_id, "live")
         self.tell(
             "structure.affiliated",
             {"structure_id": self.structure, "siret": "35600000000048", "name": "Espace public numérique",
@@ -238,9 +239,9 @@ class Play:
     def _work(self, contract: UUID, code: str) -> int:
         sent = sync.push(self.runtime, contract, 60.0)
         with self.runtime.transaction() as session:
-            live = contracts.find(session, contract).state == "live"
+            live = lifecycle.find(session, contract).state == "live"
             if self.payment_order and live and interface.adapter(code).activates:
-                sent += activating.activate(session, contract, self.payment_order)
+                sent += activation.activate(session, contract, self.payment_order)
         simulator = self.outside.simulators.get(code)
         if simulator is not None and hasattr(simulator, "work_off"):
             simulator.work_off()
@@ -253,7 +254,7 @@ class Play:
     def _contract(self, code: str, operator: str) -> UUID:
         given = {"code": code, "operator": operator, "programme": PROGRAMME, "starts_on": clock.today()}
         with self.runtime.transaction() as session:
-            return contracts.create(session, given).contract_id
+            return lifecycle.create(session, given).contract_id
 
 
 _STANDING = """

@@ -15,7 +15,7 @@ from shared.runtime import Runtime
 # What the others are asked for. The issuer's grants are nobody else's to remember: `souche verify` names what is lost.
 _TAKE_IN = {
     "redeemer": "services.redeemer.restoring:take_in",
-    "operator_bridge": "services.operator_bridge.recalling:take_in",
+    "operator_bridge": "services.operator_bridge.contracts.recovery:take_in",
 }
 
 # For so long a service waits for the others. Were all three restored, each would wait for the two that wait for it; so

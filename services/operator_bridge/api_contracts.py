@@ -6,7 +6,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from services.operator_bridge import activating, adopting, contracts, holding, polling, reconciliation, schemas, waking
+from services.operator_bridge import polling, reconciliation, schemas, waking
+from services.operator_bridge.contracts import activation, adoption, lifecycle
+from services.operator_bridge.contracts import hold as holding
 from services.operator_bridge.models import Contract
 from shared.app import ProblemSchema
 from shared.auth import roles
@@ -26,7 +28,7 @@ blueprint = Blueprint("contracts", __name__, url_prefix="/v1/contracts", descrip
 def create(body: dict[str, Any]) -> Contract:
     """Drafts a contract with an operator for a programme."""
     with transaction() as session:
-        return contracts.create(session, body)
+        return lifecycle.create(session, body)
 
 
 @blueprint.route("")
@@ -45,7 +47,7 @@ def browse(query: dict[str, Any]) -> dict[str, Any]:
 def show(contract_id: UUID) -> Contract:
     """One contract."""
     with transaction() as session:
-        return contracts.find(session, contract_id)
+        return lifecycle.find(session, contract_id)
 
 
 @blueprint.route("/<uuid:contract_id>/state", methods=["POST"])
@@ -56,7 +58,7 @@ def show(contract_id: UUID) -> Contract:
 def change(body: dict[str, str], contract_id: UUID) -> Contract:
     """Takes a contract from draft to live, draining, ended or failed; going live registers its programme's cheques."""
     with transaction() as session:
-        contract = contracts.change(session, runtime().settings.operators, contract_id, body["state"])
+        contract = lifecycle.change(session, runtime().settings.operators, contract_id, body["state"])
     waking.wake(runtime(), "operator_bridge.push", str(contract_id))
     return contract
 
@@ -92,7 +94,7 @@ def release(contract_id: UUID) -> Contract:
 def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
     """Has cheques activated by the number of the payment order that paid for them, where the operator needs it."""
     with transaction() as session:
-        ordered = activating.activate(session, contract_id, body["payment_order"], body["cheque_ids"])
+        ordered = activation.activate(session, contract_id, body["payment_order"], body["cheque_ids"])
     waking.wake(runtime(), "operator_bridge.push", str(contract_id))
     return {"ordered": ordered}
 
@@ -105,7 +107,7 @@ def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
 def adopt(contract_id: UUID) -> dict[str, int]:
     """Has the contract take the cheques that an operator refused or gave up and no other has, and what is due."""
     with transaction() as session:
-        adopted = adopting.adopt(session, contract_id)
+        adopted = adoption.adopt(session, contract_id)
     waking.wake(runtime(), "operator_bridge.push", str(contract_id))
     return {"adopted": adopted}
 
@@ -135,4 +137,4 @@ def compare(contract_id: UUID) -> reconciliation.Comparison:
 def show_or_404(contract_id: UUID) -> None:
     """Raises NotFound where there is no such contract."""
     with transaction() as session:
-        contracts.find(session, contract_id)
+        lifecycle.find(session, contract_id)

@@ -11,7 +11,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import contracts, leases, policies, reconciliation, recording
+from services.operator_bridge import leases, policies, reconciliation, recording
+from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.models_reconciliation import Reconciliation
 from services.operator_bridge.reconciliation import Sides
 from services.operator_bridge.transitions import WORKING
@@ -65,7 +66,7 @@ _FINISH = sa.text("""
 
 def request(session: Session, contract_id: UUID) -> Reconciliation:
     """Asks for a run of a contract now; raises NotFound where there is no such contract."""
-    contracts.find(session, contract_id)
+    lifecycle.find(session, contract_id)
     run = Reconciliation(contract_id=contract_id)
     session.add(run)
     session.flush()

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import contracts, figures, holding, interface, moving, polling, reconciliation, retrying
+from services.operator_bridge import figures, interface, moving, polling, reconciliation, retrying
+from services.operator_bridge.contracts import hold, lifecycle
 from services.operator_bridge.models import Contract
 from services.operator_bridge.models_switch import Switch
 from services.operator_bridge.moving import Move
@@ -68,14 +69,14 @@ def freeze(work: Work) -> Figures | Waiting:
     with work.runtime.transaction() as session:
         retrying.doubt(session, work.old.contract_id)
         if work.failed:
-            contracts.change(session, settings, work.old.contract_id, "failed")
+            lifecycle.change(session, settings, work.old.contract_id, "failed")
         else:
-            contracts.change(session, settings, work.old.contract_id, "draining")
-            holding.hold(session, work.old.contract_id, f"switch to {work.new.code}")
+            lifecycle.change(session, settings, work.old.contract_id, "draining")
+            hold.hold(session, work.old.contract_id, f"switch to {work.new.code}")
         for taker in work.takers:
             contract = session.get_one(Contract, taker.contract_id)
             contract.succeeds = work.old.contract_id
-            contracts.tell(session, contract)
+            lifecycle.tell(session, contract)
     return {}
 
 
@@ -116,7 +117,7 @@ def register(work: Work) -> Figures | Waiting:
     settings = work.runtime.settings.operators
     with work.runtime.transaction() as session:
         for taker in work.takers:
-            contracts.change(session, settings, taker.contract_id, "live", linking=False)
+            lifecycle.change(session, settings, taker.contract_id, "live", linking=False)
             moving.introduce(session, work.move(taker))
     _register_rest(work)
     if any(interface.adapter(taker.operator).activates for taker in work.takers):
@@ -158,9 +159,9 @@ def cut_over(work: Work) -> Figures | Waiting:
         _one_after_the_other(work, functools.partial(moving.leave, move=work.move(work.new)))
     with work.runtime.transaction() as session:
         if not work.failed:
-            holding.release(session, work.old.contract_id)
+            hold.release(session, work.old.contract_id)
         for taker in work.takers:  # once more, for structures that were affiliated meanwhile
-            contracts.tell(session, session.get_one(Contract, taker.contract_id))
+            lifecycle.tell(session, session.get_one(Contract, taker.contract_id))
         return figures.left(session, work.old.contract_id)
 
 

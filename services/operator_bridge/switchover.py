@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import contracts
+from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.models import Contract
 from services.operator_bridge.models_switch import Switch, SwitchStep
 from services.operator_bridge.switch_steps import STEPS, Figures, Waiting, Work
@@ -36,8 +36,8 @@ def start(session: Session, settings: Mapping[str, str], given: Mapping[str, Any
     step, and what was done stays done. Raises NotFound, Invalid where the contracts do not go together, Conflict where
     one of them is in no state for it or is in another switch.
     """
-    old, new = (contracts.find(session, given[name]) for name in ("from_contract_id", "to_contract_id"))
-    payer = contracts.find(session, given["payer_contract_id"]) if given.get("payer_contract_id") else new
+    old, new = (lifecycle.find(session, given[name]) for name in ("from_contract_id", "to_contract_id"))
+    payer = lifecycle.find(session, given["payer_contract_id"]) if given.get("payer_contract_id") else new
     _refuse_unfit(old, new, payer)
     known = _same(session, old, new, given["mode"])
     if known:
@@ -169,7 +169,7 @@ def _refuse_state(settings: Mapping[str, str], old: Contract, takers: tuple[Cont
     for taker in takers:
         if taker.state not in ("draft", "live"):
             raise Conflict(f"{taker.code} is {taker.state} and takes nothing over.", slug="illegal-transition")
-        contracts.require_settings(taker.operator, settings)
+        lifecycle.require_settings(taker.operator, settings)
 
 
 def _same(session: Session, old: Contract, new: Contract, mode: str) -> Switch | None:

@@ -7,7 +7,6 @@ from celery import shared_task
 from services.operator_bridge import (
     claiming,
     daily_balances,
-    holding,
     inbox,
     leases,
     polling,
@@ -17,6 +16,7 @@ from services.operator_bridge import (
     waking,
 )
 from services.operator_bridge.consuming import HANDLERS
+from services.operator_bridge.contracts import hold
 from shared import audit_chain, clock
 from shared.celery import every, runtime
 
@@ -36,7 +36,7 @@ def wake_pushes() -> None:
     """Wakes a push for every contract with orders to send, after what dead workers left was swept up."""
     with runtime().transaction() as session:
         claiming.sweep(session)
-        holding.hold_new(session)
+        hold.hold_new(session)
         due = claiming.contracts_due(session)
     for contract_id in due:
         waking.wake(runtime(), "operator_bridge.push", str(contract_id))

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.switches import MODES, PAYMENT_ORDER, Outside
-from services.operator_bridge import activating, interface, polling, switchover, sync
+from services.operator_bridge import interface, polling, switchover, sync
+from services.operator_bridge.contracts import activation
 from services.operator_bridge.models import Contract
 from services.operator_bridge.transitions import WORKING
 from shared.config import SERVICES
@@ -112,7 +113,7 @@ class Town(World):
         sent = sync.push(self.bridge, contract.contract_id, 5.0)
         if contract.state == "live" and interface.adapter(contract.operator).activates:
             with self.bridge.transaction() as session:
-                sent += activating.activate(session, contract.contract_id, PAYMENT_ORDER)
+                sent += activation.activate(session, contract.contract_id, PAYMENT_ORDER)
         simulator = self.outside.simulators.get(contract.operator)
         if simulator is not None and hasattr(simulator, "work_off"):
             simulator.work_off()

@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import claiming, holding, tasks
+from services.operator_bridge import claiming, tasks
 from services.operator_bridge.claiming import OPENS_AFTER
+from services.operator_bridge.contracts import hold
 from shared.ids import new_id
 from souche.operators import operator
 from tests.operator_bridge.conftest import Office
@@ -33,7 +34,7 @@ def stopped(office: Office) -> UUID:
 def tick(office: Office) -> None:
     """What beat has a worker do every few seconds."""
     with office.bridge.runtime.transaction() as session:
-        holding.hold_new(session)
+        hold.hold_new(session)
 
 
 def release(office: Office, contract: UUID) -> None:

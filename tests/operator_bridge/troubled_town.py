@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from demo.simulators import docaposte
 from demo.simulators.docaposte import Simulator
 from demo.simulators.docaposte_register import Cheque, Refused
-from services.operator_bridge import claiming, holding, inbox, interface, polling, sync
+from services.operator_bridge import claiming, inbox, interface, polling, sync
+from services.operator_bridge.contracts import hold
 from services.operator_bridge.models import MAX_LOST
 from shared.config import SERVICES
 from shared.messages import READERS
@@ -141,7 +142,7 @@ class Town(World):
         self.execute("UPDATE operator_order SET sent_at = sent_at - interval '10 minutes' WHERE sent_at IS NOT NULL")
         with self.runtime.transaction() as session:
             claiming.sweep(session)
-            holding.hold_new(session)
+            hold.hold_new(session)
         heard = self.read_statement()
         self.push()
         return bool(moved or self.carry() or self.unfinished() or not heard)

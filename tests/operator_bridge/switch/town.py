@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from demo.embedded import free_port
 from demo.simulators.docaposte import Account, Simulator
 from demo.simulators.serving import serving
-from services.operator_bridge import applying, holding, polling, switchover
+from services.operator_bridge import applying, polling, switchover
+from services.operator_bridge.contracts import hold
 from shared import clock
 from tests.operator_bridge.conftest import Office
 
@@ -153,7 +154,7 @@ def failure(town: Town) -> None:
 
 def handover(town: Town) -> None:
     with town.office.bridge.runtime.transaction() as session:
-        holding.hold(session, town.old, "they announced it")
+        hold.hold(session, town.old, "they announced it")
     town.go_on()
     assert town.ask("handover").status_code == 201
 

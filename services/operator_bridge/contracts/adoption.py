@@ -9,7 +9,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import contracts, interface, ordering
+from services.operator_bridge import interface, ordering
+from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.references import reference_sql
 from services.operator_bridge.transitions import WORKING
 from shared.problems import Conflict
@@ -75,7 +76,7 @@ def adopt(session: Session, contract_id: UUID) -> int:
     Raises NotFound; Conflict where nothing is sent under the contract.
     """
     ordering.exclude_others(session)
-    contract = contracts.find(session, contract_id)
+    contract = lifecycle.find(session, contract_id)
     if contract.state not in WORKING:
         raise Conflict(f"A contract that is {contract.state} takes no cheques.", slug="illegal-transition")
     given = {"contract": contract_id, "programme": contract.programme, "working": list(WORKING), "limit": AT_ONCE}

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import holding
+from services.operator_bridge.contracts import hold
 from services.operator_bridge.models import Contract
 from services.operator_bridge.transitions import WORKING
 from shared import recollecting
@@ -44,5 +44,5 @@ def _take_in(session: Session, remembered: Mapping[str, Any]) -> bool:
         logger().warning("contract_recalled", contract=remembered["code"], was=remembered["state"], now="draft")
         return True
     if contract.state != remembered["state"] and contract.state in WORKING and contract.held_at is None:
-        holding.hold(session, contract.contract_id, f"restored: it was {remembered['state']} before, and is now held")
+        hold.hold(session, contract.contract_id, f"restored: it was {remembered['state']} before, and is now held")
     return False
