@@ -2,17 +2,15 @@
 
 from flask import Flask
 
-from services.operator_bridge import (
-    api,
-    api_contracts,
-    api_operators,
-    api_recollections,
-    api_reconciliation,
-    api_switch,
-    interface,
-)
+from services.operator_bridge import interface
+from services.operator_bridge.contracts import api as api_contracts
+from services.operator_bridge.contracts import api_recovery
+from services.operator_bridge.inbound import api as api_operators
 from services.operator_bridge.metrics import GAUGES
+from services.operator_bridge.orders import api
 from services.operator_bridge.permissions import PERMISSIONS
+from services.operator_bridge.reconciliation import api as api_reconciliation
+from services.operator_bridge.switching import api as api_switch
 from shared.app import build
 from shared.config import Settings, load
 
@@ -30,6 +28,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         api_reconciliation.differences,
         api_reconciliation.balances,
         api_switch.blueprint,
-        api_recollections.blueprint,
+        api_recovery.blueprint,
     ]
     return build("operator_bridge", settings, blueprints, PERMISSIONS, GAUGES)

@@ -13,8 +13,8 @@ from standardwebhooks import Webhook
 from werkzeug.test import TestResponse
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import api_operators
 from services.operator_bridge.complaints import AT_FIRST, Complaints
+from services.operator_bridge.inbound import api
 from tests.operator_bridge.conftest import Office
 
 DOOR = "/v1/operators/{}/webhooks"
@@ -146,7 +146,7 @@ def test_good_messages_get_through_a_flood_of_bad_ones(office: Office, simulator
 
 
 def test_a_flood_is_told_in_a_few_lines(office: Office, caplog: pytest.LogCaptureFixture) -> None:
-    api_operators._complaints = Complaints()
+    api._complaints = Complaints()
     for number in range(50):
         send(office, STRANGER, f"bad_{number}")
     told = [record for record in caplog.records if "'bad_signature'" in record.getMessage()]

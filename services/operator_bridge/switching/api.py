@@ -9,7 +9,7 @@ from flask_smorest import Blueprint
 
 from services.operator_bridge import claims, claims_pdf, switchover, waking
 from services.operator_bridge.models_switch import Switch
-from services.operator_bridge.switch_schemas import (
+from services.operator_bridge.switching.schemas import (
     AcceptanceSchema,
     NewSwitchSchema,
     SwitchSchema,

@@ -9,9 +9,9 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from services.operator_bridge import discrepancies, export_queries, reconciling, transitions, waking
+from services.operator_bridge import discrepancies, reconciling, transitions, waking
 from services.operator_bridge.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
-from services.operator_bridge.reconciliation import KINDS
+from services.operator_bridge.reconciliation import KINDS, exports
 from services.operator_bridge.schemas import fit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
@@ -170,7 +170,7 @@ def show(reconciliation_id: UUID) -> Reconciliation:
 @reconciliations.doc(responses={"200": _CSV})
 def export_runs(query: dict[str, Any]) -> Response:
     """All runs, or those of a contract, as CSV."""
-    return _csv("reconciliations", export_queries.RECONCILIATIONS, query)
+    return _csv("reconciliations", exports.RECONCILIATIONS, query)
 
 
 @differences.route("")
@@ -214,7 +214,7 @@ def resolve(body: dict[str, str], discrepancy_id: UUID) -> Discrepancy:
 @differences.doc(responses={"200": _CSV})
 def export_discrepancies(query: dict[str, Any]) -> Response:
     """Differences by contract, state and kind, as CSV."""
-    return _csv("discrepancies", export_queries.DISCREPANCIES, query)
+    return _csv("discrepancies", exports.DISCREPANCIES, query)
 
 
 @balances.route("")
@@ -239,7 +239,7 @@ def browse_balances(query: dict[str, Any]) -> list[DailyBalance]:
 @balances.doc(responses={"200": _CSV})
 def export_balances(query: dict[str, Any]) -> Response:
     """The same as CSV: one line per day, programme, party and state."""
-    return _csv("daily-balances", export_queries.DAILY_BALANCES, query)
+    return _csv("daily-balances", exports.DAILY_BALANCES, query)
 
 
 def _chosen(query: sa.Select[Any], model: Any, given: Mapping[str, Any], *names: str) -> sa.Select[Any]:
