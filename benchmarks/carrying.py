@@ -17,7 +17,7 @@ from benchmarks import rows
 from benchmarks.machine import Machine, machine
 from benchmarks.rows import Copies
 from benchmarks.table import Line, by_turns
-from services.operator_bridge import consuming as bridge
+from services.operator_bridge.inbound import consuming as bridge
 from services.redeemer import inbox as redeemer
 from shared import config, consumer, logs
 from shared.consumer import Handler

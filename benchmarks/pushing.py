@@ -23,8 +23,8 @@ from demo.embedded import free_port
 from demo.simulators.docaposte import CODE, Account
 from services.operator_bridge import interface, sync
 from services.operator_bridge.adapter_kit import mapping
-from services.operator_bridge.consuming import HANDLERS
 from services.operator_bridge.contracts import lifecycle
+from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.interface import Order
 from shared import clock, config, logs
 from shared.cheque_code import generate, printed

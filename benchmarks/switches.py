@@ -30,9 +30,10 @@ from flask.typing import ResponseReturnValue
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.simulators.serving import serving
-from services.operator_bridge import inbox, interface, polling, reconciliation, switchover, sync
-from services.operator_bridge.consuming import HANDLERS
+from services.operator_bridge import interface, reconciliation, switchover, sync
 from services.operator_bridge.contracts import activation, lifecycle
+from services.operator_bridge.inbound import statement_polling, webhook_inbox
+from services.operator_bridge.inbound.consuming import HANDLERS
 from shared import cheque_code, clock, config, consumer, logs, messages, migrations
 from shared.events import Event
 from shared.ids import new_id
@@ -247,8 +248,8 @@ class Play:
             simulator.work_off()
             simulator.state_all()
         with suppress(Unavailable):
-            polling.poll(self.runtime, contract)
-        inbox.apply_waiting(self.runtime)
+            statement_polling.poll(self.runtime, contract)
+        webhook_inbox.apply_waiting(self.runtime)
         return sent
 
     def _contract(self, code: str, operator: str) -> UUID:

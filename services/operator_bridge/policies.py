@@ -13,7 +13,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import applying, interface
+from services.operator_bridge import interface
+from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Paid, Redeemed
 from services.operator_bridge.models import Contract
 from services.operator_bridge.models_reconciliation import Discrepancy

@@ -14,7 +14,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.operator_bridge import comparison_sql, gathering, interface, known, polling
+from services.operator_bridge import comparison_sql, gathering, interface, known
+from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.interface import Known, Line, Operator, Period
 from services.operator_bridge.models import Contract
 from shared import clock
@@ -75,7 +76,7 @@ def sides(runtime: Runtime, contract_id: UUID) -> Sides:
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
     operator = interface.connect(contract.operator, runtime.settings.operators)
-    stands_at = polling.stands_at(operator, contract.code)
+    stands_at = statement_polling.stands_at(operator, contract.code)
     able = stands_at is not None and (operator.has_statement or operator.by_status)
     asked = known.cheques(runtime, contract_id) if operator.by_status else ()
     return Sides(contract, operator, stands_at or clock.now(), able, asked)
@@ -99,7 +100,7 @@ def compare(runtime: Runtime, contract_id: UUID) -> Comparison:
 
 def statement(between: Sides) -> Iterator[Sequence[Line]]:
     """The operator's whole statement, part by part."""
-    return polling.parts(between.operator, Period(between.contract.code, cheques=between.cheques), _AT_ONCE)
+    return statement_polling.parts(between.operator, Period(between.contract.code, cheques=between.cheques), _AT_ONCE)
 
 
 @contextmanager

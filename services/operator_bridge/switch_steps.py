@@ -12,8 +12,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import figures, interface, moving, polling, reconciliation, retrying
+from services.operator_bridge import figures, interface, moving, reconciliation, retrying
 from services.operator_bridge.contracts import hold, lifecycle
+from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.models import Contract
 from services.operator_bridge.models_switch import Switch
 from services.operator_bridge.moving import Move
@@ -93,7 +94,7 @@ def last_statement(work: Work) -> Figures | Waiting:
 
 def _hear_out(work: Work) -> Figures | Waiting:
     try:
-        polling.poll(work.runtime, work.old.contract_id, most=_HOWEVER_OFTEN)
+        statement_polling.poll(work.runtime, work.old.contract_id, most=_HOWEVER_OFTEN)
     except Unavailable as error:
         return Waiting(f"the last statement of {work.old.code}: {error.detail}")
     with work.runtime.transaction() as session:

@@ -4,19 +4,10 @@ from uuid import UUID
 
 from celery import shared_task
 
-from services.operator_bridge import (
-    claiming,
-    daily_balances,
-    inbox,
-    leases,
-    polling,
-    reconciling,
-    switchover,
-    sync,
-    waking,
-)
-from services.operator_bridge.consuming import HANDLERS
+from services.operator_bridge import claiming, daily_balances, leases, reconciling, switchover, sync, waking
 from services.operator_bridge.contracts import hold
+from services.operator_bridge.inbound import statement_polling, webhook_inbox
+from services.operator_bridge.inbound.consuming import HANDLERS
 from shared import audit_chain, clock
 from shared.celery import every, runtime
 
@@ -57,7 +48,7 @@ def push(contract_id: str) -> None:
 def apply() -> None:
     """Applies the messages that wait."""
     waking.awake(runtime(), "operator_bridge.apply")
-    inbox.apply_waiting(runtime())
+    webhook_inbox.apply_waiting(runtime())
 
 
 @shared_task(name="operator_bridge.poll", soft_time_limit=240, time_limit=270)
@@ -66,14 +57,14 @@ def poll(contract_id: str) -> None:
     waking.awake(runtime(), "operator_bridge.poll", contract_id)
     with leases.alone(runtime(), f"poll:{contract_id}") as first:
         if first:
-            polling.try_poll(runtime(), UUID(contract_id))
+            statement_polling.try_poll(runtime(), UUID(contract_id))
 
 
 @shared_task(name="operator_bridge.poll_all")
 def poll_all() -> None:
     """Has every statement read."""
     with runtime().transaction() as session:
-        contracts = polling.contracts_to_poll(session)
+        contracts = statement_polling.contracts_to_poll(session)
     for contract_id in contracts:
         waking.wake(runtime(), "operator_bridge.poll", str(contract_id))
 
@@ -82,7 +73,7 @@ def poll_all() -> None:
 def repair() -> None:
     """Has the statements read that tell the outcome of orders we had no answer to."""
     with runtime().transaction() as session:
-        contracts = polling.contracts_to_repair(session)
+        contracts = statement_polling.contracts_to_repair(session)
     for contract_id in contracts:
         waking.wake(runtime(), "operator_bridge.poll", str(contract_id))
 

@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 
 from demo.embedded import EmbeddedPostgres
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import polling, reconciliation
+from services.operator_bridge import reconciliation
+from services.operator_bridge.inbound import statement_polling
 from shared.config import SERVICES
 from souche.recalling import recall
 from souche.verify import verify
@@ -34,7 +35,7 @@ class Town:
         """Carries all news, sends what is due, and hears what the operator says of it."""
         for _ in range(2):
             self.world.settle()
-            polling.poll(self.world.services["operator_bridge"].runtime, self.world.contract)
+            statement_polling.poll(self.world.services["operator_bridge"].runtime, self.world.contract)
         self.world.settle()
 
     def grant(self) -> list[Cheque]:

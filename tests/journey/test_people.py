@@ -13,7 +13,8 @@ from werkzeug.test import TestResponse
 from demo.embedded import EmbeddedPostgres
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.people.models import Beneficiary
-from services.operator_bridge import polling, reconciliation
+from services.operator_bridge import reconciliation
+from services.operator_bridge.inbound import statement_polling
 from shared.auth import allowed_roles
 from shared.config import SERVICES
 from tests.journey.conftest import World
@@ -95,7 +96,7 @@ def spend(world: World, town: Town, operator: Operator) -> list[dict[str, Any]]:
     town.switch(world.contract, first, "handover")
     town.work()
     operator.simulator.pay()
-    polling.poll(town.bridge, first)
+    statement_polling.poll(town.bridge, first)
     reconciliation.compare(town.bridge, first)
     town.work()
     return [one, two]

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from click.testing import CliRunner
 
-from services.operator_bridge import polling, reconciliation, switchover, sync
+from services.operator_bridge import reconciliation, switchover, sync
+from services.operator_bridge.inbound import statement_polling
 from shared.config import SERVICES
 from souche.verify import verify
 from tests.journey.conftest import World
@@ -85,7 +86,7 @@ def test_an_operator_takes_over_and_dies_and_no_till_refuses_a_cheque(world: Wor
     town.present(5)
     town.work()
     operator.simulator.pay()
-    polling.poll(town.bridge, first)
+    statement_polling.poll(town.bridge, first)
     town.present(5)
     town.work()
     operator.die()

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.switches import MODES, PAYMENT_ORDER, Outside
-from services.operator_bridge import interface, polling, switchover, sync
+from services.operator_bridge import interface, switchover, sync
 from services.operator_bridge.contracts import activation
+from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.models import Contract
 from services.operator_bridge.transitions import WORKING
 from shared.config import SERVICES
@@ -119,7 +120,7 @@ class Town(World):
             simulator.work_off()
             simulator.state_all()
         with suppress(Unavailable):
-            polling.poll(self.bridge, contract.contract_id)
+            statement_polling.poll(self.bridge, contract.contract_id)
         return sent
 
     def push(self) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.operator_bridge import applying
+from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Paid
 from services.redeemer.cheques import expiring
 from shared import clock

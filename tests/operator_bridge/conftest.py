@@ -13,8 +13,9 @@ from flask.typing import ResponseReturnValue
 
 from demo.simulators import docaposte
 from demo.simulators.docaposte import Account, Simulator
-from services.operator_bridge import inbox, sync
-from services.operator_bridge.consuming import HANDLERS
+from services.operator_bridge import sync
+from services.operator_bridge.inbound import webhook_inbox
+from services.operator_bridge.inbound.consuming import HANDLERS
 from shared import cheque_code, clock, consumer, messages
 from shared.events import EVENT, Event
 from shared.ids import new_id
@@ -147,7 +148,7 @@ class Office:
             pass
 
     def apply(self) -> int:
-        return inbox.apply_waiting(self.bridge.runtime)
+        return webhook_inbox.apply_waiting(self.bridge.runtime)
 
     def execute(self, statement: str, **given: Any) -> None:
         with self.bridge.runtime.transaction() as session:

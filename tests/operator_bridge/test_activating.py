@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 
 from demo.simulators import aptic
-from services.operator_bridge import polling, switchover
+from services.operator_bridge import switchover
+from services.operator_bridge.inbound import statement_polling
 from tests.operator_bridge.conftest import Office
 
 
@@ -34,7 +35,7 @@ def exchange(office: Office, folder: aptic.Simulator, contract: UUID) -> None:
     """Drops files, has them worked off and reads what came back, until nothing moves any more."""
     while office.push(contract):
         folder.work_off()
-        polling.poll(office.bridge.runtime, contract)
+        statement_polling.poll(office.bridge.runtime, contract)
 
 
 def activate(office: Office, contract: UUID, **body: object) -> int:
@@ -87,11 +88,11 @@ def test_an_answer_that_comes_a_day_later_settles_what_was_dropped(
 ) -> None:
     office.issue(2)
     office.push(contract)
-    polling.poll(office.bridge.runtime, contract)
+    statement_polling.poll(office.bridge.runtime, contract)
     assert office.orders() == {"unknown": 2}
     folder.work_off()
     office.execute("UPDATE contract SET polled_at = now() + interval '20 hours'")
-    assert polling.poll(office.bridge.runtime, contract).settled == 2
+    assert statement_polling.poll(office.bridge.runtime, contract).settled == 2
 
 
 def test_a_file_that_was_lost_is_dropped_again_and_worked_off_once(
@@ -102,7 +103,7 @@ def test_a_file_that_was_lost_is_dropped_again_and_worked_off_once(
     exchange(office, folder, contract)
     assert office.orders() == {"unknown": 2}
     office.execute("UPDATE operator_order SET sent_at = sent_at - interval '2 days'")
-    assert polling.poll(office.bridge.runtime, contract).sent_again == 2
+    assert statement_polling.poll(office.bridge.runtime, contract).sent_again == 2
     exchange(office, folder, contract)
     assert office.orders() == {"accepted": 2}
     assert len(folder.register.cheques) == 2
@@ -152,7 +153,7 @@ def test_what_happened_at_its_till_and_was_paid_is_read_from_the_statement(
     folder.redeem_at_till(str(office.structure), None, str(second))
     folder.pay()
     folder.state_all()
-    polling.poll(office.bridge.runtime, contract)
+    statement_polling.poll(office.bridge.runtime, contract)
     (report,) = office.told("redemption.reported")
     assert report["cheque_id"] == str(second)
     (paid,) = office.told("redemptions.paid")
@@ -173,7 +174,7 @@ def test_what_a_statement_left_out_is_on_the_next_and_counts_once(
     folder.faults.order("missing_events", 1, 0)
     for reports in (0, 1, 1):
         folder.state_all()
-        polling.poll(office.bridge.runtime, contract)
+        statement_polling.poll(office.bridge.runtime, contract)
         assert len(office.told("redemption.reported")) == reports
         assert len(office.told("redemptions.paid")) == reports
 

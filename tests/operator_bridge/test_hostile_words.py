@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 
 from demo.simulators import docaposte
-from services.operator_bridge import applying, polling, settling
+from services.operator_bridge import settling
+from services.operator_bridge.inbound import applying, statement_polling
 from services.operator_bridge.interface import Paid, Receipt
 from services.operator_bridge.models import MAX_LOST, Message
 from shared import clock
@@ -101,7 +102,7 @@ def test_orders_that_wait_for_a_person_do_not_hide_those_that_a_statement_can_se
         f"UPDATE operator_order SET lost = :most, sent_at = now() - interval '2 hours' WHERE order_id IN {stuck}",
         most=MAX_LOST,
     )
-    done = polling.poll(office.bridge.runtime, contract)
+    done = statement_polling.poll(office.bridge.runtime, contract)
     assert (done.unsettled, done.sent_again) == (100, 100)
 
 

@@ -12,7 +12,7 @@ import requests
 from standardwebhooks import Webhook
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import applying, polling
+from services.operator_bridge.inbound import applying, statement_polling
 from services.operator_bridge.interface import Redeemed
 from shared import clock
 from shared.ids import new_id
@@ -110,8 +110,8 @@ def test_the_same_word_again_by_any_way_changes_nothing(
         assert send(office, simulator, "redemption.made", line, webhook_id) == 202
     assert office.rows("SELECT count(*) FROM message") == [(2,)]
     assert office.apply() == 2
-    polling.poll(office.bridge.runtime, contract)
-    polling.poll(office.bridge.runtime, contract)
+    statement_polling.poll(office.bridge.runtime, contract)
+    statement_polling.poll(office.bridge.runtime, contract)
     (event,) = office.told("redemption.reported")
     assert event["report_id"] == str(applying.report_id("docaposte", line["reference"]))
 
@@ -153,7 +153,7 @@ def test_a_payment_of_what_we_declared_is_told_of_once(
     for webhook_id in ("msg_1", "msg_2"):
         send(office, simulator, "payment.made", payment, webhook_id)
     office.apply()
-    polling.poll(office.bridge.runtime, contract)
+    statement_polling.poll(office.bridge.runtime, contract)
     (event,) = office.told("redemptions.paid")
     assert event["redemption_ids"] == [str(redemption_id)]
 

@@ -7,7 +7,7 @@ import pytest
 
 from demo.simulators.docaposte import Simulator
 from demo.simulators.docaposte_register import Cheque
-from services.operator_bridge import applying
+from services.operator_bridge.inbound import applying
 from services.operator_bridge.reconciliation import KINDS
 from shared import clock
 from shared.ids import new_id

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from services.operator_bridge import interface, polling, reconciling
+from services.operator_bridge import interface, reconciling
+from services.operator_bridge.inbound import statement_polling
 from tests.operator_bridge.conftest import Office
 
 WITH_SIMULATOR = [code for code in interface.codes() if importlib.util.find_spec(f"demo.simulators.{code}")]
@@ -38,7 +39,7 @@ def work_off(office: Office, simulator: Any, contract: UUID) -> None:
         office.push_all(contract)
         if hasattr(simulator, "work_off"):
             simulator.work_off()
-        polling.poll(office.bridge.runtime, contract)
+        statement_polling.poll(office.bridge.runtime, contract)
     if hasattr(simulator, "state_all"):
         simulator.state_all()
 

@@ -5,7 +5,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from demo.simulators import docaposte
-from services.operator_bridge import polling, switchover
+from services.operator_bridge import switchover
+from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.models import MAX_LOST
 from shared.ids import new_id
 from tests.operator_bridge.conftest import Office
@@ -29,7 +30,7 @@ def order(office: Office, state: str, kind: str = "register") -> str:
 def leave_stuck(office: Office, contract: UUID) -> None:
     """Everything sent was done, and never answered."""
     office.execute("UPDATE operator_order SET state = 'unknown', lost = :lost WHERE kind = 'register'", lost=MAX_LOST)
-    polling.poll(office.bridge.runtime, contract)
+    statement_polling.poll(office.bridge.runtime, contract)
     office.execute("UPDATE link SET state = 'wanted'")
     office.execute("UPDATE operator_order SET state = 'unknown', lost = :lost WHERE kind = 'register'", lost=MAX_LOST)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from demo.simulators import govstack
-from services.operator_bridge import polling
+from services.operator_bridge.inbound import statement_polling
 from tests.operator_bridge.conftest import Office
 
 
@@ -50,7 +50,7 @@ def test_an_answer_that_was_lost_makes_no_second_voucher(office: Office, voucher
     office.push(contract)
     assert office.orders()["unknown"] >= 1
     office.execute("UPDATE operator_order SET sent_at = sent_at - interval '2 minutes'")
-    polling.poll(office.bridge.runtime, contract)
+    statement_polling.poll(office.bridge.runtime, contract)
     office.push_all(contract)
     assert office.orders() == {"accepted": 3}
     assert len(vouchers.register.vouchers) == 3

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from demo.simulators.docaposte import CODE, Simulator
 from demo.simulators.docaposte_register import MAX_OPERATIONS, Line, Register
-from services.operator_bridge import claiming, leases, polling, settling, sync
+from services.operator_bridge import claiming, leases, settling, sync
+from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.models import MAX_LOST
 from shared import clock
@@ -225,7 +226,7 @@ def test_no_answer_is_unknown_and_the_statement_settles_it(office: Office, simul
     assert office.push(contract) == 0
     assert office.told("cheques.registered") == []
     office.execute("UPDATE operator_order SET sent_at = sent_at - interval '2 minutes'")
-    done = polling.poll(office.bridge.runtime, contract)
+    done = statement_polling.poll(office.bridge.runtime, contract)
     if fault == "error":
         assert (done.settled, done.sent_again) == (0, 3)
         office.push(contract)
@@ -241,7 +242,7 @@ def test_an_order_on_no_statement_yet_is_not_sent_again_too_soon(office: Office,
     office.issue()
     simulator.faults.order("error", 1, 0)
     office.push(contract)
-    assert polling.poll(office.bridge.runtime, contract).sent_again == 0
+    assert statement_polling.poll(office.bridge.runtime, contract).sent_again == 0
     assert office.orders() == {"unknown": 1}
 
 
@@ -263,7 +264,7 @@ def test_a_refusal_that_was_not_heard_stays_one(office: Office, simulator: Simul
     simulator.faults.order("time_out_after_doing", 1, 1.5)
     office.push(contract)
     assert office.orders() == {"unknown": 1}
-    polling.poll(office.bridge.runtime, contract)
+    statement_polling.poll(office.bridge.runtime, contract)
     assert office.orders() == {"refused": 1}
 
 
@@ -301,7 +302,7 @@ def test_a_worker_that_died_leaves_orders_that_become_unknown(office: Office) ->
     with office.bridge.runtime.transaction() as session:
         claiming.sweep(session)
     assert office.orders() == {"unknown": 2}
-    assert polling.poll(office.bridge.runtime, contract).sent_again == 2
+    assert statement_polling.poll(office.bridge.runtime, contract).sent_again == 2
     office.push(contract)
     assert office.orders() == {"accepted": 2}
 
@@ -312,7 +313,7 @@ def test_an_order_that_never_gets_an_answer_is_left_and_shown(office: Office) ->
     office.execute(
         "UPDATE operator_order SET state = 'unknown', lost = :lost, sent_at = now() - interval '1 day'", lost=MAX_LOST
     )
-    assert polling.poll(office.bridge.runtime, contract).sent_again == 0
+    assert statement_polling.poll(office.bridge.runtime, contract).sent_again == 0
     (stuck,) = office.get("/v1/orders?stuck=true")["items"]
     assert stuck["stuck"] is True
     assert stuck["state"] == "unknown"

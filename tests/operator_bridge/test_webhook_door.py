@@ -13,8 +13,8 @@ from standardwebhooks import Webhook
 from werkzeug.test import TestResponse
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge.complaints import AT_FIRST, Complaints
 from services.operator_bridge.inbound import api
+from services.operator_bridge.inbound.log_throttle import AT_FIRST, Complaints
 from tests.operator_bridge.conftest import Office
 
 DOOR = "/v1/operators/{}/webhooks"

@@ -15,8 +15,9 @@ from click.testing import CliRunner, Result
 from demo.simulators import docaposte
 from demo.simulators.docaposte import Simulator
 from demo.simulators.docaposte_register import Cheque, Refused
-from services.operator_bridge import claiming, inbox, interface, polling, sync
+from services.operator_bridge import claiming, interface, sync
 from services.operator_bridge.contracts import hold
+from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.models import MAX_LOST
 from shared.config import SERVICES
 from shared.messages import READERS
@@ -92,12 +93,12 @@ class Town(World):
 
     def hear(self, _index: int = 0) -> None:
         """Applies the messages that came."""
-        inbox.apply_waiting(self.runtime)
+        webhook_inbox.apply_waiting(self.runtime)
 
     def read_statement(self, _index: int = 0) -> bool:
         """Reads the statement; whether it could be had."""
         try:
-            polling.poll(self.runtime, self.contract)
+            statement_polling.poll(self.runtime, self.contract)
         except Unavailable:
             return False
         return True
@@ -137,7 +138,7 @@ class Town(World):
     def _go_round(self) -> bool:
         moved = self.carry()
         self._wait(lambda: self.simulator.webhooks.waiting == 0)
-        moved += inbox.apply_waiting(self.runtime)
+        moved += webhook_inbox.apply_waiting(self.runtime)
         # Long after: a worker that has not settled what it sent is dead, and what was done is on the statement.
         self.execute("UPDATE operator_order SET sent_at = sent_at - interval '10 minutes' WHERE sent_at IS NOT NULL")
         with self.runtime.transaction() as session:

@@ -6,9 +6,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from services.operator_bridge import polling, reconciliation, schemas, waking
+from services.operator_bridge import reconciliation, schemas, waking
 from services.operator_bridge.contracts import activation, adoption, lifecycle
 from services.operator_bridge.contracts import hold as holding
+from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.models import Contract
 from shared.app import ProblemSchema
 from shared.auth import roles
@@ -116,10 +117,10 @@ def adopt(contract_id: UUID) -> dict[str, int]:
 @roles("admin", "operations")
 @blueprint.response(200, schemas.PollSchema)
 @blueprint.alt_response(503, schema=ProblemSchema)
-def poll(contract_id: UUID) -> polling.Poll:
+def poll(contract_id: UUID) -> statement_polling.Poll:
     """Reads the operator's statement now, applies what we missed and settles what is unknown."""
     show_or_404(contract_id)
-    done = polling.poll(runtime(), contract_id)
+    done = statement_polling.poll(runtime(), contract_id)
     waking.wake(runtime(), "operator_bridge.push", str(contract_id))
     return done
 

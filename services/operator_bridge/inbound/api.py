@@ -7,8 +7,9 @@ from flask import request
 from flask.typing import ResponseReturnValue
 from flask_smorest import Blueprint
 
-from services.operator_bridge import inbox, interface, schemas
-from services.operator_bridge.complaints import Complaints
+from services.operator_bridge import interface, schemas
+from services.operator_bridge.inbound import webhook_inbox
+from services.operator_bridge.inbound.log_throttle import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
 from shared import bodies, limits
 from shared.app import ProblemSchema
@@ -76,9 +77,9 @@ def receive(operator: str) -> ResponseReturnValue:
     if request.mimetype and not request.is_json:
         raise NotJson("A message is application/json.")
     try:
-        inbox.check_door(runtime().settings.operators, operator)
+        webhook_inbox.check_door(runtime().settings.operators, operator)
         body = bodies.read(bodies.STRANGERS)
-        inbox.receive(runtime(), operator, dict(request.headers), body)
+        webhook_inbox.receive(runtime(), operator, dict(request.headers), body)
     except (UnknownOperator, ConfigurationError):
         raise NotFound("There is no such operator here.") from None
     except BadSignature as error:

@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from demo.simulators import govstack
-from services.operator_bridge import interface, operators, polling
+from services.operator_bridge import interface, operators
+from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.models import MAX_LOST
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.switch.town import Operator, Town
@@ -151,7 +152,7 @@ def test_what_an_operator_never_tells_is_never_declared_to_another_without_a_per
     town = settled(Town(office, operator), silent)
     office.redeem(town.open[:1])
     office.push(town.old, 0.1)
-    polling.poll(office.bridge.runtime, town.old)
+    statement_polling.poll(office.bridge.runtime, town.old)
     order = unknown(town)
     assert town.ask("handover").status_code == 201
     assert [town.advance() for _ in range(3)] == [False] * 3

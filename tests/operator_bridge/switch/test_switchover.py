@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.operator_bridge import applying, reconciliation, switchover
+from services.operator_bridge import reconciliation, switchover
+from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Paid
 from services.operator_bridge.switch_steps import STEPS
 from shared import clock

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from demo.embedded import free_port
 from demo.simulators.docaposte import Account, Simulator
 from demo.simulators.serving import serving
-from services.operator_bridge import applying, polling, switchover
+from services.operator_bridge import switchover
 from services.operator_bridge.contracts import hold
+from services.operator_bridge.inbound import applying, statement_polling
 from shared import clock
 from tests.operator_bridge.conftest import Office
 
@@ -84,10 +85,10 @@ class Town:
         office.redeem(paid)
         office.push_all(self.old)
         self.operator.simulator.pay()
-        polling.poll(office.bridge.runtime, self.old)
+        statement_polling.poll(office.bridge.runtime, self.old)
         office.redeem(declared)
         line = self.operator.simulator.redeem_at_till(str(office.structure), office.codes[str(spent[0])])
-        polling.poll(office.bridge.runtime, self.old)
+        statement_polling.poll(office.bridge.runtime, self.old)
         office.redeem(spent[:1], "operator", self.old, applying.report_id("docaposte", line["reference"]))
         office.cancel(cancelled[:3])
         office.tell("cheques.blocked", {"cheque_ids": blocked, "reason": "lost"})

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import applying, interface, waking
+from services.operator_bridge import interface, waking
+from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
 from services.operator_bridge.models import Message
 from shared import clock, roundtrip

@@ -13,7 +13,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import applying, discrepancies, ordering, paying
+from services.operator_bridge import discrepancies, ordering, paying
+from services.operator_bridge.inbound import applying
 from services.operator_bridge.models import Contract, Report
 from shared.consumer import Handler, park, run_handlers, unpark
 from shared.events import Event

@@ -14,7 +14,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import applying, claiming, interface
+from services.operator_bridge import claiming, interface
+from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import (
     Line,
     NoAnswer,
