@@ -21,11 +21,12 @@ from benchmarks.machine import machine, wait_for
 from benchmarks.table import Line, by_turns
 from demo.embedded import free_port
 from demo.simulators.docaposte import CODE, Account
-from services.operator_bridge import interface, sync
+from services.operator_bridge import interface
 from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.interface import Order
+from services.operator_bridge.orders import sending
 from shared import clock, config, logs
 from shared.cheque_code import generate, printed
 from shared.ids import new_id
@@ -60,7 +61,7 @@ def throughput(quick: bool) -> Iterator[Line]:
             runtime.pull(desk.SERVICE, HANDLERS)
             operator.rate = rate  # type: ignore[misc]
             began = perf_counter()
-            sent = sync.push(runtime, contract, _PATIENCE_SECONDS)
+            sent = sending.push(runtime, contract, _PATIENCE_SECONDS)
             if sent != orders:
                 raise AssertionError(f"{sent} of {orders} orders were sent")
             return orders / (perf_counter() - began)

@@ -30,10 +30,11 @@ from flask.typing import ResponseReturnValue
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.simulators.serving import serving
-from services.operator_bridge import interface, reconciliation, switchover, sync
+from services.operator_bridge import interface, reconciliation, switchover
 from services.operator_bridge.contracts import activation, lifecycle
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
+from services.operator_bridge.orders import sending
 from shared import cheque_code, clock, config, consumer, logs, messages, migrations
 from shared.events import Event
 from shared.ids import new_id
@@ -238,7 +239,7 @@ class Play:
         return [(contract, code) for contract, code in both if not (self.dead and contract == self.from_id)]
 
     def _work(self, contract: UUID, code: str) -> int:
-        sent = sync.push(self.runtime, contract, 60.0)
+        sent = sending.push(self.runtime, contract, 60.0)
         with self.runtime.transaction() as session:
             live = lifecycle.find(session, contract).state == "live"
             if self.payment_order and live and interface.adapter(code).activates:

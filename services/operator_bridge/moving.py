@@ -11,8 +11,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface, ordering
+from services.operator_bridge import interface
 from services.operator_bridge.models import Contract
+from services.operator_bridge.orders import creating
 from services.operator_bridge.references import reference_sql
 from services.operator_bridge.transitions import LINK, ORDER, REDEMPTION, UNFINISHED, before
 from shared import events
@@ -218,7 +219,7 @@ def strand(session: Session, move: Move) -> int:
 
 def strand_redemptions(session: Session, move: Move) -> int:
     """Strands redemptions that an operator that failed has not paid, and tells of it; says how many there were."""
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     given = move.given(before=before(REDEMPTION, "stranded"))
     stranded: list[UUID] = list(session.scalars(_STRAND_REDEMPTIONS, given))
     for start in range(0, len(stranded), _IDS_AN_EVENT):
@@ -245,7 +246,7 @@ def introduce(session: Session, move: Move) -> None:
 
 def register(session: Session, move: Move, after: UUID | None) -> UUID | None:
     """Has the next spendable cheques that no live contract has registered under the new one; gives the last of them."""
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     cheques: list[UUID] = list(session.scalars(_SPENDABLE, move.given(after=after or _FIRST)))
     if not cheques:
         return None
@@ -258,7 +259,7 @@ def register(session: Session, move: Move, after: UUID | None) -> UUID | None:
 
 def redeclare(session: Session, move: Move, movable: str) -> int:
     """Declares the next unpaid redemptions, `movable` under the old contract or under none, anew; says how many."""
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     rows = session.execute(_UNPAID, move.given(movable=movable)).all()
     cheques, redemptions = [row.cheque_id for row in rows], [row.redemption_id for row in rows]
     if not rows:
@@ -275,7 +276,7 @@ def redeclare(session: Session, move: Move, movable: str) -> int:
 
 def leave(session: Session, move: Move, after: UUID | None) -> UUID | None:
     """Has the old operator told which of its next cheques are another's, so that its till takes them no more."""
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     cheques: list[UUID] = list(session.scalars(_HELD, move.given(after=after or _FIRST)))
     if not cheques:
         return None
@@ -285,5 +286,5 @@ def leave(session: Session, move: Move, after: UUID | None) -> UUID | None:
 
 
 def _rows(session: Session, statement: sa.TextClause, move: Move, **more: Any) -> int:
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     return len(session.scalars(statement, move.given(**more)).all())

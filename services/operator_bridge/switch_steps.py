@@ -12,12 +12,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import figures, interface, moving, reconciliation, retrying
+from services.operator_bridge import figures, interface, moving, reconciliation
 from services.operator_bridge.contracts import hold, lifecycle
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.models import Contract
 from services.operator_bridge.models_switch import Switch
 from services.operator_bridge.moving import Move
+from services.operator_bridge.orders import manual_retry
 from shared.problems import Unavailable
 from shared.runtime import Runtime
 
@@ -68,7 +69,7 @@ def freeze(work: Work) -> Figures | Waiting:
     """Stops telling the old operator anything, for a while or for good, and names its successor."""
     settings = work.runtime.settings.operators
     with work.runtime.transaction() as session:
-        retrying.doubt(session, work.old.contract_id)
+        manual_retry.doubt(session, work.old.contract_id)
         if work.failed:
             lifecycle.change(session, settings, work.old.contract_id, "failed")
         else:

@@ -4,10 +4,11 @@ from uuid import UUID
 
 from celery import shared_task
 
-from services.operator_bridge import claiming, daily_balances, leases, reconciling, switchover, sync, waking
+from services.operator_bridge import daily_balances, leases, reconciling, switchover, waking
 from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
+from services.operator_bridge.orders import queue, sending
 from shared import audit_chain, clock
 from shared.celery import every, runtime
 
@@ -26,9 +27,9 @@ def pull(publisher: str) -> None:
 def wake_pushes() -> None:
     """Wakes a push for every contract with orders to send, after what dead workers left was swept up."""
     with runtime().transaction() as session:
-        claiming.sweep(session)
+        queue.sweep(session)
         hold.hold_new(session)
-        due = claiming.contracts_due(session)
+        due = queue.contracts_due(session)
     for contract_id in due:
         waking.wake(runtime(), "operator_bridge.push", str(contract_id))
 
@@ -39,7 +40,7 @@ def push(contract_id: str) -> None:
     waking.awake(runtime(), "operator_bridge.push", contract_id)
     with leases.alone(runtime(), f"push:{contract_id}") as first:
         if first:
-            sync.push(runtime(), UUID(contract_id), _PUSH_SECONDS)
+            sending.push(runtime(), UUID(contract_id), _PUSH_SECONDS)
     if first:
         wake_pushes()  # what came after the last look and before the lock was let go, or was too much for one task
 

@@ -87,7 +87,7 @@ class World:
 
     def push(self) -> None:
         """Sends what the operator has to be told."""
-        sync = importlib.import_module("services.operator_bridge.sync")
+        sync = importlib.import_module("services.operator_bridge.orders.sending")
         sync.push(self.services["operator_bridge"].runtime, self.contract, 5.0)
 
     def _carry(self, publisher: str, reader: str) -> int:

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from click.testing import CliRunner
 
-from services.operator_bridge import reconciliation, switchover, sync
+from services.operator_bridge import reconciliation, switchover
 from services.operator_bridge.inbound import statement_polling
+from services.operator_bridge.orders import sending
 from shared.config import SERVICES
 from souche.verify import verify
 from tests.journey.conftest import World
@@ -41,7 +42,7 @@ class Town:
         """Carries the news and sends what is due, as the workers do."""
         self.world.settle()
         for contract in self.world.ask("operator_bridge", "GET", "/v1/contracts", "admin")["items"]:
-            sync.push(self.bridge, UUID(contract["contract_id"]), 0.3)
+            sending.push(self.bridge, UUID(contract["contract_id"]), 0.3)
         self.world.settle()
 
     def switch(self, old: UUID, new: UUID, mode: str) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.switches import MODES, PAYMENT_ORDER, Outside
-from services.operator_bridge import interface, switchover, sync
+from services.operator_bridge import interface, switchover
 from services.operator_bridge.contracts import activation
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.models import Contract
+from services.operator_bridge.orders import sending
 from services.operator_bridge.transitions import WORKING
 from shared.config import SERVICES
 from shared.messages import READERS
@@ -111,7 +112,7 @@ class Town(World):
         )
 
     def _work(self, contract: Contract) -> int:
-        sent = sync.push(self.bridge, contract.contract_id, 5.0)
+        sent = sending.push(self.bridge, contract.contract_id, 5.0)
         if contract.state == "live" and interface.adapter(contract.operator).activates:
             with self.bridge.transaction() as session:
                 sent += activation.activate(session, contract.contract_id, PAYMENT_ORDER)

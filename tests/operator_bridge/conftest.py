@@ -13,9 +13,9 @@ from flask.typing import ResponseReturnValue
 
 from demo.simulators import docaposte
 from demo.simulators.docaposte import Account, Simulator
-from services.operator_bridge import sync
 from services.operator_bridge.inbound import webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
+from services.operator_bridge.orders import sending
 from shared import cheque_code, clock, consumer, messages
 from shared.events import EVENT, Event
 from shared.ids import new_id
@@ -140,7 +140,7 @@ class Office:
         """Sends what is due, whatever backoff there was."""
         self.execute("UPDATE contract SET next_push_at = now()")
         self.execute("UPDATE operator_order SET next_attempt_at = now() WHERE state = 'pending'")
-        return sync.push(self.bridge.runtime, contract_id, seconds)
+        return sending.push(self.bridge.runtime, contract_id, seconds)
 
     def push_all(self, contract_id: UUID) -> None:
         """Sends until nothing is due any more."""

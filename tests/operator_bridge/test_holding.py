@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import claiming, tasks
-from services.operator_bridge.claiming import OPENS_AFTER
+from services.operator_bridge import tasks
 from services.operator_bridge.contracts import hold
+from services.operator_bridge.orders import queue
+from services.operator_bridge.orders.queue import OPENS_AFTER
 from shared.ids import new_id
 from souche.operators import operator
 from tests.operator_bridge.conftest import Office
@@ -128,16 +129,16 @@ def test_a_refusal_voids_what_is_held_behind_it(office: Office, simulator: Simul
 def test_a_held_contract_wakes_no_push(office: Office, stopped: UUID) -> None:
     office.issue()
     with office.bridge.runtime.transaction() as session:
-        assert claiming.contracts_due(session) == []
-        assert claiming.claim(session, stopped, 10, lease=7) == []
-        assert claiming.next_turn(session, stopped) is None
+        assert queue.contracts_due(session) == []
+        assert queue.claim(session, stopped, 10, lease=7) == []
+        assert queue.next_turn(session, stopped) is None
 
 
 def test_a_stop_waits_for_what_is_being_claimed(office: Office) -> None:
     contract = office.contract()
     office.issue(2)
     with office.bridge.runtime.transaction() as session:
-        claimed = claiming.claim(session, contract, 1, lease=7)
+        claimed = queue.claim(session, contract, 1, lease=7)
         stopping = threading.Thread(target=office.post, args=(f"/v1/contracts/{contract}/hold", {"reason": REASON}))
         stopping.start()
         stopping.join(0.3)

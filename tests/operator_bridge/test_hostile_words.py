@@ -6,10 +6,10 @@ from uuid import UUID
 import pytest
 
 from demo.simulators import docaposte
-from services.operator_bridge import settling
 from services.operator_bridge.inbound import applying, statement_polling
 from services.operator_bridge.interface import Paid, Receipt
 from services.operator_bridge.models import MAX_LOST, Message
+from services.operator_bridge.orders import outcomes
 from shared import clock
 from shared.ids import new_id
 from tests.operator_bridge.conftest import Office
@@ -57,7 +57,7 @@ def test_a_code_in_an_operators_reason_is_not_kept_or_told(office: Office) -> No
     [order] = office.rows("SELECT order_id FROM operator_order")
     office.execute("UPDATE operator_order SET state = 'sent', sent_at = now()")
     with office.bridge.runtime.transaction() as session:
-        settling.settle(session, docaposte.CODE, [Receipt(str(order.order_id), "refused", f"{code} is known already")])
+        outcomes.settle(session, docaposte.CODE, [Receipt(str(order.order_id), "refused", f"{code} is known already")])
     kept = office.rows("SELECT o.reason, link.reason AS links FROM operator_order o JOIN link USING (cheque_id)")
     assert [tuple(row) for row in kept] == [("[code] is known already", "[code] is known already")]
     assert code not in str(office.told("cheques.refused"))
@@ -74,7 +74,7 @@ def test_a_reversal_that_the_operator_refuses_waits_for_a_person(office: Office)
     [order] = office.rows("SELECT order_id FROM operator_order WHERE kind = 'reverse'")
     office.execute("UPDATE operator_order SET state = 'sent', sent_at = now() WHERE kind = 'reverse'")
     with office.bridge.runtime.transaction() as session:
-        settling.settle(session, docaposte.CODE, [Receipt(str(order.order_id), "refused", "in a payment run")])
+        outcomes.settle(session, docaposte.CODE, [Receipt(str(order.order_id), "refused", "in a payment run")])
     [difference] = office.get("/v1/discrepancies")["items"]
     assert (difference["kind"], difference["theirs"]) == ("status_differs", {"refused": "in a payment run"})
 

@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from demo.simulators.docaposte import CODE, Simulator
 from demo.simulators.docaposte_register import MAX_OPERATIONS, Line, Register
-from services.operator_bridge import claiming, leases, settling, sync
+from services.operator_bridge import leases
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.models import MAX_LOST
+from services.operator_bridge.orders import outcomes, queue, sending
 from shared import clock
 from tests.operator_bridge.conftest import Office
 
@@ -49,9 +50,9 @@ def test_settling_a_batch_reads_none_of_the_thousands_that_wait(office: Office) 
     office.execute("ANALYZE operator_order, link")  # as a switch begins: nothing is known of what it will add
     office.issue(5000)
     with office.bridge.runtime.transaction() as session:
-        orders = claiming.claim(session, contract, 10, 1)
+        orders = queue.claim(session, contract, 10, 1)
         before = _read(session)
-        assert settling.settle(session, CODE, [Receipt(order.reference, "accepted") for order in orders]) == 10
+        assert outcomes.settle(session, CODE, [Receipt(order.reference, "accepted") for order in orders]) == 10
         assert _read(session) - before < 200
 
 
@@ -198,7 +199,7 @@ def test_an_operator_that_is_not_there_is_tried_again_later(office: Office, simu
     ((seconds, failures),) = office.rows("SELECT extract(epoch FROM next_push_at - now()), failures FROM contract")
     assert 25 < seconds <= 30
     assert failures == 1
-    assert sync.push(office.bridge.runtime, contract, 0.2) == 0
+    assert sending.push(office.bridge.runtime, contract, 0.2) == 0
     assert office.push(contract) == 2
     assert office.rows("SELECT failures FROM contract") == [(0,)]
     assert office.orders() == {"accepted": 2}
@@ -273,12 +274,12 @@ def test_what_a_worker_sends_is_its_own_while_it_lives(office: Office) -> None:
     office.issue(2)
     with leases.taken(runtime) as lease:
         with runtime.transaction() as session:
-            claiming.claim(session, contract, 10, lease)
+            queue.claim(session, contract, 10, lease)
         with runtime.transaction() as session:
-            claiming.sweep(session)
+            queue.sweep(session)
         assert office.orders() == {"sent": 2}
     with runtime.transaction() as session:
-        claiming.sweep(session)
+        queue.sweep(session)
     assert office.orders() == {"unknown": 2}
 
 
@@ -297,10 +298,10 @@ def test_a_worker_that_died_leaves_orders_that_become_unknown(office: Office) ->
     contract = office.contract()
     office.issue(2)
     with office.bridge.runtime.transaction() as session:
-        assert len(claiming.claim(session, contract, 10, lease=7)) == 2
+        assert len(queue.claim(session, contract, 10, lease=7)) == 2
     office.execute("UPDATE operator_order SET sent_at = now() - interval '10 minutes'")
     with office.bridge.runtime.transaction() as session:
-        claiming.sweep(session)
+        queue.sweep(session)
     assert office.orders() == {"unknown": 2}
     assert statement_polling.poll(office.bridge.runtime, contract).sent_again == 2
     office.push(contract)
@@ -324,7 +325,7 @@ def test_workers_that_push_at_once_send_no_order_twice(office: Office, simulator
     contract = office.contract()
     office.issue(1200)
     office.execute("UPDATE contract SET next_push_at = now()")
-    workers = [threading.Thread(target=sync.push, args=(office.bridge.runtime, contract, 5.0)) for _ in range(3)]
+    workers = [threading.Thread(target=sending.push, args=(office.bridge.runtime, contract, 5.0)) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -357,10 +358,10 @@ def test_all_workers_together_keep_to_the_operators_rate(office: Office) -> None
     contract = office.contract()
     office.execute("UPDATE contract SET next_push_at = now()")
     with office.bridge.runtime.transaction() as session:
-        assert claiming.take_turn(session, contract, 10.0)
+        assert queue.take_turn(session, contract, 10.0)
     with office.bridge.runtime.transaction() as session:
-        assert not claiming.take_turn(session, contract, 10.0)
-        assert 0 < (claiming.next_turn(session, contract) or 0) <= 0.1
+        assert not queue.take_turn(session, contract, 10.0)
+        assert 0 < (queue.next_turn(session, contract) or 0) <= 0.1
 
 
 def test_nothing_is_sent_under_a_contract_that_is_not_live(office: Office) -> None:

@@ -15,8 +15,9 @@ from demo.embedded import free_port
 from demo.simulators import docaposte
 from demo.simulators.docaposte import Account, Simulator
 from demo.simulators.faults import CALLS, MESSAGES, STATEMENTS
-from services.operator_bridge import interface, sync
+from services.operator_bridge import interface
 from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Order
+from services.operator_bridge.orders import sending
 from shared import cheque_code, clock
 from shared.config import SERVICES
 from shared.ids import new_id
@@ -127,7 +128,7 @@ def test_what_is_owed_for_a_cheque_that_the_operator_refused_is_named_until_anot
     regie = UUID(town.ask("operator_bridge", "POST", "/v1/contracts", "admin", draft)["contract_id"])
     town.ask("operator_bridge", "POST", f"/v1/contracts/{regie}/state", "admin", {"state": "live"})
     town.ask("operator_bridge", "POST", f"/v1/contracts/{regie}/adoptions", "admin")
-    sync.push(town.runtime, regie, 1.0)
+    sending.push(town.runtime, regie, 1.0)
     town.come_to_rest()
     found = town.verify()
     assert found.exit_code == 0, found.output

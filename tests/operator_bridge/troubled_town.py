@@ -15,10 +15,11 @@ from click.testing import CliRunner, Result
 from demo.simulators import docaposte
 from demo.simulators.docaposte import Simulator
 from demo.simulators.docaposte_register import Cheque, Refused
-from services.operator_bridge import claiming, interface, sync
+from services.operator_bridge import interface
 from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.models import MAX_LOST
+from services.operator_bridge.orders import queue, sending
 from shared.config import SERVICES
 from shared.messages import READERS
 from shared.problems import Unavailable
@@ -89,7 +90,7 @@ class Town(World):
         """Sends what is due, now."""
         self.execute("UPDATE contract SET next_push_at = clock_timestamp()")
         self.execute("UPDATE operator_order SET next_attempt_at = clock_timestamp() WHERE state = 'pending'")
-        sync.push(self.runtime, self.contract, 0.2)
+        sending.push(self.runtime, self.contract, 0.2)
 
     def hear(self, _index: int = 0) -> None:
         """Applies the messages that came."""
@@ -117,7 +118,7 @@ class Town(World):
         The broker is emptied.
         """
         with self.runtime.transaction() as session:
-            claimed = claiming.claim(session, self.contract, 3, lease=index)
+            claimed = queue.claim(session, self.contract, 3, lease=index)
         if index % 2 and claimed:
             known = {cheque["cheque_id"]: cheque["code"] for cheque in self.cheques}
             orders = [dataclasses.replace(order, code=known.get(str(order.cheque_id))) for order in claimed]
@@ -142,7 +143,7 @@ class Town(World):
         # Long after: a worker that has not settled what it sent is dead, and what was done is on the statement.
         self.execute("UPDATE operator_order SET sent_at = sent_at - interval '10 minutes' WHERE sent_at IS NOT NULL")
         with self.runtime.transaction() as session:
-            claiming.sweep(session)
+            queue.sweep(session)
             hold.hold_new(session)
         heard = self.read_statement()
         self.push()

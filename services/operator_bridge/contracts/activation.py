@@ -6,8 +6,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface, ordering
+from services.operator_bridge import interface
 from services.operator_bridge.contracts import lifecycle
+from services.operator_bridge.orders import creating
 from services.operator_bridge.transitions import UNFINISHED
 from shared.problems import Conflict
 
@@ -32,7 +33,7 @@ def activate(session: Session, contract_id: UUID, payment_order: str, cheques: S
     `payment_order` is the number of the payment order (mandat) that paid for them. The order follows the registration,
     if that is still on its way. Raises NotFound, or Conflict where the operator needs no activation.
     """
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     contract = lifecycle.find(session, contract_id)
     if not interface.adapter(contract.operator).activates:
         raise Conflict("Cheques need no activation with this operator.", slug="needs-no-activation")

@@ -9,8 +9,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface, ordering
+from services.operator_bridge import interface
 from services.operator_bridge.contracts import lifecycle
+from services.operator_bridge.orders import creating
 from services.operator_bridge.references import reference_sql
 from services.operator_bridge.transitions import WORKING
 from shared.problems import Conflict
@@ -75,7 +76,7 @@ def adopt(session: Session, contract_id: UUID) -> int:
 
     Raises NotFound; Conflict where nothing is sent under the contract.
     """
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     contract = lifecycle.find(session, contract_id)
     if contract.state not in WORKING:
         raise Conflict(f"A contract that is {contract.state} takes no cheques.", slug="illegal-transition")
@@ -85,7 +86,7 @@ def adopt(session: Session, contract_id: UUID) -> int:
         session.execute(_REGISTER, {"contract": contract_id, "cheques": cheques})
         never_judged = session.scalars(_NEVER_JUDGED, {"contract": contract_id, "cheques": cheques}).all()
         if "declare" in interface.adapter(contract.operator).takes:
-            ordering.declare(session, never_judged)
-        ordering.settle_due(session, cheques)
+            creating.declare(session, never_judged)
+        creating.settle_due(session, cheques)
         adopted += len(cheques)
     return adopted

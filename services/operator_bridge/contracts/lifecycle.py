@@ -7,8 +7,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface, ordering
+from services.operator_bridge import interface
 from services.operator_bridge.models import Contract
+from services.operator_bridge.orders import creating
 from services.operator_bridge.transitions import CONTRACT, UNFINISHED, allowed
 from shared import clock, events
 from shared.config import ConfigurationError
@@ -49,7 +50,7 @@ def change(
     Not so without `linking`: a switch links them itself, part by part.
     Raises Conflict where that state may not follow, or where the operator's settings are incomplete.
     """
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     contract = session.get(Contract, contract_id, with_for_update=True, populate_existing=True)
     if contract is None:
         raise NotFound("There is no such contract.")
@@ -65,7 +66,7 @@ def change(
         contract.live_at = clock.now()
         session.flush()
         if linking:
-            ordering.link_all(session, contract.contract_id)
+            creating.link_all(session, contract.contract_id)
     tell(session, contract)
     return contract
 

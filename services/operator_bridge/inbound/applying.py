@@ -11,8 +11,9 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import discrepancies, ordering, settling
+from services.operator_bridge import discrepancies
 from services.operator_bridge.interface import Event, Paid, Receipt, Redeemed
+from services.operator_bridge.orders import creating, outcomes
 from services.operator_bridge.transitions import LINK, REDEMPTION, before
 from shared import events
 
@@ -105,8 +106,8 @@ def apply(session: Session, operator: str, said: Iterable[Event]) -> None:
     heard = list(said)
     paid = [event for event in heard if isinstance(event, Paid)]
     if paid:
-        ordering.exclude_others(session)
-    settling.settle(session, operator, [event for event in heard if isinstance(event, Receipt)])
+        creating.exclude_others(session)
+    outcomes.settle(session, operator, [event for event in heard if isinstance(event, Receipt)])
     _report(session, operator, [event for event in heard if isinstance(event, Redeemed)])
     _pay(session, operator, paid)
 
@@ -182,7 +183,7 @@ def _report(session: Session, operator: str, redeemed: Iterable[Redeemed]) -> No
         return
     fresh = session.execute(_REPORT, {"operator": operator, **_columns(said)}).mappings().all()
     # One whose report came later than the redeemer's word: this database was restored to before it.
-    ordering.recognise(session, [row["report_id"] for row in fresh])
+    creating.recognise(session, [row["report_id"] for row in fresh])
     events.append_many(
         session, "redemption.reported", [(row["report_id"], dict(row)) for row in fresh if row["amount_cents"] > 0]
     )

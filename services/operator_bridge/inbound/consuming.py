@@ -13,9 +13,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import discrepancies, ordering, paying
+from services.operator_bridge import discrepancies
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.models import Contract, Report
+from services.operator_bridge.orders import accountant_payments, creating
 from shared.consumer import Handler, park, run_handlers, unpark
 from shared.events import Event
 
@@ -35,8 +36,8 @@ def _issued(session: Session, run: Sequence[Event]) -> None:
         for event in run
         for cheque in event.body["cheques"]
     ]
-    ordering.exclude_others(session)
-    ordering.issue(session, cheques)
+    creating.exclude_others(session)
+    creating.issue(session, cheques)
     run_handlers(session, unpark(session, [cheque["cheque_id"] for cheque in cheques]), HANDLERS)
 
 
@@ -58,7 +59,7 @@ def _redeemed(session: Session, run: Sequence[Event]) -> None:
         for redemption in event.body["redemptions"]
     ]
     if redemptions:
-        ordering.redeem(session, redemptions)
+        creating.redeem(session, redemptions)
         applying.match_payments(session)
         taken = [redemption["redemption_id"] for redemption in redemptions]
         run_handlers(session, unpark(session, taken), HANDLERS)
@@ -67,14 +68,14 @@ def _redeemed(session: Session, run: Sequence[Event]) -> None:
 def _reversed(session: Session, run: Sequence[Event]) -> None:
     known = _of_known_cheques(session, run, lambda event: [event.body["cheque_id"]], lambda event, _: event)
     reasons = {event.body["redemption_id"]: event.body["reason"] for event in known}
-    ordering.reverse(session, reasons, [event.body["cheque_id"] for event in known])
+    creating.reverse(session, reasons, [event.body["cheque_id"] for event in known])
     applying.dispute_payments(session, list(reasons))
 
 
 def _paid(session: Session, run: Sequence[Event]) -> None:
     """The accountant paid."""
-    ordering.exclude_others(session)
-    paying.pay(session, _known_redemptions(session, run))
+    creating.exclude_others(session)
+    accountant_payments.pay(session, _known_redemptions(session, run))
 
 
 def _known_redemptions(session: Session, run: Sequence[Event]) -> list[UUID]:
@@ -89,27 +90,27 @@ def _known_redemptions(session: Session, run: Sequence[Event]) -> list[UUID]:
 
 def _unpaid(session: Session, run: Sequence[Event]) -> None:
     """The accountant had not paid after all: told after the payment, and so parked after it where that waits."""
-    ordering.exclude_others(session)
-    paying.unpay(session, _known_redemptions(session, run))
+    creating.exclude_others(session)
+    accountant_payments.unpay(session, _known_redemptions(session, run))
 
 
 def _closed(session: Session, run: Sequence[Event], state: str) -> None:
     known = _of_known_cheques(session, run, _cheques, _only_cheque)
-    ordering.close(session, state, {cheque_id: state for event in known for cheque_id in event.body["cheque_ids"]})
+    creating.close(session, state, {cheque_id: state for event in known for cheque_id in event.body["cheque_ids"]})
 
 
 def _blocked(session: Session, run: Sequence[Event], kind: str) -> None:
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     reasons = {cheque_id: event.body["reason"] for event in run for cheque_id in event.body["cheque_ids"]}
-    ordering.block(session, kind, reasons)
+    creating.block(session, kind, reasons)
 
 
 def _affiliated(session: Session, run: Sequence[Event]) -> None:
-    ordering.affiliate(session, [event.body for event in run])
+    creating.affiliate(session, [event.body for event in run])
 
 
 def _suspended(session: Session, run: Sequence[Event]) -> None:
-    ordering.suspend(session, {event.body["structure_id"]: event.body["reason"] for event in run})
+    creating.suspend(session, {event.body["structure_id"]: event.body["reason"] for event in run})
 
 
 def _contested(session: Session, run: Sequence[Event]) -> None:
@@ -152,7 +153,7 @@ def _of_known_cheques(
     only: Callable[[Event, set[UUID]], Event],
 ) -> list[Event]:
     """The events, each of known cheques only; what they say of the others is parked, one part per cheque."""
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     named = {cheque_id for event in run for cheque_id in cheques(event)}
     unknown = named - set(session.scalars(_KNOWN, {"cheques": list(named)}))
     if not unknown:

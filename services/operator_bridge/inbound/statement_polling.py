@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import claiming, interface
+from services.operator_bridge import interface
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import (
     Line,
@@ -27,6 +27,7 @@ from services.operator_bridge.interface import (
     Unreadable,
 )
 from services.operator_bridge.models import MAX_LOST, Contract
+from services.operator_bridge.orders import queue
 from services.operator_bridge.transitions import WORKING
 from shared import clock
 from shared.logs import logger
@@ -79,7 +80,7 @@ def poll(runtime: Runtime, contract_id: UUID, most: int = MAX_LOST) -> Poll:
         contract = session.get_one(Contract, contract_id)
         rows = session.execute(_UNKNOWN, {"contract": contract_id, "limit": _AT_ONCE, "most": most})
         unknown: dict[UUID, datetime] = {row.order_id: row.sent_at for row in rows}
-        asked = claiming.read(session, list(unknown))
+        asked = queue.read(session, list(unknown))
     operator = interface.connect(contract.operator, runtime.settings.operators)
     period = Period(contract.code, _since(contract, unknown, operator.statement_lag), asked)
     lines = 0

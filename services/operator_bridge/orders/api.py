@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from flask_smorest import Blueprint
 
 from services.operator_bridge import balances as balancing
-from services.operator_bridge import retrying, schemas, vouching, waking
+from services.operator_bridge import schemas, waking
 from services.operator_bridge.models import Order
+from services.operator_bridge.orders import manual_outcome, manual_retry
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
@@ -44,7 +45,7 @@ def browse_orders(query: dict[str, Any]) -> dict[str, Any]:
 def retry(body: dict[str, str], order_id: UUID) -> Order:
     """Sends an order again whose outcome is unknown, under its reference; one that was refused, under a fresh one."""
     with transaction() as session:
-        order = retrying.retry(session, order_id, caller().subject, body["note"])
+        order = manual_retry.retry(session, order_id, caller().subject, body["note"])
     waking.wake(runtime(), "operator_bridge.push", str(order.contract_id))
     return order
 
@@ -57,7 +58,7 @@ def retry(body: dict[str, str], order_id: UUID) -> Order:
 def vouch(body: dict[str, Any], order_id: UUID) -> Order:
     """Settles an order whose outcome is unknown by the word of a person who asked the operator."""
     with transaction() as session:
-        order = vouching.vouch(session, order_id, body["done"], caller().subject, body["note"])
+        order = manual_outcome.vouch(session, order_id, body["done"], caller().subject, body["note"])
     waking.wake(runtime(), "operator_bridge.push", str(order.contract_id))
     return order
 
@@ -70,7 +71,7 @@ def vouch(body: dict[str, Any], order_id: UUID) -> Order:
 def retry_stuck(body: dict[str, Any]) -> dict[str, int]:
     """Sends all orders again that got no answer too often, under the references that their operators know."""
     with transaction() as session:
-        retried = retrying.retry_stuck(session, caller().subject, body["note"], body["contract_id"])
+        retried = manual_retry.retry_stuck(session, caller().subject, body["note"], body["contract_id"])
     waking.wake(runtime(), "operator_bridge.wake_pushes")
     return {"retried": retried}
 

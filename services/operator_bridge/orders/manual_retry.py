@@ -12,8 +12,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import ordering
 from services.operator_bridge.models import MAX_LOST, Contract, Order
+from services.operator_bridge.orders import creating
 from services.operator_bridge.transitions import LINK, WORKING, before
 from shared import clock
 from shared.logs import logger
@@ -80,7 +80,7 @@ def retry(session: Session, order_id: UUID, asked_by: str, note: str) -> Order:
     Gives the order that is sent: the same, or the one that follows the refused. Raises NotFound; Conflict where it is
     settled otherwise, or nothing is sent under its contract now, or what it was about is somebody else's now.
     """
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     order = session.get(Order, order_id, with_for_update=True)
     if order is None:
         raise NotFound("There is no such order.")
@@ -121,7 +121,7 @@ def _register(session: Session, order: Order, said: Mapping[str, Any]) -> UUID:
     again: UUID = session.scalars(_AGAIN, {"order": order.order_id, "retry": said}).one()
     for undeclared in session.scalars(_UNDECLARED, given).all():
         _declare(session, session.get_one(Order, undeclared), said)
-    ordering.settle_due(session, [cheque_id for cheque_id in (order.cheque_id,) if cheque_id])
+    creating.settle_due(session, [cheque_id for cheque_id in (order.cheque_id,) if cheque_id])
     return again
 
 

@@ -11,8 +11,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface, ordering
+from services.operator_bridge import interface
 from services.operator_bridge.models import Contract
+from services.operator_bridge.orders import creating
 from services.operator_bridge.transitions import PAID_BY_ACCOUNTANT
 
 PAID = "paid-by-accountant"
@@ -78,7 +79,7 @@ def pay(session: Session, redemptions: Sequence[UUID]) -> None:
     withdrawn = session.execute(_WITHDRAW, given).all()
     if withdrawn:
         contracts, cheques = ([row[at] for row in withdrawn] for at in (0, 1))
-        taking = ordering.taking(session, "cancel")
+        taking = creating.taking(session, "cancel")
         session.execute(_GIVE_UP, {"contracts": contracts, "cheques": cheques, "taking": taking, "reason": PAID})
     session.execute(_PAY, {"redemptions": list(redemptions), "before": list(PAID_BY_ACCOUNTANT)})
 
@@ -89,7 +90,7 @@ def unpay(session: Session, redemptions: Sequence[UUID]) -> None:
     cheques = [row.cheque_id for row in opened if row.contract_id is None]
     if cheques:
         session.execute(_KEEP, {"cheques": cheques, "paid": PAID, "withdrawn": WITHDRAWN})
-        ordering.settle_due(session, session.scalars(_KEPT, {"cheques": cheques, "paid": PAID}).all())
+        creating.settle_due(session, session.scalars(_KEPT, {"cheques": cheques, "paid": PAID}).all())
 
 
 def _paying(session: Session) -> list[UUID]:

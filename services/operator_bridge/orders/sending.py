@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import claiming, interface, leases, settling
+from services.operator_bridge import interface, leases
 from services.operator_bridge.adapter_kit import parallel_calls
 from services.operator_bridge.interface import (
     NoAnswer,
@@ -27,6 +27,7 @@ from services.operator_bridge.interface import (
     Unreadable,
 )
 from services.operator_bridge.models import Contract
+from services.operator_bridge.orders import outcomes, queue
 from shared import logs, tracing
 from shared.logs import logger
 from shared.peers import PeerUnavailable
@@ -48,7 +49,7 @@ def push(runtime: Runtime, contract_id: UUID, seconds: float) -> int:
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
         operator = interface.connect(contract.operator, runtime.settings.operators)
-        senders = _SENDERS if claiming.more_wait_than(session, contract_id, operator.batch_size) else 1
+        senders = _SENDERS if queue.more_wait_than(session, contract_id, operator.batch_size) else 1
     with leases.taken(runtime) as lease:
         sending = _Sending(runtime, contract, operator, time.monotonic() + seconds, lease)
         return sum(parallel_calls.each(lambda _: sum(sending.batches()), range(senders)))
@@ -68,7 +69,7 @@ class _Sending:
         """Sends one batch after another and gives the size of each."""
         while self.wait_for_turn():
             with self.runtime.transaction() as session:
-                orders = claiming.claim(session, self.contract.contract_id, self.operator.batch_size, self.lease)
+                orders = queue.claim(session, self.contract.contract_id, self.operator.batch_size, self.lease)
             if not orders:
                 return
             self.send_with_codes(orders)
@@ -80,9 +81,9 @@ class _Sending:
         """Waits until the operator may be called; False where that is after the deadline."""
         while True:
             with self.runtime.transaction() as session:
-                if claiming.take_turn(session, self.contract.contract_id, self.operator.rate):
+                if queue.take_turn(session, self.contract.contract_id, self.operator.rate):
                     return True
-                wait = claiming.next_turn(session, self.contract.contract_id)
+                wait = queue.next_turn(session, self.contract.contract_id)
             if wait is None or time.monotonic() + wait > self.deadline:
                 return False
             time.sleep(wait)
@@ -144,20 +145,20 @@ class _Sending:
         """Records all that one call brought, in one transaction."""
         with self.runtime.transaction() as session:
             self.judge(session, failure)
-            settling.settle(session, self.contract.operator, receipts)
-            settling.lose(session, {UUID(receipt.reference): receipt.reason or "no outcome" for receipt in lost})
+            outcomes.settle(session, self.contract.operator, receipts)
+            outcomes.lose(session, {UUID(receipt.reference): receipt.reason or "no outcome" for receipt in lost})
             if isinstance(failure, OperatorUnavailable):
-                claiming.put_back(session, _ids(rest), str(failure))
+                queue.put_back(session, _ids(rest), str(failure))
             elif not isinstance(failure, OperatorRefused):
-                settling.lose(session, dict.fromkeys(_ids(rest), str(failure or "no receipt")))
+                outcomes.lose(session, dict.fromkeys(_ids(rest), str(failure or "no receipt")))
 
     def judge(self, session: Session, failure: Exception | None) -> None:
         """Has the operator left alone after a failure, or not any more after an answer."""
         contract_id = self.contract.contract_id
         if failure is None or isinstance(failure, OperatorRefused):
-            if claiming.stand_up(session, contract_id):
+            if queue.stand_up(session, contract_id):
                 logger().info("circuit_closed", contract=self.contract.code)
-        elif claiming.stand_back(session, contract_id, getattr(failure, "retry_after", None), str(failure)):
+        elif queue.stand_back(session, contract_id, getattr(failure, "retry_after", None), str(failure)):
             logger().error("circuit_opened", contract=self.contract.code, failure=str(failure))
 
     def send_halves(self, orders: Sequence[Order]) -> None:
@@ -173,7 +174,7 @@ class _Sending:
         """Makes orders that were not sent pending again."""
         if orders:
             with self.runtime.transaction() as session:
-                claiming.put_back(session, _ids(orders), reason)
+                queue.put_back(session, _ids(orders), reason)
 
     def log(self, orders: Sequence[Order], answered: int, failure: Exception | None, seconds: float) -> None:
         """Says what came of a call, and names the orders and their cheques, some on each line; nothing else of them."""

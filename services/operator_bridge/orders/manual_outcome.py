@@ -9,9 +9,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface, ordering, settling
+from services.operator_bridge import interface
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.models import Contract, Order
+from services.operator_bridge.orders import creating, outcomes
 from shared import clock
 from shared.logs import logger
 from shared.problems import Conflict, NotFound
@@ -29,7 +30,7 @@ def vouch(session: Session, order_id: UUID, done: bool, asked_by: str, note: str
 
     Conflict too for a registration that was done where the operator gave it a number: without that it is of no use.
     """
-    ordering.exclude_others(session)
+    creating.exclude_others(session)
     order = session.get(Order, order_id, with_for_update=True)
     if order is None:
         raise NotFound("There is no such order.")
@@ -43,7 +44,7 @@ def vouch(session: Session, order_id: UUID, done: bool, asked_by: str, note: str
     said = {"by": asked_by, "note": note, "at": clock.now().isoformat(), "done": done}
     session.execute(_NOTE, {"order": order_id, "done": done, "said": said, "reason": reason})
     if done:
-        settling.settle(session, operator, [Receipt(str(order_id), "accepted", reason)])
+        outcomes.settle(session, operator, [Receipt(str(order_id), "accepted", reason)])
     logger().info("order_vouched", order_id=str(order_id), done=done, by=asked_by)
     session.expire(order)
     return session.get_one(Order, order_id)
