@@ -26,11 +26,11 @@ import sqlalchemy as sa
 
 from benchmarks.machine import SETTINGS
 from demo.embedded import EmbeddedPostgres
-from services.operator_bridge import reconciliation, recording
 from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.interface import Line, Operator, Standing
 from services.operator_bridge.models import Contract
-from services.operator_bridge.reconciliation import Sides
+from services.operator_bridge.reconciliation import comparing, recording
+from services.operator_bridge.reconciliation.comparing import Sides
 from shared import clock, db, migrations
 from shared.ids import new_id
 
@@ -133,10 +133,10 @@ def reconcile(engine: sa.Engine, contract: Contract, statement: Iterator[Sequenc
         connection.execute(sa.text("SELECT 1"))
     before, began = peak(), time.perf_counter()
     copied = [began]
-    with reconciliation.compared(engine, between, timed(statement, copied)) as (connection, _):
-        found = reconciliation.by_kind(connection)
-        reconciliation.by_status(connection, "our")
-        reconciliation.by_status(connection, "their")
+    with comparing.compared(engine, between, timed(statement, copied)) as (connection, _):
+        found = comparing.by_kind(connection)
+        comparing.by_status(connection, "our")
+        comparing.by_status(connection, "their")
         compared = time.perf_counter()
         recording.keep(connection, contract, new_id())
         connection.commit()

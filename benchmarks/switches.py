@@ -30,11 +30,12 @@ from flask.typing import ResponseReturnValue
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.simulators.serving import serving
-from services.operator_bridge import interface, reconciliation, switchover
+from services.operator_bridge import interface, switchover
 from services.operator_bridge.contracts import activation, lifecycle
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import sending
+from services.operator_bridge.reconciliation import comparing
 from shared import cheque_code, clock, config, consumer, logs, messages, migrations
 from shared.events import Event
 from shared.ids import new_id
@@ -188,7 +189,7 @@ class Play:
         unsettled = self.rows(_UNSETTLED)
         _expect(not unsettled, f"orders without an outcome: {unsettled}")
         for contract in [self.to_id] if self.dead else [self.to_id, self.from_id]:
-            compared = reconciliation.compare(self.runtime, contract)
+            compared = comparing.compare(self.runtime, contract)
             _expect(compared.count == 0, f"the operator differs: {compared.differences}")
 
     def issue(self, number: int) -> list[UUID]:

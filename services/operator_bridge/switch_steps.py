@@ -12,13 +12,14 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import figures, interface, moving, reconciliation
+from services.operator_bridge import figures, interface, moving
 from services.operator_bridge.contracts import hold, lifecycle
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.models import Contract
 from services.operator_bridge.models_switch import Switch
 from services.operator_bridge.moving import Move
 from services.operator_bridge.orders import manual_retry
+from services.operator_bridge.reconciliation import comparing
 from shared.problems import Unavailable
 from shared.runtime import Runtime
 
@@ -229,7 +230,7 @@ def _to_activate(work: Work, found: Figures) -> Waiting | None:
 
 
 def _compare(work: Work, contract: Contract) -> dict[str, Any] | None:
-    compared = reconciliation.compare(work.runtime, contract.contract_id)
+    compared = comparing.compare(work.runtime, contract.contract_id)
     if not compared.compared:
         return None
     found = {"contract": contract.code, "differences": compared.count, "moving": compared.moving}

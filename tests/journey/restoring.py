@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from demo.embedded import EmbeddedPostgres
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import reconciliation
 from services.operator_bridge.inbound import statement_polling
+from services.operator_bridge.reconciliation import comparing
 from shared.config import SERVICES
 from souche.recalling import recall
 from souche.verify import verify
@@ -96,7 +96,7 @@ class Town:
     def differences(self) -> int:
         """In how many cheques the operator's statement differs from our register."""
         bridge = self.world.services["operator_bridge"].runtime
-        return reconciliation.compare(bridge, self.world.contract).count
+        return comparing.compare(bridge, self.world.contract).count
 
     def spent(self) -> list[tuple[UUID, int]]:
         """Cheques by how often they were spent and not taken back, where that is more than once."""

@@ -13,8 +13,8 @@ from werkzeug.test import TestResponse
 from demo.embedded import EmbeddedPostgres
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.people.models import Beneficiary
-from services.operator_bridge import reconciliation
 from services.operator_bridge.inbound import statement_polling
+from services.operator_bridge.reconciliation import comparing
 from shared.auth import allowed_roles
 from shared.config import SERVICES
 from tests.journey.conftest import World
@@ -97,7 +97,7 @@ def spend(world: World, town: Town, operator: Operator) -> list[dict[str, Any]]:
     town.work()
     operator.simulator.pay()
     statement_polling.poll(town.bridge, first)
-    reconciliation.compare(town.bridge, first)
+    comparing.compare(town.bridge, first)
     town.work()
     return [one, two]
 

@@ -5,9 +5,10 @@ from uuid import UUID
 
 from click.testing import CliRunner
 
-from services.operator_bridge import reconciliation, switchover
+from services.operator_bridge import switchover
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.orders import sending
+from services.operator_bridge.reconciliation import comparing
 from shared.config import SERVICES
 from souche.verify import verify
 from tests.journey.conftest import World
@@ -80,7 +81,7 @@ def test_an_operator_takes_over_and_dies_and_no_till_refuses_a_cheque(world: Wor
     assert handed_over["report"]["differences"] == 0
     assert handed_over["report"]["moved"]["number"] >= 90
     town.balanced()
-    assert reconciliation.compare(town.bridge, first).count == 0
+    assert comparing.compare(town.bridge, first).count == 0
     held = operator.simulator.register
     assert len(held.structures) == 1  # the structure that was affiliated to the first contract alone
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import reconciling
+from services.operator_bridge.reconciliation import runs
 from tests.operator_bridge.conftest import Office
 
 Run = dict[str, Any]
@@ -17,7 +17,7 @@ def reconcile(office: Office, contract: UUID) -> Run:
     asked = office.post("/v1/reconciliations", {"contract_id": str(contract)})
     assert asked.status_code == 202, asked.json
     run_id = asked.json["reconciliation_id"]
-    reconciling.run(office.bridge.runtime, UUID(run_id))
+    runs.run(office.bridge.runtime, UUID(run_id))
     found: Run = office.get(f"/v1/reconciliations/{run_id}")
     assert found["state"] == "done", found
     return found

@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import daily_balances, reconciling, tasks
+from services.operator_bridge import tasks
+from services.operator_bridge.reconciliation import daily_balances, runs
 from services.redeemer.inbox import HANDLERS
 from shared import clock, consumer, messages
 from shared.events import Event
@@ -57,7 +58,7 @@ def issue(office: Office, redeemer: ServiceUnderTest, number: int) -> list[UUID]
 
 def reconcile(office: Office, contract: UUID) -> None:
     run = office.post("/v1/reconciliations", {"contract_id": str(contract)}).json
-    reconciling.run(office.bridge.runtime, UUID(run["reconciliation_id"]))
+    runs.run(office.bridge.runtime, UUID(run["reconciliation_id"]))
 
 
 def exported(office: Office, path: str) -> list[dict[str, str]]:

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import reconciliation
+from services.operator_bridge.reconciliation import comparing
 from shared import clock
 from shared.ids import new_id
 from tests.operator_bridge.conftest import Office
@@ -86,7 +86,7 @@ def test_a_declaration_that_waits_is_withdrawn_and_the_cheque_given_up(office: O
     assert dict(office.rows("SELECT redemption_id, state FROM redemption")) == {
         redemptions[0]: "paid", redemptions[1]: "confirmed",
     }  # fmt: skip
-    assert reconciliation.compare(office.bridge.runtime, contract).count == 0
+    assert comparing.compare(office.bridge.runtime, contract).count == 0
 
 
 def test_what_may_have_been_declared_is_not_withdrawn(office: Office, simulator: Simulator) -> None:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import reconciling
+from services.operator_bridge.reconciliation import runs as reconciling
 from souche.cli import main
 from tests.operator_bridge.conftest import Office
 from tests.serving import served

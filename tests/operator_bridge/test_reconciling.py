@@ -8,7 +8,7 @@ import pytest
 from demo.simulators.docaposte import Simulator
 from demo.simulators.docaposte_register import Cheque
 from services.operator_bridge.inbound import applying
-from services.operator_bridge.reconciliation import KINDS
+from services.operator_bridge.reconciliation.comparing import KINDS
 from shared import clock
 from shared.ids import new_id
 from tests.operator_bridge.conftest import Office

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from services.operator_bridge import interface, reconciling
+from services.operator_bridge import interface
 from services.operator_bridge.inbound import statement_polling
+from services.operator_bridge.reconciliation import runs
 from tests.operator_bridge.conftest import Office
 
 WITH_SIMULATOR = [code for code in interface.codes() if importlib.util.find_spec(f"demo.simulators.{code}")]
@@ -57,7 +58,7 @@ def test_an_operator_in_step_has_no_difference(office: Office, other: str, other
     office.tell("cheques.blocked", {"cheque_ids": cheques[2:3], "reason": "lost"})
     work_off(office, other_simulator, contract)
     asked = office.post("/v1/reconciliations", {"contract_id": str(contract)}).json
-    reconciling.run(office.bridge.runtime, UUID(asked["reconciliation_id"]))
+    runs.run(office.bridge.runtime, UUID(asked["reconciliation_id"]))
     run = office.get(f"/v1/reconciliations/{asked['reconciliation_id']}")
     assert (run["state"], run["compared"], run["differences"]) == ("done", True, {})
     assert sum(each["number"] for each in run["theirs"].values()) == 4

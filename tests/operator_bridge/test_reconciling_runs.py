@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import policies, reconciling
+from services.operator_bridge.reconciliation import auto_resolution, runs
 from shared import clock
 from shared.ids import new_id
 from tests.operator_bridge.conftest import Office
@@ -75,8 +75,8 @@ def test_where_the_whole_statement_must_be_doubted_no_policy_acts(office: Office
     run = reconcile(office, contract)
     assert (run["withheld"], run["settled"], run["waiting"]) == (True, 0, 1001)
     assert office.orders() == {"accepted": 1001}
-    assert not policies.doubtful(1000, 5)
-    assert policies.doubtful(20_001, 2_000_000)
+    assert not auto_resolution.doubtful(1000, 5)
+    assert auto_resolution.doubtful(20_001, 2_000_000)
 
 
 def test_the_same_run_taken_up_twice_changes_nothing(
@@ -86,7 +86,7 @@ def test_the_same_run_taken_up_twice_changes_nothing(
     simulator.register.redeem_at_till(str(office.structure), None, str(cheques[1]))
     run = reconcile(office, contract)
     before = office.rows("SELECT * FROM discrepancy ORDER BY discrepancy_id")
-    reconciling.run(office.bridge.runtime, UUID(run["reconciliation_id"]))
+    runs.run(office.bridge.runtime, UUID(run["reconciliation_id"]))
     assert office.rows("SELECT * FROM discrepancy ORDER BY discrepancy_id") == before
     assert len(office.told("redemption.reported")) == 1
 
@@ -98,8 +98,8 @@ def test_a_run_whose_worker_died_is_taken_up_again(
     run = reconcile(office, contract)
     office.execute("UPDATE reconciliation SET state = 'running', finished_at = NULL")
     with office.bridge.runtime.transaction() as session:
-        assert reconciling.due(session) == [UUID(run["reconciliation_id"])]
-    reconciling.run(office.bridge.runtime, UUID(run["reconciliation_id"]))
+        assert runs.due(session) == [UUID(run["reconciliation_id"])]
+    runs.run(office.bridge.runtime, UUID(run["reconciliation_id"]))
     assert office.get(f"/v1/reconciliations/{run['reconciliation_id']}")["state"] == "done"
     assert the_difference(office)["state"] == "settling"
 
@@ -114,7 +114,7 @@ def test_a_run_asked_for_fails_when_the_operator_does_not_answer_and_one_of_the_
             "INSERT INTO reconciliation (contract_id, night) VALUES (:one, :night)", one=contract, night=night
         )
         ((run_id,),) = office.rows("SELECT reconciliation_id FROM reconciliation")
-        reconciling.run(office.bridge.runtime, run_id)
+        runs.run(office.bridge.runtime, run_id)
         found = office.get(f"/v1/reconciliations/{run_id}")
         assert (found["state"], found["attempts"]) == (state, 1)
         assert "does not give its statement" in found["error"]
@@ -125,7 +125,7 @@ def test_the_night_asks_for_each_contract_once(office: Office, contract: UUID, h
     office.contract(code="drafted", state="draft")
     for _ in range(2):
         with office.bridge.runtime.transaction() as session:
-            reconciling.request_nightly(session, datetime(2026, 3, 1, hour, tzinfo=clock.PARIS))
+            runs.request_nightly(session, datetime(2026, 3, 1, hour, tzinfo=clock.PARIS))
     found = office.rows("SELECT contract_id, night FROM reconciliation")
     assert found == [(contract, date(2026, 3, 1))] * nights
 

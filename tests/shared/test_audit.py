@@ -82,8 +82,8 @@ OWN_TRACE = {
 # Who speaks to the database past the sessions that say who acts, and what for.
 PAST_THE_SESSIONS = {
     "services/operator_bridge/leases.py": "locks",
-    "services/operator_bridge/reconciliation.py": "temporary tables of a comparison",
-    "services/operator_bridge/reconciling.py": "a lock, and a comparison",
+    "services/operator_bridge/reconciliation/comparing.py": "temporary tables of a comparison",
+    "services/operator_bridge/reconciliation/runs.py": "a lock, and a comparison",
     "services/redeemer/redemptions/checking.py": "reads",
     "services/redeemer/cheques/expiring.py": "reads",
     "services/redeemer/redemptions/redeeming.py": "one round trip, which records itself",

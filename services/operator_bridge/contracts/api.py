@@ -6,11 +6,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from services.operator_bridge import reconciliation, schemas, waking
+from services.operator_bridge import schemas, waking
 from services.operator_bridge.contracts import activation, adoption, lifecycle
 from services.operator_bridge.contracts import hold as holding
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.models import Contract
+from services.operator_bridge.reconciliation import comparing
 from shared.app import ProblemSchema
 from shared.auth import roles
 from shared.idempotency import idempotent
@@ -129,10 +130,10 @@ def poll(contract_id: UUID) -> statement_polling.Poll:
 @roles("admin", "operations", "finance")
 @blueprint.response(200, schemas.ComparisonSchema)
 @blueprint.alt_response(503, schema=ProblemSchema)
-def compare(contract_id: UUID) -> reconciliation.Comparison:
+def compare(contract_id: UUID) -> comparing.Comparison:
     """Compares the operator's whole statement with our register; nothing is changed."""
     show_or_404(contract_id)
-    return reconciliation.compare(runtime(), contract_id)
+    return comparing.compare(runtime(), contract_id)
 
 
 def show_or_404(contract_id: UUID) -> None:

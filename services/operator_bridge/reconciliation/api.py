@@ -9,9 +9,10 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from services.operator_bridge import discrepancies, reconciling, transitions, waking
+from services.operator_bridge import discrepancies, transitions, waking
 from services.operator_bridge.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
-from services.operator_bridge.reconciliation import KINDS, exports
+from services.operator_bridge.reconciliation import runs
+from services.operator_bridge.reconciliation.comparing import KINDS, exports
 from services.operator_bridge.schemas import fit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
@@ -136,7 +137,7 @@ class DailyBalanceSchema(Schema):
 def ask(body: dict[str, Any]) -> Reconciliation:
     """Asks for a contract to be reconciled now: a worker does it, and this run says when it is done."""
     with transaction() as session:
-        run = reconciling.request(session, body["contract_id"])
+        run = runs.request(session, body["contract_id"])
     waking.wake(runtime(), "operator_bridge.reconcile", str(run.reconciliation_id))
     return run
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from demo.simulators import govstack
-from services.operator_bridge import reconciliation
+from services.operator_bridge.reconciliation import comparing
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.switch.town import Operator, Town
 
@@ -38,7 +38,7 @@ def test_cheques_move_to_an_operator_that_gives_numbers(town: Town) -> None:
     report = town.finish()["report"]
     assert (report["differences"], report["refused_by_new"]["number"]) == (0, 0)
     assert numbers(town.office, town.new) == {True}
-    assert reconciliation.compare(town.office.bridge.runtime, town.new).count == 0
+    assert comparing.compare(town.office.bridge.runtime, town.new).count == 0
 
 
 @pytest.mark.slow

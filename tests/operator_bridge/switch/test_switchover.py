@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.operator_bridge import reconciliation, switchover
+from services.operator_bridge import switchover
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Paid
+from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.switch_steps import STEPS
 from shared import clock
 from tests.harness import ServiceUnderTest, empty_tables
@@ -46,7 +47,7 @@ def test_a_handover_leaves_the_old_operator_what_it_accepted_and_nothing_else(to
     assert report["left_to_pay"] == {"number": 16, "cents": 16_000}
     assert report["claimed"] is None
     town.office.push_all(town.old)
-    assert reconciliation.compare(town.office.bridge.runtime, town.old).count == 0
+    assert comparing.compare(town.office.bridge.runtime, town.old).count == 0
     held = {cheque.status for cheque in town.operator.simulator.register.cheques.values()}
     assert held == {"redeemed", "cancelled"}  # its own till takes none of them any more
     assert town.watch()["steps"][-1]["step"] == "cut_over"

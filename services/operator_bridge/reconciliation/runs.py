@@ -11,10 +11,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import leases, policies, reconciliation, recording
+from services.operator_bridge import leases
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.models_reconciliation import Reconciliation
-from services.operator_bridge.reconciliation import Sides
+from services.operator_bridge.reconciliation import auto_resolution, comparing, recording
+from services.operator_bridge.reconciliation.comparing import Sides
 from services.operator_bridge.transitions import WORKING
 from shared import clock
 from shared.config import ConfigurationError
@@ -102,7 +103,7 @@ def _attempt(runtime: Runtime, contract_id: UUID, reconciliation_id: UUID) -> No
     if started is None:
         return
     try:
-        between = reconciliation.sides(runtime, contract_id)
+        between = comparing.sides(runtime, contract_id)
         settled = _reconcile(runtime, between, reconciliation_id) if between.comparable else 0
     except (Unavailable, ConfigurationError) as error:
         given = {"run": reconciliation_id, "error": str(error), "wait": _RETRY_SECONDS, "most": _MOST_ATTEMPTS}
@@ -118,26 +119,26 @@ def _attempt(runtime: Runtime, contract_id: UUID, reconciliation_id: UUID) -> No
 
 def _reconcile(runtime: Runtime, between: Sides, reconciliation_id: UUID) -> int:
     """Compares and keeps in one transaction, then settles in others; says on how many differences policy acted."""
-    statement = reconciliation.statement(between)
-    with reconciliation.compared(runtime.engine, between, statement) as (connection, lines):
-        found = reconciliation.by_kind(connection)
+    statement = comparing.statement(between)
+    with comparing.compared(runtime.engine, between, statement) as (connection, lines):
+        found = comparing.by_kind(connection)
         noted: dict[str, Any] = {
             "lines": lines,
-            "moving": reconciliation.moving(connection),
-            "ours": reconciliation.by_status(connection, "our"),
-            "theirs": reconciliation.by_status(connection, "their"),
+            "moving": comparing.moving(connection),
+            "ours": comparing.by_status(connection, "our"),
+            "theirs": comparing.by_status(connection, "their"),
             "differences": found,
             "resolved": recording.keep(connection, between.contract, reconciliation_id),
         }
         connection.commit()
     cheques = sum(each["number"] for each in noted["ours"].values())
-    withheld = policies.doubtful(sum(found.values()), cheques)
+    withheld = auto_resolution.doubtful(sum(found.values()), cheques)
     with runtime.transaction() as session:
         _note(session, reconciliation_id, withheld=withheld, **noted)
     if withheld:
         logger().error("reconciliation_doubtful", contract=between.contract.code, differences=found)
         return 0
-    return policies.settle(runtime, between.contract, reconciliation_id)
+    return auto_resolution.settle(runtime, between.contract, reconciliation_id)
 
 
 def _note(session: Session, reconciliation_id: UUID, **columns: Any) -> None:

@@ -14,10 +14,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.operator_bridge import comparison_sql, gathering, interface, known
+from services.operator_bridge import interface, known
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.interface import Known, Line, Operator, Period
 from services.operator_bridge.models import Contract
+from services.operator_bridge.reconciliation import comparison_sql, statement_loading
 from shared import clock
 from shared.runtime import Runtime
 
@@ -114,8 +115,8 @@ def compared(engine: sa.Engine, between: Sides, parts: Iterator[Sequence[Line]])
         "tells_payments": between.operator.pays_structures and between.operator.has_statement,
         "blocks": "block" in between.operator.takes,
     }
-    with gathering.tables(engine) as connection:
-        lines = gathering.gather(connection, parts)
+    with statement_loading.tables(engine) as connection:
+        lines = statement_loading.gather(connection, parts)
         connection.execute(_WHOLE)
         for statement in (comparison_sql.MOVING, comparison_sql.COMPARE, *comparison_sql.DIFFER):
             connection.execute(statement, given)
