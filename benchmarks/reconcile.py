@@ -28,9 +28,9 @@ from benchmarks.machine import SETTINGS
 from demo.embedded import EmbeddedPostgres
 from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.interface import Line, Operator, Standing
-from services.operator_bridge.models import Contract
 from services.operator_bridge.reconciliation import comparing, recording
 from services.operator_bridge.reconciliation.comparing import Sides
+from services.operator_bridge.register.models import Contract
 from shared import clock, db, migrations
 from shared.ids import new_id
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface, switchover
-from services.operator_bridge.models import Contract
+from services.operator_bridge.register.models import Contract
 from shared import clock
 from shared.exporting import guarded
 from shared.problems import Conflict

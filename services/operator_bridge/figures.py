@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.moving import Move
-from services.operator_bridge.transitions import UNFINISHED
+from services.operator_bridge.register.transitions import UNFINISHED
 
 Figures = dict[str, Any]
 

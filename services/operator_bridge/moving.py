@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
-from services.operator_bridge.models import Contract
 from services.operator_bridge.orders import creating
-from services.operator_bridge.references import reference_sql
-from services.operator_bridge.transitions import LINK, ORDER, REDEMPTION, UNFINISHED, before
+from services.operator_bridge.register.models import Contract
+from services.operator_bridge.register.references import reference_sql
+from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, UNFINISHED, before
 from shared import events
 
 MOVED = "moved-to-another-operator"

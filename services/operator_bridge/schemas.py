@@ -4,8 +4,8 @@ import re
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from services.operator_bridge import transitions
 from services.operator_bridge.interface import KINDS
+from services.operator_bridge.register import transitions
 from shared.paging import PageQuery
 from shared.texts import no_code
 

@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 from services.operator_bridge import figures, interface, moving
 from services.operator_bridge.contracts import hold, lifecycle
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.models import Contract
-from services.operator_bridge.models_switch import Switch
 from services.operator_bridge.moving import Move
 from services.operator_bridge.orders import manual_retry
 from services.operator_bridge.reconciliation import comparing
+from services.operator_bridge.register.models import Contract
+from services.operator_bridge.register.models_switch import Switch
 from shared.problems import Unavailable
 from shared.runtime import Runtime
 

@@ -14,8 +14,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.contracts import lifecycle
-from services.operator_bridge.models import Contract
-from services.operator_bridge.models_switch import Switch, SwitchStep
+from services.operator_bridge.register.models import Contract
+from services.operator_bridge.register.models_switch import Switch, SwitchStep
 from services.operator_bridge.switch_steps import STEPS, Figures, Waiting, Work
 from shared import clock
 from shared.logs import logger

@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from services.operator_bridge import create_app, interface, transitions
+from services.operator_bridge import create_app, interface
+from services.operator_bridge.register import transitions
 from shared import config
 from shared.config import ConfigurationError
 from shared.ids import new_id

@@ -8,8 +8,8 @@ import pytest
 from demo.simulators import docaposte
 from services.operator_bridge.inbound import applying, statement_polling
 from services.operator_bridge.interface import Paid, Receipt
-from services.operator_bridge.models import MAX_LOST, Message
 from services.operator_bridge.orders import outcomes
+from services.operator_bridge.register.models import MAX_LOST, Message
 from shared import clock
 from shared.ids import new_id
 from tests.operator_bridge.conftest import Office

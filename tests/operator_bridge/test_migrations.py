@@ -8,9 +8,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from demo.embedded import EmbeddedPostgres
-from services.operator_bridge.models import Base
-from services.operator_bridge.models_reconciliation import Discrepancy
-from services.operator_bridge.models_switch import Switch
+from services.operator_bridge.register.models import Base
+from services.operator_bridge.register.models_reconciliation import Discrepancy
+from services.operator_bridge.register.models_switch import Switch
 from shared import db, migrations
 
 DATABASE = "bridge_migrations"

@@ -7,7 +7,7 @@ import pytest
 from demo.simulators import docaposte
 from services.operator_bridge import switchover
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.models import MAX_LOST
+from services.operator_bridge.register.models import MAX_LOST
 from shared.ids import new_id
 from tests.operator_bridge.conftest import Office
 

@@ -18,8 +18,8 @@ from demo.simulators.docaposte_register import Cheque, Refused
 from services.operator_bridge import interface
 from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
-from services.operator_bridge.models import MAX_LOST
 from services.operator_bridge.orders import queue, sending
+from services.operator_bridge.register.models import MAX_LOST
 from shared.config import SERVICES
 from shared.messages import READERS
 from shared.problems import Unavailable

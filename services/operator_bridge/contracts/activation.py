@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge import interface
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.orders import creating
-from services.operator_bridge.transitions import UNFINISHED
+from services.operator_bridge.register.transitions import UNFINISHED
 from shared.problems import Conflict
 
 # An activation that was refused may be ordered again, with another number.

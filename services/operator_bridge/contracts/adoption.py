@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from services.operator_bridge import interface
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.orders import creating
-from services.operator_bridge.references import reference_sql
-from services.operator_bridge.transitions import WORKING
+from services.operator_bridge.register.references import reference_sql
+from services.operator_bridge.register.transitions import WORKING
 from shared.problems import Conflict
 
 AT_ONCE = 20_000

@@ -10,8 +10,8 @@ from services.operator_bridge import schemas, waking
 from services.operator_bridge.contracts import activation, adoption, lifecycle
 from services.operator_bridge.contracts import hold as holding
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.models import Contract
 from services.operator_bridge.reconciliation import comparing
+from services.operator_bridge.register.models import Contract
 from shared.app import ProblemSchema
 from shared.auth import roles
 from shared.idempotency import idempotent

@@ -10,8 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.models import Contract, Order
-from services.operator_bridge.transitions import CONTRACT
+from services.operator_bridge.register.models import Contract, Order
+from services.operator_bridge.register.transitions import CONTRACT
 from shared import clock
 from shared.logs import logger
 from shared.problems import Conflict, NotFound

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
-from services.operator_bridge.models import Contract
 from services.operator_bridge.orders import creating
-from services.operator_bridge.transitions import CONTRACT, UNFINISHED, allowed
+from services.operator_bridge.register.models import Contract
+from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED, allowed
 from shared import clock, events
 from shared.config import ConfigurationError
 from shared.problems import Conflict, Invalid, NotFound

@@ -14,8 +14,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.contracts import hold
-from services.operator_bridge.models import Contract
-from services.operator_bridge.transitions import WORKING
+from services.operator_bridge.register.models import Contract
+from services.operator_bridge.register.transitions import WORKING
 from shared import recollecting
 from shared.logs import logger
 from shared.peers import Peer

@@ -11,10 +11,10 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import discrepancies
 from services.operator_bridge.interface import Event, Paid, Receipt, Redeemed
 from services.operator_bridge.orders import creating, outcomes
-from services.operator_bridge.transitions import LINK, REDEMPTION, before
+from services.operator_bridge.register import discrepancies
+from services.operator_bridge.register.transitions import LINK, REDEMPTION, before
 from shared import events
 
 _REPORT = sa.text("""

@@ -13,10 +13,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import discrepancies
 from services.operator_bridge.inbound import applying
-from services.operator_bridge.models import Contract, Report
 from services.operator_bridge.orders import accountant_payments, creating
+from services.operator_bridge.register import discrepancies
+from services.operator_bridge.register.models import Contract, Report
 from shared.consumer import Handler, park, run_handlers, unpark
 from shared.events import Event
 

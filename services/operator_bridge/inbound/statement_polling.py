@@ -26,9 +26,9 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
-from services.operator_bridge.models import MAX_LOST, Contract
 from services.operator_bridge.orders import queue
-from services.operator_bridge.transitions import WORKING
+from services.operator_bridge.register.models import MAX_LOST, Contract
+from services.operator_bridge.register.transitions import WORKING
 from shared import clock
 from shared.logs import logger
 from shared.problems import Unavailable

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge import interface, waking
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
-from services.operator_bridge.models import Message
+from services.operator_bridge.register.models import Message
 from shared import clock, roundtrip
 from shared.config import ConfigurationError
 from shared.ids import new_id

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
-from services.operator_bridge.models import Contract
 from services.operator_bridge.orders import creating
-from services.operator_bridge.transitions import PAID_BY_ACCOUNTANT
+from services.operator_bridge.register.models import Contract
+from services.operator_bridge.register.transitions import PAID_BY_ACCOUNTANT
 
 PAID = "paid-by-accountant"
 WITHDRAWN = "payment-withdrawn"

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from flask_smorest import Blueprint
 
 from services.operator_bridge import schemas, waking
-from services.operator_bridge.models import Order
 from services.operator_bridge.orders import manual_outcome, manual_retry
 from services.operator_bridge.reconciliation import balances as balancing
+from services.operator_bridge.register.models import Order
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent

@@ -13,9 +13,9 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
-from services.operator_bridge.models import Affiliation, Contract, Order
-from services.operator_bridge.references import reference_sql
-from services.operator_bridge.transitions import REDEMPTION, WORKING, before
+from services.operator_bridge.register.models import Affiliation, Contract, Order
+from services.operator_bridge.register.references import reference_sql
+from services.operator_bridge.register.transitions import REDEMPTION, WORKING, before
 from shared import db
 
 # One at a time: the run of one log, of the other, a contract that goes live, payments. Of two that need each other and

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
 from services.operator_bridge.interface import Receipt
-from services.operator_bridge.models import Contract, Order
 from services.operator_bridge.orders import creating, outcomes
+from services.operator_bridge.register.models import Contract, Order
 from shared import clock
 from shared.logs import logger
 from shared.problems import Conflict, NotFound

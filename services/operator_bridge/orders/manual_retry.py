@@ -12,9 +12,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.models import MAX_LOST, Contract, Order
 from services.operator_bridge.orders import creating
-from services.operator_bridge.transitions import LINK, WORKING, before
+from services.operator_bridge.register.models import MAX_LOST, Contract, Order
+from services.operator_bridge.register.transitions import LINK, WORKING, before
 from shared import clock
 from shared.logs import logger
 from shared.problems import Conflict, NotFound

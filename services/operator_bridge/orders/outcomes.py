@@ -11,9 +11,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import discrepancies, interface
+from services.operator_bridge import interface
 from services.operator_bridge.interface import Receipt
-from services.operator_bridge.transitions import LINK, ORDER, REDEMPTION, before
+from services.operator_bridge.register import discrepancies
+from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, before
 from shared import cheque_code, events
 
 Settled = sa.RowMapping

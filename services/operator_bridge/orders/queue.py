@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.interface import Order
-from services.operator_bridge.transitions import UNFINISHED, WORKING
+from services.operator_bridge.register.transitions import UNFINISHED, WORKING
 
 OPENS_AFTER = 5
 """So many calls that failed in a row open the circuit."""

@@ -26,8 +26,8 @@ from services.operator_bridge.interface import (
     Receipt,
     Unreadable,
 )
-from services.operator_bridge.models import Contract
 from services.operator_bridge.orders import outcomes, queue
+from services.operator_bridge.register.models import Contract
 from shared import logs, tracing
 from shared.logs import logger
 from shared.peers import PeerUnavailable

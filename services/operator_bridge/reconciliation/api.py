@@ -9,10 +9,11 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from services.operator_bridge import discrepancies, transitions, waking
-from services.operator_bridge.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
+from services.operator_bridge import waking
 from services.operator_bridge.reconciliation import runs
 from services.operator_bridge.reconciliation.comparing import KINDS, exports
+from services.operator_bridge.register import discrepancies, transitions
+from services.operator_bridge.register.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
 from services.operator_bridge.schemas import fit
 from shared.app import ProblemSchema
 from shared.auth import caller, roles

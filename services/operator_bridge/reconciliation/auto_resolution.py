@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from services.operator_bridge import interface
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Paid, Redeemed
-from services.operator_bridge.models import Contract
-from services.operator_bridge.models_reconciliation import Discrepancy
-from services.operator_bridge.transitions import WORKING
+from services.operator_bridge.register.models import Contract
+from services.operator_bridge.register.models_reconciliation import Discrepancy
+from services.operator_bridge.register.transitions import WORKING
 from shared.runtime import Runtime
 
 SENT_AGAIN = "sent_again"

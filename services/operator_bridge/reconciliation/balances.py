@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.contracts import adoption
-from services.operator_bridge.models import Contract
+from services.operator_bridge.register.models import Contract
 
 _LINKS = sa.text("""
     SELECT contract_id, link.state, count(*) AS number, sum(value_cents) AS cents

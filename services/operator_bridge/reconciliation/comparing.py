@@ -14,11 +14,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.operator_bridge import interface, known
+from services.operator_bridge import interface
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.interface import Known, Line, Operator, Period
-from services.operator_bridge.models import Contract
 from services.operator_bridge.reconciliation import comparison_sql, statement_loading
+from services.operator_bridge.register import numbered_cheques
+from services.operator_bridge.register.models import Contract
 from shared import clock
 from shared.runtime import Runtime
 
@@ -79,7 +80,7 @@ def sides(runtime: Runtime, contract_id: UUID) -> Sides:
     operator = interface.connect(contract.operator, runtime.settings.operators)
     stands_at = statement_polling.stands_at(operator, contract.code)
     able = stands_at is not None and (operator.has_statement or operator.by_status)
-    asked = known.cheques(runtime, contract_id) if operator.by_status else ()
+    asked = numbered_cheques.cheques(runtime, contract_id) if operator.by_status else ()
     return Sides(contract, operator, stands_at or clock.now(), able, asked)
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.models_reconciliation import DailyBalance
+from services.operator_bridge.register.models_reconciliation import DailyBalance
 from shared import clock
 from shared.logs import logger
 from shared.peers import PeerUnavailable

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.operator_bridge.models import Contract
+from services.operator_bridge.register.models import Contract
 
 _SAME = """
     discrepancy.operator = :operator AND discrepancy.kind = difference.kind

@@ -9,7 +9,7 @@ import pytest
 from demo.simulators import govstack
 from services.operator_bridge import interface, operators
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.models import MAX_LOST
+from services.operator_bridge.register.models import MAX_LOST
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.switch.town import Operator, Town
 

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from services.operator_bridge.models import Affiliation, Base
-from services.operator_bridge.models_switch import Claim, Switch, SwitchStep
+from services.operator_bridge.register.models import Affiliation, Base
+from services.operator_bridge.register.models_switch import Claim, Switch, SwitchStep
 from tests.harness import ServiceUnderTest
 
 MADE = {model.__tablename__ for model in (Affiliation, Claim, Switch, SwitchStep)}

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from services.operator_bridge import transitions
+from services.operator_bridge.register import transitions
 from shared import db
 from shared.ids import new_id
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.models_reconciliation import Discrepancy
+from services.operator_bridge.register.models_reconciliation import Discrepancy
 from shared import clock
 from shared.logs import logger
 from shared.problems import Conflict, NotFound

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from services.operator_bridge.models import NOW, Base
+from services.operator_bridge.register.models import NOW, Base
 from shared.ids import new_id
 
 

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Mapped, mapped_column
 
-from services.operator_bridge import transitions
-from services.operator_bridge.models import NOW, UUID7, Base, one_of
+from services.operator_bridge.register import transitions
+from services.operator_bridge.register.models import NOW, UUID7, Base, one_of
 
 
 class Discrepancy(Base):
