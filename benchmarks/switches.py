@@ -30,12 +30,13 @@ from flask.typing import ResponseReturnValue
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.simulators.serving import serving
-from services.operator_bridge import interface, switchover
+from services.operator_bridge import interface
 from services.operator_bridge.contracts import activation, lifecycle
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
+from services.operator_bridge.switching import switchover
 from shared import cheque_code, clock, config, consumer, logs, messages, migrations
 from shared.events import Event
 from shared.ids import new_id

@@ -4,13 +4,14 @@ from uuid import UUID
 
 from celery import shared_task
 
-from services.operator_bridge import leases, switchover, waking
+from services.operator_bridge import leases, waking
 from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import queue, sending
 from services.operator_bridge.reconciliation import daily_balances
 from services.operator_bridge.reconciliation import runs as reconciling
+from services.operator_bridge.switching import switchover
 from shared import audit_chain, clock
 from shared.celery import every, runtime
 

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from click.testing import CliRunner
 
-from services.operator_bridge import switchover
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
+from services.operator_bridge.switching import switchover
 from shared.config import SERVICES
 from souche.verify import verify
 from tests.journey.conftest import World

@@ -11,12 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.switches import MODES, PAYMENT_ORDER, Outside
-from services.operator_bridge import interface, switchover
+from services.operator_bridge import interface
 from services.operator_bridge.contracts import activation
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.orders import sending
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import WORKING
+from services.operator_bridge.switching import switchover
 from shared.config import SERVICES
 from shared.messages import READERS
 from shared.problems import Unavailable

@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 
 from demo.simulators import aptic
-from services.operator_bridge import switchover
 from services.operator_bridge.inbound import statement_polling
+from services.operator_bridge.switching import switchover
 from tests.operator_bridge.conftest import Office
 
 

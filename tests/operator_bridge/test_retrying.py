@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from demo.simulators import docaposte
-from services.operator_bridge import switchover
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.register.models import MAX_LOST
+from services.operator_bridge.switching import switchover
 from shared.ids import new_id
 from tests.operator_bridge.conftest import Office
 

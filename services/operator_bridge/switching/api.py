@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from flask import Response
 from flask_smorest import Blueprint
 
-from services.operator_bridge import claims, claims_pdf, switchover, waking
+from services.operator_bridge import waking
 from services.operator_bridge.register.models_switch import Switch
+from services.operator_bridge.switching import claims, claims_pdf, switchover
 from services.operator_bridge.switching.schemas import (
     AcceptanceSchema,
     NewSwitchSchema,

@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 from pypdf import PdfReader
 
-from services.operator_bridge import claims_pdf, tasks
-from services.operator_bridge.claims import Amount, Owed, Summary
+from services.operator_bridge import tasks
+from services.operator_bridge.switching import claims_pdf
+from services.operator_bridge.switching.claims import Amount, Owed, Summary
 from shared import cheque_code
 from souche.cli import main
 from tests.operator_bridge.conftest import Office

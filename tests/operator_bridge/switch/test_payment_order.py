@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from benchmarks.switches import PROGRAMME, Outside, Play
 from demo.simulators import aptic, docaposte
-from services.operator_bridge import switchover
+from services.operator_bridge.switching import switchover
 from souche.cli import main
 from tests.harness import ServiceUnderTest
 from tests.outside import operator_settings, outside

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.operator_bridge import switchover
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Paid
 from services.operator_bridge.reconciliation import comparing
-from services.operator_bridge.switch_steps import STEPS
+from services.operator_bridge.switching import switchover
+from services.operator_bridge.switching.steps import STEPS
 from shared import clock
 from tests.harness import ServiceUnderTest, empty_tables
 from tests.operator_bridge.conftest import Office

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from demo.embedded import free_port
 from demo.simulators.docaposte import Account, Simulator
 from demo.simulators.serving import serving
-from services.operator_bridge import switchover
 from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import applying, statement_polling
+from services.operator_bridge.switching import switchover
 from shared import clock
 from tests.operator_bridge.conftest import Office
 

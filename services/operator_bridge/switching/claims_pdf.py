@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
-from services.operator_bridge.claims import KINDS, Amount, Owed, Summary
+from services.operator_bridge.switching.claims import KINDS, Amount, Owed, Summary
 from shared import typesetting
 from shared.french import in_figures, in_full, in_words, number
 

@@ -15,8 +15,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface, switchover
+from services.operator_bridge import interface
 from services.operator_bridge.register.models import Contract
+from services.operator_bridge.switching import switchover
 from shared import clock
 from shared.exporting import guarded
 from shared.problems import Conflict

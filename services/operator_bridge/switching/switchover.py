@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_switch import Switch, SwitchStep
-from services.operator_bridge.switch_steps import STEPS, Figures, Waiting, Work
+from services.operator_bridge.switching.steps import STEPS, Figures, Waiting, Work
 from shared import clock
 from shared.logs import logger
 from shared.problems import Conflict, Invalid, NotFound

@@ -12,14 +12,15 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import figures, interface, moving
+from services.operator_bridge import interface
 from services.operator_bridge.contracts import hold, lifecycle
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.moving import Move
 from services.operator_bridge.orders import manual_retry
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_switch import Switch
+from services.operator_bridge.switching import moving_sql, progress
+from services.operator_bridge.switching.moving_sql import Move
 from shared.problems import Unavailable
 from shared.runtime import Runtime
 
@@ -86,7 +87,7 @@ def freeze(work: Work) -> Figures | Waiting:
 def inventory(work: Work) -> Figures | Waiting:
     """Counts, in our own register alone, what there is to move."""
     with work.runtime.transaction() as session:
-        return figures.inventory(session, work.move(work.new))
+        return progress.inventory(session, work.move(work.new))
 
 
 def last_statement(work: Work) -> Figures | Waiting:
@@ -100,7 +101,7 @@ def _hear_out(work: Work) -> Figures | Waiting:
     except Unavailable as error:
         return Waiting(f"the last statement of {work.old.code}: {error.detail}")
     with work.runtime.transaction() as session:
-        unsettled = figures.unsettled(session, work.old.contract_id)
+        unsettled = progress.unsettled(session, work.old.contract_id)
     if not unsettled:
         return {}
     teller = "its statement" if interface.adapter(work.old.operator).tells_outcomes else "a person who asked it"
@@ -109,10 +110,10 @@ def _hear_out(work: Work) -> Figures | Waiting:
 
 def _claim(work: Work) -> Figures | Waiting:
     move = work.move(work.new)
-    for part in (moving.strand, moving.strand_redemptions, moving.give_up):
+    for part in (moving_sql.strand, moving_sql.strand_redemptions, moving_sql.give_up):
         _until_none(work, functools.partial(part, move=move))
     with work.runtime.transaction() as session:
-        return figures.claimed(session, work.switch.switch_id)
+        return progress.claimed(session, work.switch.switch_id)
 
 
 def register(work: Work) -> Figures | Waiting:
@@ -121,7 +122,7 @@ def register(work: Work) -> Figures | Waiting:
     with work.runtime.transaction() as session:
         for taker in work.takers:
             lifecycle.change(session, settings, taker.contract_id, "live", linking=False)
-            moving.introduce(session, work.move(taker))
+            moving_sql.introduce(session, work.move(taker))
     _register_rest(work)
     if any(interface.adapter(taker.operator).activates for taker in work.takers):
         _redeclare_rest(work)  # now, so that one payment order is for all cheques
@@ -141,8 +142,8 @@ def prove(work: Work) -> Figures | Waiting:
     _register_rest(work)
     _redeclare_rest(work)
     with work.runtime.transaction() as session:
-        unsettled = figures.ordered(session, work.switch.switch_id)["unsettled"]
-        proof = figures.register_proof(session, work.move(work.new))
+        unsettled = progress.ordered(session, work.switch.switch_id)["unsettled"]
+        proof = progress.register_proof(session, work.move(work.new))
     if unsettled:
         return _to_activate(work, proof) or Waiting(f"{unsettled} orders that came while the others were moved")
     try:
@@ -159,13 +160,13 @@ def prove(work: Work) -> Figures | Waiting:
 def cut_over(work: Work) -> Figures | Waiting:
     """Lets the old operator go: what another holds now is taken back from it, and what was held for it flows."""
     if not work.failed:
-        _one_after_the_other(work, functools.partial(moving.leave, move=work.move(work.new)))
+        _one_after_the_other(work, functools.partial(moving_sql.leave, move=work.move(work.new)))
     with work.runtime.transaction() as session:
         if not work.failed:
             hold.release(session, work.old.contract_id)
         for taker in work.takers:  # once more, for structures that were affiliated meanwhile
             lifecycle.tell(session, session.get_one(Contract, taker.contract_id))
-        return figures.left(session, work.old.contract_id)
+        return progress.left(session, work.old.contract_id)
 
 
 STEPS: Mapping[str, Step] = {
@@ -180,12 +181,12 @@ STEPS: Mapping[str, Step] = {
 
 
 def _register_rest(work: Work) -> None:
-    _one_after_the_other(work, functools.partial(moving.register, move=work.move(work.new)))
+    _one_after_the_other(work, functools.partial(moving_sql.register, move=work.move(work.new)))
 
 
 def _redeclare_rest(work: Work) -> None:
     move, movable = work.move(work.payer), "stranded" if work.failed else "due"
-    _until_none(work, lambda session: moving.redeclare(session, move, movable))
+    _until_none(work, lambda session: moving_sql.redeclare(session, move, movable))
 
 
 def _until_none(work: Work, part: Callable[[Session], int]) -> None:
@@ -208,7 +209,7 @@ def _one_after_the_other(work: Work, part: Callable[..., UUID | None]) -> None:
 
 def _settled(work: Work, kind: str, what: str) -> Figures | Waiting:
     with work.runtime.transaction() as session:
-        found = figures.ordered(session, work.switch.switch_id, kind)
+        found = progress.ordered(session, work.switch.switch_id, kind)
     if found["unsettled"]:
         return Waiting(f"{found['unsettled']} {what} that are not settled yet", found)
     return found
@@ -220,7 +221,7 @@ def _to_activate(work: Work, found: Figures) -> Waiting | None:
         if not interface.adapter(taker.operator).activates:
             continue
         with work.runtime.transaction() as session:
-            number, ordered = figures.inactive(session, taker.contract_id)
+            number, ordered = progress.inactive(session, taker.contract_id)
         if number > ordered:
             command = f"souche operator activate {taker.code} --payment-order NUMBER"
             return Waiting(f"the payment order (mandat) of {number - ordered} cheques: {command}", found)

@@ -9,8 +9,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.moving import Move
 from services.operator_bridge.register.transitions import UNFINISHED
+from services.operator_bridge.switching.moving_sql import Move
 
 Figures = dict[str, Any]
 
