@@ -4,7 +4,6 @@ from uuid import UUID
 
 from celery import shared_task
 
-from services.operator_bridge import leases, waking
 from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
@@ -12,6 +11,7 @@ from services.operator_bridge.orders import queue, sending
 from services.operator_bridge.reconciliation import daily_balances
 from services.operator_bridge.reconciliation import runs as reconciling
 from services.operator_bridge.switching import switchover
+from services.operator_bridge.workers import leases, wakeups
 from shared import audit_chain, clock
 from shared.celery import every, runtime
 
@@ -34,13 +34,13 @@ def wake_pushes() -> None:
         hold.hold_new(session)
         due = queue.contracts_due(session)
     for contract_id in due:
-        waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+        wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
 
 
 @shared_task(name="operator_bridge.push")
 def push(contract_id: str) -> None:
     """Sends the orders of one contract, unless another worker does: one is enough, and others have other work."""
-    waking.awake(runtime(), "operator_bridge.push", contract_id)
+    wakeups.awake(runtime(), "operator_bridge.push", contract_id)
     with leases.alone(runtime(), f"push:{contract_id}") as first:
         if first:
             sending.push(runtime(), UUID(contract_id), _PUSH_SECONDS)
@@ -51,14 +51,14 @@ def push(contract_id: str) -> None:
 @shared_task(name="operator_bridge.apply")
 def apply() -> None:
     """Applies the messages that wait."""
-    waking.awake(runtime(), "operator_bridge.apply")
+    wakeups.awake(runtime(), "operator_bridge.apply")
     webhook_inbox.apply_waiting(runtime())
 
 
 @shared_task(name="operator_bridge.poll", soft_time_limit=240, time_limit=270)
 def poll(contract_id: str) -> None:
     """Reads one contract's statement."""
-    waking.awake(runtime(), "operator_bridge.poll", contract_id)
+    wakeups.awake(runtime(), "operator_bridge.poll", contract_id)
     with leases.alone(runtime(), f"poll:{contract_id}") as first:
         if first:
             statement_polling.try_poll(runtime(), UUID(contract_id))
@@ -70,7 +70,7 @@ def poll_all() -> None:
     with runtime().transaction() as session:
         contracts = statement_polling.contracts_to_poll(session)
     for contract_id in contracts:
-        waking.wake(runtime(), "operator_bridge.poll", str(contract_id))
+        wakeups.wake(runtime(), "operator_bridge.poll", str(contract_id))
 
 
 @shared_task(name="operator_bridge.repair")
@@ -79,7 +79,7 @@ def repair() -> None:
     with runtime().transaction() as session:
         contracts = statement_polling.contracts_to_repair(session)
     for contract_id in contracts:
-        waking.wake(runtime(), "operator_bridge.poll", str(contract_id))
+        wakeups.wake(runtime(), "operator_bridge.poll", str(contract_id))
 
 
 # Longer than other tasks may take: a statement of millions is streamed. A message that is delivered again meanwhile
@@ -87,7 +87,7 @@ def repair() -> None:
 @shared_task(name="operator_bridge.reconcile", soft_time_limit=3000, time_limit=3300)
 def reconcile(reconciliation_id: str) -> None:
     """Compares one contract's statement with our register and has policy settle what is safe."""
-    waking.awake(runtime(), "operator_bridge.reconcile", reconciliation_id)
+    wakeups.awake(runtime(), "operator_bridge.reconcile", reconciliation_id)
     reconciling.run(runtime(), UUID(reconciliation_id))
     wake_pushes()
 
@@ -99,14 +99,14 @@ def reconcile_due() -> None:
         reconciling.request_nightly(session, clock.now())
         runs = reconciling.due(session)
     for reconciliation_id in runs:
-        waking.wake(runtime(), "operator_bridge.reconcile", str(reconciliation_id))
+        wakeups.wake(runtime(), "operator_bridge.reconcile", str(reconciliation_id))
     daily_balances.keep_if_due(runtime())
 
 
 @shared_task(name="operator_bridge.switch", soft_time_limit=240, time_limit=270)
 def switch(switch_id: str) -> None:
     """Takes one switch on as far as it goes now."""
-    waking.awake(runtime(), "operator_bridge.switch", switch_id)
+    wakeups.awake(runtime(), "operator_bridge.switch", switch_id)
     with leases.alone(runtime(), f"switch:{switch_id}") as first:
         if first:
             switchover.advance(runtime(), UUID(switch_id))
@@ -119,7 +119,7 @@ def switch_all() -> None:
     with runtime().transaction() as session:
         switches = switchover.running(session)
     for switch_id in switches:
-        waking.wake(runtime(), "operator_bridge.switch", str(switch_id))
+        wakeups.wake(runtime(), "operator_bridge.switch", str(switch_id))
 
 
 @shared_task(name="operator_bridge.chain_audit")

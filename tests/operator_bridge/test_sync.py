@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from demo.simulators.docaposte import CODE, Simulator
 from demo.simulators.docaposte_register import MAX_OPERATIONS, Line, Register
-from services.operator_bridge import leases
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.orders import outcomes, queue, sending
 from services.operator_bridge.register.models import MAX_LOST
+from services.operator_bridge.workers import leases
 from shared import clock
 from tests.operator_bridge.conftest import Office
 

@@ -10,8 +10,9 @@ import pytest
 
 from demo.embedded import free_port
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge import leases, tasks, waking
+from services.operator_bridge import tasks
 from services.operator_bridge.tasks import BEAT
+from services.operator_bridge.workers import leases, wakeups
 from shared.runtime import Runtime
 from tests.harness import ServiceUnderTest
 from tests.operator_bridge.conftest import Office
@@ -35,10 +36,10 @@ def waiting(runtime: Runtime) -> int:
 
 def test_a_task_is_woken_once_until_it_is_taken_up(runtime: Runtime) -> None:
     for _ in range(3):
-        waking.wake(runtime, "operator_bridge.apply")
+        wakeups.wake(runtime, "operator_bridge.apply")
     assert waiting(runtime) == 1
-    waking.awake(runtime, "operator_bridge.apply")
-    waking.wake(runtime, "operator_bridge.apply")
+    wakeups.awake(runtime, "operator_bridge.apply")
+    wakeups.wake(runtime, "operator_bridge.apply")
     assert waiting(runtime) == 2
 
 
@@ -46,7 +47,7 @@ def test_waking_without_a_broker_is_no_failure_and_keeps_nobody_waiting(bridge: 
     deaf = Runtime(dataclasses.replace(bridge.settings, redis_url=f"redis://127.0.0.1:{free_port()}/0"))
     began = time.monotonic()
     for _ in range(5):
-        waking.wake(deaf, "operator_bridge.apply")
+        wakeups.wake(deaf, "operator_bridge.apply")
     assert time.monotonic() - began < 5.0
 
 

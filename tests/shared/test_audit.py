@@ -81,7 +81,7 @@ OWN_TRACE = {
 }
 # Who speaks to the database past the sessions that say who acts, and what for.
 PAST_THE_SESSIONS = {
-    "services/operator_bridge/leases.py": "locks",
+    "services/operator_bridge/workers/leases.py": "locks",
     "services/operator_bridge/reconciliation/comparing.py": "temporary tables of a comparison",
     "services/operator_bridge/reconciliation/runs.py": "a lock, and a comparison",
     "services/redeemer/redemptions/checking.py": "reads",

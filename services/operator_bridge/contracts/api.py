@@ -6,12 +6,13 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from services.operator_bridge import schemas, waking
+from services.operator_bridge import schemas
 from services.operator_bridge.contracts import activation, adoption, lifecycle
 from services.operator_bridge.contracts import hold as holding
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register.models import Contract
+from services.operator_bridge.workers import wakeups
 from shared.app import ProblemSchema
 from shared.auth import roles
 from shared.idempotency import idempotent
@@ -61,7 +62,7 @@ def change(body: dict[str, str], contract_id: UUID) -> Contract:
     """Takes a contract from draft to live, draining, ended or failed; going live registers its programme's cheques."""
     with transaction() as session:
         contract = lifecycle.change(session, runtime().settings.operators, contract_id, body["state"])
-    waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
     return contract
 
 
@@ -83,7 +84,7 @@ def release(contract_id: UUID) -> Contract:
     """Ends a planned stop: what was held is sent."""
     with transaction() as session:
         contract = holding.release(session, contract_id)
-    waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
     return contract
 
 
@@ -97,7 +98,7 @@ def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
     """Has cheques activated by the number of the payment order that paid for them, where the operator needs it."""
     with transaction() as session:
         ordered = activation.activate(session, contract_id, body["payment_order"], body["cheque_ids"])
-    waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
     return {"ordered": ordered}
 
 
@@ -110,7 +111,7 @@ def adopt(contract_id: UUID) -> dict[str, int]:
     """Has the contract take the cheques that an operator refused or gave up and no other has, and what is due."""
     with transaction() as session:
         adopted = adoption.adopt(session, contract_id)
-    waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
     return {"adopted": adopted}
 
 
@@ -122,7 +123,7 @@ def poll(contract_id: UUID) -> statement_polling.Poll:
     """Reads the operator's statement now, applies what we missed and settles what is unknown."""
     show_or_404(contract_id)
     done = statement_polling.poll(runtime(), contract_id)
-    waking.wake(runtime(), "operator_bridge.push", str(contract_id))
+    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
     return done
 
 

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface, waking
+from services.operator_bridge import interface
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
 from services.operator_bridge.register.models import Message
+from services.operator_bridge.workers import wakeups
 from shared import clock, roundtrip
 from shared.config import ConfigurationError
 from shared.ids import new_id
@@ -70,14 +71,14 @@ def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: b
     stored = runtime.together(_store).ask(row)
     if stored is None:
         stored = bool(roundtrip.ask(runtime, _STORE, _parameters([row]), _Stored))
-        waking.wake(runtime, "operator_bridge.apply")
+        wakeups.wake(runtime, "operator_bridge.apply")
     return stored
 
 
 def _store(runtime: Runtime, rows: Sequence[dict[str, Any]]) -> list[bool]:
     """Stores messages by one statement, and wakes whoever applies them; which of them were not here before."""
     stored = {one.message_id for one in roundtrip.ask_once(runtime, _STORE, _parameters(rows), _Stored)}
-    waking.wake(runtime, "operator_bridge.apply")
+    wakeups.wake(runtime, "operator_bridge.apply")
     return [row["message_id"] in stored for row in rows]
 
 

@@ -6,10 +6,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from services.operator_bridge import schemas, waking
+from services.operator_bridge import schemas
 from services.operator_bridge.orders import manual_outcome, manual_retry
 from services.operator_bridge.reconciliation import balances as balancing
 from services.operator_bridge.register.models import Order
+from services.operator_bridge.workers import wakeups
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
@@ -46,7 +47,7 @@ def retry(body: dict[str, str], order_id: UUID) -> Order:
     """Sends an order again whose outcome is unknown, under its reference; one that was refused, under a fresh one."""
     with transaction() as session:
         order = manual_retry.retry(session, order_id, caller().subject, body["note"])
-    waking.wake(runtime(), "operator_bridge.push", str(order.contract_id))
+    wakeups.wake(runtime(), "operator_bridge.push", str(order.contract_id))
     return order
 
 
@@ -59,7 +60,7 @@ def vouch(body: dict[str, Any], order_id: UUID) -> Order:
     """Settles an order whose outcome is unknown by the word of a person who asked the operator."""
     with transaction() as session:
         order = manual_outcome.vouch(session, order_id, body["done"], caller().subject, body["note"])
-    waking.wake(runtime(), "operator_bridge.push", str(order.contract_id))
+    wakeups.wake(runtime(), "operator_bridge.push", str(order.contract_id))
     return order
 
 
@@ -72,7 +73,7 @@ def retry_stuck(body: dict[str, Any]) -> dict[str, int]:
     """Sends all orders again that got no answer too often, under the references that their operators know."""
     with transaction() as session:
         retried = manual_retry.retry_stuck(session, caller().subject, body["note"], body["contract_id"])
-    waking.wake(runtime(), "operator_bridge.wake_pushes")
+    wakeups.wake(runtime(), "operator_bridge.wake_pushes")
     return {"retried": retried}
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface, leases
+from services.operator_bridge import interface
 from services.operator_bridge.adapter_kit import parallel_calls
 from services.operator_bridge.interface import (
     NoAnswer,
@@ -28,6 +28,7 @@ from services.operator_bridge.interface import (
 )
 from services.operator_bridge.orders import outcomes, queue
 from services.operator_bridge.register.models import Contract
+from services.operator_bridge.workers import leases
 from shared import logs, tracing
 from shared.logs import logger
 from shared.peers import PeerUnavailable

@@ -9,12 +9,12 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from services.operator_bridge import waking
 from services.operator_bridge.reconciliation import runs
 from services.operator_bridge.reconciliation.comparing import KINDS, exports
 from services.operator_bridge.register import discrepancies, transitions
 from services.operator_bridge.register.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
 from services.operator_bridge.schemas import fit
+from services.operator_bridge.workers import wakeups
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.exporting import export
@@ -139,7 +139,7 @@ def ask(body: dict[str, Any]) -> Reconciliation:
     """Asks for a contract to be reconciled now: a worker does it, and this run says when it is done."""
     with transaction() as session:
         run = runs.request(session, body["contract_id"])
-    waking.wake(runtime(), "operator_bridge.reconcile", str(run.reconciliation_id))
+    wakeups.wake(runtime(), "operator_bridge.reconcile", str(run.reconciliation_id))
     return run
 
 

@@ -11,12 +11,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import leases
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.reconciliation import auto_resolution, comparing, recording
 from services.operator_bridge.reconciliation.comparing import Sides
 from services.operator_bridge.register.models_reconciliation import Reconciliation
 from services.operator_bridge.register.transitions import WORKING
+from services.operator_bridge.workers import leases
 from shared import clock
 from shared.config import ConfigurationError
 from shared.logs import logger

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from flask import Response
 from flask_smorest import Blueprint
 
-from services.operator_bridge import waking
 from services.operator_bridge.register.models_switch import Switch
 from services.operator_bridge.switching import claims, claims_pdf, switchover
 from services.operator_bridge.switching.schemas import (
@@ -16,6 +15,7 @@ from services.operator_bridge.switching.schemas import (
     SwitchSchema,
     WatchedSwitchSchema,
 )
+from services.operator_bridge.workers import wakeups
 from shared.app import ProblemSchema
 from shared.auth import caller, roles
 from shared.idempotency import idempotent
@@ -103,4 +103,4 @@ def _file(content: Any, kind: str, name: str) -> Response:
 
 
 def _wake(switch_id: UUID) -> None:
-    waking.wake(runtime(), "operator_bridge.switch", str(switch_id))
+    wakeups.wake(runtime(), "operator_bridge.switch", str(switch_id))
