@@ -14,15 +14,16 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 from werkzeug.datastructures import MultiDict
 
-from shared import auth, bodies, clients, entering, logins, pace
-from shared.auth import uncounted
-from shared.entering import Denied, Entrance, Register, WrongClient
+from shared import bodies, pace
+from shared.access import clients, login, login_audit, tokens
+from shared.access.login import Denied, Entrance, Register, WrongClient
+from shared.access.login_audit import Refusals
+from shared.access.oidc_provider import NotAccepted, Provider
+from shared.access.token_lockout import Lockout, too_many
+from shared.access.tokens import uncounted
 from shared.limits import TooLarge, check_encoding
-from shared.lockout import Lockout, too_many
-from shared.logins import Refusals
 from shared.logs import logger
 from shared.problems import Problem, answer
-from shared.provider import NotAccepted, Provider
 from shared.web import runtime, transaction
 
 CREDENTIALS = "client_credentials"
@@ -144,8 +145,8 @@ def _by_secret(given: dict[str, str]) -> Entrance:
     is_shut = lockout.check(address, given["client_id"])
     try:
         with transaction() as session:
-            entrance = entering.by_secret(session, given["client_id"], given["client_secret"], given["scope"])
-            logins.given(session, entrance, None, address)
+            entrance = login.by_secret(session, given["client_id"], given["client_secret"], given["scope"])
+            login_audit.given(session, entrance, None, address)
             return entrance
     except WrongClient as problem:
         if is_shut:
@@ -174,8 +175,8 @@ def _by_provider(given: dict[str, str]) -> Entrance:
         raise denied from None
     try:
         with transaction() as session:
-            entrance = entering.by_person(session, person, register, given["scope"])
-            logins.given(session, entrance, person.said_at, request.remote_addr)
+            entrance = login.by_person(session, person, register, given["scope"])
+            login_audit.given(session, entrance, person.said_at, request.remote_addr)
             return entrance
     except Denied as problem:
         if given["scope"] or problem.members["error"] != "invalid_scope":  # who is asked as whom was not refused
@@ -191,8 +192,8 @@ def _tell_refusal(problem: Denied, known: str | None, *, locked_out: bool = Fals
 def _let_in(entrance: Entrance, exchanged: bool) -> Response:
     settings = runtime().settings
     key_id, key = next(iter(settings.signing_keys.items()))
-    made = auth.issue(
-        auth.own_key_id(settings.service, key_id),
+    made = tokens.issue(
+        tokens.own_key_id(settings.service, key_id),
         key,
         role=entrance.role,
         subject=entrance.subject,

@@ -9,14 +9,14 @@ from flask import current_app
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from shared import clients, revoking
-from shared.auth import SCOPED, Role, caller, roles
-from shared.entering import Register
+from shared.access import clients, revocations
+from shared.access.login import Register
+from shared.access.models import Client, Membership, Revocation
+from shared.access.tokens import SCOPED, Role, caller, roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.problems import Conflict, Invalid, NotFound, ProblemSchema
 from shared.texts import no_code
-from shared.trust import Client, Membership, Revocation
 from shared.web import runtime, transaction
 
 client_views = Blueprint("clients", __name__, url_prefix="/v1/oauth/clients", description="Programs with secrets.")
@@ -106,7 +106,7 @@ class MembershipSchema(NewMembershipSchema):
 class NewRevocationSchema(WhySchema):
     """What to take back: one token by its `jti`, or what a holder (`sub`) or a scope was given until now."""
 
-    kind = fields.Str(required=True, validate=validate.OneOf(revoking.KINDS))
+    kind = fields.Str(required=True, validate=validate.OneOf(revocations.KINDS))
     value = _line(600)
 
 
@@ -243,7 +243,7 @@ def end_membership(membership_id: UUID) -> Membership:
             raise NotFound("There is no such membership.")
         session.delete(found)
         subject = f"{found.provider}|{found.subject}"
-        revoking.revoke(session, revoking.SUBJECT, subject, "a role was taken", str(caller()), _lifetime())
+        revocations.revoke(session, revocations.SUBJECT, subject, "a role was taken", str(caller()), _lifetime())
         return found
 
 
@@ -255,7 +255,7 @@ def end_membership(membership_id: UUID) -> Membership:
 def revoke(body: dict[str, str]) -> Revocation:
     """Take tokens back; every process of this service knows within seconds."""
     with transaction() as session:
-        return revoking.revoke(session, body["kind"], body["value"], body["reason"], str(caller()))
+        return revocations.revoke(session, body["kind"], body["value"], body["reason"], str(caller()))
 
 
 @revocation_views.route("")
@@ -265,7 +265,7 @@ def revoke(body: dict[str, str]) -> Revocation:
 def list_revocations(query: dict[str, Any]) -> dict[str, Any]:
     """What is taken back now."""
     with transaction() as session:
-        return page(session, revoking.in_force(), Revocation.revocation_id, query["after"], query["limit"])
+        return page(session, revocations.in_force(), Revocation.revocation_id, query["after"], query["limit"])
 
 
 def _lifetime() -> timedelta:

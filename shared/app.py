@@ -21,7 +21,6 @@ from shared import (
     api_token,
     api_trust,
     audit_views,
-    auth,
     broker,
     feed,
     headers,
@@ -29,22 +28,22 @@ from shared import (
     metrics,
     openapi,
     pace,
-    permissions,
     problems,
     tracing,
 )
-from shared.auth import Verifier, allowed_roles, public, uncounted
+from shared.access import permissions, tokens
+from shared.access.login import Register
+from shared.access.login_audit import Refusals
+from shared.access.oidc_provider import Provider
+from shared.access.permissions import Permission
+from shared.access.revocations import RevocationList
+from shared.access.token_lockout import Lockout
+from shared.access.tokens import Verifier, allowed_roles, public, uncounted
 from shared.bodies import Bodies
 from shared.config import ConfigurationError, Settings, load
-from shared.entering import Register
 from shared.gauges import Gauge
-from shared.lockout import Lockout
-from shared.logins import Refusals
 from shared.pace import Pace
-from shared.permissions import Permission
 from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
-from shared.provider import Provider
-from shared.revoking import RevocationList
 from shared.runtime import Runtime
 
 __all__ = ["ProblemSchema", "build"]
@@ -108,7 +107,7 @@ def _add_trust(app: Flask, settings: Settings, register: Register | None) -> Non
     runtime: Runtime = app.extensions["souche"]
     revocations = RevocationList(runtime.transaction)
     app.extensions |= {
-        "souche.verifier": Verifier(auth.accepted_keys(settings), settings.service, revocations),
+        "souche.verifier": Verifier(tokens.accepted_keys(settings), settings.service, revocations),
         "souche.lockout": Lockout(runtime),
         "souche.refusals": Refusals(runtime),
         "souche.bodies": Bodies(settings.pool_size),

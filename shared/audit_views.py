@@ -12,9 +12,9 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared import audit, audit_chain, clock
+from shared.access.tokens import Caller, Role, roles
 from shared.api_trust import FIT
 from shared.audit import ENTRY, Act
-from shared.auth import Caller, Role, roles
 from shared.exporting import CSV_ANSWER, FormatQuery, line
 from shared.logs import logger
 from shared.runtime import Runtime

@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from shared import consumer, events
-from shared.auth import roles
+from shared.access.tokens import roles
 from shared.web import runtime, transaction
 
 blueprint = Blueprint(

@@ -17,7 +17,8 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.orm import Session
 
-from shared import auth, cheque_code, events
+from shared import cheque_code, events
+from shared.access import tokens
 from shared.problems import Conflict, Invalid, Problem
 from shared.sealing import KeyRing
 from shared.web import runtime, transaction
@@ -153,7 +154,7 @@ def takes_key(view: Any) -> bool | None:
 
 
 def _find(session: Session, given: str, sealed_with: str | None) -> Response | None:
-    who = str(auth.caller())
+    who = str(tokens.caller())
     if not session.execute(_LOCK, {"caller": who, "key": given}).scalar_one():
         raise InHand("Repeat it in a moment: the answer will be the first request's.", headers={"Retry-After": "1"})
     row = session.execute(sa.select(KEPT).where(KEPT.c.caller == who, KEPT.c.key == given)).one_or_none()
@@ -170,7 +171,7 @@ def _keep(
     session: Session, given: str, response: Response, sealed_with: str | None, without: Mapping[str, bytes]
 ) -> None:
     row = {
-        "caller": str(auth.caller()),
+        "caller": str(tokens.caller()),
         "key": given,
         "request_digest": request_digest(),
         "status": response.status_code,

@@ -18,7 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from shared import broker
-from shared.auth import ends_at, roles
+from shared.access.tokens import ends_at, roles
 from shared.broker import BrokerDown
 from shared.gauges import KEPT_SECONDS, Gauge, Tables
 from shared.runtime import Runtime

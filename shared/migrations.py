@@ -177,7 +177,7 @@ def drop_event_tables(op: Any) -> None:
 
 
 def create_trust_tables(op: Any) -> None:
-    """The tables by which every service knows whom to let in (`shared.trust`)."""
+    """The tables by which every service knows whom to let in (`shared.access.models`)."""
     op.create_table(
         "oauth_client",
         sa.Column("client_id", sa.Uuid, primary_key=True),

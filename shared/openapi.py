@@ -8,7 +8,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from shared import idempotency, links
-from shared.auth import allowed_roles
+from shared.access.tokens import allowed_roles
 from shared.problems import CONTENT_TYPE
 
 # The one kind of error that is told as plain JSON: RFC 6749 says so.

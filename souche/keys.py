@@ -12,7 +12,8 @@ import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from marshmallow import ValidationError
 
-from shared import auth, weakness
+from shared import weakness
+from shared.access import tokens
 from shared.config import SERVICES, ConfigurationError, read_keys, with_files, write_key
 
 SECRET_KEYS = ("CODE_DIGEST_KEY", "CODE_ENCRYPTION_KEYS", "IDENTITY_DIGEST_KEY", "IDENTITY_ENCRYPTION_KEYS")
@@ -60,8 +61,8 @@ class Signer:
         audience: Collection[str] = SERVICES,
     ) -> str:
         """A token; `prescriber` and `structure` need the id of theirs as scope, the others take none."""
-        of, as_role = None if scope is None else UUID(str(scope)), auth.Role(role)
-        return auth.issue(
+        of, as_role = None if scope is None else UUID(str(scope)), tokens.Role(role)
+        return tokens.issue(
             self.key_id, self.private_key, role=as_role, subject=subject, scope=of, lifetime=lifetime, audience=audience
         )
 

@@ -4,13 +4,13 @@ import importlib
 
 import click
 
+from shared.access.permissions import COMMON, Permission, described
 from shared.config import SERVICES
-from shared.permissions import COMMON, Permission, described
 
 _HEAD = """# Who may do what
 
 Every route of the three services, as `souche permissions` prints them. The tables are in `permissions.py` of each
-service and in `shared/permissions.py`; a service does not start where they and its routes differ, and
+service and in `shared/access/permissions.py`; a service does not start where they and its routes differ, and
 `tests/permissions/` tries every line with every role, and every `own` with what belongs to somebody else.
 
 * `all`: whatever there is.

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import click
 
-from shared.auth import SCOPED, Role
+from shared.access.tokens import SCOPED, Role
 from shared.config import SERVICES, with_files
 from souche.keys import Signer
 

@@ -4,9 +4,9 @@ from uuid import UUID
 
 import click
 
-from shared.auth import SCOPED, Role
+from shared.access.revocations import KINDS
+from shared.access.tokens import SCOPED, Role
 from shared.config import SERVICES
-from shared.revoking import KINDS
 from souche.client import Client
 
 _ROLES = [role.value for role in Role if role is not Role.SERVICE]

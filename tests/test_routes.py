@@ -9,7 +9,7 @@ from flask import Flask
 from openapi_spec_validator import validate
 from werkzeug.routing import Rule
 
-from shared.auth import Role, allowed_roles
+from shared.access.tokens import Role, allowed_roles
 from shared.config import SERVICES
 from shared.ids import new_id
 from tests.harness import ServiceUnderTest

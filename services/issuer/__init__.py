@@ -23,10 +23,10 @@ from services.issuer.programmes import api as api_programmes
 from services.issuer.programmes import api_rules
 from services.issuer.reports import api as api_reports
 from services.issuer.reports import api_balances, api_exports
+from shared.access.login import Register
+from shared.access.tokens import Role
 from shared.app import build
-from shared.auth import Role
 from shared.config import Settings
-from shared.entering import Register
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -1,7 +1,7 @@
 """Who may do what at the issuer. To a prescriber, `own` is what it granted and what came of that; of another's things
 it is told what it is told of things that there are not (404)."""
 
-from shared.permissions import table
+from shared.access.permissions import table
 
 PERMISSIONS = table("""
 ##                                                admin finance operations prescriber structure service

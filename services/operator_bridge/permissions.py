@@ -1,6 +1,6 @@
 """Who may do what at the operator bridge: no prescriber and no structure has anything there."""
 
-from shared.permissions import table
+from shared.access.permissions import table
 
 PERMISSIONS = table("""
 ##                                                 admin finance operations prescriber structure service

@@ -17,10 +17,10 @@ from services.redeemer.statements import api as api_statements
 from services.redeemer.structures import api as api_structures
 from services.redeemer.structures import api_affiliations
 from services.redeemer.structures.models import Structure
+from shared.access.login import Register
+from shared.access.tokens import Role
 from shared.app import build
-from shared.auth import Role
 from shared.config import Settings
-from shared.entering import Register
 
 
 def create_app(settings: Settings | None = None) -> Flask:

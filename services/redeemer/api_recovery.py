@@ -7,7 +7,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from services.redeemer.structures import contracts
-from shared.auth import roles
+from shared.access.tokens import roles
 from shared.recollecting import Query
 from shared.web import transaction
 

@@ -1,7 +1,7 @@
 """Who may do what at the redeemer. To a structure, `own` is what it redeemed and what it is owed for that; of
 another's things it is told what it is told of things that there are not (404)."""
 
-from shared.permissions import table
+from shared.access.permissions import table
 
 PERMISSIONS = table("""
 ##                                               admin finance operations prescriber structure service

@@ -16,7 +16,7 @@ from schemathesis.engine import events, from_schema
 from schemathesis.generation.meta import CoveragePhaseData, CoverageScenario, TestPhase
 from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER
 
-from shared.auth import SCOPED, Role
+from shared.access.tokens import SCOPED, Role
 from tests.fuzz.world import World
 
 _REAL = 0.8

@@ -29,7 +29,8 @@ from services.operator_bridge.interface import (
     Unreadable,
 )
 from services.redeemer.payments import payment_file
-from shared import auth, cheque_code, config
+from shared import cheque_code, config
+from shared.access import tokens
 from shared.config import ConfigurationError
 from shared.places import PlacesFileRefused, read_places
 from shared.problems import Invalid, Problem, Unauthenticated
@@ -232,7 +233,7 @@ def test_a_statement_in_files_is_read_or_unreadable(tmp_path: Path, text: str) -
 
 def refused(issuer: ServiceUnderTest, token: str) -> None:
     """Asks with a token, which must be refused."""
-    verifier: auth.Verifier = issuer.app.extensions["souche.verifier"]
+    verifier: tokens.Verifier = issuer.app.extensions["souche.verifier"]
     with pytest.raises(Unauthenticated):
         verifier.caller(token)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from shared.auth import SCOPED, Role
+from shared.access.tokens import SCOPED, Role
 from shared.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.issuer import office as issuing

@@ -15,9 +15,9 @@ from werkzeug.test import TestResponse
 from services.issuer.permissions import PERMISSIONS as ISSUER
 from services.operator_bridge.permissions import PERMISSIONS as BRIDGE
 from services.redeemer.permissions import PERMISSIONS as REDEEMER
-from shared.auth import SCOPED, Role
+from shared.access.permissions import COMMON, Permission
+from shared.access.tokens import SCOPED, Role
 from shared.ids import new_id
-from shared.permissions import COMMON, Permission
 from tests.harness import ServiceUnderTest
 
 TABLES: Mapping[str, tuple[Permission, ...]] = {

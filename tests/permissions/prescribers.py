@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from services.issuer.lifecycle import expiry
 from shared import clock
-from shared.auth import Role
+from shared.access.tokens import Role
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office, cancelled, ids
 from tests.permissions.asking import Case, World

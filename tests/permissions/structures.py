@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from shared.auth import Role
+from shared.access.tokens import Role
 from shared.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.permissions.asking import Case, World

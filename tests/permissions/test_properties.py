@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.auth import SCOPED, Role
+from shared.access.tokens import SCOPED, Role
 from shared.config import SERVICES
 from shared.ids import new_id
 from tests.harness import ServiceUnderTest

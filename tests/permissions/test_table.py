@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 
-from shared import permissions
-from shared.auth import Role, public, roles
-from shared.permissions import table
+from shared.access import permissions
+from shared.access.permissions import table
+from shared.access.tokens import Role, public, roles
 from souche.cli import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"

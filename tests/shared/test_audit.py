@@ -13,8 +13,8 @@ from flask import Flask
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from shared import audit, audit_chain, clock
+from shared.access.tokens import allowed_roles, roles
 from shared.audit_chain import Anchor, Broken
-from shared.auth import allowed_roles, roles
 from shared.config import SERVICES
 from shared.ids import new_id
 from tests.harness import ServiceUnderTest
@@ -77,7 +77,7 @@ OWN_TRACE = {
     "POST /v1/redemptions": "its one statement records it",
     "POST /v1/checks": "no effect; guesses are counted",
     "POST /v1/operators/<operator>/webhooks": "the message is kept as it came",
-    "POST /v1/oauth/token": "changes nothing; logins leave entries of their own (`shared.logins`)",
+    "POST /v1/oauth/token": "changes nothing; logins leave entries of their own (`shared.access.login_audit`)",
 }
 # Who speaks to the database past the sessions that say who acts, and what for.
 PAST_THE_SESSIONS = {

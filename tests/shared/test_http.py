@@ -19,8 +19,9 @@ from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
 from shared import app as application
-from shared import auth, config, events, permissions
-from shared.auth import Role, caller, public, roles
+from shared import config, events
+from shared.access import permissions, tokens
+from shared.access.tokens import Role, caller, public, roles
 from shared.idempotency import idempotent
 from shared.ids import new_id
 from shared.problems import Conflict, Unauthenticated
@@ -203,7 +204,7 @@ def test_a_token_signed_by_another_key_or_expired_is_refused(client: FlaskClient
 
 
 def test_a_token_that_is_known_is_still_refused_once_it_expires(signer: Signer) -> None:
-    verifier = auth.Verifier({signer.key_id: signer.public_key}, "issuer")
+    verifier = tokens.Verifier({signer.key_id: signer.public_key}, "issuer")
     token = signer.token("admin", lifetime=timedelta(seconds=-29))  # half a second within the leeway for skewed clocks
     assert verifier.caller(token).role is Role.ADMIN
     time.sleep(1.1)
@@ -226,7 +227,7 @@ def test_a_role_that_is_not_named_is_refused_and_anothers_things_are_not_found(
 @pytest.mark.parametrize(("role", "scope"), [(Role.STRUCTURE, None), (Role.ADMIN, ME)])
 def test_a_token_is_not_made_with_a_scope_that_does_not_fit_its_role(role: Role, scope: UUID | None) -> None:
     with pytest.raises(ValueError, match="scope"):
-        auth.issue("k", bytes(32), role=role, subject="x", scope=scope)
+        tokens.issue("k", bytes(32), role=role, subject="x", scope=scope)
 
 
 def test_an_application_with_a_route_that_names_no_roles_does_not_start(logs: Logs) -> None:
@@ -303,5 +304,5 @@ def test_the_readable_page_needs_no_outside_host(client: FlaskClient) -> None:
 
 
 def test_views_that_say_public_are_open() -> None:
-    assert auth.allowed_roles(public(made)) == frozenset()
-    assert auth.allowed_roles(made) is None
+    assert tokens.allowed_roles(public(made)) == frozenset()
+    assert tokens.allowed_roles(made) is None

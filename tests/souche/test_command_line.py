@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from demo.embedded import EmbeddedPostgres
-from shared.auth import Role, Verifier
+from shared.access.tokens import Role, Verifier
 from shared.config import SERVICES, load, read_keys
 from shared.metrics import Gauges
 from shared.runtime import Runtime

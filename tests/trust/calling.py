@@ -4,7 +4,7 @@ import time
 
 from werkzeug.test import TestResponse
 
-from shared.revoking import FRESH_SECONDS
+from shared.access.revocations import FRESH_SECONDS
 from tests.harness import ServiceUnderTest
 
 

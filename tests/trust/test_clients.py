@@ -9,7 +9,8 @@ import jwt
 import pytest
 from werkzeug.test import TestResponse
 
-from shared import clock, lockout
+from shared import clock
+from shared.access import token_lockout
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office, places
 from tests.trust.calling import call, eventually_refused
@@ -21,7 +22,7 @@ CREDENTIALS = "client_credentials"
 def office(issuer: ServiceUnderTest) -> Iterator[Office]:
     """An issuer with one prescriber; nobody is locked out, neither now nor afterwards: applications outlive a test."""
     for_others = issuer.app.extensions["souche.lockout"]
-    issuer.app.extensions["souche.lockout"] = lockout.Lockout(issuer.runtime)
+    issuer.app.extensions["souche.lockout"] = token_lockout.Lockout(issuer.runtime)
     yield Office(issuer)
     issuer.app.extensions["souche.lockout"] = for_others
 
@@ -163,7 +164,7 @@ def guess(office: Office, times: int, client_id: str = "") -> list[int]:
     """The answers to so many guesses of one minute, of one client's secret or each of another's."""
     while True:
         minute = clock.now().minute
-        office.service.app.extensions["souche.lockout"] = lockout.Lockout(office.service.runtime)
+        office.service.app.extensions["souche.lockout"] = token_lockout.Lockout(office.service.runtime)
         answers = [ask(office, client_id or str(uuid4()), "guess").status_code for _ in range(times)]
         if clock.now().minute == minute:
             return answers
@@ -171,7 +172,7 @@ def guess(office: Office, times: int, client_id: str = "") -> list[int]:
 
 def test_guessing_is_locked_out_by_address_and_nobody_else_is(office: Office) -> None:
     client_id, secret = registered(office)
-    assert guess(office, 15, client_id) == [401] * lockout.PER_CLIENT + [429] * 5
+    assert guess(office, 15, client_id) == [401] * token_lockout.PER_CLIENT + [429] * 5
     locked = ask(office, client_id, secret)
     assert (locked.status_code, locked.get_json()["error"]) == (429, "slow_down")
     assert 0 < int(locked.headers["Retry-After"]) <= 60
@@ -190,20 +191,20 @@ def test_what_is_sent_in_the_place_of_the_id_is_not_logged(office: Office, caplo
     assert "token_lockout" in caplog.text
     assert secret not in caplog.text
     caplog.clear()
-    guess(office, lockout.PER_CLIENT, client_id)
+    guess(office, token_lockout.PER_CLIENT, client_id)
     assert client_id in caplog.text
 
 
 def test_another_process_knows_who_is_locked_out(office: Office) -> None:
     client_id, secret = registered(office)
-    guess(office, lockout.PER_CLIENT, client_id)
-    office.service.app.extensions["souche.lockout"] = lockout.Lockout(office.service.runtime)
+    guess(office, token_lockout.PER_CLIENT, client_id)
+    office.service.app.extensions["souche.lockout"] = token_lockout.Lockout(office.service.runtime)
     assert ask(office, client_id, secret).status_code == 429
 
 
 def test_guessing_many_clients_from_one_address_is_locked_out_and_a_good_secret_there_is_not(office: Office) -> None:
     client_id, secret = registered(office)
-    assert guess(office, lockout.PER_ADDRESS + 3) == [401] * lockout.PER_ADDRESS + [429] * 3
+    assert guess(office, token_lockout.PER_ADDRESS + 3) == [401] * token_lockout.PER_ADDRESS + [429] * 3
     assert ask(office, client_id, secret).status_code == 200
 
 

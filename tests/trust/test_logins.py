@@ -9,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from demo.provider import CLIENT_ID, IDENTITY_PROVIDER, LocalProvider, provider
-from shared import audit_chain, lockout
+from shared import audit_chain
+from shared.access import token_lockout
+from shared.access.login_audit import AN_HOUR, Refusals
 from shared.audit import ENTRY
-from shared.logins import AN_HOUR, Refusals
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office
 from tests.trust.test_clients import ask, registered
@@ -34,7 +35,7 @@ def operator_settings(proconnect: LocalProvider) -> Mapping[str, str]:
 @pytest.fixture
 def office(issuer: ServiceUnderTest) -> Office:
     """An issuer at which nobody has knocked yet."""
-    issuer.app.extensions["souche.lockout"] = lockout.Lockout(issuer.runtime)
+    issuer.app.extensions["souche.lockout"] = token_lockout.Lockout(issuer.runtime)
     issuer.app.extensions["souche.refusals"] = Refusals(issuer.runtime)
     return Office(issuer)
 
@@ -100,11 +101,11 @@ class TestWhoIsRefused:
 
     def test_is_written_down_when_a_lock_out_begins(self, office: Office) -> None:
         client_id, _ = registered(office)
-        for _ in range(lockout.PER_CLIENT + 3):
+        for _ in range(token_lockout.PER_CLIENT + 3):
             ask(office, client_id, "wrong")
         entries = logins(office)
         assert sum(entry["after"]["locked_out"] for entry in entries) == 1
-        assert len(entries) == lockout.PER_CLIENT
+        assert len(entries) == token_lockout.PER_CLIENT
 
     def test_is_a_person_whom_the_provider_vouches_for_and_nobody_here_knows(
         self, office: Office, proconnect: LocalProvider
@@ -131,7 +132,7 @@ class TestWhoIsRefused:
 
     def test_from_one_network_of_ipv6_is_locked_out_whatever_address_of_it_it_takes(self, office: Office) -> None:
         form = {"grant_type": "client_credentials", "client_secret": "wrong"}
-        for number in range(lockout.PER_ADDRESS):
+        for number in range(token_lockout.PER_ADDRESS):
             assert from_address(office, f"2001:db8::{number:x}", **form, client_id=str(uuid4())) == 401
         assert from_address(office, "2001:db8::ffff", **form, client_id=str(uuid4())) == 429
         assert from_address(office, "2001:db8:0:1::1", **form, client_id=str(uuid4())) == 401

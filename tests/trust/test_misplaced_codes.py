@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared import cheque_code
-from shared.auth import SCOPED, Role
+from shared.access.tokens import SCOPED, Role
 from shared.config import SERVICES
 from shared.ids import new_id
 from shared.texts import HOLDS_CODE

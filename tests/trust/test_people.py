@@ -11,8 +11,9 @@ import pytest
 from werkzeug.test import TestResponse
 
 from demo.provider import CLIENT_ID, IDENTITY_PROVIDER, Key, LocalProvider, provider
-from shared import config, lockout
-from shared import provider as providing
+from shared import config
+from shared.access import oidc_provider as providing
+from shared.access import token_lockout
 from shared.problems import Unavailable
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office, places
@@ -37,7 +38,7 @@ def operator_settings(proconnect: LocalProvider) -> Mapping[str, str]:
 @pytest.fixture
 def office(issuer: ServiceUnderTest) -> Office:
     """An issuer at which nobody is locked out yet."""
-    issuer.app.extensions["souche.lockout"] = lockout.Lockout(issuer.runtime)
+    issuer.app.extensions["souche.lockout"] = token_lockout.Lockout(issuer.runtime)
     return Office(issuer)
 
 
@@ -279,7 +280,9 @@ def test_what_is_refused_to_many_locks_nobody_out_at_the_front_end_that_all_shar
     office: Office, known: Import, proconnect: LocalProvider
 ) -> None:
     known("ccas")
-    late = [exchange(office.service, proconnect.token("jean", CCAS, exp=NOW - 60)) for _ in range(lockout.PER_ADDRESS)]
+    late = [
+        exchange(office.service, proconnect.token("jean", CCAS, exp=NOW - 60)) for _ in range(token_lockout.PER_ADDRESS)
+    ]
     assert {answer.status_code for answer in late} == {400}
     assert exchange(office.service, proconnect.token("alienor", CCAS)).status_code == 200
 

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from services.issuer import create_app
+from shared.access.revocations import FRESH_SECONDS
 from shared.ids import new_id
-from shared.revoking import FRESH_SECONDS
 from tests.harness import ServiceUnderTest
 from tests.trust.calling import call, eventually_refused
 

@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
 
 from services.issuer import create_app
-from shared import auth, clock, config
-from shared.auth import Role
+from shared import clock, config
+from shared.access import tokens as auth
+from shared.access.tokens import Role
 from shared.config import SERVICES, read_keys, write_key
 from souche.keys import ADD, DROP, USE, Signer, rotated
 from tests.harness import ServiceUnderTest

@@ -20,8 +20,8 @@ from services.issuer.grants import queries
 from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.models import Grant
 from shared import audit, clock
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.logs import logger
 from shared.paging import PageQuery, page, page_of
 from shared.web import pdf_file, runtime, transaction

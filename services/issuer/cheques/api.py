@@ -10,7 +10,7 @@ from services.issuer.cheques.schemas import ChequesSchema
 from services.issuer.grants.api_secrets import secrets
 from services.issuer.metrics import REVEALED
 from shared import audit
-from shared.auth import caller, roles
+from shared.access.tokens import caller, roles
 from shared.logs import logger
 from shared.web import transaction
 

@@ -9,8 +9,8 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from services.issuer.fields import cents, day, text
 from services.issuer.funding import amendments, conventions
 from services.issuer.funding.models import Convention, ConventionAmendment
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.web import transaction

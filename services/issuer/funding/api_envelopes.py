@@ -10,8 +10,8 @@ from services.issuer.fields import cents, day, programme_code, text
 from services.issuer.funding import amendments, envelopes
 from services.issuer.funding.models import Envelope, EnvelopeMovement
 from services.issuer.programmes import programmes
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.web import transaction

@@ -16,8 +16,8 @@ from services.issuer.grants.requests import Order
 from services.issuer.grants.schemas import OrderSchema
 from services.issuer.people.identities import Identity
 from shared import audit
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.logs import logger
 from shared.paging import PageQuery, page, page_of

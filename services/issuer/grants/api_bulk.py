@@ -16,8 +16,8 @@ from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.bulk import Line, Sent
 from services.issuer.grants.bulk_csv import Raw
 from shared import idempotency
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.importing import TERMS, Terms, TermsQuery
 from shared.problems import Invalid, Problem, Unavailable
 from shared.web import runtime, wait_for_others

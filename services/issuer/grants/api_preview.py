@@ -12,8 +12,8 @@ from services.issuer.grants.preview import Situation
 from services.issuer.people import access_log
 from services.issuer.people.identities import Identity
 from services.issuer.people.schemas import BeneficiarySchema
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.logs import logger
 from shared.web import transaction
 

@@ -14,8 +14,8 @@ from services.issuer.fields import cents, told_reason
 from services.issuer.grants.api_secrets import secrets
 from services.issuer.lifecycle import blocking, cancelling, name_check
 from services.issuer.lifecycle.cancelling import Requested
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.web import transaction
 

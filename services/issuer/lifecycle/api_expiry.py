@@ -8,7 +8,7 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 
 from services.issuer.fields import programme_code
 from services.issuer.lifecycle import expiry
-from shared.auth import caller, roles
+from shared.access.tokens import caller, roles
 from shared.exporting import export
 from shared.web import csv_file, runtime, transaction
 

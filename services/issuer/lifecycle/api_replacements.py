@@ -13,8 +13,8 @@ from services.issuer.grants.api_secrets import secrets
 from services.issuer.lifecycle import cancelling, name_check, replacing
 from services.issuer.lifecycle.replacing import OUTCOMES, Shown
 from shared import audit
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.logs import logger
 from shared.paging import PageQuery, page, page_of

@@ -14,8 +14,8 @@ from services.issuer.lots import documents, statement
 from services.issuer.lots.statement import COLUMNS, Shown
 from services.issuer.programmes import programmes
 from services.issuer.programmes.models import Programme
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.web import csv_file, pdf_file, transaction

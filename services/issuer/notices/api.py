@@ -9,7 +9,7 @@ from services.issuer.fields import text
 from services.issuer.lifecycle.api_expiry import expiring_views
 from services.issuer.notices import outbox
 from services.issuer.notices.models import Notice
-from shared.auth import caller, roles
+from shared.access.tokens import caller, roles
 from shared.paging import PageQuery, page, page_of
 from shared.web import transaction
 

@@ -9,8 +9,8 @@ from marshmallow import fields
 
 from services.issuer.prescribers import prescribers
 from services.issuer.prescribers.models import Prescriber
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.importing import TERMS, Terms, TermsQuery
 from shared.paging import PageQuery, page, page_of

@@ -13,8 +13,8 @@ from services.issuer.people.identities import Identities, Identity
 from services.issuer.people.schemas import BeneficiarySchema
 from services.issuer.privacy import erasure, letter, personal_data, retention
 from services.issuer.privacy.models import GROUNDS, Erasure
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.paging import PageQuery, page, page_of
 from shared.web import pdf_file, runtime, transaction
 

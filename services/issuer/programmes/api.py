@@ -10,8 +10,8 @@ from services.issuer.programmes import programmes
 from services.issuer.programmes.assessment import MOST_VALUE_CENTS
 from services.issuer.programmes.models import ON_ISSUE, ON_REGISTRATION, Programme
 from services.issuer.programmes.schemas import RuleSchema
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.web import transaction

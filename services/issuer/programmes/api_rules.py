@@ -10,8 +10,8 @@ from services.issuer.grants.api_preview import assessment_views
 from services.issuer.programmes import programmes, rule_versions
 from services.issuer.programmes.models import AssessmentRule
 from services.issuer.programmes.schemas import RuleSchema
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.web import transaction

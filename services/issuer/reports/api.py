@@ -11,8 +11,8 @@ from services.issuer.funding import conventions
 from services.issuer.reports import conventions as reports
 from services.issuer.reports.conventions import MEASURES, SUMMARY, Asked
 from shared import exporting
+from shared.access.tokens import roles
 from shared.app import ProblemSchema
-from shared.auth import roles
 from shared.web import csv_file, runtime, transaction
 
 blueprint = Blueprint(

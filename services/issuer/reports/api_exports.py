@@ -9,7 +9,7 @@ from services.issuer.fields import programme_code
 from services.issuer.prescribers.models import Prescriber
 from services.issuer.reports import exports
 from shared import exporting, place_export
-from shared.auth import caller, roles
+from shared.access.tokens import caller, roles
 from shared.exporting import CSV_ANSWER, PeriodQuery
 from shared.web import csv_file, runtime
 

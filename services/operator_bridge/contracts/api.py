@@ -13,8 +13,8 @@ from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import wakeups
+from shared.access.tokens import roles
 from shared.app import ProblemSchema
-from shared.auth import roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.web import runtime, transaction

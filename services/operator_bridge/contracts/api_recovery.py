@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from shared.auth import roles
+from shared.access.tokens import roles
 from shared.recollecting import PAGE_SIZE, Query, RedemptionsRemembered
 from shared.web import transaction
 

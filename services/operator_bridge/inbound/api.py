@@ -12,8 +12,8 @@ from services.operator_bridge.inbound import webhook_inbox
 from services.operator_bridge.inbound.log_throttle import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
 from shared import bodies, limits
+from shared.access.tokens import roles, uncounted
 from shared.app import ProblemSchema
-from shared.auth import roles, uncounted
 from shared.config import ConfigurationError
 from shared.problems import NotFound, Problem, Unauthenticated
 from shared.web import runtime

@@ -11,8 +11,8 @@ from services.operator_bridge.orders import manual_outcome, manual_retry
 from services.operator_bridge.reconciliation import balances as balancing
 from services.operator_bridge.register.models import Order
 from services.operator_bridge.workers import wakeups
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.paging import page, page_of
 from shared.web import runtime, transaction

@@ -15,8 +15,8 @@ from services.operator_bridge.register import discrepancies, transitions
 from services.operator_bridge.register.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
 from services.operator_bridge.schemas import fit
 from services.operator_bridge.workers import wakeups
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.exporting import export
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of

@@ -16,8 +16,8 @@ from services.operator_bridge.switching.schemas import (
     WatchedSwitchSchema,
 )
 from services.operator_bridge.workers import wakeups
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.web import runtime, transaction

@@ -4,7 +4,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from services.redeemer.cheques import expiring
-from shared.auth import roles
+from shared.access.tokens import roles
 from shared.web import runtime
 
 blueprint = Blueprint("expiries", __name__, url_prefix="/v1/expiries", description="Cheques whose time is over.")

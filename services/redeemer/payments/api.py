@@ -13,8 +13,8 @@ from services.redeemer.payments import importing, overdue, payment_file, payment
 from services.redeemer.payments.models import PAYMENT, SET_OFF, WITHDRAWAL, Payment
 from services.redeemer.statements import terms as statements_terms
 from services.redeemer.statements.models import PaymentTerm, Statement
+from shared.access.tokens import Role, caller, roles
 from shared.app import ProblemSchema
-from shared.auth import Role, caller, roles
 from shared.exporting import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
 from shared.idempotency import idempotent
 from shared.importing import TERMS, Terms, TermsQuery

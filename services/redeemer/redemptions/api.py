@@ -14,8 +14,8 @@ from services.redeemer.redemptions.models import Redemption
 from services.redeemer.redemptions.redeem_sql import Request
 from services.redeemer.redemptions.schemas import PresentationSchema, RedemptionRequest, RedemptionSchema
 from services.redeemer.transitions import REDEMPTION
+from shared.access.tokens import Role, caller, roles
 from shared.app import ProblemSchema
-from shared.auth import Role, caller, roles
 from shared.idempotency import HEADER, request_digests, required_key
 from shared.paging import PageQuery, page, page_of
 from shared.senders import sender

@@ -8,8 +8,8 @@ from flask_smorest import Blueprint
 from services.redeemer.redemptions import checking, eligibility
 from services.redeemer.redemptions.lockout import Guesser
 from services.redeemer.redemptions.schemas import CheckAnswer, CheckRequest
+from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.auth import caller, roles
 from shared.senders import sender
 from shared.web import runtime
 

@@ -7,8 +7,8 @@ from flask_smorest import Blueprint
 from services.redeemer.redemptions import lockout
 from services.redeemer.structures import structures
 from shared import audit
+from shared.access.tokens import roles
 from shared.app import ProblemSchema
-from shared.auth import roles
 from shared.web import transaction
 
 blueprint = Blueprint("lockouts", __name__, url_prefix="/v1/structures", description="Who tried codes in vain.")

@@ -10,7 +10,7 @@ from services.redeemer.fields import text
 from services.redeemer.reports import exports
 from services.redeemer.structures.models import Structure
 from shared import exporting, place_export
-from shared.auth import Role, caller, roles
+from shared.access.tokens import Role, caller, roles
 from shared.exporting import CSV_ANSWER, PeriodQuery
 from shared.web import csv_file, runtime
 

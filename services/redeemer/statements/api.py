@@ -13,8 +13,8 @@ from services.redeemer.statements import corrections as correcting
 from services.redeemer.statements import documents, issuing, statement_sql
 from services.redeemer.statements.issuing import Account
 from services.redeemer.statements.models import Correction, Statement
+from shared.access.tokens import Role, caller, roles
 from shared.app import ProblemSchema
-from shared.auth import Role, caller, roles
 from shared.exporting import CSV_ANSWER, FormatQuery, export_in_parts
 from shared.french import in_figures, in_words
 from shared.idempotency import idempotent

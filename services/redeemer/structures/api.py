@@ -11,8 +11,8 @@ from marshmallow import fields
 from services.redeemer.fields import ReasonSchema
 from services.redeemer.structures import structures
 from services.redeemer.structures.models import Structure
+from shared.access.tokens import Role, caller, roles
 from shared.app import ProblemSchema
-from shared.auth import Role, caller, roles
 from shared.idempotency import idempotent
 from shared.importing import TERMS, Terms, TermsQuery
 from shared.paging import PageQuery, page, page_of

@@ -8,8 +8,8 @@ from marshmallow import Schema, fields
 
 from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Affiliation
+from shared.access.tokens import roles
 from shared.app import ProblemSchema
-from shared.auth import roles
 from shared.idempotency import idempotent
 from shared.paging import PageQuery, page, page_of
 from shared.web import transaction

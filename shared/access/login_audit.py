@@ -19,8 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared import audit, clock
+from shared.access.login import Entrance
 from shared.audit import ENTRY, Act
-from shared.entering import Entrance
 from shared.logs import logger
 from shared.runtime import Runtime
 

@@ -9,9 +9,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared import clock, revoking
+from shared import clock
+from shared.access import revocations
+from shared.access.models import Client, Secret
 from shared.problems import Conflict, NotFound
-from shared.trust import Client, Secret
 
 LIVE_SECRETS = 2
 _PREFIX = "souche_"  # by which programs that look for secrets in the wrong places know one
@@ -58,7 +59,7 @@ def end_secret(session: Session, client_id: UUID, secret_id: UUID, ended_by: str
     ended = session.execute(sa.delete(Secret).where(Secret.client_id == client_id, Secret.secret_id == secret_id))
     if not ended.rowcount:  # type: ignore[attr-defined]
         raise NotFound("The client has no such secret.")
-    revoking.revoke(session, revoking.SUBJECT, client.subject, "a secret was ended", ended_by, lifetime)
+    revocations.revoke(session, revocations.SUBJECT, client.subject, "a secret was ended", ended_by, lifetime)
     session.expire(client)
     return client
 
@@ -67,7 +68,7 @@ def disable(session: Session, client_id: UUID, reason: str, disabled_by: str, li
     """Takes a client's tokens back and gives it no more; raises NotFound."""
     client = find(session, client_id)
     client.disabled_at, client.disabled_reason = clock.now(), reason
-    revoking.revoke(session, revoking.SUBJECT, client.subject, reason, disabled_by, lifetime)
+    revocations.revoke(session, revocations.SUBJECT, client.subject, reason, disabled_by, lifetime)
     session.flush()
     return client
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared import clients, clock
+from shared import clock
+from shared.access import clients
 from shared.logs import logger
 from shared.problems import TooMany
 from shared.runtime import Runtime

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared import clock
-from shared.auth import Caller
-from shared.trust import Revocation
+from shared.access.models import Revocation
+from shared.access.tokens import Caller
 
 FRESH_SECONDS = 2.0
 # One thread reads while the others go on with what is known; from here on they wait for it.

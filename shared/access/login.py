@@ -9,12 +9,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared import clients, revoking
-from shared.auth import Role
+from shared.access import clients, revocations
+from shared.access.models import Membership
+from shared.access.oidc_provider import Person
+from shared.access.tokens import Role
 from shared.place_import import PlaceColumns
 from shared.problems import Problem
-from shared.provider import Person
-from shared.trust import Membership
 
 _NO_ESTABLISHMENT = "00000000000000"  # what the national schema writes where there is no SIRET
 
@@ -76,7 +76,7 @@ def by_person(session: Session, person: Person, register: Register | None, wante
     Raises Denied, with the `choices` there are where it takes one.
     """
     found = _choose([*_memberships(session, person), *_places(session, person, register)], wanted)
-    if revoking.took_back(session, found.subject, found.scope, person.said_at):
+    if revocations.took_back(session, found.subject, found.scope, person.said_at):
         raise Denied("invalid_grant", "This login was revoked: log in again.")
     return found
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from flask import Flask
 from werkzeug.routing import Rule
 
-from shared.auth import SCOPED, Role, allowed_roles
+from shared.access.tokens import SCOPED, Role, allowed_roles
 from shared.config import SERVICES
 
 ALL, OWN, EVERYBODY, _NONE = "all", "own", "everybody", "-"
