@@ -25,7 +25,8 @@ from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import eligibility, redeem_sql
-from shared import audit_chain, cheque_code, clock, config, consumer, db, messages, migrations, roundtrip
+from shared import cheque_code, clock, config, consumer, db, messages, migrations, roundtrip
+from shared.audit import hash_chain
 from shared.config import SERVICES
 from shared.events import Event
 from shared.ids import new_id
@@ -174,9 +175,9 @@ def _let_in(runtime: Runtime, structure: UUID) -> None:
 
 def _chain(runtime: Runtime) -> None:
     service, began = runtime.settings.service, time.perf_counter()
-    head = audit_chain.chain(runtime.engine, service)
+    head = hash_chain.chain(runtime.engine, service)
     chained = time.perf_counter()
-    audit_chain.verify(runtime.engine, service)
+    hash_chain.verify(runtime.engine, service)
     verified = time.perf_counter()
     number = head.position if head else 0
     rates = (number / (chained - began), number / (verified - chained))

@@ -11,10 +11,11 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import audit, audit_chain, clock
+from shared import clock
 from shared.access.tokens import Caller, Role, roles
 from shared.api_trust import FIT
-from shared.audit import ENTRY, Act
+from shared.audit import hash_chain, trail
+from shared.audit.trail import ENTRY, Act
 from shared.exporting import CSV_ANSWER, FormatQuery, line
 from shared.logs import logger
 from shared.runtime import Runtime
@@ -42,7 +43,7 @@ class AuditQuery(Schema):
     role = fields.Str(load_default=None, validate=validate.OneOf([*Role, "system", "database", "nobody"]))
     scope = fields.UUID(load_default=None)
     request_id = fields.Str(load_default=None, validate=[validate.Length(max=64), FIT])
-    outcome = fields.Str(load_default=None, validate=validate.OneOf((audit.DONE, audit.REFUSED)))
+    outcome = fields.Str(load_default=None, validate=validate.OneOf((trail.DONE, trail.REFUSED)))
     since = fields.Date(load_default=None, data_key="from")
     until = fields.Date(load_default=None, data_key="to")
 
@@ -92,7 +93,7 @@ class AuditPage(Schema):
 @blueprint.response(200, AuditPage)
 def list_entries(query: dict[str, Any]) -> dict[str, Any]:
     """List what was done, oldest first."""
-    audit_chain.chain(runtime().engine, runtime().settings.service)
+    hash_chain.chain(runtime().engine, runtime().settings.service)
     with transaction() as session:
         found = session.execute(_select(query, query["after"], query["limit"] + 1)).all()
     items = found[: query["limit"]]
@@ -106,7 +107,7 @@ def list_entries(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200)
 def export_entries(query: dict[str, Any]) -> Response:
     """The same as CSV, with the hash of each entry."""
-    audit_chain.chain(runtime().engine, runtime().settings.service)
+    hash_chain.chain(runtime().engine, runtime().settings.service)
     return csv_file("audit", _lines(runtime(), query))
 
 
@@ -147,7 +148,7 @@ def watch_requests(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        audit.begin(_act)
+        trail.begin(_act)
 
     @app.after_request
     def tell_refusal(response: Response) -> Response:
@@ -158,7 +159,7 @@ def watch_requests(app: Flask) -> None:
 
     @app.teardown_request
     def end(_: BaseException | None) -> None:
-        audit.end()
+        trail.end()
 
 
 def _record_refusal(of: Runtime, response: Response) -> None:
@@ -168,7 +169,7 @@ def _record_refusal(of: Runtime, response: Response) -> None:
     said = {"problem": str(problem.get("type", "")).removeprefix("urn:souche:"), "status": response.status_code}
     try:
         with of.transaction() as session:
-            audit.record(session, act.object_kind, [act.object_id], after=said, outcome=audit.REFUSED)
+            trail.record(session, act.object_kind, [act.object_id], after=said, outcome=trail.REFUSED)
     except SQLAlchemyError as error:
         logger().error("refusal_not_recorded", error=type(error).__name__)
 

@@ -11,7 +11,8 @@ from celery import Celery, Task, current_app, signals
 from kombu.entity import Queue
 from kombu.transport import TRANSPORT_ALIASES
 
-from shared import audit, logs
+from shared import logs
+from shared.audit import trail
 from shared.config import SERVICES, Settings
 
 if TYPE_CHECKING:
@@ -136,11 +137,11 @@ def _send_request_id(headers: dict[str, Any] | None = None, **_: Any) -> None:
 def _bind_request_id(task: Task[Any, Any], task_id: str, **_: Any) -> None:
     structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
     logs.begin_request(getattr(task.request, _REQUEST_ID, None) or (task.request.headers or {}).get(_REQUEST_ID))
-    act = audit.system(task.name)
-    audit.begin(lambda: act)
+    act = trail.system(task.name)
+    trail.begin(lambda: act)
 
 
 @signals.task_postrun.connect
 def _unbind_request_id(**_: Any) -> None:
-    audit.end()
+    trail.end()
     structlog.contextvars.unbind_contextvars("task", "task_id", "request_id")

@@ -12,7 +12,8 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
-from shared import audit, celery, consumer, db
+from shared import celery, consumer, db
+from shared.audit import trail
 from shared.config import Settings
 from shared.doorbell import Doorbell
 from shared.logs import logger
@@ -77,7 +78,7 @@ class Runtime:
     @cached_property
     def sessions(self) -> sessionmaker[Session]:
         """Sessions that say who acts, and ring the bell after a commit that appended an event."""
-        return audit.watch(db.sessions(self.engine, self.bell.ring))
+        return trail.watch(db.sessions(self.engine, self.bell.ring))
 
     def transaction(self) -> AbstractContextManager[Session]:
         """One transaction: committed at the end of the block, rolled back where it raises."""

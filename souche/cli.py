@@ -9,7 +9,7 @@ from typing import Any
 import click
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from shared import audit
+from shared.audit import trail
 from shared.config import ConfigurationError
 
 COMMANDS: Mapping[str, str] = {
@@ -57,8 +57,8 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        act = audit.Act("system", f"cli:{_user()}", f"souche {name}")
-        audit.begin(lambda: act)
+        act = trail.Act("system", f"cli:{_user()}", f"souche {name}")
+        trail.begin(lambda: act)
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -69,7 +69,7 @@ class _Commands(click.Group):
         except OperationalError as error:
             raise click.ClickException(f"The database does not answer: {error.orig}") from None
         finally:
-            audit.end()
+            trail.end()
 
 
 def _user() -> str:

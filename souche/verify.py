@@ -18,7 +18,7 @@ import click
 import sqlalchemy as sa
 
 from shared import db
-from shared.audit_chain import Anchor, Broken
+from shared.audit.hash_chain import Anchor, Broken
 from shared.config import SERVICES, ConfigurationError, with_files
 from shared.messages import READERS
 from souche import verify_audit, verify_journal, verify_restored, verify_statements

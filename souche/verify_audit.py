@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import click
 import sqlalchemy as sa
 
-from shared import audit_chain
-from shared.audit_chain import Anchor, Broken
+from shared.audit import hash_chain
+from shared.audit.hash_chain import Anchor, Broken
 from shared.config import SERVICES
 
 
@@ -34,9 +34,9 @@ def check(engines: Mapping[str, sa.Engine], anchors: Sequence[Anchor]) -> list[A
     """
     heads = []
     for service, engine in engines.items():
-        audit_chain.chain(engine, service)
+        hash_chain.chain(engine, service)
         try:
-            heads.append(audit_chain.verify(engine, service, anchors))
+            heads.append(hash_chain.verify(engine, service, anchors))
         except Broken as broken:
             raise Broken(f"{service}: {broken}") from None
     return heads

@@ -5,7 +5,8 @@ from celery import shared_task
 from services.issuer.inbox import HANDLERS
 from services.issuer.lifecycle import expiry
 from services.issuer.privacy import retention
-from shared import audit_chain, clock
+from shared import clock
+from shared.audit import hash_chain
 from shared.celery import every, runtime
 
 # Once a day would do, but a day begins anew whenever the clock is restarted; twice posts nothing twice.
@@ -43,4 +44,4 @@ def forget_people() -> None:
 @shared_task(name="issuer.chain_audit")
 def chain_audit() -> None:
     """Chains what was added to the audit trail, and writes its head to the log."""
-    audit_chain.tend(runtime().engine, runtime().settings.service)
+    hash_chain.tend(runtime().engine, runtime().settings.service)

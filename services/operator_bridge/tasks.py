@@ -12,7 +12,8 @@ from services.operator_bridge.reconciliation import daily_balances
 from services.operator_bridge.reconciliation import runs as reconciling
 from services.operator_bridge.switching import switchover
 from services.operator_bridge.workers import leases, wakeups
-from shared import audit_chain, clock
+from shared import clock
+from shared.audit import hash_chain
 from shared.celery import every, runtime
 
 # For so long one task sends, well under the time limit; what is left is sent by the next.
@@ -125,7 +126,7 @@ def switch_all() -> None:
 @shared_task(name="operator_bridge.chain_audit")
 def chain_audit() -> None:
     """Chains what was added to the audit trail, and writes its head to the log."""
-    audit_chain.tend(runtime().engine, runtime().settings.service)
+    hash_chain.tend(runtime().engine, runtime().settings.service)
 
 
 BEAT = {

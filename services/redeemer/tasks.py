@@ -6,7 +6,7 @@ from services.redeemer.cheques import expiring
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import lockout
 from services.redeemer.statements import issuing
-from shared import audit_chain
+from shared.audit import hash_chain
 from shared.celery import every, runtime
 
 
@@ -38,7 +38,7 @@ def forget_guesses() -> None:
 @shared_task(name="redeemer.chain_audit")
 def chain_audit() -> None:
     """Chains what was added to the audit trail, and writes its head to the log."""
-    audit_chain.tend(runtime().engine, runtime().settings.service)
+    hash_chain.tend(runtime().engine, runtime().settings.service)
 
 
 BEAT = {

@@ -18,9 +18,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import audit, clock
+from shared import clock
 from shared.access.login import Entrance
-from shared.audit import ENTRY, Act
+from shared.audit import trail
+from shared.audit.trail import ENTRY, Act
 from shared.logs import logger
 from shared.runtime import Runtime
 
@@ -41,8 +42,8 @@ def given(session: Session, entrance: Entrance, said_at: datetime | None, addres
     since = said_at - _APART if said_at else midnight
     role, subject = entrance.role.value, entrance.subject
     if not session.scalar(_stands(role, entrance.scope, subject, address, how, since)):
-        with audit.acting(Act(role, subject, ACTION, entrance.scope, address)):
-            audit.record(session, KIND, [subject], after=how)
+        with trail.acting(Act(role, subject, ACTION, entrance.scope, address)):
+            trail.record(session, KIND, [subject], after=how)
 
 
 def _stands(
@@ -56,7 +57,7 @@ def _stands(
         ENTRY.c.scope.is_not_distinct_from(scope),
         ENTRY.c.address.is_not_distinct_from(address),
         ENTRY.c.after == sa.cast(how, JSONB),
-        ENTRY.c.outcome == audit.DONE,
+        ENTRY.c.outcome == trail.DONE,
     )
     return sa.select(sa.exists().where(*same))
 
@@ -77,8 +78,8 @@ class Refusals:
             return
         said = {"error": error, "locked_out": locked_out, "not_written_since": silent}
         try:
-            with audit.acting(Act("nobody", "-", ACTION, None, address)), self._runtime.transaction() as session:
-                audit.record(session, KIND, [known], after=said, outcome=audit.REFUSED)
+            with trail.acting(Act("nobody", "-", ACTION, None, address)), self._runtime.transaction() as session:
+                trail.record(session, KIND, [known], after=said, outcome=trail.REFUSED)
         except SQLAlchemyError as failure:
             logger().error("refusal_not_recorded", error=type(failure).__name__)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared import audit
+from shared.audit import trail
 from tests.operator_bridge.conftest import Office
 
 
@@ -27,7 +27,7 @@ def test_each_step_of_a_contract_says_who_took_it(office: Office) -> None:
 
 def test_what_a_task_does_is_the_systems(office: Office) -> None:
     contract = office.contract(state="live")
-    with audit.acting(audit.system("operator_bridge.switch")), office.bridge.runtime.transaction() as session:
+    with trail.acting(trail.system("operator_bridge.switch")), office.bridge.runtime.transaction() as session:
         session.connection().exec_driver_sql("UPDATE contract SET state = 'draining'")
     entry = entries(office, object_id=str(contract))[-1]
     assert (entry["role"], entry["subject"], entry["action"]) == (

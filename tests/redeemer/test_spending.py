@@ -12,8 +12,9 @@ from psycopg.errors import LockNotAvailable
 
 from services.redeemer.redemptions import eligibility, redeem_sql
 from services.redeemer.redemptions.redeem_sql import Attempt, Outcome, Request
-from shared import audit, cheque_code
-from shared.audit import Act
+from shared import cheque_code
+from shared.audit import trail
+from shared.audit.trail import Act
 from shared.ids import new_id
 from tests.redeemer.conftest import ANYTHING, Till, day
 
@@ -23,7 +24,7 @@ def attempt(till: Till, codes: Sequence[str], structure: UUID | None = None, key
     at = structure or till.structure
     workshop = eligibility.workshop(None, None, None)
     request = Request(at, key or str(new_id()), who.encode(), eligibility.read(codes), workshop, "192.0.2.1")
-    with audit.acting(Act("structure", who, "POST /v1/redemptions", at, "192.0.2.1", f"request of {who}")):
+    with trail.acting(Act("structure", who, "POST /v1/redemptions", at, "192.0.2.1", f"request of {who}")):
         return Attempt.of(request, [*till.redeemer.settings.keys["CODE_DIGEST_KEY"].values()])
 
 

@@ -10,7 +10,8 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from demo.embedded import EmbeddedPostgres
-from shared import app, audit_schema, config, db, migrations
+from shared import app, config, db, migrations
+from shared.audit import triggers
 from shared.runtime import Runtime
 from tests.serving import served
 
@@ -42,7 +43,7 @@ class Logs:
                 op = Operations(MigrationContext.configure(connection))
                 migrations.create_event_tables(op)
                 migrations.create_trust_tables(op)
-                audit_schema.create(op)
+                triggers.create(op)
                 if schema == "redeemer":
                     connection.exec_driver_sql(READERS_TABLES)
 

@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from shared import audit, audit_chain, clock
+from shared import clock
 from shared.access.tokens import allowed_roles, roles
-from shared.audit_chain import Anchor, Broken
+from shared.audit import hash_chain, trail
+from shared.audit.hash_chain import Anchor, Broken
 from shared.config import SERVICES
 from shared.ids import new_id
 from tests.harness import ServiceUnderTest
@@ -121,13 +122,13 @@ def rows(of: ServiceUnderTest, query: str = "SELECT * FROM audit_entry ORDER BY 
 
 
 def add(of: ServiceUnderTest, number: int = 1) -> None:
-    with of.runtime.transaction() as session, audit.acting(audit.system("test")):
-        audit.record(session, "thing", range(number), after={"number": number})
+    with of.runtime.transaction() as session, trail.acting(trail.system("test")):
+        trail.record(session, "thing", range(number), after={"number": number})
 
 
 def chained(of: ServiceUnderTest) -> Anchor:
-    audit_chain.chain(of.runtime.engine, of.settings.service)
-    return audit_chain.verify(of.runtime.engine, of.settings.service)
+    hash_chain.chain(of.runtime.engine, of.settings.service)
+    return hash_chain.verify(of.runtime.engine, of.settings.service)
 
 
 def test_every_table_leaves_entries_or_is_said_why_not(any_service: ServiceUnderTest) -> None:
@@ -237,7 +238,7 @@ def test_a_change_by_hand_is_recorded_as_such(issuer: ServiceUnderTest, owner: s
 
 def test_what_is_rolled_back_leaves_nothing(issuer: ServiceUnderTest) -> None:
     with issuer.runtime.transaction() as session:
-        audit.record(session, "thing", ["1"])
+        trail.record(session, "thing", ["1"])
         session.rollback()
     assert rows(issuer) == []
 
@@ -255,7 +256,7 @@ PLANTED = {
 
 def test_no_secret_is_recorded_whoever_asks_for_it(issuer: ServiceUnderTest) -> None:
     with issuer.runtime.transaction() as session:
-        audit.record(session, "thing", ["1"], before=PLANTED, after=PLANTED | {"amount_cents": 5000, "state": "live"})
+        trail.record(session, "thing", ["1"], before=PLANTED, after=PLANTED | {"amount_cents": 5000, "state": "live"})
     [row] = rows(issuer)
     written = str(row["before"]) + str(row["after"])
     for secret in ("7F3A", "Zéphyrine", "1961", "computer", "eyJ", "Aliénor", "'x'"):
@@ -267,7 +268,7 @@ def test_no_secret_is_recorded_whoever_asks_for_it(issuer: ServiceUnderTest) -> 
 
 def test_identifiers_and_days_are_no_codes() -> None:
     said = {"cheque_ids": [str(new_id()) for _ in range(200)], "day": "2026-01-31T10:00:00+00:00"}
-    assert audit.withheld(said) == said
+    assert trail.withheld(said) == said
 
 
 def test_the_chain_of_many_writers_has_no_gaps_and_holds(issuer: ServiceUnderTest) -> None:
@@ -277,7 +278,7 @@ def test_the_chain_of_many_writers_has_no_gaps_and_holds(issuer: ServiceUnderTes
 
     def chain() -> None:
         for _ in range(20):
-            audit_chain.chain(issuer.runtime.engine, "issuer")
+            hash_chain.chain(issuer.runtime.engine, "issuer")
 
     threads = [threading.Thread(target=work) for work in (write, write, write, write, chain, chain)]
     for thread in threads:
@@ -291,7 +292,7 @@ def test_the_chain_of_many_writers_has_no_gaps_and_holds(issuer: ServiceUnderTes
 
 def test_an_entry_that_commits_late_comes_later_in_the_chain(issuer: ServiceUnderTest) -> None:
     with issuer.runtime.transaction() as late:
-        audit.record(late, "thing", ["late"])
+        trail.record(late, "thing", ["late"])
         add(issuer)
         assert chained(issuer).position == 1
     assert chained(issuer).position == 2
@@ -337,7 +338,7 @@ def test_an_end_that_was_cut_off_is_seen_against_an_anchor(
     by_hand("issuer", "DELETE FROM audit_entry WHERE position > 3")
     assert chained(issuer).position == 3
     with pytest.raises(Broken, match="ends at entry 3"):
-        audit_chain.verify(issuer.runtime.engine, "issuer", [anchor])
+        hash_chain.verify(issuer.runtime.engine, "issuer", [anchor])
 
 
 def test_a_chain_that_was_written_anew_is_seen_against_an_anchor(
@@ -348,7 +349,7 @@ def test_a_chain_that_was_written_anew_is_seen_against_an_anchor(
     by_hand("issuer", "UPDATE audit_entry SET position = NULL, hash = NULL, subject = 'somebody else'")
     assert chained(issuer).position == 5
     with pytest.raises(Broken, match="entry 5 is not the one that the anchor was taken from"):
-        audit_chain.verify(issuer.runtime.engine, "issuer", [anchor])
+        hash_chain.verify(issuer.runtime.engine, "issuer", [anchor])
 
 
 def test_an_anchor_holds_while_the_chain_grows(issuer: ServiceUnderTest) -> None:
@@ -357,19 +358,19 @@ def test_an_anchor_holds_while_the_chain_grows(issuer: ServiceUnderTest) -> None
         add(issuer)
         anchors.append(chained(issuer))
     assert [anchor.position for anchor in anchors] == [0, 1, 2, 3]
-    assert audit_chain.verify(issuer.runtime.engine, "issuer", anchors) == anchors[-1]
+    assert hash_chain.verify(issuer.runtime.engine, "issuer", anchors) == anchors[-1]
 
 
 def test_a_task_acts_under_its_name_and_only_while_it_runs(issuer: ServiceUnderTest) -> None:
-    seen: list[audit.Act] = []
+    seen: list[trail.Act] = []
 
     @issuer.runtime.celery.task(name="issuer.act")
     def act() -> None:
-        seen.append(audit.current())
+        seen.append(trail.current())
 
     act.apply()
     assert [(found.role, found.subject, found.action) for found in seen] == [("system", "issuer.act", "issuer.act")]
-    assert audit.current().subject == "process"
+    assert trail.current().subject == "process"
 
 
 @pytest.mark.slow
@@ -377,9 +378,9 @@ def test_a_chain_ten_times_as_long_takes_no_more_memory_to_verify(issuer: Servic
     peaks = []
     for number in (2_000, 18_000):
         add(issuer, number)
-        audit_chain.chain(issuer.runtime.engine, "issuer")
+        hash_chain.chain(issuer.runtime.engine, "issuer")
         tracemalloc.start()
-        audit_chain.verify(issuer.runtime.engine, "issuer")
+        hash_chain.verify(issuer.runtime.engine, "issuer")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]

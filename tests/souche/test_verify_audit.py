@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
-from shared import audit
+from shared.audit import trail
 from souche.verify import verify
 from tests.harness import ServiceUnderTest
 
@@ -19,8 +19,8 @@ def services(
     """Three services with five entries each."""
     found = {each.settings.service: each for each in (issuer, redeemer, bridge)}
     for each in found.values():
-        with each.runtime.transaction() as session, audit.acting(audit.system("test")):
-            audit.record(session, "thing", range(5))
+        with each.runtime.transaction() as session, trail.acting(trail.system("test")):
+            trail.record(session, "thing", range(5))
     return found
 
 

@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from demo.provider import CLIENT_ID, IDENTITY_PROVIDER, LocalProvider, provider
-from shared import audit_chain
 from shared.access import token_lockout
 from shared.access.login_audit import AN_HOUR, Refusals
-from shared.audit import ENTRY
+from shared.audit import hash_chain
+from shared.audit.trail import ENTRY
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office
 from tests.trust.test_clients import ask, registered
@@ -83,7 +83,7 @@ def test_the_trail_holds_and_an_admin_reads_logins_there(office: Office) -> None
     ask(office, *registered(office))
     page = office.made(office.get("/v1/audit?object_kind=login"), 200)["items"]
     assert [entry["action"] for entry in page] == ["login"]
-    audit_chain.verify(office.service.runtime.engine, "issuer")
+    hash_chain.verify(office.service.runtime.engine, "issuer")
 
 
 class TestWhoIsRefused:

@@ -19,9 +19,10 @@ from services.issuer.fields import day, programme_code, text
 from services.issuer.grants import queries
 from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.models import Grant
-from shared import audit, clock
+from shared import clock
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
+from shared.audit import trail
 from shared.logs import logger
 from shared.paging import PageQuery, page, page_of
 from shared.web import pdf_file, runtime, transaction
@@ -84,7 +85,7 @@ def _booklet(grant_id: UUID, how: str) -> Booklet:
     with transaction() as session:
         queries.grant(session, grant_id, caller().scope)
         made = booklet.booklet(session, secrets().codes, grant_id, clock.today())
-        audit.record(session, "grant", [grant_id], after={"shown": "booklet", "how": how})
+        trail.record(session, "grant", [grant_id], after={"shown": "booklet", "how": how})
     logger().info("booklet_made", grant_id=str(grant_id), how=how, caller=str(caller()))
     return made
 
@@ -133,7 +134,7 @@ def print_booklets(body: dict[str, Any]) -> Response:
     per_page = body.pop("per_page")
     with transaction() as session:
         grant_ids = printing.chosen(session, caller().scope, Selection(**body))
-        audit.record(session, "grant", grant_ids, after={"shown": "booklet", "how": "printer"})
+        trail.record(session, "grant", grant_ids, after={"shown": "booklet", "how": "printer"})
     logger().info("booklets_made", grants=len(grant_ids), caller=str(caller()))
     pieces = printing.stream(runtime().transaction, secrets().codes, grant_ids, per_page)
     head, first = next(pieces), next(pieces)  # what fails at the first portion is answered as a problem

@@ -9,8 +9,8 @@ from services.issuer.cheques.codes import Revealed
 from services.issuer.cheques.schemas import ChequesSchema
 from services.issuer.grants.api_secrets import secrets
 from services.issuer.metrics import REVEALED
-from shared import audit
 from shared.access.tokens import caller, roles
+from shared.audit import trail
 from shared.logs import logger
 from shared.web import transaction
 
@@ -38,7 +38,7 @@ def reveal_codes(body: dict[str, Any]) -> dict[str, list[Revealed]]:
     """The codes of cheques, to register them with an operator at this moment; they are not to be kept."""
     with transaction() as session:
         found = secrets().codes.of_cheques(session, body["cheque_ids"])
-        audit.record(session, "codes", after={"shown": "codes", "cheque_ids": [str(each.cheque_id) for each in found]})
+        trail.record(session, "codes", after={"shown": "codes", "cheque_ids": [str(each.cheque_id) for each in found]})
     REVEALED.inc(len(found))
     logger().info("codes_revealed", cheques=len(found), caller=str(caller()))
     return {"codes": found}

@@ -15,9 +15,9 @@ from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import Order
 from services.issuer.grants.schemas import OrderSchema
 from services.issuer.people.identities import Identity
-from shared import audit
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
+from shared.audit import trail
 from shared.idempotency import idempotent
 from shared.logs import logger
 from shared.paging import PageQuery, page, page_of
@@ -196,5 +196,5 @@ def show_codes(grant_id: UUID) -> dict[str, list[Revealed]]:
     with transaction() as session:
         queries.grant(session, grant_id, caller().scope)
         logger().info("codes_shown", grant_id=str(grant_id), caller=str(caller()))
-        audit.record(session, "grant", [grant_id], after={"shown": "codes"})
+        trail.record(session, "grant", [grant_id], after={"shown": "codes"})
         return {"cheques": secrets().codes.of_grant(session, grant_id)}

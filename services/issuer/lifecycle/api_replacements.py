@@ -12,9 +12,9 @@ from services.issuer.fields import told_reason
 from services.issuer.grants.api_secrets import secrets
 from services.issuer.lifecycle import cancelling, name_check, replacing
 from services.issuer.lifecycle.replacing import OUTCOMES, Shown
-from shared import audit
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
+from shared.audit import trail
 from shared.idempotency import idempotent
 from shared.logs import logger
 from shared.paging import PageQuery, page, page_of
@@ -128,7 +128,7 @@ def show_replacement(replacement_id: UUID) -> Shown:
     with transaction() as session:
         found = replacing.with_codes(session, secrets().codes, replacement_id, caller().scope)
         shown = [line.new_cheque.cheque_id for line in found.cheques if line.new_cheque]
-        audit.record(session, "cheque", shown, after={"shown": "codes"})
+        trail.record(session, "cheque", shown, after={"shown": "codes"})
     if shown:
         logger().info("codes_shown", replacement_id=str(replacement_id), caller=str(caller()))
     return found

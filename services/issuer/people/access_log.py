@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.issuer.people.identities import Identities, Identity
-from shared import audit
+from shared.audit import trail
 from shared.logs import logger
 
 
@@ -15,12 +15,12 @@ def recorded(session: Session, action: str, person_id: UUID | None, by: str) -> 
 
     It is given the session, so that the record can be one of the same transaction.
     """
-    audit.record(session, "beneficiary", [person_id], after={"shown" if action != "erased" else "did": action})
+    trail.record(session, "beneficiary", [person_id], after={"shown" if action != "erased" else "did": action})
     logger().info("person_data", action=action, person_id=str(person_id) if person_id else None, caller=by)
 
 
 def looked_at(session: Session, identities: Identities, people: Iterable[Identity]) -> None:
     """Records of whom it was told how they stand against a programme's limit, where there was anything to tell."""
     if found := identities.rows_of(session, people):
-        audit.record(session, "beneficiary", found, after={"shown": "assessed"})
+        trail.record(session, "beneficiary", found, after={"shown": "assessed"})
         logger().info("people_assessed", people=len(found))

@@ -6,9 +6,9 @@ from flask_smorest import Blueprint
 
 from services.redeemer.redemptions import lockout
 from services.redeemer.structures import structures
-from shared import audit
 from shared.access.tokens import roles
 from shared.app import ProblemSchema
+from shared.audit import trail
 from shared.web import transaction
 
 blueprint = Blueprint("lockouts", __name__, url_prefix="/v1/structures", description="Who tried codes in vain.")
@@ -24,4 +24,4 @@ def end_lockout(structure_id: UUID) -> None:
         structures.find(session, structure_id)
         until = lockout.lift(session, structure_id)
         if until:
-            audit.record(session, "structure", [structure_id], before={"locked_out_until": until.isoformat()})
+            trail.record(session, "structure", [structure_id], before={"locked_out_until": until.isoformat()})

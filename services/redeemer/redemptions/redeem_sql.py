@@ -26,8 +26,9 @@ from uuid import UUID
 from services.redeemer.redemptions import eligibility
 from services.redeemer.redemptions.eligibility import Typed, Workshop
 from services.redeemer.redemptions.lockout import Guesser
-from shared import audit, clock, messages, roundtrip
-from shared.audit import Act
+from shared import clock, messages, roundtrip
+from shared.audit import trail
+from shared.audit.trail import Act
 from shared.ids import new_id
 from shared.roundtrip import Statement, json_rows, rows_of_json
 from shared.runtime import Runtime
@@ -155,7 +156,7 @@ class Attempt:
     digests: Sequence[Sequence[bytes]]
     redemption_ids: Sequence[UUID]
     presentation_id: UUID = field(default_factory=new_id)
-    act: dict[str, Any] = field(default_factory=lambda: _act(audit.current()))
+    act: dict[str, Any] = field(default_factory=lambda: _act(trail.current()))
 
     @classmethod
     def of(cls, request: Request, keys: Sequence[bytes]) -> "Attempt":

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-from shared import audit_schema
-from shared.audit_schema import Watched
+from shared.audit import triggers
+from shared.audit.triggers import Watched
 
 revision = "0009_audit"
 down_revision = "0008_auth"
@@ -27,7 +27,7 @@ _GRANT = (
 )  # fmt: skip
 
 _WATCHED = (
-    *audit_schema.TRUST,
+    *triggers.TRUST,
     Watched("programme", shown=_PROGRAMME),
     Watched("assessment_rule", shown=("programme_id", "version")),
     Watched("convention", shown=_CONVENTION),
@@ -59,10 +59,10 @@ _WATCHED = (
 
 
 def upgrade() -> None:
-    audit_schema.create(op)
-    audit_schema.watch(op, *_WATCHED)
+    triggers.create(op)
+    triggers.watch(op, *_WATCHED)
 
 
 def downgrade() -> None:
-    audit_schema.ignore(op, *_WATCHED)
-    audit_schema.drop(op)
+    triggers.ignore(op, *_WATCHED)
+    triggers.drop(op)

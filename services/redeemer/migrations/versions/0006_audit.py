@@ -2,8 +2,8 @@
 
 from alembic import op
 
-from shared import audit_schema
-from shared.audit_schema import Watched
+from shared.audit import triggers
+from shared.audit.triggers import Watched
 
 revision = "0006_audit"
 down_revision = "0005_auth"
@@ -14,7 +14,7 @@ _STATEMENT = (
 )  # fmt: skip
 
 _WATCHED = (
-    *audit_schema.TRUST,
+    *triggers.TRUST,
     Watched("structure", shown=("source_id", "siret", "postcode", "updated_on", "suspended_at")),
     Watched("structure_import", key="digest", kind="file"),
     Watched("affiliation", shown=("structure_id", "contract_id", "starts_on", "ends_on")),
@@ -31,10 +31,10 @@ _WATCHED = (
 
 
 def upgrade() -> None:
-    audit_schema.create(op)
-    audit_schema.watch(op, *_WATCHED)
+    triggers.create(op)
+    triggers.watch(op, *_WATCHED)
 
 
 def downgrade() -> None:
-    audit_schema.ignore(op, *_WATCHED)
-    audit_schema.drop(op)
+    triggers.ignore(op, *_WATCHED)
+    triggers.drop(op)

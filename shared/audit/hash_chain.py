@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.audit import ENTRY
+from shared.audit.trail import ENTRY
 from shared.logs import logger
 
 # How many entries one chaining takes: it bounds the time for which the lock is held.
