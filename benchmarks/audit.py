@@ -25,9 +25,10 @@ from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import eligibility, redeem_sql
-from shared import cheque_code, clock, config, consumer, db, messages, migrations, roundtrip
+from shared import cheque_code, clock, config, consumer, messages, roundtrip
 from shared.audit import hash_chain
 from shared.config import SERVICES
+from shared.database import engine, migrations
 from shared.events import Event
 from shared.ids import new_id
 from shared.roundtrip import Statement
@@ -77,7 +78,7 @@ def _granting(app: Flask, signer: Signer, owner: sa.Engine) -> Callable[[bool], 
     headers = {"Authorization": f"Bearer {signer.token('prescriber', prescriber, 'benchmark')}"}
     body = {"programme": "pass", "amount_cents": 5000, "reason": "Stated."}
     client, told = app.test_client(), runtime.sessions
-    silent = db.sessions(runtime.engine, runtime.bell.ring)
+    silent = engine.sessions(runtime.engine, runtime.bell.ring)
 
     def grant() -> None:
         answer = client.post("/v1/grants", json=body, headers=headers | {"Idempotency-Key": str(new_id())})

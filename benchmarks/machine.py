@@ -19,8 +19,8 @@ import sqlalchemy as sa
 
 from demo import children, environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from shared import migrations
 from shared.config import SERVICES
+from shared.database import migrations
 from souche.keys import Signer
 
 SETTINGS = {

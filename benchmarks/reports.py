@@ -24,7 +24,9 @@ from demo.embedded import EmbeddedPostgres
 from services.issuer.reports import conventions
 from services.issuer.reports.api import ConventionReportsSchema
 from services.issuer.reports.conventions import Asked
-from shared import clock, db, exporting, migrations
+from shared import clock, exporting
+from shared.database import engine as db
+from shared.database import migrations
 
 SERVICE = "issuer"
 SIZES = (23_000, 230_000)

@@ -37,7 +37,8 @@ from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.switching import switchover
-from shared import cheque_code, clock, config, consumer, logs, messages, migrations
+from shared import cheque_code, clock, config, consumer, logs, messages
+from shared.database import migrations
 from shared.events import Event
 from shared.ids import new_id
 from shared.problems import Unavailable

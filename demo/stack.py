@@ -30,8 +30,10 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from demo import children, environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.interruptions import Interrupted, Interruptions
-from shared import db, migrations, weakness
+from shared import weakness
 from shared.config import SERVICES, ConfigurationError
+from shared.database import engine as db
+from shared.database import migrations
 from souche.keys import Signer
 from souche.serving import PORTS
 

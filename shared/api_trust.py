@@ -13,8 +13,8 @@ from shared.access import clients, revocations
 from shared.access.login import Register
 from shared.access.models import Client, Membership, Revocation
 from shared.access.tokens import SCOPED, Role, caller, roles
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import idempotent
-from shared.paging import PageQuery, page, page_of
 from shared.problems import Conflict, Invalid, NotFound, ProblemSchema
 from shared.texts import no_code
 from shared.web import runtime, transaction

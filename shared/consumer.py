@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from shared import db, events, logs, messages, tracing
+from shared import events, logs, messages, tracing
+from shared.database import engine
 from shared.events import Event
 from shared.peers import Peer
 
@@ -147,7 +148,7 @@ def park(session: Session, cheque_id: UUID, event: Event) -> None:
 
 def unpark(session: Session, cheque_ids: Sequence[UUID]) -> list[Event]:
     """Takes the events that waited for these cheques, in the order of their log."""
-    taken = PARKED.delete().where(db.among(PARKED.c.cheque_id, cheque_ids)).returning(PARKED)
+    taken = PARKED.delete().where(engine.among(PARKED.c.cheque_id, cheque_ids)).returning(PARKED)
     rows = sorted(session.execute(taken), key=lambda row: row.position)
     return [
         Event(row.event_id, row.kind, row.key, row.occurred_at, messages.load(row.kind, row.body), row.position)

@@ -20,7 +20,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from shared import clock, db, messages
+from shared import clock, messages
+from shared.database import engine as db
 from shared.ids import new_id
 from shared.logs import current_request_id
 

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import DBAPIError
 
-from shared import db
+from shared.database import engine as db
 from shared.logs import logger
 
 KEPT_SECONDS = 30.0

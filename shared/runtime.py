@@ -12,9 +12,10 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
-from shared import celery, consumer, db
+from shared import celery, consumer
 from shared.audit import trail
 from shared.config import Settings
+from shared.database import engine as db
 from shared.doorbell import Doorbell
 from shared.logs import logger
 from shared.messages import READERS

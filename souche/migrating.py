@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 import click
 
-from shared import migrations, weakness
+from shared import weakness
 from shared.config import SERVICES, ConfigurationError, with_files
+from shared.database import migrations
 
 
 @click.command()

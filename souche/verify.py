@@ -17,9 +17,9 @@ from uuid import UUID
 import click
 import sqlalchemy as sa
 
-from shared import db
 from shared.audit.hash_chain import Anchor, Broken
 from shared.config import SERVICES, ConfigurationError, with_files
+from shared.database import engine as db
 from shared.messages import READERS
 from souche import verify_audit, verify_journal, verify_restored, verify_statements
 from souche.tables import write_table

@@ -24,8 +24,9 @@ import sqlalchemy as sa
 
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from shared import config, metrics, migrations
+from shared import config, metrics
 from shared.config import SERVICES
+from shared.database import migrations
 from souche.keys import ONE_YEAR, Signer
 from tests import chance
 from tests.harness import ServiceUnderTest, empty_tables

@@ -7,13 +7,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase
 
-from shared import db
+from shared.database import engine
 
 
 class Base(DeclarativeBase):
     """The declarative base of the issuer."""
 
-    metadata = db.metadata()
+    metadata = engine.metadata()
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: sa.Text,
         list[str]: pg.ARRAY(sa.Text),

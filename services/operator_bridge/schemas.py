@@ -6,7 +6,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from services.operator_bridge.interface import KINDS
 from services.operator_bridge.register import transitions
-from shared.paging import PageQuery
+from shared.database.paging import PageQuery
 from shared.texts import no_code
 
 # Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither.

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions.models import Redemption
-from shared import consumer, db, messages, recollecting
+from shared import consumer, messages, recollecting
+from shared.database import engine
 from shared.events import Event
 from shared.peers import Peer
 from shared.runtime import Runtime
@@ -29,7 +30,7 @@ def take_in(runtime: Runtime, peer: Peer) -> int:
 
 
 def _missing(session: Session, ids: list[UUID]) -> int:
-    return len(set(ids).difference(session.scalars(sa.select(Redemption.id).where(db.among(Redemption.id, ids)))))
+    return len(set(ids).difference(session.scalars(sa.select(Redemption.id).where(engine.among(Redemption.id, ids)))))
 
 
 def _event(item: Mapping[str, Any]) -> Event:

@@ -10,7 +10,8 @@ from alembic.migration import MigrationContext
 from demo.embedded import EmbeddedPostgres
 from services.issuer.cheques.models import STATE, STATES
 from services.issuer.tables import Base
-from shared import db, migrations
+from shared.database import engine as db
+from shared.database import migrations
 
 DATABASE = "issuer_migrations"
 

@@ -11,7 +11,8 @@ from demo.embedded import EmbeddedPostgres
 from services.operator_bridge.register.models import Base
 from services.operator_bridge.register.models_reconciliation import Discrepancy
 from services.operator_bridge.register.models_switch import Switch
-from shared import db, migrations
+from shared.database import engine as db
+from shared.database import migrations
 
 DATABASE = "bridge_migrations"
 LATER = (Discrepancy.__tablename__, Switch.__tablename__)

@@ -7,7 +7,8 @@ from alembic.migration import MigrationContext
 from demo.embedded import EmbeddedPostgres
 from services.redeemer.cheques.models import Cheque
 from services.redeemer.tables import Base
-from shared import db, migrations
+from shared.database import engine as db
+from shared.database import migrations
 from shared.events import TABLES
 from tests.harness import ServiceUnderTest
 

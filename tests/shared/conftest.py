@@ -10,8 +10,9 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from demo.embedded import EmbeddedPostgres
-from shared import app, config, db, migrations
+from shared import app, config
 from shared.audit import triggers
+from shared.database import engine, migrations
 from shared.runtime import Runtime
 from tests.serving import served
 
@@ -38,7 +39,7 @@ class Logs:
         with sa.create_engine(self.postgres.url(), isolation_level="AUTOCOMMIT").connect() as connection:
             connection.exec_driver_sql(f"CREATE DATABASE {self.database}")
         for schema in ("issuer", "redeemer"):
-            with db.connect(self.postgres.url("souche", self.database), schema, 1).begin() as connection:
+            with engine.connect(self.postgres.url("souche", self.database), schema, 1).begin() as connection:
                 connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
                 op = Operations(MigrationContext.configure(connection))
                 migrations.create_event_tables(op)

@@ -11,7 +11,8 @@ import structlog
 from celery.contrib.testing.worker import start_worker
 from marshmallow import ValidationError
 
-from shared import config, db, events, logs
+from shared import config, events, logs
+from shared.database import engine
 from shared.ids import new_id
 from shared.runtime import Runtime
 from tests.shared.conftest import Logs
@@ -69,8 +70,8 @@ def test_a_ring_waits_for_the_commit_and_not_for_a_savepoint(publisher: Runtime)
     """Rung for earlier, a reader finds nothing yet, and is not rung for again."""
     cheque = new_id()
     rung: list[str] = []
-    with db.transaction(db.sessions(publisher.engine, lambda: rung.append("news"))) as session:
-        db.after_commit(session, lambda: rung.append("said"))
+    with engine.transaction(engine.sessions(publisher.engine, lambda: rung.append("news"))) as session:
+        engine.after_commit(session, lambda: rung.append("said"))
         with session.begin_nested():
             events.append(session, "cheques.blocked", cheque, block(cheque, "nested"))
         assert rung == []

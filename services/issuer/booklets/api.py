@@ -23,8 +23,8 @@ from shared import clock
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
 from shared.audit import trail
+from shared.database.paging import PageQuery, page, page_of
 from shared.logs import logger
-from shared.paging import PageQuery, page, page_of
 from shared.web import pdf_file, runtime, transaction
 
 one = Blueprint("booklet", __name__, url_prefix="/v1/grants", description="What is handed over with a grant's cheques.")

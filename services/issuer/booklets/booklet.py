@@ -23,7 +23,8 @@ from services.issuer.cheques.models import BLOCKED, CANCELLED, EXPIRED, ISSUED, 
 from services.issuer.funding.models import Envelope
 from services.issuer.grants.models import Grant
 from services.issuer.prescribers.models import Prescriber
-from shared import cheque_code, db, french
+from shared import cheque_code, french
+from shared.database import engine
 from shared.problems import Conflict
 
 USABLE = (ISSUED, SPENDABLE)
@@ -126,14 +127,14 @@ Charged = tuple[Cheque, str]
 
 
 def _among(grant_ids: Sequence[UUID]) -> sa.ColumnElement[bool]:
-    return db.among(Grant.id, grant_ids)
+    return engine.among(Grant.id, grant_ids)
 
 
 def _cheques(session: Session, grant_ids: Sequence[UUID]) -> Mapping[UUID, list[Charged]]:
     found: defaultdict[UUID, list[Charged]] = defaultdict(list)
     query = sa.select(Cheque, Envelope.funder).join(Envelope, Envelope.id == Cheque.envelope_id)
     # A cheque that another has replaced is not missed: the new one stands in its place.
-    query = query.where(db.among(Cheque.grant_id, grant_ids), ~replaced.was_replaced(Cheque.id))
+    query = query.where(engine.among(Cheque.grant_id, grant_ids), ~replaced.was_replaced(Cheque.id))
     for cheque, funder in session.execute(query.order_by(Cheque.id)):
         found[cheque.grant_id].append((cheque, funder))
     return found

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer.booklets.models import OperatorContract, StructureAffiliation, TrainingStructure
 from services.issuer.tables import Base
-from shared import db
 from shared.consumer import Handler
+from shared.database import engine
 from shared.events import Event
 
 NEAREST = 6
@@ -115,7 +115,7 @@ def described(session: Session, run: Sequence[Event]) -> None:
 def suspended(session: Session, run: Sequence[Event]) -> None:
     """Leaves structures out until they are told of again."""
     ids = [event.body["structure_id"] for event in run]
-    session.execute(sa.update(TrainingStructure).where(db.among(TrainingStructure.id, ids)).values(suspended=True))
+    session.execute(sa.update(TrainingStructure).where(engine.among(TrainingStructure.id, ids)).values(suspended=True))
 
 
 def contract_changed(session: Session, run: Sequence[Event]) -> None:

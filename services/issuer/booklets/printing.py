@@ -22,7 +22,8 @@ from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import Cheque
 from services.issuer.grants.models import Grant, Lot
 from services.issuer.programmes.models import Programme
-from shared import clock, db, typesetting
+from shared import clock, typesetting
+from shared.database import engine
 from shared.problems import Conflict, Invalid, NotFound
 
 MOST_PER_PAGE = 10
@@ -91,7 +92,7 @@ def stream(
 
 def _named(session: Session, scope: sa.ColumnElement[bool], grant_ids: Sequence[UUID]) -> list[UUID]:
     asked = list(dict.fromkeys(grant_ids))
-    query = sa.select(Grant.id, _has_usable()).where(db.among(Grant.id, asked), scope)
+    query = sa.select(Grant.id, _has_usable()).where(engine.among(Grant.id, asked), scope)
     known = {row[0]: row[1] for row in session.execute(query)}
     if len(known) < len(asked):
         raise NotFound("Not all of these grants are within your scope.")

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import Cheque
-from shared import cheque_code, db
+from shared import cheque_code
+from shared.database import engine
 from shared.ids import new_id
 from shared.sealing import KeyRing
 
@@ -57,7 +58,7 @@ class Codes:
 
     def of_cheques(self, session: Session, cheque_ids: Sequence[UUID]) -> list[Revealed]:
         """The codes of those of these cheques that there are."""
-        return self._reveal(session, db.among(Cheque.id, cheque_ids))
+        return self._reveal(session, engine.among(Cheque.id, cheque_ids))
 
     def of_grant(self, session: Session, grant_id: UUID) -> list[Revealed]:
         """The codes of a grant's cheques."""

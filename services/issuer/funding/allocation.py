@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from services.issuer.funding.models import Convention, Envelope
 from services.issuer.money import euros
 from services.issuer.prescribers.models import Prescriber
-from shared import db
+from shared.database import engine
 from shared.problems import Conflict
 
 
@@ -176,7 +176,7 @@ def places(session: Session, prescriber_ids: Sequence[UUID]) -> dict[UUID, Place
     """Where these prescribers are."""
     kind = Prescriber.typologies[1]
     query = sa.select(Prescriber.id, Prescriber.postcode, Prescriber.insee_code, kind.label("kind"))
-    found = session.execute(query.where(db.among(Prescriber.id, prescriber_ids)))
+    found = session.execute(query.where(engine.among(Prescriber.id, prescriber_ids)))
     return {row.id: Place(row.postcode, row.insee_code, row.kind) for row in found}
 
 

@@ -11,8 +11,8 @@ from services.issuer.funding import amendments, conventions
 from services.issuer.funding.models import Convention, ConventionAmendment
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import idempotent
-from shared.paging import PageQuery, page, page_of
 from shared.web import transaction
 
 blueprint = Blueprint(

@@ -12,8 +12,8 @@ from services.issuer.funding.models import Envelope, EnvelopeMovement
 from services.issuer.programmes import programmes
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import idempotent
-from shared.paging import PageQuery, page, page_of
 from shared.web import transaction
 
 blueprint = Blueprint(

@@ -21,7 +21,8 @@ from services.issuer.funding import conventions
 from services.issuer.funding.models import OPENED, Charge, Convention, Envelope, EnvelopeMovement
 from services.issuer.notices import outbox
 from services.issuer.programmes.models import Programme
-from shared import clock, db
+from shared import clock
+from shared.database import engine
 from shared.ids import new_id
 from shared.problems import Conflict, Invalid, NotFound
 
@@ -175,7 +176,7 @@ def _later(session: Session, cheque_ids: Sequence[UUID], sign: int) -> None:
     sums = (
         sa.select(Cheque.envelope_id, Charge.reserved, sa.func.sum(Cheque.value_cents))
         .join(Charge, sa.and_(Charge.grant_id == Cheque.grant_id, Charge.envelope_id == Cheque.envelope_id))
-        .where(db.among(Cheque.id, cheque_ids))
+        .where(engine.among(Cheque.id, cheque_ids))
         .group_by(Cheque.envelope_id, Charge.reserved)
     )
     for envelope_id, reserved, cents in session.execute(sums):

@@ -18,9 +18,9 @@ from services.issuer.people.identities import Identity
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
 from shared.audit import trail
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import idempotent
 from shared.logs import logger
-from shared.paging import PageQuery, page, page_of
 from shared.problems import Invalid
 from shared.web import transaction
 

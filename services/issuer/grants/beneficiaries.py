@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.grants.models import Grant
 from services.issuer.people.models import Beneficiary
-from shared import db
+from shared.database import engine
 
 
 @dataclass(slots=True)
@@ -30,11 +30,11 @@ def forget_unused(session: Session, unused: Collection[Known]) -> None:
     """Takes back that these people were remembered, in the same transaction: nothing was granted to them."""
     made = [person.id for person in unused if person.new]
     if made:
-        session.execute(sa.delete(Beneficiary).where(db.among(Beneficiary.id, made)))
+        session.execute(sa.delete(Beneficiary).where(engine.among(Beneficiary.id, made)))
     touched = [person.id for person in unused if not person.new]
     if touched:
         last = sa.select(sa.func.max(Grant.created_at)).where(Grant.beneficiary_id == Beneficiary.id).scalar_subquery()
-        statement = sa.update(Beneficiary).where(db.among(Beneficiary.id, touched), last.is_not(None))
+        statement = sa.update(Beneficiary).where(engine.among(Beneficiary.id, touched), last.is_not(None))
         session.execute(statement.values(last_granted_at=last).execution_options(synchronize_session=False))
 
 

@@ -18,7 +18,7 @@ from services.issuer.people.identities import Identities
 from services.issuer.people.models import Beneficiary
 from services.issuer.programmes.assessment import Rule
 from services.issuer.programmes.models import AssessmentRule
-from shared import db
+from shared.database import engine
 from shared.problems import Conflict
 
 Key = tuple[UUID, str | None]
@@ -67,7 +67,7 @@ def _written(order: Order, identities: Identities) -> list[Key]:
 def _pairs(named: Collection[Key]) -> sa.Select[Any]:
     """Keys as two parameters, however many they are: as a list of pairs, ten thousand exceed the parser's depth."""
     prescribers, references = zip(*named, strict=True)
-    arrays = sa.cast(list(prescribers), db.UUIDS), sa.cast(list(references), pg.ARRAY(sa.Text))
+    arrays = sa.cast(list(prescribers), engine.UUIDS), sa.cast(list(references), pg.ARRAY(sa.Text))
     pairs = sa.func.unnest(*arrays).table_valued("prescriber_id", "reference").render_derived()
     return sa.select(pairs.c.prescriber_id, pairs.c.reference)
 

@@ -19,7 +19,7 @@ from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.programmes import person_limits
 from services.issuer.programmes.person_limits import Past
-from shared import db
+from shared.database import engine
 from shared.problems import Problem, Unavailable
 
 _ONCE = "cheque_grant_once_key"
@@ -50,7 +50,7 @@ def grant_all(session: Session, secrets: Secrets, orders: Sequence[Order]) -> li
             with session.begin_nested():
                 answers = _attempt(session, secrets, orders, drafts, lock=attempt >= _UNLOCKED_PLANS)
             made = [answer for answer in answers if isinstance(answer, Granted) and not answer.already]
-            db.after_commit(session, partial(issuing.say, made))
+            engine.after_commit(session, partial(issuing.say, made))
             return answers
         except Outrun:
             continue

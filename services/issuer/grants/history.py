@@ -11,7 +11,7 @@ from services.issuer.cheques.models import CANCELLED, Cheque
 from services.issuer.grants.models import Grant
 from services.issuer.programmes.models import Programme
 from services.issuer.programmes.person_limits import Past, of
-from shared import db
+from shared.database import engine
 
 Histories = defaultdict[tuple[UUID, UUID], list[Past]]
 """What people had, by beneficiary and programme."""
@@ -28,7 +28,7 @@ def histories(session: Session, programmes: Iterable[Programme], beneficiary_ids
     query = (
         sa.select(Grant.beneficiary_id, Grant.programme_id, Grant.granted_on, kept)
         .join(Cheque, Cheque.grant_id == Grant.id)
-        .where(db.among(Grant.beneficiary_id, people), db.among(Grant.programme_id, limited))
+        .where(engine.among(Grant.beneficiary_id, people), engine.among(Grant.programme_id, limited))
         .where(Cheque.ending.is_distinct_from(CANCELLED))
         .group_by(Grant.id)
     )

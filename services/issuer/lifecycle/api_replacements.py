@@ -15,9 +15,9 @@ from services.issuer.lifecycle.replacing import OUTCOMES, Shown
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
 from shared.audit import trail
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import idempotent
 from shared.logs import logger
-from shared.paging import PageQuery, page, page_of
 from shared.web import transaction
 
 blueprint = Blueprint(

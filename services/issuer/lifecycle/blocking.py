@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from services.issuer.cheques.models import Cheque, SuspendedCheque
 from services.issuer.grants.models import Grant, Lot
 from services.issuer.lifecycle import selection
-from shared import db, events
+from shared import events
+from shared.database import engine
 from shared.ids import new_id
 from shared.problems import Conflict
 
@@ -43,7 +44,7 @@ def unblock(session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UU
 def hold(session: Session, found: Iterable[Cheque], reason: str) -> None:
     """Blocks cheques that are locked, each for a reason of its own, whatever becomes of its lot."""
     given = list(found)
-    own = sa.delete(SuspendedCheque).where(db.among(SuspendedCheque.cheque_id, [cheque.id for cheque in given]))
+    own = sa.delete(SuspendedCheque).where(engine.among(SuspendedCheque.cheque_id, [cheque.id for cheque in given]))
     session.execute(own.execution_options(synchronize_session=False))
     change(session, [cheque.id for cheque in given if not cheque.blocked], reason, blocked=True)
 
@@ -52,7 +53,7 @@ def change(session: Session, cheque_ids: Sequence[UUID], reason: str, *, blocked
     """Blocks or releases cheques that are locked and are not so yet, and tells of it, at most 1 000 to an event."""
     if not cheque_ids:
         return
-    statement = sa.update(Cheque).where(db.among(Cheque.id, cheque_ids)).values(blocked=blocked)
+    statement = sa.update(Cheque).where(engine.among(Cheque.id, cheque_ids)).values(blocked=blocked)
     session.execute(statement.execution_options(synchronize_session=False))
     kind = "cheques.blocked" if blocked else "cheques.unblocked"
     parts = [cheque_ids[at : at + _MOST_TOLD] for at in range(0, len(cheque_ids), _MOST_TOLD)]
@@ -68,7 +69,7 @@ def _refuse_ended(found: Iterable[Cheque]) -> None:
 
 def _refuse_suspended(session: Session, cheque_ids: Sequence[UUID]) -> None:
     lots = sa.select(Cheque.id).join(Grant, Grant.id == Cheque.grant_id).join(Lot, Lot.id == Grant.lot_id)
-    query = lots.where(db.among(Cheque.id, cheque_ids), Lot.suspended_at.is_not(None), Lot.closed_at.is_(None))
+    query = lots.where(engine.among(Cheque.id, cheque_ids), Lot.suspended_at.is_not(None), Lot.closed_at.is_(None))
     held = sorted(map(str, session.scalars(query)))
     if held:
         raise Conflict("The lot of some cheques is suspended: resume it.", slug="lot-suspended", cheque_ids=held)

@@ -11,7 +11,7 @@ from services.issuer.cheques.models import CANCELLED, EXPIRED, REDEEMED, REFUSED
 from services.issuer.funding import envelopes, journal
 from services.issuer.funding.models import UNUSED, USED
 from services.issuer.lifecycle import redemptions, replacing, selection, suspending
-from shared import db
+from shared.database import engine
 from shared.events import Event
 
 # Arrays: a run of events may answer for more cheques than a statement takes parameters.
@@ -78,7 +78,7 @@ def expired(session: Session, run: Sequence[Event]) -> None:
 
 
 def _update(cheque_ids: Sequence[UUID]) -> sa.Update:
-    return sa.update(Cheque).where(db.among(Cheque.id, cheque_ids)).execution_options(synchronize_session=False)
+    return sa.update(Cheque).where(engine.among(Cheque.id, cheque_ids)).execution_options(synchronize_session=False)
 
 
 def _end(session: Session, at: Mapping[UUID, datetime], ending: str) -> None:

@@ -10,7 +10,7 @@ from services.issuer.cheques.models import Cheque
 from services.issuer.grants.models import Grant
 from services.issuer.people.identities import Identities, normalised
 from services.issuer.people.models import Beneficiary
-from shared import db
+from shared.database import engine
 from shared.problems import Invalid
 
 
@@ -21,7 +21,7 @@ def check_reason(session: Session, identities: Identities, cheque_ids: Collectio
     """
     said = f" {normalised(reason)} "
     query = sa.select(Grant.beneficiary_id).join(Cheque, Cheque.grant_id == Grant.id)
-    people = sa.select(Beneficiary).where(Beneficiary.id.in_(query.where(db.among(Cheque.id, cheque_ids))))
+    people = sa.select(Beneficiary).where(Beneficiary.id.in_(query.where(engine.among(Cheque.id, cheque_ids))))
     for person in session.scalars(people):
         if f" {normalised(identities.open(person).family_name)} " in said:
             fault = "It names the person: other services read it. Say it without the name."

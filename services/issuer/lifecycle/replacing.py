@@ -37,7 +37,8 @@ from services.issuer.grants.models import Grant
 from services.issuer.lifecycle import blocking, cancelling, selection, suspending
 from services.issuer.notices import outbox
 from services.issuer.programmes.models import ON_ISSUE
-from shared import clock, db, events
+from shared import clock, events
+from shared.database import engine
 from shared.problems import Conflict, NotFound
 
 PENDING, REPLACED = "pending", "replaced"
@@ -106,7 +107,7 @@ def request(
 
 def _nothing(session: Session, refused: Mapping[UUID, str]) -> Conflict:
     """Why, and where to look for what was asked before: whoever lost the first answer finds it."""
-    query = sa.select(ReplacedCheque.cancellation_id).where(db.among(ReplacedCheque.old_cheque_id, list(refused)))
+    query = sa.select(ReplacedCheque.cancellation_id).where(engine.among(ReplacedCheque.old_cheque_id, list(refused)))
     return Conflict(
         "None of these cheques can be replaced: see the reason of each, and what was asked before.",
         slug="nothing-to-replace",
@@ -118,7 +119,7 @@ def _nothing(session: Session, refused: Mapping[UUID, str]) -> Conflict:
 def _over(session: Session, found: Iterable[Cheque]) -> dict[UUID, str]:
     """The cheques that nobody can present any more, though the redeemer may not have said so yet."""
     grants = {cheque.grant_id for cheque in found}
-    query = sa.select(Grant.id).where(db.among(Grant.id, grants), Grant.presentable_until < clock.today())
+    query = sa.select(Grant.id).where(engine.among(Grant.id, grants), Grant.presentable_until < clock.today())
     over = set(session.scalars(query))
     return {cheque.id: EXPIRED for cheque in found if cheque.grant_id in over and not cheque.ending}
 
@@ -181,7 +182,7 @@ def _tell(session: Session, made: Sequence[Any]) -> None:
     grouped = groupby(sorted(made, key=lambda row: row.grant_id), key=lambda row: row.grant_id)
     lines = {grant_id: [Made(row.new_cheque_id, row.digest.hex(), row.value_cents) for row in rows]
              for grant_id, rows in grouped}  # fmt: skip
-    grants = session.scalars(sa.select(Grant).where(db.among(Grant.id, list(lines))).order_by(Grant.id))
+    grants = session.scalars(sa.select(Grant).where(engine.among(Grant.id, list(lines))).order_by(Grant.id))
     events.append_many(
         session, "cheques.issued", [(grant.id, issuing.told(grant, lines[grant.id])) for grant in grants]
     )
@@ -204,7 +205,7 @@ _REFUSALS = (
 
 def tell_refusals(session: Session, cancellation_ids: Iterable[UUID]) -> None:
     """Posts a notice to the prescriber of each grant of which cheques were not replaced after all."""
-    query = _REFUSALS.where(db.among(CancelledCheque.cancellation_id, set(cancellation_ids)))
+    query = _REFUSALS.where(engine.among(CancelledCheque.cancellation_id, set(cancellation_ids)))
     drafts = [
         outbox.Draft(
             f"{row.cancellation_id}/{row.grant_id}",
@@ -248,11 +249,11 @@ def shown(session: Session, replacement_ids: Sequence[UUID]) -> list[Shown]:
     heads = (
         sa.select(Replacement, Cancellation)
         .join(Cancellation, Cancellation.id == Replacement.cancellation_id)
-        .where(db.among(Replacement.cancellation_id, replacement_ids))
+        .where(engine.among(Replacement.cancellation_id, replacement_ids))
         .order_by(Replacement.cancellation_id)
     )
     lines: dict[UUID, list[Line]] = {replacement_id: [] for replacement_id in replacement_ids}
-    query = _LINES.where(db.among(CancelledCheque.cancellation_id, replacement_ids))
+    query = _LINES.where(engine.among(CancelledCheque.cancellation_id, replacement_ids))
     for row in session.execute(query.execution_options(populate_existing=True)):
         lines[row.CancelledCheque.cancellation_id].append(_line(*row))
     return [Shown(head, asked, lines[asked.id]) for head, asked in session.execute(heads)]

@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import Cheque
 from services.issuer.grants.models import Grant, Lot
-from shared import db
+from shared.database import engine
 from shared.problems import NotFound
 
 
 def hold_lots(session: Session, cheque_ids: Collection[UUID]) -> None:
     """Holds the lots of cheques, before these are locked, against whoever would suspend, resume or close them."""
-    of = sa.select(Grant.lot_id).join(Cheque, Cheque.grant_id == Grant.id).where(db.among(Cheque.id, cheque_ids))
+    of = sa.select(Grant.lot_id).join(Cheque, Cheque.grant_id == Grant.id).where(engine.among(Cheque.id, cheque_ids))
     session.execute(sa.select(Lot.id).where(Lot.id.in_(of)).order_by(Lot.id).with_for_update(read=True))
 
 

@@ -12,7 +12,8 @@ from services.issuer.grants.lots import find
 from services.issuer.grants.models import Grant, Lot
 from services.issuer.lifecycle import blocking
 from services.issuer.notices import outbox
-from shared import clock, db
+from shared import clock
+from shared.database import engine
 from shared.problems import Conflict
 
 _REMEMBER = sa.text("""
@@ -23,13 +24,13 @@ _REMEMBER = sa.text("""
 
 def closed_of(session: Session, cheque_ids: Collection[UUID]) -> dict[UUID, str]:
     """Those of these cheques whose lot was closed, each with `lot-closed`."""
-    query = _cheques_of_lots().where(db.among(Cheque.id, cheque_ids), Lot.closed_at.is_not(None))
+    query = _cheques_of_lots().where(engine.among(Cheque.id, cheque_ids), Lot.closed_at.is_not(None))
     return dict.fromkeys(session.scalars(query), "lot-closed")
 
 
 def adopt(session: Session, cheque_ids: Collection[UUID]) -> None:
     """Blocks those of these new cheques whose lot, which is held, is suspended."""
-    query = _cheques_of_lots().where(db.among(Cheque.id, cheque_ids), Lot.suspended_at.is_not(None))
+    query = _cheques_of_lots().where(engine.among(Cheque.id, cheque_ids), Lot.suspended_at.is_not(None))
     _suspend(session, query, "Suspended with its lot.")
 
 
@@ -83,7 +84,7 @@ def _release(session: Session, lot_id: UUID, reason: str) -> int:
     suspended = sa.select(Cheque.id).join(SuspendedCheque, SuspendedCheque.cheque_id == Cheque.id)
     held = session.scalars(_lock(suspended.where(SuspendedCheque.lot_id == lot_id))).all()
     # Read again: while the locks were waited for, a cheque may have been blocked for a reason of its own.
-    taken = sa.delete(SuspendedCheque).where(db.among(SuspendedCheque.cheque_id, held))
+    taken = sa.delete(SuspendedCheque).where(engine.among(SuspendedCheque.cheque_id, held))
     freed: Sequence[UUID] = session.scalars(
         taken.returning(SuspendedCheque.cheque_id).execution_options(synchronize_session=False)
     ).all()

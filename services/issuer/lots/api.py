@@ -16,8 +16,8 @@ from services.issuer.programmes import programmes
 from services.issuer.programmes.models import Programme
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import idempotent
-from shared.paging import PageQuery, page, page_of
 from shared.web import csv_file, pdf_file, transaction
 
 blueprint = Blueprint("lots", __name__, url_prefix="/v1/lots", description="Grants that belong together.")

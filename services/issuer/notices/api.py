@@ -10,7 +10,7 @@ from services.issuer.lifecycle.api_expiry import expiring_views
 from services.issuer.notices import outbox
 from services.issuer.notices.models import Notice
 from shared.access.tokens import caller, roles
-from shared.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page, page_of
 from shared.web import transaction
 
 notice_views = Blueprint(

@@ -11,9 +11,9 @@ from services.issuer.prescribers import prescribers
 from services.issuer.prescribers.models import Prescriber
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import idempotent
 from shared.importing import TERMS, Terms, TermsQuery
-from shared.paging import PageQuery, page, page_of
 from shared.place_import import CSV_BODY, PlaceSchema, Report, ReportSchema
 from shared.web import transaction
 

@@ -20,7 +20,7 @@ from services.issuer.people.identities import Identities
 from services.issuer.people.models import Beneficiary
 from services.issuer.privacy import stored_answers
 from services.issuer.privacy.models import REQUEST, Erasure
-from shared import db
+from shared.database import engine
 from shared.ids import new_id
 from shared.problems import Conflict, NotFound
 
@@ -124,7 +124,7 @@ def own(session: Session, person_id: UUID, owner: UUID | None) -> set[Link]:
 
 def lock(session: Session, people: Collection[UUID], *, skip_locked: bool = False) -> list[UUID]:
     """Locks people until the transaction ends, so that nothing is granted to them meanwhile; gives those there are."""
-    query = sa.select(Beneficiary.id).where(db.among(Beneficiary.id, people)).order_by(Beneficiary.digest)
+    query = sa.select(Beneficiary.id).where(engine.among(Beneficiary.id, people)).order_by(Beneficiary.digest)
     return list(session.scalars(query.with_for_update(skip_locked=skip_locked)))
 
 

@@ -23,7 +23,8 @@ from services.issuer.privacy import erasure, stored_answers
 from services.issuer.privacy.models import RETENTION
 from services.issuer.programmes import programmes
 from services.issuer.programmes.models import Programme
-from shared import clock, db
+from shared import clock
+from shared.database import engine
 from shared.ids import new_id
 from shared.runtime import Runtime
 
@@ -123,6 +124,6 @@ def _forget(session: Session, identities: Identities, found: Sequence[UUID], tod
     """Forgets those of these people who are still due once they are locked."""
     locked = erasure.lock(session, found, skip_locked=True)
     query = sa.select(_DUE.c.beneficiary_id, _DUE.c.programme_id).distinct()
-    rows = session.execute(query.where(db.among(_DUE.c.beneficiary_id, locked)), {"today": today})
+    rows = session.execute(query.where(engine.among(_DUE.c.beneficiary_id, locked)), {"today": today})
     links = [(row.beneficiary_id, row.programme_id) for row in rows]
     return erasure.forget(session, identities, links)

@@ -12,8 +12,8 @@ from services.issuer.programmes.models import AssessmentRule
 from services.issuer.programmes.schemas import RuleSchema
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import idempotent
-from shared.paging import PageQuery, page, page_of
 from shared.web import transaction
 
 rule_views = Blueprint(

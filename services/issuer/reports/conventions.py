@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer.funding import conventions
 from services.issuer.funding.models import Convention
-from shared import clock, db
+from shared import clock
+from shared.database import engine
 from shared.problems import Invalid
 
 MEASURES = ("granted", "engaged", "used", "expired", "cancelled", "paid")
@@ -192,5 +193,5 @@ def _measured(row: Mapping[str, Any]) -> dict[str, dict[str, int]]:
 
 
 def _in_order(session: Session, convention_ids: Collection[UUID]) -> Iterable[Convention]:
-    query = sa.select(Convention).where(db.among(Convention.id, convention_ids))
+    query = sa.select(Convention).where(engine.among(Convention.id, convention_ids))
     return session.scalars(query.order_by(Convention.funder, Convention.reference))

@@ -13,8 +13,8 @@ from services.operator_bridge.register.models import Order
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
+from shared.database.paging import page, page_of
 from shared.idempotency import idempotent
-from shared.paging import page, page_of
 from shared.web import runtime, transaction
 
 orders = Blueprint("orders", __name__, url_prefix="/v1/orders", description="What operators are told.")

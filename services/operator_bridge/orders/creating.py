@@ -16,7 +16,7 @@ from services.operator_bridge import interface
 from services.operator_bridge.register.models import Affiliation, Contract, Order
 from services.operator_bridge.register.references import reference_sql
 from services.operator_bridge.register.transitions import REDEMPTION, WORKING, before
-from shared import db
+from shared.database import engine
 
 # One at a time: the run of one log, of the other, a contract that goes live, payments. Of two that need each other and
 # do not see each other, as neither is committed, both would wait for ever: a cheque for its contract, a parked event
@@ -182,14 +182,14 @@ def exclude_others(session: Session) -> None:
 
 def issue(session: Session, cheques: Sequence[Mapping[str, Any]]) -> None:
     """Takes new cheques in and has them registered with the operator of their programme, if it has one."""
-    session.execute(_TAKE_CHEQUES, db.columns(_CHEQUE, cheques))
+    session.execute(_TAKE_CHEQUES, engine.columns(_CHEQUE, cheques))
     session.execute(_REGISTER, {"cheques": [cheque["cheque_id"] for cheque in cheques]})
 
 
 def redeem(session: Session, redemptions: Sequence[Mapping[str, Any]]) -> None:
     """Takes redemptions in and has those of our tills declared to whoever has to pay them."""
     cheques = [redemption["cheque_id"] for redemption in redemptions]
-    session.execute(_TAKE_REDEMPTIONS, db.columns(_REDEMPTION, redemptions))
+    session.execute(_TAKE_REDEMPTIONS, engine.columns(_REDEMPTION, redemptions))
     session.execute(_MARK, {"state": "redeemed", "cheques": cheques})
     session.execute(_ASSIGN, {"cheques": cheques, "working": list(WORKING)})
     by_way: dict[str, list[UUID]] = {"till": [], "operator": []}

@@ -17,9 +17,9 @@ from services.operator_bridge.schemas import fit
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
+from shared.database.paging import PageQuery, page, page_of
 from shared.exporting import export
 from shared.idempotency import idempotent
-from shared.paging import PageQuery, page, page_of
 from shared.problems import NotFound
 from shared.texts import no_code
 from shared.web import csv_file, runtime, transaction

@@ -14,7 +14,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.operator_bridge.register import transitions
-from shared import db
+from shared.database import engine
 from shared.ids import new_id
 
 NOW = sa.text("clock_timestamp()")
@@ -33,7 +33,7 @@ def one_of(column: str, states: transitions.Transitions) -> sa.CheckConstraint:
 
 
 class Base(DeclarativeBase):
-    metadata = db.metadata()
+    metadata = engine.metadata()
     type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own way)
         str: sa.Text,
         datetime: sa.DateTime(timezone=True),

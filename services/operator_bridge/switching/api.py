@@ -18,8 +18,8 @@ from services.operator_bridge.switching.schemas import (
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import idempotent
-from shared.paging import PageQuery, page, page_of
 from shared.web import runtime, transaction
 
 blueprint = Blueprint("switches", __name__, url_prefix="/v1/switches", description="Switching operator.")

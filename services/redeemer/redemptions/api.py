@@ -16,8 +16,8 @@ from services.redeemer.redemptions.schemas import PresentationSchema, Redemption
 from services.redeemer.transitions import REDEMPTION
 from shared.access.tokens import Role, caller, roles
 from shared.app import ProblemSchema
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import HEADER, request_digests, required_key
-from shared.paging import PageQuery, page, page_of
 from shared.senders import sender
 from shared.web import runtime, transaction
 

@@ -13,9 +13,9 @@ from services.redeemer.structures import structures
 from services.redeemer.structures.models import Structure
 from shared.access.tokens import Role, caller, roles
 from shared.app import ProblemSchema
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import idempotent
 from shared.importing import TERMS, Terms, TermsQuery
-from shared.paging import PageQuery, page, page_of
 from shared.place_import import CSV_BODY, PlaceSchema, Report, ReportSchema
 from shared.web import transaction
 

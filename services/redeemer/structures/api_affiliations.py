@@ -10,8 +10,8 @@ from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Affiliation
 from shared.access.tokens import roles
 from shared.app import ProblemSchema
+from shared.database.paging import PageQuery, page, page_of
 from shared.idempotency import idempotent
-from shared.paging import PageQuery, page, page_of
 from shared.web import transaction
 
 blueprint = Blueprint(

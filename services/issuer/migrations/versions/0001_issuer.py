@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
-from shared import migrations
+from shared.database import migrations
 
 revision = "0001"
 down_revision = None

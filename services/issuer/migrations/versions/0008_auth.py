@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from shared import migrations
+from shared.database import migrations
 
 revision = "0008_auth"
 down_revision = "0007_people"

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from shared import migrations
+from shared.database import migrations
 
 revision = "0007_auth"
 down_revision = "0006_leases"

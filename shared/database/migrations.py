@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy.dialects import postgresql as pg
 
-from shared import db
+from shared.database import engine as db
 
 _ROOT = Path(__file__).resolve().parent.parent
 # A migration gives up rather than make the tills wait behind it.
