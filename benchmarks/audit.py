@@ -25,11 +25,12 @@ from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import eligibility, redeem_sql
-from shared import cheque_code, clock, config, consumer, messages, roundtrip
+from shared import cheque_code, clock, config, roundtrip
 from shared.audit import hash_chain
 from shared.config import SERVICES
 from shared.database import engine, migrations
-from shared.events import Event
+from shared.eventlog import consumer, event_kinds
+from shared.eventlog.log import Event
 from shared.ids import new_id
 from shared.roundtrip import Statement
 from shared.runtime import Runtime
@@ -134,7 +135,7 @@ def _redeeming(runtime: Runtime, needed: int) -> Callable[[bool], Callable[[], N
 
 
 def _tell(runtime: Runtime, kind: str, body: dict[str, object]) -> None:
-    loaded = messages.load(kind, messages.dump(kind, body))
+    loaded = event_kinds.load(kind, event_kinds.dump(kind, body))
     with runtime.transaction() as session:
         consumer.run_handlers(session, [Event(new_id(), kind, "key", clock.now(), loaded)], HANDLERS)
 

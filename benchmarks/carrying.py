@@ -19,8 +19,9 @@ from benchmarks.rows import Copies
 from benchmarks.table import Line, by_turns
 from services.operator_bridge.inbound import consuming as bridge
 from services.redeemer import inbox as redeemer
-from shared import config, consumer, logs
-from shared.consumer import Handler
+from shared import config, logs
+from shared.eventlog import consumer
+from shared.eventlog.consumer import Handler
 from shared.runtime import Runtime
 
 _GRANTS = """

@@ -37,9 +37,10 @@ from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.switching import switchover
-from shared import cheque_code, clock, config, consumer, logs, messages
+from shared import cheque_code, clock, config, logs
 from shared.database import migrations
-from shared.events import Event
+from shared.eventlog import consumer, event_kinds
+from shared.eventlog.log import Event
 from shared.ids import new_id
 from shared.problems import Unavailable
 from shared.runtime import Runtime
@@ -220,7 +221,7 @@ class Play:
 
     def tell(self, kind: str, body: Mapping[str, Any]) -> None:
         """Applies another service's news, as the consumer does."""
-        loaded = messages.load(kind, messages.dump(kind, body))
+        loaded = event_kinds.load(kind, event_kinds.dump(kind, body))
         event = Event(new_id(), kind, "key", datetime.now(UTC), loaded)
         with self.runtime.transaction() as session:
             consumer.run_handlers(session, [event], HANDLERS)

@@ -17,7 +17,8 @@ from benchmarks import pgbench
 from benchmarks.load import post
 from benchmarks.machine import Machine
 from services.redeemer.redemptions import redeem_sql
-from shared import cheque_code, config, messages
+from shared import cheque_code, config
+from shared.eventlog import event_kinds
 from shared.ids import new_id
 
 SERVICE = "redeemer"
@@ -101,7 +102,7 @@ _PARAMETERS = {
     "codes": _json(_CODE),
     "now": "now()",
     "today": "current_date",
-    "version": str(messages.VERSION),
+    "version": str(event_kinds.VERSION),
 }
 
 

@@ -5,7 +5,7 @@ import time
 from demo.calls import Unexpected
 from demo.year import OPERATIONS, Bar, Year
 from shared.config import SERVICES
-from shared.messages import READERS
+from shared.eventlog.event_kinds import READERS
 
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 0.2

@@ -7,8 +7,8 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
-from shared import consumer, events
 from shared.access.tokens import roles
+from shared.eventlog import consumer, log
 from shared.web import runtime, transaction
 
 blueprint = Blueprint(
@@ -84,7 +84,7 @@ class CursorsSchema(Schema):
 @blueprint.response(200, FeedPage)
 def read_feed(query: dict[str, int]) -> Response:
     """The entries after a position, oldest first."""
-    page = events.page(runtime().engine, query["after"], query["limit"])
+    page = log.page(runtime().engine, query["after"], query["limit"])
     return Response(page.json(), mimetype="application/json")
 
 
@@ -94,7 +94,7 @@ def read_feed(query: dict[str, int]) -> Response:
 @blueprint.response(200, CursorsSchema)
 def read_cursors(query: dict[str, int]) -> dict[str, Any]:
     """How far this service has read the others' logs, and the seconds from an event's happening to its effect here."""
-    head = events.page(runtime().engine, 0, 1).head
+    head = log.page(runtime().engine, 0, 1).head
     with transaction() as session:
         cursors = session.execute(sa.select(consumer.CURSOR).order_by(consumer.CURSOR.c.publisher)).all()
         lag = session.execute(_LAG, query).all()

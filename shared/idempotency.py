@@ -17,8 +17,9 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.orm import Session
 
-from shared import cheque_code, events
+from shared import cheque_code
 from shared.access import tokens
+from shared.eventlog import log
 from shared.problems import Conflict, Invalid, Problem
 from shared.sealing import KeyRing
 from shared.web import runtime, transaction
@@ -30,7 +31,7 @@ MAX_LENGTH = 200
 
 KEPT = sa.Table(
     "idempotent_answer",
-    events.TABLES,
+    log.TABLES,
     sa.Column("caller", sa.Text, primary_key=True),
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("request_digest", sa.LargeBinary, nullable=False),

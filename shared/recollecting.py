@@ -1,7 +1,7 @@
 """What the other two services remember of a log that was restored from a backup, and so lacks its end.
 
 The readers of a log hold the effects of every event that they applied. A service whose log is not what it was (its
-fingerprint differs, see `shared.events`) asks them, before it serves or works, takes in again what it can, and only
+fingerprint differs, see `shared.eventlog.log`) asks them, before it serves or works, takes in again what it can, and only
 then names the new epoch of its log. What nobody had read before the failure nobody remembers.
 """
 
@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from marshmallow import Schema, fields
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from shared import consumer, events, messages
-from shared.consumer import Handler
+from shared.eventlog import consumer, event_kinds, log
+from shared.eventlog.consumer import Handler
+from shared.eventlog.event_kinds import READERS
+from shared.eventlog.peer_client import Peer, PeerUnavailable
 from shared.logs import logger
-from shared.messages import READERS
-from shared.peers import Peer, PeerUnavailable
 from shared.runtime import Runtime
 
 PAGE_SIZE = 500
@@ -41,7 +41,7 @@ class Query(Schema):
 class RedemptionsRemembered(Schema):
     """A page of redemptions as the redeemer told of them."""
 
-    items = fields.List(fields.Nested(messages.RedemptionRemembered), required=True)
+    items = fields.List(fields.Nested(event_kinds.RedemptionRemembered), required=True)
 
 
 def pages(peer: Peer, path: str, key: str) -> Iterator[Sequence[Mapping[str, Any]]]:
@@ -59,16 +59,16 @@ def recall(
 
     `without` names services that are not asked, as they are gone for good. Raises PeerUnavailable.
     """
-    if not events.is_restored(runtime.engine):
+    if not log.is_restored(runtime.engine):
         return False
     with runtime.engine.begin() as connection:
         connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         connection.execute(_LOCK)
-        if events.is_restored(runtime.engine):
+        if log.is_restored(runtime.engine):
             _recall(runtime, handlers, take_in, [name for name in _others(runtime) if name not in without])
-            events.page(runtime.engine, 0, 1)
+            log.page(runtime.engine, 0, 1)
     return True
 
 
@@ -90,7 +90,7 @@ def before_work(
         except (PeerUnavailable, OperationalError) as error:
             if isinstance(error, PeerUnavailable) and time.monotonic() >= deadline:
                 logger().error("not_recalled", error=str(error))
-                events.page(runtime.engine, 0, 1)
+                log.page(runtime.engine, 0, 1)
                 return
             logger().warning("waiting_to_recall", error=str(getattr(error, "orig", error)).strip())
             time.sleep(_PAUSE_SECONDS)

@@ -12,14 +12,15 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
-from shared import celery, consumer
+from shared import celery
 from shared.audit import trail
 from shared.config import Settings
 from shared.database import engine as db
-from shared.doorbell import Doorbell
+from shared.eventlog import consumer
+from shared.eventlog.doorbell import Doorbell
+from shared.eventlog.event_kinds import READERS
+from shared.eventlog.peer_client import Peer, PeerUnavailable
 from shared.logs import logger
-from shared.messages import READERS
-from shared.peers import Peer, PeerUnavailable
 from shared.together import Together
 
 _A = TypeVar("_A")

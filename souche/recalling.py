@@ -8,7 +8,7 @@ import click
 
 from shared import logs, recollecting
 from shared.config import SERVICES, Settings, load
-from shared.peers import PeerUnavailable
+from shared.eventlog.peer_client import PeerUnavailable
 from shared.recollecting import TakeIn
 from shared.runtime import Runtime
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.messages import READERS
+from shared.eventlog.event_kinds import READERS
 
 _WRITTEN = sa.text("SELECT event_id FROM event ORDER BY event_id")
 _APPLIED = sa.text("SELECT event_id, occurred_at FROM applied_event WHERE publisher = :publisher ORDER BY event_id")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from services.issuer.booklets import nearby
 from services.issuer.lifecycle import redemptions
 from services.issuer.lifecycle.mirror import cancellation_refused, cancelled, expired, redeemed, registered, reversed_
-from shared.consumer import Handler
+from shared.eventlog.consumer import Handler
 
 HANDLERS: Mapping[str, Handler] = {
     "cheques.registered": registered,

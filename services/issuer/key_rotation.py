@@ -19,7 +19,8 @@ from services.issuer.cheques.models import Cheque, DigestRotation, ReplacedChequ
 from services.issuer.people.identities import Identities
 from services.issuer.people.models import Beneficiary
 from services.issuer.tables import Base
-from shared import clock, events
+from shared import clock
+from shared.eventlog import log
 from shared.idempotency import KEPT
 from shared.runtime import Runtime
 from shared.sealing import KeyRing
@@ -164,6 +165,6 @@ def _tell(runtime: Runtime, key_id: str, batch: int) -> int:
             progress.finished_at = clock.now()
             return 0
         cheques = [{"cheque_id": row.id, "digest": codes.digest(row.id, row.sealed_code)} for row in rows]
-        events.append(session, "cheques.redigested", key_id, {"cheques": cheques})
+        log.append(session, "cheques.redigested", key_id, {"cheques": cheques})
         progress.after, progress.cheques = rows[-1].id, progress.cheques + len(rows)
         return len(rows)

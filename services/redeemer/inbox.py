@@ -22,9 +22,9 @@ from services.redeemer.recovery import recalling
 from services.redeemer.redemptions import operator_till
 from services.redeemer.redemptions.models import Redemption
 from services.redeemer.structures import contracts
-from shared import consumer
-from shared.consumer import PARKED, Handler
-from shared.events import Event
+from shared.eventlog import consumer
+from shared.eventlog.consumer import PARKED, Handler
+from shared.eventlog.log import Event
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('parked_event'::regclass::oid::bigint)")
 

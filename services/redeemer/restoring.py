@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions.models import Redemption
-from shared import consumer, messages, recollecting
+from shared import recollecting
 from shared.database import engine
-from shared.events import Event
-from shared.peers import Peer
+from shared.eventlog import consumer, event_kinds
+from shared.eventlog.log import Event
+from shared.eventlog.peer_client import Peer
 from shared.runtime import Runtime
 
 _KIND = "redemption.remembered"
@@ -34,7 +35,7 @@ def _missing(session: Session, ids: list[UUID]) -> int:
 
 
 def _event(item: Mapping[str, Any]) -> Event:
-    body = messages.load(_KIND, item)
+    body = event_kinds.load(_KIND, item)
     return Event(body["redemption_id"], _KIND, str(body["cheque_id"]), body["redeemed_at"], body)
 
 

@@ -9,14 +9,14 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from shared import events
+from shared.eventlog import log
 from shared.ids import new_id
 
 
 class Base(DeclarativeBase):
     """Apart from the services' own models, beside the tables of events."""
 
-    metadata = events.TABLES
+    metadata = log.TABLES
     type_annotation_map = {str: sa.Text, datetime: sa.DateTime(timezone=True)}  # noqa: RUF012 (SQLAlchemy's own way)
 
 

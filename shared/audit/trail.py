@@ -23,7 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
-from shared import events
+from shared.eventlog import log
 from shared.logs import current_request_id
 
 WITHHELD = "…"
@@ -33,7 +33,7 @@ DONE, REFUSED = "done", "refused"
 
 ENTRY = sa.Table(
     "audit_entry",
-    events.TABLES,
+    log.TABLES,
     sa.Column("sequence", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("position", sa.BigInteger),
     sa.Column("hash", sa.LargeBinary),

@@ -43,7 +43,7 @@ def test_it_is_small_and_stands_on_the_port_alone(case: Case) -> None:
     source = inspect.getsource(module)
     assert module.__doc__
     assert len(source.splitlines()) <= 130
-    for foreign in ("sqlalchemy", "models", "flask", "celery", "shared.events"):
+    for foreign in ("sqlalchemy", "models", "flask", "celery", "shared.eventlog.log"):
         assert f"import {foreign}" not in source
         assert f"from {foreign}" not in source
 

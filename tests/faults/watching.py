@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from shared.config import SERVICES
-from shared.messages import READERS
+from shared.eventlog.event_kinds import READERS
 
 _POLL_SECONDS = 0.2
 

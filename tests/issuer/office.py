@@ -14,9 +14,10 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from services.issuer.inbox import HANDLERS
-from shared import clock, messages
-from shared.consumer import run_handlers
-from shared.events import Event
+from shared import clock
+from shared.eventlog import event_kinds
+from shared.eventlog.consumer import run_handlers
+from shared.eventlog.log import Event
 from shared.ids import new_id
 from tests.harness import ServiceUnderTest
 
@@ -176,7 +177,8 @@ class Office:
 def news(*told: tuple[str, Mapping[str, Any]]) -> list[Event]:
     """Events as a reader gets them, each given as kind and body."""
     return [
-        Event(new_id(), kind, "key", clock.now(), messages.load(kind, messages.dump(kind, body))) for kind, body in told
+        Event(new_id(), kind, "key", clock.now(), event_kinds.load(kind, event_kinds.dump(kind, body)))
+        for kind, body in told
     ]
 
 

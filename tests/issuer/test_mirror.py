@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from services.issuer.inbox import HANDLERS
-from shared.consumer import run_handlers
-from shared.events import Event
-from shared.messages import KINDS
+from shared.eventlog.consumer import run_handlers
+from shared.eventlog.event_kinds import KINDS
+from shared.eventlog.log import Event
 from tests.issuer.office import (
     Office,
     cancellation_refused,

@@ -12,7 +12,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from shared.config import SERVICES
-from shared.messages import READERS
+from shared.eventlog.event_kinds import READERS
 from tests.harness import ServiceUnderTest
 from tests.serving import served
 

@@ -19,7 +19,7 @@ from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import WORKING
 from services.operator_bridge.switching import switchover
 from shared.config import SERVICES
-from shared.messages import READERS
+from shared.eventlog.event_kinds import READERS
 from shared.problems import Unavailable
 from souche.verify import verify
 from tests.harness import ServiceUnderTest

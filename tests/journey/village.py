@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from shared import clock
 from shared.config import SERVICES
-from shared.messages import READERS
+from shared.eventlog.event_kinds import READERS
 from tests.journey.reckoning import Cheque, Redemption
 from tests.journey.till import Till
 

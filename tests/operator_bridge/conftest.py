@@ -16,8 +16,9 @@ from demo.simulators.docaposte import Account, Simulator
 from services.operator_bridge.inbound import webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import sending
-from shared import cheque_code, clock, consumer, messages
-from shared.events import EVENT, Event
+from shared import cheque_code, clock
+from shared.eventlog import consumer, event_kinds
+from shared.eventlog.log import EVENT, Event
 from shared.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.serving import served
@@ -54,7 +55,7 @@ class Office:
 
     def tell(self, kind: str, body: Mapping[str, Any]) -> None:
         """Applies news of another service as the consumer would."""
-        loaded = messages.load(kind, messages.dump(kind, body))
+        loaded = event_kinds.load(kind, event_kinds.dump(kind, body))
         event = Event(new_id(), kind, "key", datetime.now(UTC), loaded)
         with self.bridge.runtime.transaction() as session:
             consumer.run_handlers(session, [event], HANDLERS)

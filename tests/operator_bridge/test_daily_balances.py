@@ -13,8 +13,9 @@ from demo.simulators.docaposte import Simulator
 from services.operator_bridge import tasks
 from services.operator_bridge.reconciliation import daily_balances, runs
 from services.redeemer.inbox import HANDLERS
-from shared import clock, consumer, messages
-from shared.events import Event
+from shared import clock
+from shared.eventlog import consumer, event_kinds
+from shared.eventlog.log import Event
 from shared.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.operator_bridge.conftest import Office
@@ -50,7 +51,7 @@ def issue(office: Office, redeemer: ServiceUnderTest, number: int) -> list[UUID]
         "presentable_until": clock.today(),
         "cheques": [{"cheque_id": each, "digest": each.hex * 2, "value_cents": 1000} for each in cheques],
     }
-    loaded = messages.load("cheques.issued", messages.dump("cheques.issued", body))
+    loaded = event_kinds.load("cheques.issued", event_kinds.dump("cheques.issued", body))
     with redeemer.runtime.transaction() as session:
         consumer.run_handlers(session, [Event(new_id(), "cheques.issued", "key", clock.now(), loaded)], HANDLERS)
     return cheques

@@ -21,7 +21,7 @@ from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.orders import queue, sending
 from services.operator_bridge.register.models import MAX_LOST
 from shared.config import SERVICES
-from shared.messages import READERS
+from shared.eventlog.event_kinds import READERS
 from shared.problems import Unavailable
 from shared.runtime import Runtime
 from souche.verify import verify

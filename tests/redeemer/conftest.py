@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from services.redeemer.inbox import HANDLERS
-from shared import cheque_code, clock, consumer, messages
-from shared.events import Event
+from shared import cheque_code, clock
+from shared.eventlog import consumer, event_kinds
+from shared.eventlog.log import Event
 from shared.ids import new_id
 from tests.harness import ServiceUnderTest
 
@@ -44,7 +45,7 @@ class Till:
 
     def tell(self, kind: str, body: Mapping[str, Any], *, times: int = 1) -> Event:
         """Applies news of another service as the consumer would, each in a transaction."""
-        loaded = messages.load(kind, messages.dump(kind, body))
+        loaded = event_kinds.load(kind, event_kinds.dump(kind, body))
         event = Event(new_id(), kind, "key", datetime.now(UTC), loaded)
         for _ in range(times):
             with self.redeemer.runtime.transaction() as session:
@@ -150,7 +151,7 @@ class Till:
     def told(self, *kinds: str) -> list[dict[str, Any]]:
         """The bodies of the events of some kinds, each as a reader loads it, in their order."""
         found = self.rows("SELECT kind, body FROM event WHERE kind = ANY(:kinds) ORDER BY sequence", kinds=list(kinds))
-        return [messages.load(row.kind, row.body) for row in found]
+        return [event_kinds.load(row.kind, row.body) for row in found]
 
 
 @pytest.fixture

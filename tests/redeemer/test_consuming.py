@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from services.redeemer.inbox import HANDLERS
-from shared import clock, consumer, messages
-from shared.events import Event
+from shared import clock
+from shared.eventlog import consumer, event_kinds
+from shared.eventlog.log import Event
 from shared.ids import new_id
 from tests.redeemer.conftest import ANYTHING, Cheque, Till, day
 
@@ -207,7 +208,7 @@ def test_one_page_that_speaks_of_known_and_unknown_cheques_is_applied_to_the_kno
 def test_news_of_a_cheque_that_is_being_issued_at_that_moment_is_not_lost(till: Till, owner: sa.Engine) -> None:
     """Neither transaction sees the other's row: without a lock the news would be parked for ever."""
     [cheque], body = till.granted(1, ON_REGISTRATION)
-    issued = Event(new_id(), "cheques.issued", "", clock.now(), messages.load(*_dumped("cheques.issued", body)))
+    issued = Event(new_id(), "cheques.issued", "", clock.now(), event_kinds.load(*_dumped("cheques.issued", body)))
     registered = threading.Thread(
         target=till.tell, args=("cheques.registered", {"contract_id": till.contract, "cheque_ids": [cheque.id]})
     )
@@ -223,7 +224,7 @@ def test_news_of_a_cheque_that_is_being_issued_at_that_moment_is_not_lost(till: 
 
 
 def _dumped(kind: str, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    return kind, messages.dump(kind, body)
+    return kind, event_kinds.dump(kind, body)
 
 
 def test_a_contract_is_mirrored_as_it_was_last_told(till: Till) -> None:

@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 from werkzeug.test import TestResponse
 
-from shared import cheque_code, messages
+from shared import cheque_code
+from shared.eventlog import event_kinds
 from shared.ids import new_id
 from tests.redeemer.conftest import ANYTHING, PROGRAMME, Till, day
 
@@ -26,7 +27,7 @@ def test_cheques_presented_together_are_redeemed_and_told_of(till: Till) -> None
     assert [till.state(cheque) for cheque in cheques] == ["redeemed", "spendable", "redeemed"]
     [told] = till.told("cheques.redeemed")
     [row] = till.rows("SELECT body FROM event WHERE kind = 'cheques.redeemed'")
-    whole = messages.dump("cheques.redeemed", told)
+    whole = event_kinds.dump("cheques.redeemed", told)
     assert row.body.keys() == whole.keys()
     assert row.body["redemptions"] == whole["redemptions"]
     assert str(told["presentation_id"]) == body["presentation_id"]

@@ -9,7 +9,7 @@ from services.redeemer.cheques.models import Cheque
 from services.redeemer.tables import Base
 from shared.database import engine as db
 from shared.database import migrations
-from shared.events import TABLES
+from shared.eventlog.log import TABLES
 from tests.harness import ServiceUnderTest
 
 

@@ -11,8 +11,9 @@ import structlog
 from celery.contrib.testing.worker import start_worker
 from marshmallow import ValidationError
 
-from shared import config, events, logs
+from shared import config, logs
 from shared.database import engine
+from shared.eventlog import log
 from shared.ids import new_id
 from shared.runtime import Runtime
 from tests.shared.conftest import Logs
@@ -73,15 +74,15 @@ def test_a_ring_waits_for_the_commit_and_not_for_a_savepoint(publisher: Runtime)
     with engine.transaction(engine.sessions(publisher.engine, lambda: rung.append("news"))) as session:
         engine.after_commit(session, lambda: rung.append("said"))
         with session.begin_nested():
-            events.append(session, "cheques.blocked", cheque, block(cheque, "nested"))
+            log.append(session, "cheques.blocked", cheque, block(cheque, "nested"))
         assert rung == []
     assert rung == ["news", "said"]
 
 
 def append_then_fail(publisher: Runtime, cheque: UUID) -> None:
     with publisher.transaction() as session:
-        events.append(session, "cheques.blocked", cheque, block(cheque, "whole"))
-        events.append(session, "cheques.blocked", cheque, {})
+        log.append(session, "cheques.blocked", cheque, block(cheque, "whole"))
+        log.append(session, "cheques.blocked", cheque, {})
 
 
 def test_a_wiped_broker_is_rung_again(publisher: Runtime, broker: redis.Redis) -> None:
@@ -97,7 +98,7 @@ def test_a_commit_does_not_wait_for_a_broker_that_is_down(logs: Logs) -> None:
     began = time.monotonic()
     tell(down, new_id(), "a", "b", "c")
     assert time.monotonic() - began < 1.0
-    assert events.page(down.engine, 0, 10).head == 3
+    assert log.page(down.engine, 0, 10).head == 3
 
 
 def test_a_ring_carries_the_request_that_it_came_of(publisher: Runtime, broker: redis.Redis) -> None:

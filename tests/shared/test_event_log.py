@@ -18,8 +18,9 @@ from marshmallow import ValidationError
 from sqlalchemy.orm import Session
 
 from demo.embedded import EmbeddedPostgres
-from shared import clock, config, consumer, events, messages
-from shared.events import Event
+from shared import clock, config
+from shared.eventlog import consumer, event_kinds, log
+from shared.eventlog.log import Event
 from shared.feed import FeedPage
 from shared.ids import new_id
 from shared.logs import current_request_id
@@ -60,7 +61,7 @@ def pull_and_die(environ: dict[str, str]) -> None:
 def tell(publisher: Runtime, cheque_id: UUID, *reasons: str) -> None:
     for reason in reasons:
         with publisher.transaction() as session:
-            events.append(session, "cheques.blocked", cheque_id, block(cheque_id, reason))
+            log.append(session, "cheques.blocked", cheque_id, block(cheque_id, reason))
 
 
 def steps(reader: Runtime, cheque_id: UUID) -> list[str]:
@@ -74,7 +75,7 @@ def test_an_event_that_commits_late_gets_a_late_position_and_is_not_skipped(logs
     reader = logs.runtime("redeemer")
     with logs.publisher() as publisher:
         with publisher.transaction() as session:
-            events.append(session, "cheques.blocked", late, block(late, "began first"))
+            log.append(session, "cheques.blocked", late, block(late, "began first"))
             session.flush()
             tell(publisher, early, "committed first")
             assert pull(reader) == 1
@@ -88,7 +89,7 @@ def test_a_transaction_that_stays_open_for_long_holds_nothing_back(logs: Logs) -
     reader = logs.runtime("redeemer")
     with logs.publisher() as publisher:
         with publisher.transaction() as session:
-            events.append(session, "cheques.blocked", slow, block(slow, "slow"))
+            log.append(session, "cheques.blocked", slow, block(slow, "slow"))
             session.flush()
             for turn in range(20):
                 tell(publisher, quick, str(turn))
@@ -132,10 +133,10 @@ def test_a_page_of_the_feed_says_what_was_told_letter_for_letter(logs: Logs) -> 
         for request_id in ("till-7", None):
             bound = {"request_id": request_id} if request_id else {}
             with structlog.contextvars.bound_contextvars(**bound), publisher.transaction() as session:
-                events.append(session, "structure.described", told["structure_id"], told)
-        page = json.loads(events.page(publisher.engine, 0, 10).json())
+                log.append(session, "structure.described", told["structure_id"], told)
+        page = json.loads(log.page(publisher.engine, 0, 10).json())
     assert FeedPage().validate(page) == {}
-    assert [entry["body"] for entry in page["events"]] == [messages.dump("structure.described", told)] * 2
+    assert [entry["body"] for entry in page["events"]] == [event_kinds.dump("structure.described", told)] * 2
     assert [entry["request_id"] for entry in page["events"]] == ["till-7", None]
     assert [entry["position"] for entry in page["events"]] == [1, 2] == [1, page["head"]]
 
@@ -171,11 +172,11 @@ def test_events_of_one_cheque_keep_their_order_while_many_writers_and_numberers_
             cheque = cheques[turn % 3]
             with publisher.transaction() as session:
                 reached = session.execute(CHANGE, {"id": cheque}).scalar_one()
-                events.append(session, "cheques.blocked", cheque, block(cheque, str(reached)))
+                log.append(session, "cheques.blocked", cheque, block(cheque, str(reached)))
 
     def number() -> None:
         while not writing.is_set():
-            events.page(publisher.engine, 0, 1)
+            log.page(publisher.engine, 0, 1)
 
     writers = [threading.Thread(target=write) for _ in range(4)]
     numberers = [threading.Thread(target=number) for _ in range(2)]
@@ -186,7 +187,7 @@ def test_events_of_one_cheque_keep_their_order_while_many_writers_and_numberers_
     writing.set()
     for thread in numberers:
         thread.join()
-    entries = [json.loads(entry) for entry in events.page(publisher.engine, 0, 1000).events]
+    entries = [json.loads(entry) for entry in log.page(publisher.engine, 0, 1000).events]
     assert [entry["position"] for entry in entries] == list(range(1, 181))
     for cheque in cheques:
         told = [int(entry["body"]["reason"]) for entry in entries if entry["key"] == str(cheque)]
@@ -249,4 +250,4 @@ def test_an_event_for_a_cheque_not_known_yet_is_parked_and_given_back_once(logs:
 def test_an_event_that_lacks_a_member_is_refused_before_it_is_written(logs: Logs) -> None:
     body = {"grant_id": new_id(), "granted_on": date(2026, 1, 5), "valid_until": date(2027, 1, 5), "cheques": []}
     with logs.runtime("issuer").transaction() as session, pytest.raises(ValidationError, match="presentable_until"):
-        events.append(session, "cheques.issued", "grant", body)
+        log.append(session, "cheques.issued", "grant", body)

@@ -19,9 +19,10 @@ from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
 from shared import app as application
-from shared import config, events
+from shared import config
 from shared.access import permissions, tokens
 from shared.access.tokens import Role, caller, public, roles
+from shared.eventlog import log
 from shared.idempotency import idempotent
 from shared.ids import new_id
 from shared.problems import Conflict, Unauthenticated
@@ -59,7 +60,7 @@ def things(gate: threading.Event, entered: threading.Event) -> Blueprint:
         """Makes a thing."""
         with transaction() as session:
             thing_id = new_id()
-            events.append(session, "cheques.blocked", thing_id, {"cheque_ids": [thing_id], "reason": "made"})
+            log.append(session, "cheques.blocked", thing_id, {"cheque_ids": [thing_id], "reason": "made"})
             entered.set()
             gate.wait(10)
             if thing["amount_cents"] == 13:

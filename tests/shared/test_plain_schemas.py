@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, post_load
 
-from shared.messages import KINDS
-from shared.plain_schemas import PlainSchema
+from shared.eventlog.event_kinds import KINDS
+from shared.eventlog.fast_schema import PlainSchema
 
 DAYS = st.dates()
 INSTANTS = st.datetimes(timezones=st.sampled_from([None, UTC, timezone(timedelta(hours=-3, minutes=-30))]))

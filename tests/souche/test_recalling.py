@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from shared import events
+from shared.eventlog import log
 from souche import recalling
 from tests.harness import ServiceUnderTest
 
@@ -17,10 +17,10 @@ def restored(service: Callable[[str], ServiceUnderTest], owner: sa.Engine) -> Ca
 
     def make(name: str) -> ServiceUnderTest:
         made = service(name)
-        events.page(made.runtime.engine, 0, 1)
+        log.page(made.runtime.engine, 0, 1)
         with owner.begin() as connection:
             connection.execute(sa.text(f"UPDATE {name}.feed_epoch SET fingerprint = 'of another log'"))
-        assert events.is_restored(made.runtime.engine)
+        assert log.is_restored(made.runtime.engine)
         return made
 
     return make
@@ -33,7 +33,7 @@ def test_the_issuer_and_the_bridge_begin_without_the_others_in_the_end(
     monkeypatch.setitem(recalling._PATIENCE_SECONDS, "operator_bridge", 0.0)
     made = restored(name)
     recalling.before_work(made.settings)
-    assert not events.is_restored(made.runtime.engine)
+    assert not log.is_restored(made.runtime.engine)
 
 
 def test_the_redeemer_does_not_begin_before_the_others_have_answered(
@@ -44,7 +44,7 @@ def test_the_redeemer_does_not_begin_before_the_others_have_answered(
     beginning.start()
     beginning.join(2)
     assert beginning.is_alive()
-    assert events.is_restored(made.runtime.engine)
-    events.page(made.runtime.engine, 0, 1)  # its epoch is named: the thread ends
+    assert log.is_restored(made.runtime.engine)
+    log.page(made.runtime.engine, 0, 1)  # its epoch is named: the thread ends
     beginning.join(30)
     assert not beginning.is_alive()

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 
 from services.issuer.booklets.models import OperatorContract, StructureAffiliation, TrainingStructure
 from services.issuer.tables import Base
-from shared.consumer import Handler
 from shared.database import engine
-from shared.events import Event
+from shared.eventlog.consumer import Handler
+from shared.eventlog.log import Event
 
 NEAREST = 6
 

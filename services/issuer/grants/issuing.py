@@ -16,7 +16,8 @@ from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import Draft
 from services.issuer.grants.secrets import Secrets
 from services.issuer.programmes.models import ON_ISSUE
-from shared import clock, events, logs
+from shared import clock, logs
+from shared.eventlog import log
 from shared.ids import new_id
 
 # Collectors of logs cut lines that are longer than 16 kB.
@@ -74,7 +75,7 @@ def issue(session: Session, secrets: Secrets, charged: Sequence[Charged]) -> lis
     issued = list(zip(grants, cheques, strict=True))
     _insert(session, issued)
     journal.engage(session, [(grant, each.taken) for grant, each in zip(grants, charged, strict=True)])
-    events.append_many(session, "cheques.issued", [(grant.id, told(grant, minted)) for grant, minted in issued])
+    log.append_many(session, "cheques.issued", [(grant.id, told(grant, minted)) for grant, minted in issued])
     return [Granted(grant, minted) for grant, minted in issued]
 
 

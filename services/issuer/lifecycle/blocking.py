@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from services.issuer.cheques.models import Cheque, SuspendedCheque
 from services.issuer.grants.models import Grant, Lot
 from services.issuer.lifecycle import selection
-from shared import events
 from shared.database import engine
+from shared.eventlog import log
 from shared.ids import new_id
 from shared.problems import Conflict
 
@@ -58,7 +58,7 @@ def change(session: Session, cheque_ids: Sequence[UUID], reason: str, *, blocked
     kind = "cheques.blocked" if blocked else "cheques.unblocked"
     parts = [cheque_ids[at : at + _MOST_TOLD] for at in range(0, len(cheque_ids), _MOST_TOLD)]
     told = [(new_id(), {"cheque_ids": part, "reason": reason}) for part in parts]
-    events.append_many(session, kind, told)
+    log.append_many(session, kind, told)
 
 
 def _refuse_ended(found: Iterable[Cheque]) -> None:

@@ -11,7 +11,7 @@ from services.issuer.cheques.models import REFUSED, REQUESTED, Cancellation, Can
 from services.issuer.grants.models import Grant
 from services.issuer.lifecycle import selection
 from services.issuer.money import euros
-from shared import events
+from shared.eventlog import log
 from shared.ids import new_id
 from shared.problems import Conflict, NotFound
 
@@ -61,7 +61,7 @@ def record(session: Session, found: Iterable[Cheque], refused: Mapping[UUID, str
         line.cancellation_id = cancellation.id
     session.add_all(lines)
     body = {"cancellation_id": cancellation.id, "cheque_ids": wanted, "reason": reason}
-    events.append(session, "cancellation.requested", cancellation.id, body)
+    log.append(session, "cancellation.requested", cancellation.id, body)
     return Requested(cancellation, lines)
 
 

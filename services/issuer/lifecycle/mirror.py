@@ -12,7 +12,7 @@ from services.issuer.funding import envelopes, journal
 from services.issuer.funding.models import UNUSED, USED
 from services.issuer.lifecycle import redemptions, replacing, selection, suspending
 from shared.database import engine
-from shared.events import Event
+from shared.eventlog.log import Event
 
 # Arrays: a run of events may answer for more cheques than a statement takes parameters.
 _SETTLE = sa.text("""

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.funding import journal
 from services.issuer.funding.models import PAID, UNPAID
-from shared.events import Event
+from shared.eventlog.log import Event
 
 # In the order of the ids: two who learn of the same redemptions never wait for each other crosswise.
 _MADE = sa.text("""

@@ -37,8 +37,9 @@ from services.issuer.grants.models import Grant
 from services.issuer.lifecycle import blocking, cancelling, selection, suspending
 from services.issuer.notices import outbox
 from services.issuer.programmes.models import ON_ISSUE
-from shared import clock, events
+from shared import clock
 from shared.database import engine
+from shared.eventlog import log
 from shared.problems import Conflict, NotFound
 
 PENDING, REPLACED = "pending", "replaced"
@@ -183,9 +184,7 @@ def _tell(session: Session, made: Sequence[Any]) -> None:
     lines = {grant_id: [Made(row.new_cheque_id, row.digest.hex(), row.value_cents) for row in rows]
              for grant_id, rows in grouped}  # fmt: skip
     grants = session.scalars(sa.select(Grant).where(engine.among(Grant.id, list(lines))).order_by(Grant.id))
-    events.append_many(
-        session, "cheques.issued", [(grant.id, issuing.told(grant, lines[grant.id])) for grant in grants]
-    )
+    log.append_many(session, "cheques.issued", [(grant.id, issuing.told(grant, lines[grant.id])) for grant in grants])
 
 
 _REFUSALS = (

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.notices.models import Notice
-from shared import events
+from shared.eventlog import log
 from shared.ids import new_id
 
 
@@ -61,7 +61,7 @@ def post_all(session: Session, kind: str, drafts: Sequence[Draft]) -> int:
     statement = pg.insert(Notice).on_conflict_do_nothing(index_elements=["kind", "key"]).returning(Notice.id)
     fresh = set(session.scalars(statement, rows))
     told = [(row["id"], {**row, "notice_id": row["id"]}) for row in rows if row["id"] in fresh]
-    events.append_many(session, "notice.posted", told)
+    log.append_many(session, "notice.posted", told)
     return len(told)
 
 

@@ -11,8 +11,9 @@ from services.operator_bridge import interface
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED, allowed
-from shared import clock, events
+from shared import clock
 from shared.config import ConfigurationError
+from shared.eventlog import log
 from shared.problems import Conflict, Invalid, NotFound
 
 _LEFT = sa.text("""
@@ -84,7 +85,7 @@ def tell(session: Session, contract: Contract) -> None:
     session.flush()
     names = ("contract_id", "code", "operator", "programme", "state", "starts_on", "ends_on", "succeeds")
     body = {name: getattr(contract, name) for name in names}
-    events.append(session, "contract.changed", contract.contract_id, body)
+    log.append(session, "contract.changed", contract.contract_id, body)
 
 
 def _adapter(code: str) -> type[interface.Operator]:

@@ -15,7 +15,7 @@ from services.operator_bridge.interface import Event, Paid, Receipt, Redeemed
 from services.operator_bridge.orders import creating, outcomes
 from services.operator_bridge.register import discrepancies
 from services.operator_bridge.register.transitions import LINK, REDEMPTION, before
-from shared import events
+from shared.eventlog import log
 
 _REPORT = sa.text("""
     INSERT INTO report (report_id, contract_id, reference, cheque_id, structure_id, amount_cents, redeemed_at)
@@ -166,7 +166,7 @@ def _tell_paid(session: Session, paid: Sequence[sa.RowMapping]) -> None:
         payments.setdefault(payment, []).append(row["redemption_id"])
     for (contract_id, reference, paid_on), ids in payments.items():
         body = {"contract_id": contract_id, "payment_reference": reference, "paid_on": paid_on, "redemption_ids": ids}
-        events.append(session, "redemptions.paid", contract_id, body)
+        log.append(session, "redemptions.paid", contract_id, body)
 
 
 def _pay(session: Session, operator: str, payments: Sequence[Paid]) -> None:
@@ -184,7 +184,7 @@ def _report(session: Session, operator: str, redeemed: Iterable[Redeemed]) -> No
     fresh = session.execute(_REPORT, {"operator": operator, **_columns(said)}).mappings().all()
     # One whose report came later than the redeemer's word: this database was restored to before it.
     creating.recognise(session, [row["report_id"] for row in fresh])
-    events.append_many(
+    log.append_many(
         session, "redemption.reported", [(row["report_id"], dict(row)) for row in fresh if row["amount_cents"] > 0]
     )
     known = session.execute(_KNOWN, {"report_ids": list(said)})

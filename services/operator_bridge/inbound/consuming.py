@@ -17,8 +17,8 @@ from services.operator_bridge.inbound import applying
 from services.operator_bridge.orders import accountant_payments, creating
 from services.operator_bridge.register import discrepancies
 from services.operator_bridge.register.models import Contract, Report
-from shared.consumer import Handler, park, run_handlers, unpark
-from shared.events import Event
+from shared.eventlog.consumer import Handler, park, run_handlers, unpark
+from shared.eventlog.log import Event
 
 _KNOWN = sa.text("SELECT cheque_id FROM cheque WHERE cheque_id = ANY(:cheques)")
 _KNOWN_REDEMPTIONS = sa.text("SELECT redemption_id FROM redemption WHERE redemption_id = ANY(:redemptions)")

@@ -15,7 +15,8 @@ from services.operator_bridge import interface
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.register import discrepancies
 from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, before
-from shared import cheque_code, events
+from shared import cheque_code
+from shared.eventlog import log
 
 Settled = sa.RowMapping
 """An order that was settled just now, with its operator and the number that it gave the cheque."""
@@ -135,28 +136,26 @@ def _taken_in(session: Session, orders: Sequence[Settled]) -> None:
 def _registered(session: Session, orders: Sequence[Settled]) -> None:
     for contract_id, links in _by_contract(_move_links(session, "registered", orders)).items():
         body = {"contract_id": contract_id, "cheque_ids": [link["cheque_id"] for link in links]}
-        events.append(session, "cheques.registered", contract_id, body)
+        log.append(session, "cheques.registered", contract_id, body)
 
 
 def _not_registered(session: Session, orders: Sequence[Settled]) -> None:
     for contract_id, links in _by_contract(_move_links(session, "refused", orders)).items():
         cheques = [{"cheque_id": link["cheque_id"], "reason": link["reason"] or "refused"} for link in links]
-        events.append(session, "cheques.refused", contract_id, {"contract_id": contract_id, "cheques": cheques})
+        log.append(session, "cheques.refused", contract_id, {"contract_id": contract_id, "cheques": cheques})
     _void(session, orders, "cheque-not-registered")
 
 
 def _declared(session: Session, orders: Sequence[Settled]) -> None:
     for contract_id, moved in _by_contract(_move_redemptions(session, "confirmed", orders)).items():
         ids = [redemption["redemption_id"] for redemption in moved]
-        events.append(
-            session, "redemptions.confirmed", contract_id, {"contract_id": contract_id, "redemption_ids": ids}
-        )
+        log.append(session, "redemptions.confirmed", contract_id, {"contract_id": contract_id, "redemption_ids": ids})
 
 
 def _not_declared(session: Session, orders: Sequence[Settled]) -> None:
     for contract_id, moved in _by_contract(_move_redemptions(session, "refused", orders)).items():
         refused = [{"redemption_id": each["redemption_id"], "reason": each["reason"] or "refused"} for each in moved]
-        events.append(session, "redemptions.refused", contract_id, {"contract_id": contract_id, "redemptions": refused})
+        log.append(session, "redemptions.refused", contract_id, {"contract_id": contract_id, "redemptions": refused})
     _void(session, orders, "redemption-not-declared")
 
 

@@ -30,8 +30,8 @@ from services.operator_bridge.orders import outcomes, queue
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import leases
 from shared import logs, tracing
+from shared.eventlog.peer_client import PeerUnavailable
 from shared.logs import logger
-from shared.peers import PeerUnavailable
 from shared.runtime import Runtime
 
 _SENDERS = 2

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.register.models_reconciliation import DailyBalance
 from shared import clock
+from shared.eventlog.peer_client import PeerUnavailable
 from shared.logs import logger
-from shared.peers import PeerUnavailable
 from shared.runtime import Runtime
 
 STATES = ("open", "blocked", "redeemed", "cancelled", "expired")

@@ -16,7 +16,7 @@ from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.references import reference_sql
 from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, UNFINISHED, before
-from shared import events
+from shared.eventlog import log
 
 MOVED = "moved-to-another-operator"
 FAILED = "operator-failed"
@@ -224,7 +224,7 @@ def strand_redemptions(session: Session, move: Move) -> int:
     stranded: list[UUID] = list(session.scalars(_STRAND_REDEMPTIONS, given))
     for start in range(0, len(stranded), _IDS_AN_EVENT):
         body = {"contract_id": move.old.contract_id, "redemption_ids": stranded[start : start + _IDS_AN_EVENT]}
-        events.append(session, "redemptions.stranded", move.old.contract_id, body)
+        log.append(session, "redemptions.stranded", move.old.contract_id, body)
     return len(stranded)
 
 

@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
 from services.redeemer.transitions import CHEQUE, before
-from shared import clock, events
+from shared import clock
+from shared.eventlog import log
 
 _REASONS = {"redeemed": "already-redeemed"}
 
@@ -28,8 +29,8 @@ def cancel(session: Session, requests: Sequence[Mapping[str, Any]]) -> None:
         if bad:
             refused.append((key, {"cancellation_id": key, "cheques": bad}))
     transitions.end(session, [one for _, body in cancelled for one in body["cheque_ids"]], "cancelled")
-    events.append_many(session, "cheques.cancelled", cancelled)
-    events.append_many(session, "cancellation.refused", refused)
+    log.append_many(session, "cheques.cancelled", cancelled)
+    log.append_many(session, "cancellation.refused", refused)
 
 
 def _reason(state: str | None) -> str:

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
 from services.redeemer.transitions import CHEQUE, before
-from shared import clock, events
+from shared import clock
+from shared.eventlog import log
 from shared.ids import new_id
 from shared.runtime import Runtime
 
@@ -34,5 +35,5 @@ def _expire(session: Session, cheque_ids: list[UUID]) -> int:
     expired = transitions.end(session, cheque_ids, "expired")
     if expired:
         body = {"cheque_ids": expired, "expired_at": clock.now()}
-        events.append(session, "cheques.expired", new_id(), body)
+        log.append(session, "cheques.expired", new_id(), body)
     return len(expired)

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from services.redeemer.payments import account_sql, payment_sql
 from services.redeemer.transitions import REDEMPTION, before
-from shared import clock, events
+from shared import clock
+from shared.eventlog import log
 from shared.ids import new_id
 
 BY_ITSELF = "schedule"
@@ -51,12 +52,12 @@ def set_off(session: Session) -> int:
 
 def tell_paid(session: Session, rows: Iterable[Any]) -> None:
     """Tells of redemptions that were paid, by contract and payment."""
-    events.append_many(session, "redemptions.paid", list(_told(rows)))
+    log.append_many(session, "redemptions.paid", list(_told(rows)))
 
 
 def tell_unpaid(session: Session, rows: Iterable[Any]) -> None:
     """Tells of redemptions that were told to be paid and are not, by contract and payment."""
-    events.append_many(session, "redemptions.unpaid", list(_told(rows)))
+    log.append_many(session, "redemptions.unpaid", list(_told(rows)))
 
 
 def _told(rows: Iterable[Any]) -> Iterator[tuple[object, Mapping[str, Any]]]:

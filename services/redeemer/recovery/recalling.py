@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
-from shared import clock, events
+from shared import clock
+from shared.eventlog import log
 from shared.logs import logger
 
 REASON = "taken back before the database was restored"
@@ -104,7 +105,7 @@ def _insert(session: Session, memories: Sequence[Memory]) -> None:
     made = session.execute(_REDEEM, {**_columns(memories), "now": now, "reason": REASON})
     programmes = {row.id: row.programme for row in made}
     told = [(memory["presentation_id"], _told(memory, programmes[memory["redemption_id"]])) for memory in memories]
-    events.append_many(session, "cheques.redeemed", told)
+    log.append_many(session, "cheques.redeemed", told)
     _tell_reversed(session, [memory for memory in memories if memory["reversed"]], now)
 
 
@@ -114,7 +115,7 @@ def _tell_reversed(session: Session, redemptions: Sequence[Mapping[str, Any]], a
         (one["redemption_id"], {**{name: one[name] for name in names}, "reason": REASON, "reversed_at": at})
         for one in redemptions
     ]
-    events.append_many(session, "redemption.reversed", told)
+    log.append_many(session, "redemption.reversed", told)
 
 
 def _columns(memories: Sequence[Memory]) -> dict[str, list[Any]]:

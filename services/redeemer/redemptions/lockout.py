@@ -22,8 +22,9 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.redeemer.redemptions.models import Guessing
-from shared import clock, events
+from shared import clock
 from shared.config import Settings
+from shared.eventlog import log
 from shared.logs import logger
 from shared.problems import TooMany
 from shared.runtime import Runtime
@@ -149,7 +150,7 @@ def _tell(session: Session, guesser: Guesser, begun: Sequence[Guessing]) -> None
         }
         for tally in begun
     ]
-    events.append_many(session, "codes.guessed", [(guesser.structure_id, body) for body in told])
+    log.append_many(session, "codes.guessed", [(guesser.structure_id, body) for body in told])
     for body in told:
         facts = body | {"structure_id": str(guesser.structure_id), "locked_until": str(body["locked_until"])}
         logger().warning("codes_guessed", address=guesser.address, **facts)

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
 from services.redeemer.redemptions.models import Redemption
-from shared import clock, events
+from shared import clock
+from shared.eventlog import log
 
 _REASONS = {"redeemed": "already-redeemed", "pending": "not-yet-spendable"}
 
@@ -55,7 +56,7 @@ def record(session: Session, reports: Sequence[Mapping[str, Any]]) -> None:
         else:
             contested.append((report["report_id"], {**report, "reason": _REASONS.get(state, state)}))
     _spend(session, won)
-    events.append_many(session, "redemption.contested", contested)
+    log.append_many(session, "redemption.contested", contested)
 
 
 def _spend(session: Session, reports: Sequence[Mapping[str, Any]]) -> None:
@@ -71,7 +72,7 @@ def _spend(session: Session, reports: Sequence[Mapping[str, Any]]) -> None:
     entries: list[tuple[object, Mapping[str, Any]]] = [
         (report["report_id"], _told(report, made[report["report_id"]])) for report in reports
     ]
-    events.append_many(session, "cheques.redeemed", entries)
+    log.append_many(session, "cheques.redeemed", entries)
 
 
 def _told(report: Mapping[str, Any], made: Any) -> dict[str, Any]:

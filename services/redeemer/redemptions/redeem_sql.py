@@ -26,9 +26,10 @@ from uuid import UUID
 from services.redeemer.redemptions import eligibility
 from services.redeemer.redemptions.eligibility import Typed, Workshop
 from services.redeemer.redemptions.lockout import Guesser
-from shared import clock, messages, roundtrip
+from shared import clock, roundtrip
 from shared.audit import trail
 from shared.audit.trail import Act
+from shared.eventlog import event_kinds
 from shared.ids import new_id
 from shared.roundtrip import Statement, json_rows, rows_of_json
 from shared.runtime import Runtime
@@ -230,5 +231,5 @@ def parameters(attempts: Sequence[Attempt]) -> dict[str, Any]:
         "codes": json_rows([code for number, attempt in numbered for code in attempt.codes(number)]),
         "now": clock.now(),
         "today": clock.today(),
-        "version": messages.VERSION,
+        "version": event_kinds.VERSION,
     }

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from services.redeemer import transitions
 from services.redeemer.cheques.models import Cheque
 from services.redeemer.redemptions.models import Redemption
-from shared import clock, events
+from shared import clock
+from shared.eventlog import log
 from shared.problems import Conflict, NotFound
 
 
@@ -33,7 +34,7 @@ def reverse(session: Session, redemption_id: UUID, reason: str) -> Redemption:
         transitions.hold(session, [redemption.cheque_id])
         free = {"ending": None, "redeemed_at": None}
         session.execute(sa.update(Cheque).where(Cheque.id == redemption.cheque_id).values(free))
-        events.append(session, "redemption.reversed", redemption.id, _told(redemption))
+        log.append(session, "redemption.reversed", redemption.id, _told(redemption))
     return redemption
 
 

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer.structures.models import Affiliation, Contract, Structure
-from shared import clock, events
+from shared import clock
+from shared.eventlog import log
 from shared.problems import Conflict, Invalid
 
 
@@ -83,7 +84,7 @@ def announce(session: Session, structure: Structure, made: Iterable[Affiliation]
         )
         for affiliation in made
     ]
-    events.append_many(session, "structure.affiliated", entries)
+    log.append_many(session, "structure.affiliated", entries)
 
 
 def describe(session: Session) -> None:
@@ -96,7 +97,7 @@ def describe(session: Session) -> None:
         .execution_options(populate_existing=True)
     )
     entries = [(one.id, {"structure_id": one.id, "name": one.name, **_description(one)}) for one in found]
-    events.append_many(session, "structure.described", entries)
+    log.append_many(session, "structure.described", entries)
 
 
 def _description(structure: Structure) -> dict[str, Any]:

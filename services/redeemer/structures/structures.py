@@ -6,7 +6,8 @@ from sqlalchemy.orm import Session
 
 from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Structure, StructureImport
-from shared import clock, events, place_import
+from shared import clock, place_import
+from shared.eventlog import log
 from shared.importing import Terms
 from shared.place_import import Report
 from shared.problems import NotFound
@@ -34,7 +35,7 @@ def suspend(session: Session, structure_id: UUID, reason: str) -> Structure:
     if structure.suspended_at is None:
         structure.suspended_at, structure.suspension_reason = clock.now(), reason
         told = {"structure_id": structure_id, "reason": reason}
-        events.append(session, "structure.suspended", structure_id, told)
+        log.append(session, "structure.suspended", structure_id, told)
     return structure
 
 

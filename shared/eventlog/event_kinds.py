@@ -10,7 +10,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from shared.plain_schemas import PlainSchema
+from shared.eventlog.fast_schema import PlainSchema
 
 VERSION = 1
 

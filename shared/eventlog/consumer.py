@@ -18,10 +18,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from shared import events, logs, messages, tracing
+from shared import logs, tracing
 from shared.database import engine
-from shared.events import Event
-from shared.peers import Peer
+from shared.eventlog import event_kinds, log
+from shared.eventlog.log import Event
+from shared.eventlog.peer_client import Peer
 
 Handler = Callable[[Session, Sequence[Event]], None]
 Transaction = Callable[[], Any]
@@ -32,7 +33,7 @@ _NAMED_ON_A_LINE = 100
 
 CURSOR = sa.Table(
     "cursor",
-    events.TABLES,
+    log.TABLES,
     sa.Column("publisher", sa.Text, primary_key=True),
     sa.Column("epoch", sa.Uuid, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False),
@@ -40,7 +41,7 @@ CURSOR = sa.Table(
 
 APPLIED = sa.Table(
     "applied_event",
-    events.TABLES,
+    log.TABLES,
     sa.Column("event_id", sa.Uuid, primary_key=True),
     sa.Column("publisher", sa.Text, nullable=False),
     sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
@@ -50,7 +51,7 @@ APPLIED = sa.Table(
 
 PARKED = sa.Table(
     "parked_event",
-    events.TABLES,
+    log.TABLES,
     sa.Column("cheque_id", sa.Uuid, primary_key=True),
     sa.Column("event_id", sa.Uuid, primary_key=True),
     sa.Column("position", sa.BigInteger, nullable=False),
@@ -141,7 +142,7 @@ def park(session: Session, cheque_id: UUID, event: Event) -> None:
         "kind": event.kind,
         "key": event.key,
         "occurred_at": event.occurred_at,
-        "body": messages.dump(event.kind, event.body),
+        "body": event_kinds.dump(event.kind, event.body),
     }
     session.execute(pg.insert(PARKED).values(row).on_conflict_do_nothing())
 
@@ -151,13 +152,13 @@ def unpark(session: Session, cheque_ids: Sequence[UUID]) -> list[Event]:
     taken = PARKED.delete().where(engine.among(PARKED.c.cheque_id, cheque_ids)).returning(PARKED)
     rows = sorted(session.execute(taken), key=lambda row: row.position)
     return [
-        Event(row.event_id, row.kind, row.key, row.occurred_at, messages.load(row.kind, row.body), row.position)
+        Event(row.event_id, row.kind, row.key, row.occurred_at, event_kinds.load(row.kind, row.body), row.position)
         for row in rows
     ]
 
 
 def _read(entry: Mapping[str, Any]) -> Event:
-    body = messages.load(entry["kind"], entry["body"])
+    body = event_kinds.load(entry["kind"], entry["body"])
     occurred_at = datetime.fromisoformat(entry["occurred_at"])
     event_id, kind, key = UUID(entry["event_id"]), entry["kind"], entry["key"]
     return Event(event_id, kind, key, occurred_at, body, entry["position"], entry["request_id"])

@@ -20,8 +20,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from shared import clock, messages
+from shared import clock
 from shared.database import engine as db
+from shared.eventlog import event_kinds
 from shared.ids import new_id
 from shared.logs import current_request_id
 
@@ -147,9 +148,9 @@ def append_many(session: Session, kind: str, entries: Sequence[tuple[object, Map
         told = {
             "ids": ids,
             "keys": [str(key) for key, _ in entries],
-            "bodies": [json.dumps(messages.dump(kind, body)) for _, body in entries],
+            "bodies": [json.dumps(event_kinds.dump(kind, body)) for _, body in entries],
         }
-        alike = {"kind": kind, "version": messages.VERSION, "occurred_at": clock.now()}
+        alike = {"kind": kind, "version": event_kinds.VERSION, "occurred_at": clock.now()}
         session.execute(_APPEND, {**told, **alike, "request_id": current_request_id()})
         announce(session)
     return ids
