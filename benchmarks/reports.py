@@ -24,9 +24,10 @@ from demo.embedded import EmbeddedPostgres
 from services.issuer.reports import conventions
 from services.issuer.reports.api import ConventionReportsSchema
 from services.issuer.reports.conventions import Asked
-from shared import clock, exporting
+from shared import clock
 from shared.database import engine as db
 from shared.database import migrations
+from shared.files import csv_export
 
 SERVICE = "issuer"
 SIZES = (23_000, 230_000)
@@ -118,7 +119,7 @@ def as_json(engine: sa.Engine, asked: Asked) -> str:
 def as_table(engine: sa.Engine, asked: Asked) -> str:
     """A line for each convention."""
     with Session(engine) as session:
-        return "".join(exporting.lines(conventions.SUMMARY, conventions.summary(session, asked)))
+        return "".join(csv_export.lines(conventions.SUMMARY, conventions.summary(session, asked)))
 
 
 def as_lines(engine: sa.Engine, as_of: date) -> str:
@@ -126,7 +127,7 @@ def as_lines(engine: sa.Engine, as_of: date) -> str:
     given: dict[str, Any] = {"as_of": as_of, "convention_id": None}
     with engine.connect() as connection:
         rows = connection.execute(sa.text(conventions.LINES), given)
-        return "".join(exporting.lines(list(rows.keys()), rows))
+        return "".join(csv_export.lines(list(rows.keys()), rows))
 
 
 def slowest(report: Callable[[], str]) -> float:

@@ -16,7 +16,7 @@ from shared.access.tokens import Caller, Role, roles
 from shared.api_trust import FIT
 from shared.audit import hash_chain, trail
 from shared.audit.trail import ENTRY, Act
-from shared.exporting import CSV_ANSWER, FormatQuery, line
+from shared.files.csv_export import CSV_ANSWER, FormatQuery, line
 from shared.logs import logger
 from shared.runtime import Runtime
 from shared.web import csv_file, runtime, transaction

@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from shared import place_terms
-from shared.exporting import guarded
+from shared.files.csv_export import guarded
 from shared.place_import import PlaceColumns
 from shared.place_terms import COLUMNS, DETAILS, LABELS, PUBLICS, SERVICES
 from shared.runtime import Runtime

@@ -15,9 +15,9 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from shared import importing
+from shared.files import file_import
+from shared.files.file_import import FileColumns, Terms
 from shared.ids import new_id
-from shared.importing import FileColumns, Terms
 from shared.place_terms import PUBLICS, SERVICES
 from shared.places import Note, Place, PlacesFileRefused, Reading, read_places
 from shared.problems import Invalid
@@ -153,11 +153,11 @@ def take_in(
         reading = read_places(content)
     except PlacesFileRefused as refusal:
         raise Invalid(f"The file cannot be read: {refusal}.", slug="file-refused") from None
-    with importing.taking(session, terms):
-        earlier = importing.known_since(session, reading.digest, files)
+    with file_import.taking(session, terms):
+        earlier = file_import.known_since(session, reading.digest, files)
         report = _store_all(session, reading, earlier, table)
         lines = len(reading.places) + reading.refused_lines
-        importing.require_whole(terms, reading.refused_lines, lines, _told(report))
+        file_import.require_whole(terms, reading.refused_lines, lines, _told(report))
     return report
 
 

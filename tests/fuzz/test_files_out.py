@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
-from shared import clock, exporting, typesetting
+from shared import clock
 from shared.config import SERVICES
+from shared.files import csv_export, pdf_documents
 from tests.chance import examples
 from tests.fuzz.world import World
 from tests.harness import ServiceUnderTest
@@ -33,11 +34,11 @@ pytestmark = pytest.mark.slow
 )
 def test_no_cell_of_a_line_is_a_formula_and_every_one_can_be_read_back(values: list[str]) -> None:
     for separator in (",", ";"):
-        written = exporting.line(values or ["x"], separator)
+        written = csv_export.line(values or ["x"], separator)
         [cells] = csv.reader(io.StringIO(written, newline=""), delimiter=separator)
         assert not any(cell.startswith(RUN) for cell in cells)
-        assert [exporting.unguarded(cell) for cell in cells] == [
-            exporting.unguarded(exporting.guarded(value)) for value in values or ["x"]
+        assert [csv_export.unguarded(cell) for cell in cells] == [
+            csv_export.unguarded(csv_export.guarded(value)) for value in values or ["x"]
         ]
 
 
@@ -47,7 +48,7 @@ PARTING = st.text(st.sampled_from([",", ";", "\t", "\n", "\r", '"', "'", " ", "=
 @given(st.lists(PARTING, min_size=1))
 def test_no_cell_is_a_formula_where_another_separator_is_expected(values: list[str]) -> None:
     for separator in (",", ";"):
-        written = exporting.line(values, separator)
+        written = csv_export.line(values, separator)
         for expected in (",", ";", "\t"):
             rows = csv.reader(io.StringIO(written, newline=""), delimiter=expected)
             assert not [cell for row in rows for cell in row if cell.lstrip("\t\r\n").startswith(RUN)]
@@ -140,7 +141,7 @@ MARKUP = '#panic("x") $x$ *b* _i_ `c` @ref <label> \\ #read("/etc/passwd") [ ] {
 
 def test_data_is_text_to_a_template_and_never_a_command() -> None:
     source = TEMPLATE.parent / "echo.typ"
-    content = typesetting.pdf(source, {"lines": [MARKUP]}, clock.now())
+    content = pdf_documents.pdf(source, {"lines": [MARKUP]}, clock.now())
     text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(content)).pages)
     assert '#panic("x")' in text.replace("“", '"').replace("”", '"')
     assert "root:" not in text
@@ -150,11 +151,11 @@ def test_data_is_text_to_a_template_and_never_a_command() -> None:
 @given(st.lists(st.text(max_size=60), max_size=5))
 def test_any_text_can_be_set(lines: list[str]) -> None:
     fit = ["".join(one for one in line if not "\ud800" <= one <= "\udfff") for line in lines]
-    assert typesetting.pdf(TEMPLATE.parent / "echo.typ", {"lines": fit}, clock.now()).startswith(b"%PDF")
+    assert pdf_documents.pdf(TEMPLATE.parent / "echo.typ", {"lines": fit}, clock.now()).startswith(b"%PDF")
 
 
 def test_a_text_without_end_is_set_in_bounded_time() -> None:
     began = time.monotonic()
-    content = typesetting.pdf(TEMPLATE.parent / "echo.typ", {"lines": ["x" * 200_000, "y " * 50_000]}, clock.now())
+    content = pdf_documents.pdf(TEMPLATE.parent / "echo.typ", {"lines": ["x" * 200_000, "y " * 50_000]}, clock.now())
     assert content.startswith(b"%PDF")
     assert time.monotonic() - began < 60

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy.pool import QueuePool
 
-from shared import exporting
-from shared.exporting import export_in_parts, guarded, unguarded
+from shared.files import csv_export
+from shared.files.csv_export import export_in_parts, guarded, unguarded
 from shared.web import csv_file
 from tests.harness import ServiceUnderTest
 
@@ -69,7 +69,7 @@ def test_semicolons_come_with_the_mark_that_french_spreadsheets_want(issuer: Ser
 def test_what_a_spreadsheet_would_run_is_text_and_can_be_read_back(text: str) -> None:
     assert guarded(text) == f"'{text}"
     assert unguarded(guarded(text)) == text
-    assert exporting.line([text]).lstrip('"').startswith("'")
+    assert csv_export.line([text]).lstrip('"').startswith("'")
 
 
 @pytest.mark.parametrize("parting", [",", ";", "\t", "\n", "\r\n", ';"'])
@@ -85,7 +85,7 @@ def test_any_other_text_is_left_as_it_is(text: str) -> None:
 
 
 def test_numbers_are_numbers() -> None:
-    assert exporting.line([-5, -1.5, True, None]) == "-5,-1.5,yes,\r\n"
+    assert csv_export.line([-5, -1.5, True, None]) == "-5,-1.5,yes,\r\n"
 
 
 def test_a_list_that_fails_at_once_does_not_begin() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pypdf import PdfReader
 
 from services.issuer.booklets.pdf_joining import joined
-from shared import typesetting
+from shared.files import pdf_documents
 
 LETTER = Path(__file__).parent / "typst" / "letter.typ"
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -20,7 +20,7 @@ TEXTS = ("premier 1 0 R", "(deux (3 0 R)", "trois\\) 5 0 R", "quatre é )(", "ci
 
 def part(text: str) -> bytes:
     """A letter that says this, in its title too."""
-    return typesetting.pdf(LETTER, {"title": text, "text": text, "amount": "1", "code": "X"}, AT)
+    return pdf_documents.pdf(LETTER, {"title": text, "text": text, "amount": "1", "code": "X"}, AT)
 
 
 @pytest.fixture(scope="module")

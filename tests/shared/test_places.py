@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.importing import file_digest
+from shared.files.file_import import file_digest
 from shared.places import MAX_BYTES, MAX_LINES_OF_A_RECORD, Note, PlacesFileRefused, Reading, read_places
 
 REAL_FILES = Path(__file__).parents[2].parent / "shared" / "data"

@@ -8,7 +8,8 @@ import pikepdf
 import pytest
 from pypdf import PdfReader
 
-from shared import french, typesetting
+from shared import french
+from shared.files import pdf_documents
 
 LETTER = Path(__file__).parent / "typst" / "letter.typ"
 DATA = {"title": "État", "text": "#panic() *L’été* $x$ <a>", "amount": french.in_figures(123450), "code": "0O1I"}
@@ -16,7 +17,7 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def test_a_document_has_a_title_a_language_tags_and_only_embedded_fonts() -> None:
-    with pikepdf.open(io.BytesIO(typesetting.pdf(LETTER, DATA, AT))) as document:
+    with pikepdf.open(io.BytesIO(pdf_documents.pdf(LETTER, DATA, AT))) as document:
         root = document.Root
         assert document.docinfo["/Title"] == "État"
         assert root["/Lang"] == "fr-FR"
@@ -29,7 +30,7 @@ def test_a_document_has_a_title_a_language_tags_and_only_embedded_fonts() -> Non
 
 
 def test_what_a_person_typed_stays_text() -> None:
-    text = PdfReader(io.BytesIO(typesetting.pdf(LETTER, DATA, AT))).pages[0].extract_text()
+    text = PdfReader(io.BytesIO(pdf_documents.pdf(LETTER, DATA, AT))).pages[0].extract_text()
     assert "#panic() *L’été* $x$ <a>" in text
 
 
@@ -45,7 +46,7 @@ def test_what_a_person_typed_stays_text() -> None:
     ],
 )
 def test_what_no_font_can_show_is_a_question_mark(typed: str, shown: str) -> None:
-    text = PdfReader(io.BytesIO(typesetting.pdf(LETTER, DATA | {"text": typed}, AT))).pages[0].extract_text()
+    text = PdfReader(io.BytesIO(pdf_documents.pdf(LETTER, DATA | {"text": typed}, AT))).pages[0].extract_text()
     assert shown in text
 
 
@@ -55,11 +56,11 @@ MARKS = "\u1ab0\u20dd\u093e\u1dc0\u0f39\u0378\u200d\u0085\U0001e8d0\U000e0100\U0
 @pytest.mark.parametrize("letter", ['"', "\\", "r", "é", "\x7f", "\n", "ा"])
 @pytest.mark.parametrize("mark", MARKS)
 def test_no_accent_on_any_letter_stops_a_document(letter: str, mark: str) -> None:
-    assert typesetting.pdf(LETTER, DATA | {"text": letter + mark + letter}, AT).startswith(b"%PDF")
+    assert pdf_documents.pdf(LETTER, DATA | {"text": letter + mark + letter}, AT).startswith(b"%PDF")
 
 
 def test_the_same_data_gives_the_same_bytes() -> None:
-    assert typesetting.pdf(LETTER, DATA, AT) == typesetting.pdf(LETTER, DATA, AT)
+    assert pdf_documents.pdf(LETTER, DATA, AT) == pdf_documents.pdf(LETTER, DATA, AT)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import Cheque
 from services.issuer.grants.models import Grant, Lot
 from services.issuer.programmes.models import Programme
-from shared import clock, typesetting
+from shared import clock
 from shared.database import engine
+from shared.files import pdf_documents
 from shared.problems import Conflict, Invalid, NotFound
 
 MOST_PER_PAGE = 10
@@ -53,7 +54,7 @@ def pdf(made: Sequence[Booklet], per_page: int, made_at: datetime) -> bytes:
         "per_page": per_page,
         "booklets": [asdict(each) for each in made],
     }
-    return typesetting.pdf(_TEMPLATE, data, made_at)
+    return pdf_documents.pdf(_TEMPLATE, data, made_at)
 
 
 def chosen(session: Session, owner: UUID | None, selection: Selection) -> list[UUID]:

@@ -18,7 +18,7 @@ from services.issuer.grants.bulk_csv import Raw
 from shared import idempotency
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
-from shared.importing import TERMS, Terms, TermsQuery
+from shared.files.file_import import TERMS, Terms, TermsQuery
 from shared.problems import Invalid, Problem, Unavailable
 from shared.web import runtime, wait_for_others
 

@@ -23,8 +23,8 @@ from services.issuer.grants.secrets import Secrets
 from services.issuer.people import access_log
 from services.issuer.people.identities import Identities
 from services.issuer.programmes import person_limits
-from shared import importing
-from shared.importing import Terms
+from shared.files import file_import
+from shared.files.file_import import Terms
 from shared.logs import logger
 from shared.problems import Conflict, Invalid, Problem, Unavailable
 
@@ -118,9 +118,9 @@ def grant_lines(transaction: Transactions, secrets: Secrets, sent: Sent) -> Take
         for at in range(0, len(ready), portion):
             lines = ready[at : at + portion]
             looks = _looks_recorded(transaction, secrets.identities, lines, sent.terms)
-            with looks as answers, transaction() as session, importing.taking(session, sent.terms):
+            with looks as answers, transaction() as session, file_import.taking(session, sent.terms):
                 if at == 0:
-                    taken.already_imported_at = importing.known_since(session, sent.digest, GrantImport)
+                    taken.already_imported_at = file_import.known_since(session, sent.digest, GrantImport)
                 answers += _grant_portion(session, secrets, lines, on_trial=sent.terms.dry_run)
                 _require_whole(sent.terms, taken.already_imported_at, answers)
             taken.answers += answers
@@ -150,7 +150,7 @@ def _looks_recorded(
 
 def _require_whole(terms: Terms, since: datetime | None, answers: Sequence[Answer]) -> None:
     bad = [answer for answer in answers if isinstance(answer.outcome, Problem)]
-    importing.require_whole(terms, len(bad), len(answers), Taken(bad, since).told())
+    file_import.require_whole(terms, len(bad), len(answers), Taken(bad, since).told())
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from shared.importing import LONGEST_HEAD, NotText, has_head, lines_at_least, text_of
+from shared.files.file_import import LONGEST_HEAD, NotText, has_head, lines_at_least, text_of
 from shared.problems import Invalid, Problem
 
 MOST_LINES = 10_000

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.issuer.programmes.models import Programme
 from services.issuer.tables import Base
+from shared.files.file_import import FileColumns
 from shared.ids import new_id
-from shared.importing import FileColumns
 
 
 class GrantImport(FileColumns, Base):

@@ -9,7 +9,7 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 from services.issuer.fields import programme_code
 from services.issuer.lifecycle import expiry
 from shared.access.tokens import caller, roles
-from shared.exporting import export
+from shared.files.csv_export import export
 from shared.web import csv_file, runtime, transaction
 
 expiring_views = Blueprint(

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from services.issuer.lots.statement import COLUMNS, Shown
-from shared import clock, exporting, typesetting
+from shared import clock
+from shared.files import csv_export, pdf_documents
 from shared.french import in_figures, in_full, in_words, number
 
 _TEMPLATE = Path(__file__).parent / "lot_statement.typ"
@@ -19,12 +20,12 @@ def table(shown: Shown) -> Iterator[str]:
     first = (shown.lot.code, shown.programme, day)
     names = _HEADS[len(first) :]
     rows = [(*first, *(line[name] for name in names)) for line in shown.figures["envelopes"]]
-    return exporting.lines(_HEADS, rows)
+    return csv_export.lines(_HEADS, rows)
 
 
 def document(shown: Shown) -> bytes:
     """The document; an agreed statement gives the same bytes each time."""
-    return typesetting.pdf(_TEMPLATE, _said(shown), shown.agreed_at or clock.now())
+    return pdf_documents.pdf(_TEMPLATE, _said(shown), shown.agreed_at or clock.now())
 
 
 def _said(shown: Shown) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from services.issuer.prescribers.models import Prescriber
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
+from shared.files.file_import import TERMS, Terms, TermsQuery
 from shared.idempotency import idempotent
-from shared.importing import TERMS, Terms, TermsQuery
 from shared.place_import import CSV_BODY, PlaceSchema, Report, ReportSchema
 from shared.web import transaction
 

@@ -1,7 +1,7 @@
 """TODO."""
 
 from services.issuer.tables import Base
-from shared.importing import FileColumns
+from shared.files.file_import import FileColumns
 from shared.place_import import PlaceColumns
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.prescribers.models import Prescriber, PrescriberImport
 from shared import place_import
-from shared.importing import Terms
+from shared.files.file_import import Terms
 from shared.place_import import Report
 from shared.problems import NotFound
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from services.issuer.cheques.models import BLOCKED, CANCELLED, EXPIRED, ISSUED, REDEEMED, SPENDABLE
-from shared import clock, typesetting
+from shared import clock
+from shared.files import pdf_documents
 from shared.french import in_figures, in_full, number
 
 _TEMPLATE = Path(__file__).parent / "person_letter.typ"
@@ -24,7 +25,7 @@ _CAUSES = {"lost": "perdus", "stolen": "volés", "damaged": "abîmés"}
 
 def document(held: Mapping[str, Any], authority: str) -> bytes:
     """The letter about what `people.held` gives; the authority is who answers for the data."""
-    return typesetting.pdf(_TEMPLATE, _said(held, authority), held["told_at"])
+    return pdf_documents.pdf(_TEMPLATE, _said(held, authority), held["told_at"])
 
 
 def _said(held: Mapping[str, Any], authority: str) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from services.issuer.fields import day
 from services.issuer.funding import conventions
 from services.issuer.reports import conventions as reports
 from services.issuer.reports.conventions import MEASURES, SUMMARY, Asked
-from shared import exporting
 from shared.access.tokens import roles
 from shared.app import ProblemSchema
+from shared.files import csv_export
 from shared.web import csv_file, runtime, transaction
 
 blueprint = Blueprint(
@@ -131,7 +131,7 @@ def download_report(query: dict[str, Any]) -> Response:
     asked = _asked(query)
     with transaction() as session:
         lines = list(reports.summary(session, asked))
-    return csv_file(f"conventions-{asked.as_of}", exporting.lines(SUMMARY, lines))
+    return csv_file(f"conventions-{asked.as_of}", csv_export.lines(SUMMARY, lines))
 
 
 @blueprint.route("/lines.csv")
@@ -147,4 +147,4 @@ def download_lines(query: dict[str, Any]) -> Response:
         if asked.convention_id:
             conventions.find(session, asked.convention_id)
     given = {"as_of": asked.as_of, "convention_id": asked.convention_id}
-    return csv_file(f"conventions-{asked.as_of}-lines", exporting.export(runtime(), reports.LINES, given))
+    return csv_file(f"conventions-{asked.as_of}-lines", csv_export.export(runtime(), reports.LINES, given))

@@ -8,9 +8,10 @@ from flask_smorest import Blueprint
 from services.issuer.fields import programme_code
 from services.issuer.prescribers.models import Prescriber
 from services.issuer.reports import exports
-from shared import exporting, place_export
+from shared import place_export
 from shared.access.tokens import caller, roles
-from shared.exporting import CSV_ANSWER, PeriodQuery
+from shared.files import csv_export
+from shared.files.csv_export import CSV_ANSWER, PeriodQuery
 from shared.web import csv_file, runtime
 
 blueprint = Blueprint("exports", __name__, url_prefix="/v1", description="Lists as CSV files.")
@@ -43,7 +44,7 @@ def export_cheques(query: dict[str, Any]) -> Response:
 
 @blueprint.route("/envelopes/export.csv")
 @roles("admin", "finance")
-@blueprint.arguments(exporting.FormatQuery, location="query")
+@blueprint.arguments(csv_export.FormatQuery, location="query")
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_envelopes(query: dict[str, Any]) -> Response:
     """Envelopes and what is engaged of each, oldest first."""
@@ -59,4 +60,4 @@ def export_prescribers() -> Response:
 
 
 def _file(name: str, sql: str, query: dict[str, Any]) -> Response:
-    return csv_file(name, exporting.export_in_parts(runtime(), sql, query, query.pop("separator")))
+    return csv_file(name, csv_export.export_in_parts(runtime(), sql, query, query.pop("separator")))

@@ -18,7 +18,7 @@ from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
 from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.exporting import export
+from shared.files.csv_export import export
 from shared.idempotency import idempotent
 from shared.problems import NotFound
 from shared.texts import no_code

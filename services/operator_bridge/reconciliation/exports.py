@@ -1,4 +1,4 @@
-"""The queries of the lists that are exported as CSV (`shared.exporting`)."""
+"""The queries of the lists that are exported as CSV (`shared.files.csv_export`)."""
 
 DISCREPANCIES = """
     SELECT discrepancy_id, found_at, contract.code AS contract, discrepancy.operator, kind, reference, cheque_id,

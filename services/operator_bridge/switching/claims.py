@@ -19,7 +19,7 @@ from services.operator_bridge import interface
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.switching import switchover
 from shared import clock
-from shared.exporting import guarded
+from shared.files.csv_export import guarded
 from shared.problems import Conflict
 from shared.runtime import Runtime
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from services.operator_bridge.switching.claims import KINDS, Amount, Owed, Summary
-from shared import typesetting
+from shared.files import pdf_documents
 from shared.french import in_figures, in_full, in_words, number
 
 _TEMPLATE = Path(__file__).parent / "claims.typ"
@@ -22,7 +22,7 @@ _OWED_TO: Mapping[str, str] = {
 
 def write(claims: Summary) -> bytes:
     """The document; the same claims give the same bytes."""
-    return typesetting.pdf(_TEMPLATE, _said(claims), datetime.combine(claims.counted_on, time(12), UTC))
+    return pdf_documents.pdf(_TEMPLATE, _said(claims), datetime.combine(claims.counted_on, time(12), UTC))
 
 
 def _said(claims: Summary) -> dict[str, Any]:

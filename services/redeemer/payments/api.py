@@ -16,9 +16,9 @@ from services.redeemer.statements.models import PaymentTerm, Statement
 from shared.access.tokens import Role, caller, roles
 from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.exporting import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
+from shared.files.csv_export import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
+from shared.files.file_import import TERMS, Terms, TermsQuery
 from shared.idempotency import idempotent
-from shared.importing import TERMS, Terms, TermsQuery
 from shared.web import csv_file, runtime, transaction
 
 blueprint = Blueprint("payments", __name__, url_prefix="/v1/payments", description="Money that went to structures.")

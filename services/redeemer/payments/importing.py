@@ -17,9 +17,10 @@ from services.redeemer.payments import payment_file, payment_sql, settlement
 from services.redeemer.payments.models import PaymentImport
 from services.redeemer.payments.payment_file import Fault, Line
 from services.redeemer.statements import statement_sql
-from shared import clock, importing
+from shared import clock
+from shared.files import file_import
+from shared.files.file_import import Terms
 from shared.ids import new_id
-from shared.importing import Terms
 
 _SEEN = "The same statement, day, amount and reference are recorded, or on a line before, already."
 _WITHDRAWN = "This payment was withdrawn. If it was made all the same, give it another reference."
@@ -71,14 +72,14 @@ class _Books:
 def take_in(session: Session, content: bytes, terms: Terms, by: str) -> Report:
     """Records the payments of a file; raises Invalid where it is unreadable, NothingTaken as `importing` says."""
     read = payment_file.read(content)
-    digest = importing.file_digest(content)
-    with importing.taking(session, terms):
-        earlier = importing.known_since(session, digest, PaymentImport)
+    digest = file_import.file_digest(content)
+    with file_import.taking(session, terms):
+        earlier = file_import.known_since(session, digest, PaymentImport)
         books = _open(session, [line for line in read if isinstance(line, Line)])
         outcomes = [_judge(books, line) for line in read]
         settled = _record(session, books.recorded, digest, by)
         report = _report(earlier, outcomes, settled)
-        importing.require_whole(terms, report.refused, len(outcomes), _told(outcomes))
+        file_import.require_whole(terms, report.refused, len(outcomes), _told(outcomes))
     return report
 
 

@@ -14,7 +14,7 @@ from datetime import date, datetime
 from stdnum.fr import siret as siret_rule
 
 from shared import cheque_code, clock
-from shared.importing import LONGEST_HEAD, has_head, lines_at_least
+from shared.files.file_import import LONGEST_HEAD, has_head, lines_at_least
 from shared.problems import Invalid
 from shared.texts import HOLDS_CODE
 

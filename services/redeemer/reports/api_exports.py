@@ -9,9 +9,10 @@ from marshmallow import fields
 from services.redeemer.fields import text
 from services.redeemer.reports import exports
 from services.redeemer.structures.models import Structure
-from shared import exporting, place_export
+from shared import place_export
 from shared.access.tokens import Role, caller, roles
-from shared.exporting import CSV_ANSWER, PeriodQuery
+from shared.files import csv_export
+from shared.files.csv_export import CSV_ANSWER, PeriodQuery
 from shared.web import csv_file, runtime
 
 blueprint = Blueprint("exports", __name__, url_prefix="/v1", description="Lists as CSV files.")
@@ -36,7 +37,7 @@ def export_redemptions(query: dict[str, Any]) -> Response:
 
 @blueprint.route("/structures/export.csv")
 @roles("admin", "finance", "operations")
-@blueprint.arguments(exporting.FormatQuery, location="query")
+@blueprint.arguments(csv_export.FormatQuery, location="query")
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_structures(query: dict[str, Any]) -> Response:
     """Training structures and whether they are suspended, oldest first."""
@@ -53,7 +54,7 @@ def export_places() -> Response:
 
 @blueprint.route("/affiliations/export.csv")
 @roles("admin", "finance", "operations")
-@blueprint.arguments(exporting.FormatQuery, location="query")
+@blueprint.arguments(csv_export.FormatQuery, location="query")
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_affiliations(query: dict[str, Any]) -> Response:
     """Which structure redeems under which contract, and when, oldest first."""
@@ -61,4 +62,4 @@ def export_affiliations(query: dict[str, Any]) -> Response:
 
 
 def _file(name: str, sql: str, query: dict[str, Any]) -> Response:
-    return csv_file(name, exporting.export_in_parts(runtime(), sql, query, query.pop("separator")))
+    return csv_file(name, csv_export.export_in_parts(runtime(), sql, query, query.pop("separator")))

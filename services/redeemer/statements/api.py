@@ -16,7 +16,7 @@ from services.redeemer.statements.models import Correction, Statement
 from shared.access.tokens import Role, caller, roles
 from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.exporting import CSV_ANSWER, FormatQuery, export_in_parts
+from shared.files.csv_export import CSV_ANSWER, FormatQuery, export_in_parts
 from shared.french import in_figures, in_words
 from shared.idempotency import idempotent
 from shared.web import csv_file, pdf_file, runtime, transaction, wait_for_others

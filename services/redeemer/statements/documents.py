@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from services.redeemer.statements.models import Statement
-from shared import clock, typesetting
-from shared.exporting import line
+from shared import clock
+from shared.files import pdf_documents
+from shared.files.csv_export import line
 from shared.french import in_figures, in_full, in_words, month, number
 
 _TEMPLATE = Path(__file__).parent / "statement.typ"
@@ -44,7 +45,7 @@ def _rows(statement: Statement, lines: Sequence[Any], refusals: Sequence[Any]) -
 def pdf(statement: Statement, lines: Sequence[Any], refusals: Sequence[Any]) -> bytes:
     """The état liquidatif; the same statement gives the same bytes."""
     data = _data(statement, lines) | {"refusals": [_refusal(row) for row in refusals]}
-    return typesetting.pdf(_TEMPLATE, data, statement.issued_at)
+    return pdf_documents.pdf(_TEMPLATE, data, statement.issued_at)
 
 
 def _data(statement: Statement, lines: Sequence[Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from services.redeemer.structures.models import Structure
 from shared.access.tokens import Role, caller, roles
 from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
+from shared.files.file_import import TERMS, Terms, TermsQuery
 from shared.idempotency import idempotent
-from shared.importing import TERMS, Terms, TermsQuery
 from shared.place_import import CSV_BODY, PlaceSchema, Report, ReportSchema
 from shared.web import transaction
 

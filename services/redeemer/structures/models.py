@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.redeemer.tables import Base
+from shared.files.file_import import FileColumns
 from shared.ids import new_id
-from shared.importing import FileColumns
 from shared.place_import import PlaceColumns
 
 

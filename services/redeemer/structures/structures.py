@@ -8,7 +8,7 @@ from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Structure, StructureImport
 from shared import clock, place_import
 from shared.eventlog import log
-from shared.importing import Terms
+from shared.files.file_import import Terms
 from shared.place_import import Report
 from shared.problems import NotFound
 
