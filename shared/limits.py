@@ -1,5 +1,5 @@
 """How deep and how odd what is sent may be: JSON that nests without end, numbers that take minutes to read, characters
-that the database cannot keep. How long it may be says `shared.app`; how slow, `shared.bodies`; what a text may hold,
+that the database cannot keep. How long it may be says `shared.http.app`; how slow, `shared.bodies`; what a text may hold,
 its schema.
 """
 

@@ -24,9 +24,10 @@ import sqlalchemy as sa
 
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from shared import config, metrics
+from shared import config
 from shared.config import SERVICES
 from shared.database import migrations
+from shared.http import api_metrics
 from souche.keys import ONE_YEAR, Signer
 from tests import chance
 from tests.harness import ServiceUnderTest, empty_tables
@@ -43,7 +44,7 @@ _BUILT: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], ServiceUnderTest] =
 def patience() -> Iterator[None]:
     """However busy the machine is, who asks for metrics is told those of the tables."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "_PATIENCE_SECONDS", 60.0)
+        patch.setattr(api_metrics, "_PATIENCE_SECONDS", 60.0)
         yield
 
 

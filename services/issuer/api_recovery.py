@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from flask_smorest import Blueprint
 
 from shared.access.tokens import roles
+from shared.http.request_context import transaction
 from shared.recollecting import PAGE_SIZE, Query, RedemptionsRemembered
-from shared.web import transaction
 
 blueprint = Blueprint(
     "recollections",

@@ -21,7 +21,7 @@ from services.issuer.people.models import Beneficiary
 from services.issuer.tables import Base
 from shared import clock
 from shared.eventlog import log
-from shared.idempotency import KEPT
+from shared.http.idempotency import KEPT
 from shared.runtime import Runtime
 from shared.sealing import KeyRing
 

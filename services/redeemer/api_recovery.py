@@ -8,8 +8,8 @@ from marshmallow import Schema, fields
 
 from services.redeemer.structures import contracts
 from shared.access.tokens import roles
+from shared.http.request_context import transaction
 from shared.recollecting import Query
-from shared.web import transaction
 
 blueprint = Blueprint(
     "recollections",

@@ -3,7 +3,7 @@
 A token names the services that it is for (`aud`), and may be revoked by its id (`jti`), by its holder or by its scope.
 What is refused is told as RFC 6750 says.
 
-Every route names the roles that may call it with `@roles(…)`, or says `@public`; `shared.app` refuses to start an
+Every route names the roles that may call it with `@roles(…)`, or says `@public`; `shared.http.app` refuses to start an
 application in which one does neither.
 """
 

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
-from shared import idempotency, openapi
+from shared.http import idempotency, openapi
 from shared.ids import new_id
 from tests.repeating.conftest import Place
 from tests.repeating.creating import Ask

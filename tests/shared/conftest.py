@@ -10,9 +10,10 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from demo.embedded import EmbeddedPostgres
-from shared import app, config
+from shared import config
 from shared.audit import triggers
 from shared.database import engine, migrations
+from shared.http import app
 from shared.runtime import Runtime
 from tests.serving import served
 

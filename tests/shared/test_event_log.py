@@ -21,7 +21,7 @@ from demo.embedded import EmbeddedPostgres
 from shared import clock, config
 from shared.eventlog import consumer, event_kinds, log
 from shared.eventlog.log import Event
-from shared.feed import FeedPage
+from shared.http.api_events import FeedPage
 from shared.ids import new_id
 from shared.logs import current_request_id
 from shared.runtime import Runtime

@@ -10,7 +10,7 @@ from sqlalchemy.pool import QueuePool
 
 from shared.files import csv_export
 from shared.files.csv_export import export_in_parts, guarded, unguarded
-from shared.web import csv_file
+from shared.http.request_context import csv_file
 from tests.harness import ServiceUnderTest
 
 # Rows as a table would have them, by ascending identifiers.

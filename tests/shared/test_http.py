@@ -18,15 +18,15 @@ from marshmallow import Schema, fields
 from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
-from shared import app as application
 from shared import config
 from shared.access import permissions, tokens
 from shared.access.tokens import Role, caller, public, roles
 from shared.eventlog import log
-from shared.idempotency import idempotent
+from shared.http import app as application
+from shared.http.idempotency import idempotent
+from shared.http.request_context import transaction
 from shared.ids import new_id
 from shared.problems import Conflict, Unauthenticated
-from shared.web import transaction
 from souche.keys import Signer
 from tests.shared.conftest import Logs
 

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from demo.embedded import free_port
-from shared import metrics
 from shared.config import SERVICES
 from shared.gauges import Gauge, Tables
+from shared.http import api_metrics
 from shared.ids import new_id
 from tests.faults.town import eventually, is_ready
 from tests.harness import ServiceUnderTest
@@ -67,7 +67,7 @@ def test_the_gauges_are_read_from_the_tables_and_kept_for_a_while(
         session.execute(
             sa.text("INSERT INTO cursor VALUES (:publisher, :epoch, 41)"), {"publisher": "issuer", "epoch": new_id()}
         )
-    gauges = metrics.Gauges(runtime, ())
+    gauges = api_metrics.Gauges(runtime, ())
     first = {family.name: family for family in gauges.collect()}
     assert [(sample.labels, sample.value) for sample in first["souche_log_read"].samples] == [
         ({"service": name, "publisher": "issuer"}, 41.0)
@@ -80,9 +80,9 @@ def test_the_gauges_are_read_from_the_tables_and_kept_for_a_while(
 def test_who_asks_is_not_kept_waiting_by_what_takes_long(
     service: Callable[[str], ServiceUnderTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(api_metrics, "_PATIENCE_SECONDS", 0.05)
     slow = Gauge("souche_slow", "Takes its time.", (), "SELECT 7 FROM pg_sleep(5)")
-    gauges = metrics.Gauges(service("redeemer").runtime, (slow,))
+    gauges = api_metrics.Gauges(service("redeemer").runtime, (slow,))
     assert "souche_slow" not in {family.name for family in gauges.collect()}
     assert eventually(lambda: "souche_log_events" in {family.name for family in gauges.collect()})
     assert eventually(lambda: "souche_slow" in {family.name for family in gauges.collect()})

@@ -10,10 +10,10 @@ from services.issuer.fields import cents, day, text
 from services.issuer.funding import amendments, conventions
 from services.issuer.funding.models import Convention, ConventionAmendment
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.idempotency import idempotent
-from shared.web import transaction
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import transaction
 
 blueprint = Blueprint(
     "conventions", __name__, url_prefix="/v1/conventions", description="What funders agreed to pay for."

@@ -11,10 +11,10 @@ from services.issuer.funding import amendments, envelopes
 from services.issuer.funding.models import Envelope, EnvelopeMovement
 from services.issuer.programmes import programmes
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.idempotency import idempotent
-from shared.web import transaction
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import transaction
 
 blueprint = Blueprint(
     "envelopes", __name__, url_prefix="/v1/envelopes", description="Whose money the cheques are charged to."

@@ -16,13 +16,13 @@ from services.issuer.grants.requests import Order
 from services.issuer.grants.schemas import OrderSchema
 from services.issuer.people.identities import Identity
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.audit import trail
 from shared.database.paging import PageQuery, page, page_of
-from shared.idempotency import idempotent
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import transaction
 from shared.logs import logger
 from shared.problems import Invalid
-from shared.web import transaction
 
 blueprint = Blueprint(
     "grants", __name__, url_prefix="/v1/grants", description="Amounts granted to people, handed over as cheques."

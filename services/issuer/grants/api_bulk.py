@@ -15,12 +15,12 @@ from services.issuer.grants.api import GrantOrderSchema, granting_for, order
 from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.bulk import Line, Sent
 from services.issuer.grants.bulk_csv import Raw
-from shared import idempotency
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.files.file_import import TERMS, Terms, TermsQuery
+from shared.http import idempotency
+from shared.http.app import ProblemSchema
+from shared.http.request_context import runtime, wait_for_others
 from shared.problems import Invalid, Problem, Unavailable
-from shared.web import runtime, wait_for_others
 
 blueprint = Blueprint("bulk grants", __name__, url_prefix="/v1/grants/bulk", description="Many grants at once.")
 BLUEPRINTS = (blueprint,)

@@ -13,9 +13,9 @@ from services.issuer.people import access_log
 from services.issuer.people.identities import Identity
 from services.issuer.people.schemas import BeneficiarySchema
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
+from shared.http.app import ProblemSchema
+from shared.http.request_context import transaction
 from shared.logs import logger
-from shared.web import transaction
 
 assessment_views = Blueprint(
     "assessments", __name__, url_prefix="/v1/assessments", description="What a programme would grant, without effect."

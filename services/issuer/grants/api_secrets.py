@@ -1,7 +1,7 @@
 """TODO."""
 
 from services.issuer.grants.secrets import Secrets
-from shared.web import runtime
+from shared.http.request_context import runtime
 
 
 def secrets() -> Secrets:

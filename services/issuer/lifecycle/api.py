@@ -15,9 +15,9 @@ from services.issuer.grants.api_secrets import secrets
 from services.issuer.lifecycle import blocking, cancelling, name_check
 from services.issuer.lifecycle.cancelling import Requested
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
-from shared.idempotency import idempotent
-from shared.web import transaction
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import transaction
 
 cancellation_views = Blueprint(
     "cancellations", __name__, url_prefix="/v1/cancellations", description="Requests that cheques be cancelled."

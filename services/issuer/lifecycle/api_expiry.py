@@ -10,7 +10,7 @@ from services.issuer.fields import programme_code
 from services.issuer.lifecycle import expiry
 from shared.access.tokens import caller, roles
 from shared.files.csv_export import export
-from shared.web import csv_file, runtime, transaction
+from shared.http.request_context import csv_file, runtime, transaction
 
 expiring_views = Blueprint(
     "expiring", __name__, url_prefix="/v1/expiring", description="What will expire soon if it is not spent."

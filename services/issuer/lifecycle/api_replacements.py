@@ -13,12 +13,12 @@ from services.issuer.grants.api_secrets import secrets
 from services.issuer.lifecycle import cancelling, name_check, replacing
 from services.issuer.lifecycle.replacing import OUTCOMES, Shown
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.audit import trail
 from shared.database.paging import PageQuery, page, page_of
-from shared.idempotency import idempotent
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import transaction
 from shared.logs import logger
-from shared.web import transaction
 
 blueprint = Blueprint(
     "replacements", __name__, url_prefix="/v1/replacements", description="New cheques for lost, stolen, damaged ones."

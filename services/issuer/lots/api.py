@@ -15,10 +15,10 @@ from services.issuer.lots.statement import COLUMNS, Shown
 from services.issuer.programmes import programmes
 from services.issuer.programmes.models import Programme
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.idempotency import idempotent
-from shared.web import csv_file, pdf_file, transaction
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import csv_file, pdf_file, transaction
 
 blueprint = Blueprint("lots", __name__, url_prefix="/v1/lots", description="Grants that belong together.")
 BLUEPRINTS = (blueprint,)

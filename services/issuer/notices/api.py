@@ -11,7 +11,7 @@ from services.issuer.notices import outbox
 from services.issuer.notices.models import Notice
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.web import transaction
+from shared.http.request_context import transaction
 
 notice_views = Blueprint(
     "notices", __name__, url_prefix="/v1/notices", description="What somebody should be told, each once."

@@ -10,12 +10,12 @@ from marshmallow import fields
 from services.issuer.prescribers import prescribers
 from services.issuer.prescribers.models import Prescriber
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.file_import import TERMS, Terms, TermsQuery
-from shared.idempotency import idempotent
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import transaction
 from shared.place_import import CSV_BODY, PlaceSchema, Report, ReportSchema
-from shared.web import transaction
 
 blueprint = Blueprint("prescribers", __name__, url_prefix="/v1/prescribers", description="Who may grant cheques.")
 BLUEPRINTS = (blueprint,)

@@ -14,9 +14,9 @@ from services.issuer.people.schemas import BeneficiarySchema
 from services.issuer.privacy import erasure, letter, personal_data, retention
 from services.issuer.privacy.models import GROUNDS, Erasure
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.web import pdf_file, runtime, transaction
+from shared.http.app import ProblemSchema
+from shared.http.request_context import pdf_file, runtime, transaction
 
 people_views = Blueprint("people", __name__, url_prefix="/v1/people", description="What a person may ask.")
 retention_views = Blueprint(

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from shared.idempotency import EMPTIED, KEPT
+from shared.http.idempotency import EMPTIED, KEPT
 from shared.runtime import Runtime
 from shared.sealing import CannotOpen, KeyRing
 

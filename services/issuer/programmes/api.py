@@ -11,10 +11,10 @@ from services.issuer.programmes.assessment import MOST_VALUE_CENTS
 from services.issuer.programmes.models import ON_ISSUE, ON_REGISTRATION, Programme
 from services.issuer.programmes.schemas import RuleSchema
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.idempotency import idempotent
-from shared.web import transaction
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import transaction
 
 programme_views = Blueprint(
     "programmes", __name__, url_prefix="/v1/programmes", description="What cheques are for, and their rules."

@@ -11,10 +11,10 @@ from services.issuer.programmes import programmes, rule_versions
 from services.issuer.programmes.models import AssessmentRule
 from services.issuer.programmes.schemas import RuleSchema
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.idempotency import idempotent
-from shared.web import transaction
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import transaction
 
 rule_views = Blueprint(
     "rules", __name__, url_prefix="/v1/programmes/<code>/rules", description="A programme's rule, in its versions."

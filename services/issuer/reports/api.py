@@ -11,9 +11,9 @@ from services.issuer.funding import conventions
 from services.issuer.reports import conventions as reports
 from services.issuer.reports.conventions import MEASURES, SUMMARY, Asked
 from shared.access.tokens import roles
-from shared.app import ProblemSchema
 from shared.files import csv_export
-from shared.web import csv_file, runtime, transaction
+from shared.http.app import ProblemSchema
+from shared.http.request_context import csv_file, runtime, transaction
 
 blueprint = Blueprint(
     "reports", __name__, url_prefix="/v1/reports/conventions", description="What became of the funders' money."

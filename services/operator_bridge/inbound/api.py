@@ -13,10 +13,10 @@ from services.operator_bridge.inbound.log_throttle import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
 from shared import bodies, limits
 from shared.access.tokens import roles, uncounted
-from shared.app import ProblemSchema
 from shared.config import ConfigurationError
+from shared.http.app import ProblemSchema
+from shared.http.request_context import runtime
 from shared.problems import NotFound, Problem, Unauthenticated
-from shared.web import runtime
 
 blueprint = Blueprint("operators", __name__, url_prefix="/v1/operators", description="The operators we can work with.")
 

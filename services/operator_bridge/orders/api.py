@@ -12,10 +12,10 @@ from services.operator_bridge.reconciliation import balances as balancing
 from services.operator_bridge.register.models import Order
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import page, page_of
-from shared.idempotency import idempotent
-from shared.web import runtime, transaction
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import runtime, transaction
 
 orders = Blueprint("orders", __name__, url_prefix="/v1/orders", description="What operators are told.")
 balances = Blueprint("balances", __name__, url_prefix="/v1/balances", description="What stands where.")

@@ -16,13 +16,13 @@ from services.operator_bridge.register.models_reconciliation import DailyBalance
 from services.operator_bridge.schemas import fit
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.csv_export import export
-from shared.idempotency import idempotent
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import csv_file, runtime, transaction
 from shared.problems import NotFound
 from shared.texts import no_code
-from shared.web import csv_file, runtime, transaction
 
 reconciliations = Blueprint(
     "reconciliations",

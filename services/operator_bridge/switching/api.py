@@ -17,10 +17,10 @@ from services.operator_bridge.switching.schemas import (
 )
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.idempotency import idempotent
-from shared.web import runtime, transaction
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import runtime, transaction
 
 blueprint = Blueprint("switches", __name__, url_prefix="/v1/switches", description="Switching operator.")
 

@@ -5,7 +5,7 @@ from marshmallow import Schema, fields
 
 from services.redeemer.cheques import expiring
 from shared.access.tokens import roles
-from shared.web import runtime
+from shared.http.request_context import runtime
 
 blueprint = Blueprint("expiries", __name__, url_prefix="/v1/expiries", description="Cheques whose time is over.")
 

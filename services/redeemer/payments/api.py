@@ -14,12 +14,12 @@ from services.redeemer.payments.models import PAYMENT, SET_OFF, WITHDRAWAL, Paym
 from services.redeemer.statements import terms as statements_terms
 from services.redeemer.statements.models import PaymentTerm, Statement
 from shared.access.tokens import Role, caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
 from shared.files.file_import import TERMS, Terms, TermsQuery
-from shared.idempotency import idempotent
-from shared.web import csv_file, runtime, transaction
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import csv_file, runtime, transaction
 
 blueprint = Blueprint("payments", __name__, url_prefix="/v1/payments", description="Money that went to structures.")
 late_blueprint = Blueprint(

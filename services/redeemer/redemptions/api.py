@@ -15,11 +15,11 @@ from services.redeemer.redemptions.redeem_sql import Request
 from services.redeemer.redemptions.schemas import PresentationSchema, RedemptionRequest, RedemptionSchema
 from services.redeemer.transitions import REDEMPTION
 from shared.access.tokens import Role, caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.idempotency import HEADER, request_digests, required_key
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import HEADER, request_digests, required_key
+from shared.http.request_context import runtime, transaction
 from shared.senders import sender
-from shared.web import runtime, transaction
 
 blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions", description="Cheques spent.")
 

@@ -7,9 +7,9 @@ from flask_smorest import Blueprint
 from services.redeemer.redemptions import lockout
 from services.redeemer.structures import structures
 from shared.access.tokens import roles
-from shared.app import ProblemSchema
 from shared.audit import trail
-from shared.web import transaction
+from shared.http.app import ProblemSchema
+from shared.http.request_context import transaction
 
 blueprint = Blueprint("lockouts", __name__, url_prefix="/v1/structures", description="Who tried codes in vain.")
 

@@ -13,7 +13,7 @@ from services.redeemer.redemptions import eligibility, lockout, redeem_sql
 from services.redeemer.redemptions.eligibility import UNKNOWN
 from services.redeemer.redemptions.models import Presentation, Redemption
 from services.redeemer.redemptions.redeem_sql import Attempt, Line, Request
-from shared.idempotency import InHand, KeyReused
+from shared.http.idempotency import InHand, KeyReused
 from shared.problems import Conflict
 from shared.runtime import Runtime
 

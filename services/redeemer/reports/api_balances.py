@@ -8,7 +8,7 @@ from marshmallow import Schema, fields
 from services.redeemer.reports import balances
 from services.redeemer.transitions import CHEQUE, REDEMPTION
 from shared.access.tokens import roles
-from shared.web import transaction
+from shared.http.request_context import transaction
 
 blueprint = Blueprint("balances", __name__, url_prefix="/v1/balances", description="What the cheques add up to.")
 

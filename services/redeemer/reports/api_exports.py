@@ -13,7 +13,7 @@ from shared import place_export
 from shared.access.tokens import Role, caller, roles
 from shared.files import csv_export
 from shared.files.csv_export import CSV_ANSWER, PeriodQuery
-from shared.web import csv_file, runtime
+from shared.http.request_context import csv_file, runtime
 
 blueprint = Blueprint("exports", __name__, url_prefix="/v1", description="Lists as CSV files.")
 

@@ -12,12 +12,12 @@ from services.redeemer.fields import ReasonSchema
 from services.redeemer.structures import structures
 from services.redeemer.structures.models import Structure
 from shared.access.tokens import Role, caller, roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.file_import import TERMS, Terms, TermsQuery
-from shared.idempotency import idempotent
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import transaction
 from shared.place_import import CSV_BODY, PlaceSchema, Report, ReportSchema
-from shared.web import transaction
 
 blueprint = Blueprint("structures", __name__, url_prefix="/v1/structures", description="Who may redeem cheques.")
 

@@ -9,10 +9,10 @@ from marshmallow import Schema, fields
 from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Affiliation
 from shared.access.tokens import roles
-from shared.app import ProblemSchema
 from shared.database.paging import PageQuery, page, page_of
-from shared.idempotency import idempotent
-from shared.web import transaction
+from shared.http.app import ProblemSchema
+from shared.http.idempotency import idempotent
+from shared.http.request_context import transaction
 
 blueprint = Blueprint(
     "affiliations", __name__, url_prefix="/v1/affiliations", description="Who may redeem which programme's cheques."

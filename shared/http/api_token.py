@@ -21,10 +21,10 @@ from shared.access.login_audit import Refusals
 from shared.access.oidc_provider import NotAccepted, Provider
 from shared.access.token_lockout import Lockout, too_many
 from shared.access.tokens import uncounted
+from shared.http.request_context import runtime, transaction
 from shared.limits import TooLarge, check_encoding
 from shared.logs import logger
 from shared.problems import Problem, answer
-from shared.web import runtime, transaction
 
 CREDENTIALS = "client_credentials"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"

@@ -20,9 +20,9 @@ from sqlalchemy.orm import Session
 from shared import cheque_code
 from shared.access import tokens
 from shared.eventlog import log
+from shared.http.request_context import runtime, transaction
 from shared.problems import Conflict, Invalid, Problem
 from shared.sealing import KeyRing
-from shared.web import runtime, transaction
 
 _P = ParamSpec("_P")
 HEADER = "Idempotency-Key"

@@ -13,13 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import clock
 from shared.access.tokens import Caller, Role, roles
-from shared.api_trust import FIT
 from shared.audit import hash_chain, trail
 from shared.audit.trail import ENTRY, Act
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, line
+from shared.http.api_access import FIT
+from shared.http.request_context import csv_file, runtime, transaction
 from shared.logs import logger
 from shared.runtime import Runtime
-from shared.web import csv_file, runtime, transaction
 
 blueprint = Blueprint(
     "audit", __name__, url_prefix="/v1/audit", description="Who did what, when, from where, on which object."

@@ -14,10 +14,10 @@ from shared.access.login import Register
 from shared.access.models import Client, Membership, Revocation
 from shared.access.tokens import SCOPED, Role, caller, roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.idempotency import idempotent
+from shared.http.idempotency import idempotent
+from shared.http.request_context import runtime, transaction
 from shared.problems import Conflict, Invalid, NotFound, ProblemSchema
 from shared.texts import no_code
-from shared.web import runtime, transaction
 
 client_views = Blueprint("clients", __name__, url_prefix="/v1/oauth/clients", description="Programs with secrets.")
 membership_views = Blueprint(

@@ -17,20 +17,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from shared import (
-    api_token,
-    api_trust,
-    audit_views,
-    broker,
-    feed,
-    headers,
-    logs,
-    metrics,
-    openapi,
-    pace,
-    problems,
-    tracing,
-)
+from shared import broker, logs, pace, problems, tracing
 from shared.access import permissions, tokens
 from shared.access.login import Register
 from shared.access.login_audit import Refusals
@@ -42,6 +29,7 @@ from shared.access.tokens import Verifier, allowed_roles, public, uncounted
 from shared.bodies import Bodies
 from shared.config import ConfigurationError, Settings, load
 from shared.gauges import Gauge
+from shared.http import api_access, api_audit, api_events, api_metrics, api_token, openapi, security_headers
 from shared.pace import Pace
 from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
 from shared.runtime import Runtime
@@ -88,15 +76,21 @@ def build(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["souche"] = Runtime(settings)
     _add_trust(app, settings, register)
-    headers.add(app, settings.trusted_proxies)
-    app.extensions["souche.metrics"] = metrics.Metrics(app.extensions["souche"], gauges)
+    security_headers.add(app, settings.trusted_proxies)
+    app.extensions["souche.metrics"] = api_metrics.Metrics(app.extensions["souche"], gauges)
     _add_errors(app)
     _add_logging(app)
     tracing.begin(settings)
     tracing.watch(app)
-    audit_views.watch_requests(app)
+    api_audit.watch_requests(app)
     _add_health(app)
-    own = [feed.blueprint, metrics.blueprint, audit_views.blueprint, api_token.blueprint, *api_trust.BLUEPRINTS]
+    own = [
+        api_events.blueprint,
+        api_metrics.blueprint,
+        api_audit.blueprint,
+        api_token.blueprint,
+        *api_access.BLUEPRINTS,
+    ]
     _add_documents(app, [*blueprints, *own])
     _refuse_open_routes(app)
     permissions.check(app, [*permissions.COMMON, *permitted])
@@ -130,7 +124,7 @@ def _answer_problem(problem: Problem) -> Response:
     """A refusal of cheques counts by the reasons of each, any other problem once."""
     reasons = [refusal["reason"] for refusal in problem.members.get("refusals", ())] or [problem.slug]
     for reason in reasons:
-        metrics.REFUSALS.labels(current_app.import_name, reason).inc()
+        api_metrics.REFUSALS.labels(current_app.import_name, reason).inc()
     return problems.answer(problem)
 
 
@@ -180,7 +174,7 @@ def _add_logging(app: Flask) -> None:
         seconds, route = time.perf_counter() - g.began, str(request.url_rule or "unknown")
         # Whatever else is sent as a method is anybody's own word: each would be a series of its own, for ever.
         method = request.method if request.method in _METHODS else "OTHER"
-        metrics.REQUESTS.labels(service, method, route, response.status_code).observe(seconds)
+        api_metrics.REQUESTS.labels(service, method, route, response.status_code).observe(seconds)
         logs.logger().info(
             "request",
             method=method,

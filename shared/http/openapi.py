@@ -7,8 +7,8 @@ from typing import Any
 from flask import Flask
 from werkzeug.routing import Rule
 
-from shared import idempotency, links
 from shared.access.tokens import allowed_roles
+from shared.http import idempotency, openapi_links
 from shared.problems import CONTENT_TYPE
 
 # The one kind of error that is told as plain JSON: RFC 6749 says so.
@@ -63,7 +63,7 @@ def document(app: Flask, described: dict[str, Any]) -> dict[str, Any]:
     answers |= {status.name: _problem(status) for status in _ANYWHERE}
     _name_errors(answers, all_of_them=True)
     _write_patterns(described)
-    links.add(described)
+    openapi_links.add(described)
     return described
 
 

@@ -9,7 +9,7 @@ from marshmallow import Schema, fields, validate
 
 from shared.access.tokens import roles
 from shared.eventlog import consumer, log
-from shared.web import runtime, transaction
+from shared.http.request_context import runtime, transaction
 
 blueprint = Blueprint(
     "events", __name__, url_prefix="/v1/events", description="The service's own log of what happened."
