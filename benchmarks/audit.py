@@ -25,15 +25,16 @@ from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import eligibility, redeem_sql
-from shared import cheque_code, clock, config, roundtrip
+from shared import config, roundtrip
 from shared.audit import hash_chain
 from shared.config import SERVICES
 from shared.database import engine, migrations
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
-from shared.ids import new_id
 from shared.roundtrip import Statement
 from shared.runtime import Runtime
+from shared.values import cheque_code, clock
+from shared.values.ids import new_id
 from souche.keys import Signer
 
 _WITHOUT = Statement(*(part for part in redeem_sql.ALONE if part is not redeem_sql.AUDITED))

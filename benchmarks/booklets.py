@@ -35,10 +35,10 @@ from services.issuer.funding.models import Convention, Envelope
 from services.issuer.grants.models import Grant
 from services.issuer.prescribers.models import Prescriber
 from services.issuer.programmes.models import Programme
-from shared import clock
 from shared.database import engine as db
 from shared.database import migrations
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 
 SIZES = (100, 1000)
 SERVICE = "issuer"

@@ -27,10 +27,11 @@ from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.interface import Order
 from services.operator_bridge.orders import sending
-from shared import clock, config, logs
-from shared.cheque_code import generate, printed
-from shared.ids import new_id
+from shared import config, logs
 from shared.runtime import Runtime
+from shared.values import clock
+from shared.values.cheque_code import generate, printed
+from shared.values.ids import new_id
 
 SERVICE = "operator_bridge"
 _PATIENCE_SECONDS = 600.0

@@ -31,10 +31,10 @@ from services.operator_bridge.interface import Line, Operator, Standing
 from services.operator_bridge.reconciliation import comparing, recording
 from services.operator_bridge.reconciliation.comparing import Sides
 from services.operator_bridge.register.models import Contract
-from shared import clock
 from shared.database import engine as db
 from shared.database import migrations
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 
 SIZES = (1_000, 100_000, 1_000_000)
 SERVICE = "operator_bridge"

@@ -24,10 +24,10 @@ from demo.embedded import EmbeddedPostgres
 from services.issuer.reports import conventions
 from services.issuer.reports.api import ConventionReportsSchema
 from services.issuer.reports.conventions import Asked
-from shared import clock
 from shared.database import engine as db
 from shared.database import migrations
 from shared.files import csv_export
+from shared.values import clock
 
 SERVICE = "issuer"
 SIZES = (23_000, 230_000)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from shared import clock
+from shared.values import clock
 
 _LIBRARIES = ("flask", "granian", "psycopg", "sqlalchemy", "marshmallow", "celery")
 

@@ -17,9 +17,10 @@ from benchmarks import pgbench
 from benchmarks.load import post
 from benchmarks.machine import Machine
 from services.redeemer.redemptions import redeem_sql
-from shared import cheque_code, config
+from shared import config
 from shared.eventlog import event_kinds
-from shared.ids import new_id
+from shared.values import cheque_code
+from shared.values.ids import new_id
 
 SERVICE = "redeemer"
 _STRIDE = 7_919  # a prime: the numbers of cheques that follow one another lie far apart

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from demo.calls import Unexpected
 from demo.year import Bar, MadeGrant, Year
-from shared import clock
+from shared.values import clock
 
 PATIENCE_SECONDS = 60.0
 PAUSE_SECONDS = 0.05

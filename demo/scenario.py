@@ -21,7 +21,7 @@ from demo.switching import Switched
 from demo.traffic import Traffic
 from demo.world import World
 from demo.year import Bar, Cheque, Visit, Year
-from shared import clock
+from shared.values import clock
 
 WIDTH = 120  # of what is written to a file
 BEFORE_SECONDS = 2.0  # of traffic, before anything happens

@@ -8,7 +8,7 @@ from typing import Any
 
 from demo.calls import Identity, Unexpected
 from demo.year import Bar, Cheque, MadeGrant, Visit, Year
-from shared import cheque_code, clock
+from shared.values import cheque_code, clock
 
 CREATED, REFUSED = 201, 409
 TWICE_AT_OPERATOR = 20

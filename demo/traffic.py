@@ -13,7 +13,7 @@ import requests
 from demo import spending
 from demo.calls import Unexpected
 from demo.year import Bar, Cheque, Visit, Year
-from shared import clock
+from shared.values import clock
 
 TILLS = 4
 REST_SECONDS = 0.1  # of a till between two customers

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.people import Person, invent
-from shared.clock import add_months
+from shared.values.clock import add_months
 
 FOLDER = Path(__file__).parent / "world"
 MONTHS_BEFORE = 15  # conventions and affiliations cover the oldest grant…

@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
-from shared import cheque_code
-from shared.ids import new_id
+from shared.values import cheque_code
+from shared.values.ids import new_id
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -17,10 +17,10 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from shared.files import file_import
 from shared.files.file_import import FileColumns, Terms
-from shared.ids import new_id
 from shared.place_terms import PUBLICS, SERVICES
 from shared.places import Note, Place, PlacesFileRefused, Reading, read_places
 from shared.problems import Invalid
+from shared.values.ids import new_id
 
 ADDED, CHANGED = "added", "changed"
 _AT_ONCE = 1000

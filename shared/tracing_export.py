@@ -28,8 +28,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import Attributes
 from requests.structures import CaseInsensitiveDict
 
-from shared import cheque_code, logs
+from shared import logs
 from shared.config import Settings
+from shared.values import cheque_code
 
 _OURS = "souche."
 _KEPT = frozenset(

@@ -8,7 +8,7 @@ import click
 from services.issuer import key_rotation
 from shared.config import load
 from shared.runtime import Runtime
-from shared.sealing import CannotOpen
+from shared.values.encryption import CannotOpen
 
 
 @click.command()

@@ -10,7 +10,7 @@ from benchmarks import statements, till
 from benchmarks.load import Clients, Refused, post
 from benchmarks.machine import NotDurable, check_durable
 from demo.embedded import EmbeddedPostgres
-from shared.ids import new_id
+from shared.values.ids import new_id
 
 REQUEST = post("/v1/anything", b'{"codes": []}', {"Idempotency-Key": "1"})
 

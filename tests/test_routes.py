@@ -11,7 +11,7 @@ from werkzeug.routing import Rule
 
 from shared.access.tokens import Role, allowed_roles
 from shared.config import SERVICES
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 
 # What anybody may ask, and why it is harmless.

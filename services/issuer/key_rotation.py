@@ -19,11 +19,11 @@ from services.issuer.cheques.models import Cheque, DigestRotation, ReplacedChequ
 from services.issuer.people.identities import Identities
 from services.issuer.people.models import Beneficiary
 from services.issuer.tables import Base
-from shared import clock
 from shared.eventlog import log
 from shared.http.idempotency import KEPT
 from shared.runtime import Runtime
-from shared.sealing import KeyRing
+from shared.values import clock
+from shared.values.encryption import KeyRing
 
 BATCH = 1000
 Keys = Mapping[str, Mapping[str, bytes]]

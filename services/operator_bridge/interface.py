@@ -16,8 +16,8 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 from services.operator_bridge import operators
-from shared import clock
 from shared.config import ConfigurationError
+from shared.values import clock
 
 KINDS = ("register", "activate", "declare", "reverse", "cancel", "block", "unblock", "affiliate", "suspend")
 """What can be ordered: of a cheque, of a redemption (`declare`, `reverse`), of a training structure (the last two)."""

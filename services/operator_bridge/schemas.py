@@ -7,7 +7,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 from services.operator_bridge.interface import KINDS
 from services.operator_bridge.register import transitions
 from shared.database.paging import PageQuery
-from shared.texts import no_code
+from shared.values.text_rules import no_code
 
 # Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither.
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")

@@ -12,9 +12,9 @@ from services.operator_bridge.reconciliation import daily_balances
 from services.operator_bridge.reconciliation import runs as reconciling
 from services.operator_bridge.switching import switchover
 from services.operator_bridge.workers import leases, wakeups
-from shared import clock
 from shared.audit import hash_chain
 from shared.celery import every, runtime
+from shared.values import clock
 
 # For so long one task sends, well under the time limit; what is left is sent by the next.
 _PUSH_SECONDS = 15.0

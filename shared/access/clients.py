@@ -9,10 +9,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared import clock
 from shared.access import revocations
 from shared.access.models import Client, Secret
 from shared.problems import Conflict, NotFound
+from shared.values import clock
 
 LIVE_SECRETS = 2
 _PREFIX = "souche_"  # by which programs that look for secrets in the wrong places know one

@@ -18,12 +18,12 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import clock
 from shared.access.login import Entrance
 from shared.audit import trail
 from shared.audit.trail import ENTRY, Act
 from shared.logs import logger
 from shared.runtime import Runtime
+from shared.values import clock
 
 ACTION = KIND = "login"
 AN_HOUR = 10

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from shared.eventlog import log
-from shared.ids import new_id
+from shared.values.ids import new_id
 
 
 class Base(DeclarativeBase):

@@ -15,9 +15,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared import clock
 from shared.access.models import Revocation
 from shared.access.tokens import Caller
+from shared.values import clock
 
 FRESH_SECONDS = 2.0
 # One thread reads while the others go on with what is known; from here on they wait for it.

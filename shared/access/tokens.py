@@ -20,10 +20,11 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from flask import current_app, g, request
 
-from shared import clock, limits, pace
+from shared import limits, pace
 from shared.config import SERVICES, Settings
-from shared.ids import new_id
 from shared.problems import Forbidden, NotFound, Unauthenticated
+from shared.values import clock
+from shared.values.ids import new_id
 
 ISSUER = "souche"
 _LEEWAY_SECONDS = 30

@@ -20,11 +20,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from shared import clock
 from shared.database import engine as db
 from shared.eventlog import event_kinds
-from shared.ids import new_id
 from shared.logs import current_request_id
+from shared.values import clock
+from shared.values.ids import new_id
 
 TABLES = db.metadata()
 

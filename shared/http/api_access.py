@@ -17,7 +17,7 @@ from shared.database.paging import PageQuery, page, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.problems import Conflict, Invalid, NotFound, ProblemSchema
-from shared.texts import no_code
+from shared.values.text_rules import no_code
 
 client_views = Blueprint("clients", __name__, url_prefix="/v1/oauth/clients", description="Programs with secrets.")
 membership_views = Blueprint(

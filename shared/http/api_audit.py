@@ -11,7 +11,6 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import clock
 from shared.access.tokens import Caller, Role, roles
 from shared.audit import hash_chain, trail
 from shared.audit.trail import ENTRY, Act
@@ -20,6 +19,7 @@ from shared.http.api_access import FIT
 from shared.http.request_context import csv_file, runtime, transaction
 from shared.logs import logger
 from shared.runtime import Runtime
+from shared.values import clock
 
 blueprint = Blueprint(
     "audit", __name__, url_prefix="/v1/audit", description="Who did what, when, from where, on which object."

@@ -17,12 +17,12 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.orm import Session
 
-from shared import cheque_code
 from shared.access import tokens
 from shared.eventlog import log
 from shared.http.request_context import runtime, transaction
 from shared.problems import Conflict, Invalid, Problem
-from shared.sealing import KeyRing
+from shared.values import cheque_code
+from shared.values.encryption import KeyRing
 
 _P = ParamSpec("_P")
 HEADER = "Idempotency-Key"

@@ -28,8 +28,8 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
-from shared import cheque_code, clock
-from shared.ids import new_id
+from shared.values import cheque_code, clock
+from shared.values.ids import new_id
 from tests.contract.cases import CASES
 
 CONTRACT = "contract"

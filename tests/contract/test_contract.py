@@ -23,8 +23,8 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
-from shared import clock
 from shared.config import ConfigurationError
+from shared.values import clock
 from tests.contract.conftest import CONTRACT, Case, GivesTokens
 
 Message = tuple[dict[str, str], bytes]

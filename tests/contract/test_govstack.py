@@ -17,7 +17,7 @@ from services.operator_bridge.interface import (
     Receipt,
     Standing,
 )
-from shared.ids import new_id
+from shared.values.ids import new_id
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from demo.embedded import EmbeddedPostgres, EmbeddedRedis
 from demo.stack import Stack, running
 from demo.world import World
 from demo.year import ADMIN, Year
-from shared import clock
+from shared.values import clock
 from tests.faults import processes
 
 SCALE = 0.05

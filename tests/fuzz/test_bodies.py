@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from shared.config import SERVICES
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 
 TAKING = ("post", "put", "patch")

@@ -29,11 +29,12 @@ from services.operator_bridge.interface import (
     Unreadable,
 )
 from services.redeemer.payments import payment_file
-from shared import cheque_code, config
+from shared import config
 from shared.access import tokens
 from shared.config import ConfigurationError
 from shared.places import PlacesFileRefused, read_places
 from shared.problems import Invalid, Problem, Unauthenticated
+from shared.values import cheque_code
 from tests.harness import ServiceUnderTest
 
 JSON = st.recursive(

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from shared.access.tokens import SCOPED, Role
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.issuer import office as issuing
 from tests.operator_bridge.conftest import Office as Bureau

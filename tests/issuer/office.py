@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from services.issuer.inbox import HANDLERS
-from shared import clock
 from shared.eventlog import event_kinds
 from shared.eventlog.consumer import run_handlers
 from shared.eventlog.log import Event
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 
 PLACE = {

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.issuer.office import ALICE, Office, expired, ids, places
 
 REASON = "Zéphyrine-Dùpont asked for it at the desk."

@@ -20,8 +20,8 @@ from werkzeug.test import TestResponse
 from services.issuer.booklets import booklet, printing
 from services.issuer.booklets.booklet import Booklet, Face, Spot
 from services.issuer.cheques.codes import Codes
-from shared import cheque_code, clock
-from shared.ids import new_id
+from shared.values import cheque_code, clock
+from shared.values.ids import new_id
 from tests.issuer.neighbourhood import affiliated, contract
 from tests.issuer.office import ALICE, Office, cancelled, expired, ids, problem, redeemed, registered
 

@@ -7,7 +7,7 @@ from werkzeug.test import TestResponse
 
 from services.issuer.cheques.models import Cheque
 from services.issuer.lifecycle.cancelling import adding_up
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.issuer.office import Office, cancelled, ids, problem, redeemed, told
 
 

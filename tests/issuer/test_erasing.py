@@ -15,8 +15,8 @@ from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identity
 from services.issuer.privacy import erasure as erasing
 from services.issuer.privacy import stored_answers
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.issuer.office import ALICE, RULE, Office, expired, ids, paid, problem, redeemed
 from tests.issuer.test_people import find
 

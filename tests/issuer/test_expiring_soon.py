@@ -9,7 +9,7 @@ import pytest
 
 from services.issuer import tasks
 from services.issuer.lifecycle import expiry
-from shared import clock
+from shared.values import clock
 from tests.issuer.office import Office, cancelled, expired, ids, redeemed
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from werkzeug.test import TestResponse
 
-from shared import clock
+from shared.values import clock
 from tests.issuer.office import ALICE, Office, ids, places, problem, redeemed
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -11,7 +11,7 @@ from services.issuer.grants import granting
 from services.issuer.grants.requests import Order
 from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identity
-from shared import cheque_code, clock
+from shared.values import cheque_code, clock
 from tests.issuer.office import ALICE, Office, ids, problem
 
 TODAY = clock.today()

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from services.issuer.booklets import nearby
 from services.issuer.prescribers.models import Prescriber
 from services.issuer.programmes.models import Programme
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.issuer.neighbourhood import Told, affiliated, contract, described, suspended
 from tests.issuer.office import Office, places
 

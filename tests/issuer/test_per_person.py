@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared import clock
+from shared.values import clock
 from tests.issuer.office import ALICE, Office, cancelled, expired, ids, problem, redeemed, wrong_fields
 from tests.issuer.test_concurrency import at_once, wide
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from services.issuer.programmes import person_limits
 from services.issuer.programmes.person_limits import Past
-from shared import clock
+from shared.values import clock
 
 DAYS = st.dates(date(2023, 12, 1), date(2025, 3, 31))
 PASTS = st.lists(st.builds(Past, DAYS, st.integers(1, 5).map(lambda euros: euros * 100)), max_size=12)

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from pypdf import PdfReader
 
-from shared import clock
+from shared.values import clock
 from tests.issuer.office import (
     Office,
     cancellation_refused,

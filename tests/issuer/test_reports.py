@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.issuer.office import (
     Office,
     cancelled,

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from services.issuer import tasks
 from services.issuer.privacy import erasure as erasing
 from services.issuer.privacy import retention
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.issuer.office import ALICE, RULE, Office, ids, problem, redeemed, reversed_, told
 from tests.issuer.test_erasing import BOB, figures
 from tests.issuer.test_people import find

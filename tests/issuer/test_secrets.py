@@ -10,8 +10,8 @@ import pytest
 from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import Cheque
 from services.issuer.people.identities import Identities, Identity, normalised
-from shared import cheque_code
-from shared.sealing import CannotOpen
+from shared.values import cheque_code
+from shared.values.encryption import CannotOpen
 from tests.issuer.office import Office, ids
 
 DAY = date(1961, 3, 9)

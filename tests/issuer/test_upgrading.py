@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from demo.embedded import EmbeddedPostgres
 from shared.database import engine as db
 from shared.database import migrations
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.issuer.office import RULE
 from tests.issuer.test_migrations import DATABASE, database
 

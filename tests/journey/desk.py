@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 import time_machine
 
-from shared import clock
+from shared.values import clock
 from tests.journey.conftest import PLACE, World
 from tests.journey.reckoning import Books, Cheque, Envelope, Request
 

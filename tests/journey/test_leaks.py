@@ -22,8 +22,8 @@ import requests
 from demo import settling
 from demo.calls import Identity
 from demo.year import ADMIN, FINANCE, OPERATIONS
-from shared import cheque_code, clock
 from shared.config import SERVICES
+from shared.values import cheque_code, clock
 from tests.faults.town import Silent, Town, eventually, town
 from tests.journey import traces
 from tests.tracing.receiver import Received, collecting

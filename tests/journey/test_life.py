@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.redeemer.cheques import expiring
-from shared import clock
+from shared.values import clock
 from tests.journey.conftest import World
 from tests.journey.test_whole_path import assert_balanced, states
 

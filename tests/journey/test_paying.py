@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from shared import clock
+from shared.values import clock
 from tests.journey.conftest import World
 from tests.journey.test_whole_path import assert_balanced
 

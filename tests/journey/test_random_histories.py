@@ -20,8 +20,8 @@ import time_machine
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from shared import clock
 from shared.config import SERVICES
+from shared.values import clock
 from tests.chance import TIMES
 from tests.harness import ServiceUnderTest
 from tests.journey.conftest import PROGRAMME, World

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from demo.embedded import EmbeddedPostgres
-from shared import cheque_code
 from shared.config import SERVICES
+from shared.values import cheque_code
 from souche.verify import verify
 from tests.journey.conftest import World
 

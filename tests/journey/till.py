@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Paid
 from services.redeemer.cheques import expiring
-from shared import clock
+from shared.values import clock
 from tests.journey.desk import Desk
 from tests.journey.reckoning import Redemption
 

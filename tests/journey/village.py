@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared import clock
 from shared.config import SERVICES
 from shared.eventlog.event_kinds import READERS
+from shared.values import clock
 from tests.journey.reckoning import Cheque, Redemption
 from tests.journey.till import Till
 

@@ -16,10 +16,10 @@ from demo.simulators.docaposte import Account, Simulator
 from services.operator_bridge.inbound import webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import sending
-from shared import cheque_code, clock
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import EVENT, Event
-from shared.ids import new_id
+from shared.values import cheque_code, clock
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.serving import served
 

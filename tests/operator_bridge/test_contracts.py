@@ -8,7 +8,7 @@ from services.operator_bridge import create_app, interface
 from services.operator_bridge.register import transitions
 from shared import config
 from shared.config import ConfigurationError
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.operator_bridge.conftest import PROGRAMME, Office
 
 

@@ -13,10 +13,10 @@ from demo.simulators.docaposte import Simulator
 from services.operator_bridge import tasks
 from services.operator_bridge.reconciliation import daily_balances, runs
 from services.redeemer.inbox import HANDLERS
-from shared import clock
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.operator_bridge.conftest import Office
 from tests.serving import served

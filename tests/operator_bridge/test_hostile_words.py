@@ -10,8 +10,8 @@ from services.operator_bridge.inbound import applying, statement_polling
 from services.operator_bridge.interface import Paid, Receipt
 from services.operator_bridge.orders import outcomes
 from services.operator_bridge.register.models import MAX_LOST, Message
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.operator_bridge.conftest import Office
 
 

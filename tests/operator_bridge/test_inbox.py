@@ -14,8 +14,8 @@ from standardwebhooks import Webhook
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge.inbound import applying, statement_polling
 from services.operator_bridge.interface import Redeemed
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.operator_bridge.conftest import Office
 from tests.serving import served
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.simulators.docaposte import Simulator
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.chance import examples
 from tests.operator_bridge.conftest import Office
 

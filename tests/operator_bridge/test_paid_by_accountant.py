@@ -7,8 +7,8 @@ import pytest
 
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge.reconciliation import comparing
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.operator_bridge.conftest import Office
 
 MANDAT: dict[str, Any] = {"contract_id": None, "payment_reference": "Mandat 17", "paid_on": clock.today()}

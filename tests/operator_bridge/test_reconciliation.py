@@ -7,7 +7,7 @@ import pytest
 
 from demo.simulators.docaposte import Simulator
 from demo.simulators.docaposte_register import Cheque
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.operator_bridge.conftest import Office
 
 

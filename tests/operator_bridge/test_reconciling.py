@@ -9,8 +9,8 @@ from demo.simulators.docaposte import Simulator
 from demo.simulators.docaposte_register import Cheque
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.reconciliation.comparing import KINDS
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.differing import cheques, contract, differences, lose, reconcile, the_difference
 

@@ -7,8 +7,8 @@ import pytest
 
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge.reconciliation import auto_resolution, runs
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.differing import cheques, contract, lose, reconcile, the_difference
 

@@ -8,7 +8,7 @@ from demo.simulators import docaposte
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.register.models import MAX_LOST
 from services.operator_bridge.switching import switchover
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.operator_bridge.conftest import Office
 
 NOTE = {"note": "they found their mistake, ticket 4711"}

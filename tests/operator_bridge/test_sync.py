@@ -16,7 +16,7 @@ from services.operator_bridge.interface import Receipt
 from services.operator_bridge.orders import outcomes, queue, sending
 from services.operator_bridge.register.models import MAX_LOST
 from services.operator_bridge.workers import leases
-from shared import clock
+from shared.values import clock
 from tests.operator_bridge.conftest import Office
 
 

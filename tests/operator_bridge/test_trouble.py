@@ -18,9 +18,9 @@ from demo.simulators.faults import CALLS, MESSAGES, STATEMENTS
 from services.operator_bridge import interface
 from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Order
 from services.operator_bridge.orders import sending
-from shared import cheque_code, clock
 from shared.config import SERVICES
-from shared.ids import new_id
+from shared.values import cheque_code, clock
+from shared.values.ids import new_id
 from tests.chance import examples
 from tests.harness import ServiceUnderTest
 from tests.operator_bridge.troubled_town import Town

@@ -17,7 +17,7 @@ from services.operator_bridge.permissions import PERMISSIONS as BRIDGE
 from services.redeemer.permissions import PERMISSIONS as REDEEMER
 from shared.access.permissions import COMMON, Permission
 from shared.access.tokens import SCOPED, Role
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 
 TABLES: Mapping[str, tuple[Permission, ...]] = {

@@ -8,8 +8,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.issuer.lifecycle import expiry
-from shared import clock
 from shared.access.tokens import Role
+from shared.values import clock
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office, cancelled, ids
 from tests.permissions.asking import Case, World

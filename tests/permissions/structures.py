@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from shared.access.tokens import Role
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.permissions.asking import Case, World
 from tests.redeemer.books import Books

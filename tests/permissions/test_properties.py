@@ -7,7 +7,7 @@ import pytest
 
 from shared.access.tokens import SCOPED, Role
 from shared.config import SERVICES
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 
 # What rows have and requests must not: whose they are, how they stand, what they come to, who made them and when.

@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
-from shared import clock
+from shared.values import clock
 from tests.redeemer.conftest import Till
 
 THIS_MONTH = clock.today().replace(day=1)

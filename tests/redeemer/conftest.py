@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from services.redeemer.inbox import HANDLERS
-from shared import cheque_code, clock
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
-from shared.ids import new_id
+from shared.values import cheque_code, clock
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 
 PROGRAMME = "pass-numerique"

@@ -1,6 +1,6 @@
 """The redeemer tells where its structures are, so that people can be sent there."""
 
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.redeemer.conftest import COLUMNS, Till, day
 
 HEADS = f"{COLUMNS},latitude,longitude,telephone,services"

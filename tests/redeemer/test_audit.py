@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.redeemer.conftest import Till
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.redeemer.cheques import expiring
 from services.redeemer.transitions import CHEQUE
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.chance import examples
 from tests.redeemer.conftest import ANYTHING, PROGRAMME, Cheque, Till, day
 

@@ -15,9 +15,9 @@ import requests
 
 from demo.embedded import free_port
 from services.redeemer import create_app
-from shared import cheque_code
-from shared.cheque_code import ALPHABET
-from shared.ids import new_id
+from shared.values import cheque_code
+from shared.values.cheque_code import ALPHABET
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.redeemer.conftest import Cheque, Till
 from tests.serving import served

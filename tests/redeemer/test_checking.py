@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared import cheque_code
+from shared.values import cheque_code
 from tests.redeemer.conftest import ANYTHING, PROGRAMME, Till, day
 
 

@@ -3,8 +3,8 @@
 import pytest
 from werkzeug.test import TestResponse
 
-from shared import cheque_code
-from shared.ids import new_id
+from shared.values import cheque_code
+from shared.values.ids import new_id
 from tests.redeemer.books import Books
 from tests.redeemer.conftest import COLUMNS, Till, day
 

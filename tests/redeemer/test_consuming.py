@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from services.redeemer.inbox import HANDLERS
-from shared import clock
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.redeemer.conftest import ANYTHING, Cheque, Till, day
 
 ON_REGISTRATION = {**ANYTHING, "spendable": "on_registration"}

@@ -8,7 +8,8 @@ import pytest
 
 from services.redeemer.redemptions import lockout, redeeming
 from services.redeemer.redemptions.models import Guessing
-from shared import cheque_code, config
+from shared import config
+from shared.values import cheque_code
 
 PAGE = (Path(config.__file__).parents[1] / "docs" / "security-codes.md").read_text(encoding="utf-8")
 LIVE = 10_000_000

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.redeemer.payments import overdue
-from shared import clock
+from shared.values import clock
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
 from tests.redeemer.conftest import Till, day
 

@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 from werkzeug.test import TestResponse
 
-from shared import cheque_code
 from shared.eventlog import event_kinds
-from shared.ids import new_id
+from shared.values import cheque_code
+from shared.values.ids import new_id
 from tests.redeemer.conftest import ANYTHING, PROGRAMME, Till, day
 
 Refusals = Callable[[TestResponse], list[tuple[int, str]]]

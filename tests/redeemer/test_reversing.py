@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.redeemer.conftest import Cheque, Till, day
 
 

@@ -12,10 +12,10 @@ from psycopg.errors import LockNotAvailable
 
 from services.redeemer.redemptions import eligibility, redeem_sql
 from services.redeemer.redemptions.redeem_sql import Attempt, Outcome, Request
-from shared import cheque_code
 from shared.audit import trail
 from shared.audit.trail import Act
-from shared.ids import new_id
+from shared.values import cheque_code
+from shared.values.ids import new_id
 from tests.redeemer.conftest import ANYTHING, Till, day
 
 

@@ -8,8 +8,8 @@ import pikepdf
 import pytest
 from pypdf import PdfReader
 
-from shared.french import in_full
-from shared.french import month as french_month
+from shared.values.french_format import in_full
+from shared.values.french_format import month as french_month
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
 from tests.redeemer.conftest import ANYTHING, PROGRAMME, Till, day
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from services.redeemer.payments import importing
 from services.redeemer.statements import issuing as statements
-from shared import clock
 from shared.files.file_import import Terms
+from shared.values import clock
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
 from tests.redeemer.conftest import Till
 from tests.redeemer.test_races import at_once, many, until_waiting

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.redeemer.payments import overdue as late
 from services.redeemer.statements import issuing, statement_sql
-from shared import clock
+from shared.values import clock
 from souche import verify_statements
 from tests.chance import examples
 from tests.redeemer.books import LAST_MONTH, THIS_MONTH, Books, noon

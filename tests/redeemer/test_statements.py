@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from services.redeemer.statements import issuing
 from services.redeemer.tasks import issue_statements
-from shared import clock
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, THIS_MONTH, Books, noon
 from tests.redeemer.conftest import Till, day
 

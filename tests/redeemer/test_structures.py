@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.redeemer.conftest import COLUMNS, Till, day
 
 DATA = Path(os.environ.get("SOUCHE_DATA", Path(__file__).parents[3] / "shared" / "data"))

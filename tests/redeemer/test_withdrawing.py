@@ -7,7 +7,7 @@ import pytest
 
 from services.redeemer.payments import withdrawal
 from services.redeemer.statements import issuing
-from shared import clock
+from shared.values import clock
 from souche import verify_statements
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
 from tests.redeemer.conftest import Till, day

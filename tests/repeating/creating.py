@@ -10,7 +10,7 @@ from uuid import UUID
 from werkzeug.test import TestResponse
 
 from demo.simulators.aptic import CODE as APTIC
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.issuer import office as issuing
 from tests.operator_bridge.conftest import Office as Bureau

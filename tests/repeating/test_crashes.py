@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import Client, TestResponse
 
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.repeating.conftest import Place
 from tests.repeating.creating import Ask

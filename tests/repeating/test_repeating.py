@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from shared.http import idempotency, openapi
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.repeating.conftest import Place
 from tests.repeating.creating import Ask
 

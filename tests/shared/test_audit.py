@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from shared import clock
 from shared.access.tokens import allowed_roles, roles
 from shared.audit import hash_chain, trail
 from shared.audit.hash_chain import Anchor, Broken
 from shared.config import SERVICES
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.test_routes import SCOPED, address
 

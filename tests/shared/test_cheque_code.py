@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared import cheque_code
-from shared.cheque_code import ALPHABET, InvalidCode
+from shared.values import cheque_code
+from shared.values.cheque_code import ALPHABET, InvalidCode
 
 codes = st.builds(cheque_code.generate)
 KEY = bytes(32)

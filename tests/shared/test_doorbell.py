@@ -14,8 +14,8 @@ from marshmallow import ValidationError
 from shared import config, logs
 from shared.database import engine
 from shared.eventlog import log
-from shared.ids import new_id
 from shared.runtime import Runtime
+from shared.values.ids import new_id
 from tests.shared.conftest import Logs
 from tests.shared.test_event_log import block, tell
 

@@ -18,13 +18,14 @@ from marshmallow import ValidationError
 from sqlalchemy.orm import Session
 
 from demo.embedded import EmbeddedPostgres
-from shared import clock, config
+from shared import config
 from shared.eventlog import consumer, event_kinds, log
 from shared.eventlog.log import Event
 from shared.http.api_events import FeedPage
-from shared.ids import new_id
 from shared.logs import current_request_id
 from shared.runtime import Runtime
+from shared.values import clock
+from shared.values.ids import new_id
 from tests.shared.conftest import Logs
 
 STEP = sa.text("""

@@ -25,8 +25,8 @@ from shared.eventlog import log
 from shared.http import app as application
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
-from shared.ids import new_id
 from shared.problems import Conflict, Unauthenticated
+from shared.values.ids import new_id
 from souche.keys import Signer
 from tests.shared.conftest import Logs
 

@@ -18,7 +18,7 @@ from demo.embedded import free_port
 from shared.config import SERVICES
 from shared.gauges import Gauge, Tables
 from shared.http import api_metrics
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.faults.town import eventually, is_ready
 from tests.harness import ServiceUnderTest
 

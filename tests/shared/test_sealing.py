@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sealing import CannotOpen, KeyRing
+from shared.values.encryption import CannotOpen, KeyRing
 
 OLD, NEW = secrets.token_bytes(32), secrets.token_bytes(32)
 

@@ -8,11 +8,11 @@ import pikepdf
 import pytest
 from pypdf import PdfReader
 
-from shared import french
 from shared.files import pdf_documents
+from shared.values import french_format
 
 LETTER = Path(__file__).parent / "typst" / "letter.typ"
-DATA = {"title": "État", "text": "#panic() *L’été* $x$ <a>", "amount": french.in_figures(123450), "code": "0O1I"}
+DATA = {"title": "État", "text": "#panic() *L’été* $x$ <a>", "amount": french_format.in_figures(123450), "code": "0O1I"}
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -74,5 +74,5 @@ def test_the_same_data_gives_the_same_bytes() -> None:
     ],
 )
 def test_amounts_are_written_in_figures_and_in_words(cents: int, figures: str, words: str) -> None:
-    assert french.in_figures(cents).replace("\u202f", " ").replace("\xa0", " ") == figures
-    assert french.in_words(cents) == words
+    assert french_format.in_figures(cents).replace("\u202f", " ").replace("\xa0", " ") == figures
+    assert french_format.in_words(cents) == words

@@ -8,9 +8,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 from requests.structures import CaseInsensitiveDict
 
-from shared import cheque_code, logs, tracing_export
-from shared.ids import new_id
+from shared import logs, tracing_export
 from shared.tracing_export import Discreet, provide
+from shared.values import cheque_code
+from shared.values.ids import new_id
 
 CODE = cheque_code.printed(cheque_code.generate())
 

@@ -9,8 +9,8 @@ import jwt
 import pytest
 from werkzeug.test import TestResponse
 
-from shared import clock
 from shared.access import token_lockout
+from shared.values import clock
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office, places
 from tests.trust.calling import call, eventually_refused

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from shared import cheque_code
 from shared.access.tokens import SCOPED, Role
 from shared.config import SERVICES
-from shared.ids import new_id
-from shared.texts import HOLDS_CODE
+from shared.values import cheque_code
+from shared.values.ids import new_id
+from shared.values.text_rules import HOLDS_CODE
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from services.issuer import create_app
 from shared.access.revocations import FRESH_SECONDS
-from shared.ids import new_id
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.trust.calling import call, eventually_refused
 

@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
 
 from services.issuer import create_app
-from shared import clock, config
+from shared import config
 from shared.access import tokens as auth
 from shared.access.tokens import Role
 from shared.config import SERVICES, read_keys, write_key
+from shared.values import clock
 from souche.keys import ADD, DROP, USE, Signer, rotated
 from tests.harness import ServiceUnderTest
 from tests.trust.calling import call

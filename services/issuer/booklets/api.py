@@ -19,13 +19,13 @@ from services.issuer.fields import day, programme_code, text
 from services.issuer.grants import queries
 from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.models import Grant
-from shared import clock
 from shared.access.tokens import caller, roles
 from shared.audit import trail
 from shared.database.paging import PageQuery, page, page_of
 from shared.http.app import ProblemSchema
 from shared.http.request_context import pdf_file, runtime, transaction
 from shared.logs import logger
+from shared.values import clock
 
 one = Blueprint("booklet", __name__, url_prefix="/v1/grants", description="What is handed over with a grant's cheques.")
 many = Blueprint("booklets", __name__, url_prefix="/v1/booklets", description="Booklets of many grants.")

@@ -23,9 +23,9 @@ from services.issuer.cheques.models import BLOCKED, CANCELLED, EXPIRED, ISSUED, 
 from services.issuer.funding.models import Envelope
 from services.issuer.grants.models import Grant
 from services.issuer.prescribers.models import Prescriber
-from shared import cheque_code, french
 from shared.database import engine
 from shared.problems import Conflict
+from shared.values import cheque_code, french_format
 
 USABLE = (ISSUED, SPENDABLE)
 
@@ -144,7 +144,7 @@ def _booklet(
     grant: Grant, prescriber: Prescriber, charged: Sequence[Charged], near: Iterable[Neighbour], codes: Codes
 ) -> Booklet:
     usable = [(place, *one) for place, one in enumerate(charged, 1) if one[0].state in USABLE]
-    until = french.in_full(grant.valid_until).replace(" ", _NO_BREAK)
+    until = french_format.in_full(grant.valid_until).replace(" ", _NO_BREAK)
     return Booklet(
         number=number(grant.id),
         programme=grant.programme.name,
@@ -190,7 +190,7 @@ def _runs(y: int, row: Sequence[int]) -> Iterable[tuple[int, int, int]]:
 
 def euros(cents: int) -> str:
     """An amount as people say it: `10 €`, and with cents only where there are some."""
-    return french.in_figures(cents).replace(",00", "")
+    return french_format.in_figures(cents).replace(",00", "")
 
 
 def _held(values: Sequence[int]) -> str:

@@ -22,10 +22,10 @@ from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import Cheque
 from services.issuer.grants.models import Grant, Lot
 from services.issuer.programmes.models import Programme
-from shared import clock
 from shared.database import engine
 from shared.files import pdf_documents
 from shared.problems import Conflict, Invalid, NotFound
+from shared.values import clock
 
 MOST_PER_PAGE = 10
 MOST_GRANTS = 3000

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import Cheque
-from shared import cheque_code
 from shared.database import engine
-from shared.ids import new_id
-from shared.sealing import KeyRing
+from shared.values import cheque_code
+from shared.values.encryption import KeyRing
+from shared.values.ids import new_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.issuer.tables import Base
-from shared.ids import new_id
+from shared.values.ids import new_id
 
 LOST, STOLEN, DAMAGED = "lost", "stolen", "damaged"
 CAUSES = (LOST, STOLEN, DAMAGED)

@@ -19,8 +19,8 @@ from services.issuer.funding.models import (
     EnvelopeMovement,
 )
 from services.issuer.money import euros
-from shared import clock
 from shared.problems import Conflict, Invalid
+from shared.values import clock
 
 
 def amend(session: Session, convention_id: UUID, terms: Mapping[str, Any], reason: str, by: str) -> ConventionAmendment:

@@ -9,9 +9,9 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.funding.models import Convention, ConventionAmendment, Envelope
-from shared import clock
-from shared.ids import new_id
 from shared.problems import Conflict, Invalid, NotFound
+from shared.values import clock
+from shared.values.ids import new_id
 
 WHOLE = 10_000
 """Ten-thousandths: parts of money are counted in them."""

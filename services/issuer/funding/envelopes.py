@@ -21,10 +21,10 @@ from services.issuer.funding import conventions
 from services.issuer.funding.models import OPENED, Charge, Convention, Envelope, EnvelopeMovement
 from services.issuer.notices import outbox
 from services.issuer.programmes.models import Programme
-from shared import clock
 from shared.database import engine
-from shared.ids import new_id
 from shared.problems import Conflict, Invalid, NotFound
+from shared.values import clock
+from shared.values.ids import new_id
 
 _RELEASES = "envelope releases"
 WARNED_AT = (80, 90, 100)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from services.issuer.funding.allocation import Taken
 from services.issuer.funding.models import ENGAGED
 from services.issuer.grants.models import Grant
-from shared import clock
+from shared.values import clock
 
 _CHARGE = sa.text("""
     INSERT INTO charge (grant_id, envelope_id, number, cents, why, reserved, prescriber_kind)

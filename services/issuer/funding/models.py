@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.issuer.programmes.models import Programme
 from services.issuer.tables import Base
-from shared.ids import new_id
+from shared.values.ids import new_id
 
 # What is booked. An unused cheque was used and is not: its redemption was taken back. An unpaid one was never paid.
 ENGAGED, USED, UNUSED = "engaged", "used", "unused"

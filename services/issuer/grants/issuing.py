@@ -16,9 +16,10 @@ from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import Draft
 from services.issuer.grants.secrets import Secrets
 from services.issuer.programmes.models import ON_ISSUE
-from shared import clock, logs
+from shared import logs
 from shared.eventlog import log
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 
 # Collectors of logs cut lines that are longer than 16 kB.
 _NAMED_ON_A_LINE = 100

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from services.issuer.grants.models import Lot
 from services.issuer.programmes.models import Programme
-from shared import clock
-from shared.ids import new_id
 from shared.problems import Conflict, NotFound
+from shared.values import clock
+from shared.values.ids import new_id
 
 
 def create(session: Session, code: str, name: str, programme: Programme) -> Lot:

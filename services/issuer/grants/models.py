@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from services.issuer.programmes.models import Programme
 from services.issuer.tables import Base
 from shared.files.file_import import FileColumns
-from shared.ids import new_id
+from shared.values.ids import new_id
 
 
 class GrantImport(FileColumns, Base):

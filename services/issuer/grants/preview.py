@@ -15,7 +15,7 @@ from services.issuer.prescribers.models import Prescriber
 from services.issuer.programmes import assessment, person_limits, programmes
 from services.issuer.programmes.assessment import Outcome
 from services.issuer.programmes.models import Programme
-from shared import clock
+from shared.values import clock
 
 ALLOWED, WITH_REASON, REFUSED = "allowed", "with_reason", "refused"
 VERDICTS = (ALLOWED, WITH_REASON, REFUSED)

@@ -15,8 +15,8 @@ from services.issuer.prescribers.models import Prescriber
 from services.issuer.programmes import assessment, person_limits, programmes
 from services.issuer.programmes.assessment import Outcome, Rule
 from services.issuer.programmes.models import Programme
-from shared import clock
 from shared.problems import Conflict, Forbidden, Problem
+from shared.values import clock
 
 
 @dataclass(frozen=True, slots=True)

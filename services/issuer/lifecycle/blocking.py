@@ -15,8 +15,8 @@ from services.issuer.grants.models import Grant, Lot
 from services.issuer.lifecycle import selection
 from shared.database import engine
 from shared.eventlog import log
-from shared.ids import new_id
 from shared.problems import Conflict
+from shared.values.ids import new_id
 
 _MOST_TOLD = 1000
 

@@ -12,8 +12,8 @@ from services.issuer.grants.models import Grant
 from services.issuer.lifecycle import selection
 from services.issuer.money import euros
 from shared.eventlog import log
-from shared.ids import new_id
 from shared.problems import Conflict, NotFound
+from shared.values.ids import new_id
 
 
 @dataclass(frozen=True, slots=True)

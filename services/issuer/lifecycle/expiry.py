@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer.notices import outbox
 from services.issuer.notices.outbox import Draft
-from shared import clock
 from shared.runtime import Runtime
+from shared.values import clock
 
 DAYS = (30, 15, 7)
 """How long before their last day grants are warned of."""

@@ -37,10 +37,10 @@ from services.issuer.grants.models import Grant
 from services.issuer.lifecycle import blocking, cancelling, selection, suspending
 from services.issuer.notices import outbox
 from services.issuer.programmes.models import ON_ISSUE
-from shared import clock
 from shared.database import engine
 from shared.eventlog import log
 from shared.problems import Conflict, NotFound
+from shared.values import clock
 
 PENDING, REPLACED = "pending", "replaced"
 OUTCOMES = (PENDING, REPLACED, REFUSED)

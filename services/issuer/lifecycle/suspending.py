@@ -12,9 +12,9 @@ from services.issuer.grants.lots import find
 from services.issuer.grants.models import Grant, Lot
 from services.issuer.lifecycle import blocking
 from services.issuer.notices import outbox
-from shared import clock
 from shared.database import engine
 from shared.problems import Conflict
+from shared.values import clock
 
 _REMEMBER = sa.text("""
     INSERT INTO suspended_cheque (cheque_id, lot_id)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from services.issuer.lots.statement import COLUMNS, Shown
-from shared import clock
 from shared.files import csv_export, pdf_documents
-from shared.french import in_figures, in_full, in_words, number
+from shared.values import clock
+from shared.values.french_format import in_figures, in_full, in_words, number
 
 _TEMPLATE = Path(__file__).parent / "lot_statement.typ"
 _SUMS = [f"{column}_{unit}" for column in COLUMNS for unit in ("number", "cents")]

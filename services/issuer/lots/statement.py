@@ -21,8 +21,8 @@ from services.issuer.grants.models import Lot
 from services.issuer.lots.models import LotStatement
 from services.issuer.notices import outbox
 from services.issuer.programmes.models import Programme
-from shared import clock
 from shared.problems import Conflict
+from shared.values import clock
 
 # Every cheque of the lot is issued, and in one of the others; replaced ones are among those cancelled.
 COLUMNS = ("issued", "used", "expired", "cancelled", "replaced", "blocked", "open")

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.notices.models import Notice
 from shared.eventlog import log
-from shared.ids import new_id
+from shared.values.ids import new_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer.grants.beneficiaries import Known, _grants_of
 from services.issuer.people.models import Beneficiary
-from shared.ids import new_id
-from shared.sealing import KeyRing
+from shared.values.encryption import KeyRing
+from shared.values.ids import new_id
 
 # Letters that Unicode does not take apart.
 _WHOLE = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"})

@@ -21,8 +21,8 @@ from services.issuer.people.models import Beneficiary
 from services.issuer.privacy import stored_answers
 from services.issuer.privacy.models import REQUEST, Erasure
 from shared.database import engine
-from shared.ids import new_id
 from shared.problems import Conflict, NotFound
+from shared.values.ids import new_id
 
 ERASED = "Erased: the person was forgotten."
 

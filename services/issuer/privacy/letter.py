@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from services.issuer.cheques.models import BLOCKED, CANCELLED, EXPIRED, ISSUED, REDEEMED, SPENDABLE
-from shared import clock
 from shared.files import pdf_documents
-from shared.french import in_figures, in_full, number
+from shared.values import clock
+from shared.values.french_format import in_figures, in_full, number
 
 _TEMPLATE = Path(__file__).parent / "person_letter.typ"
 _STATES = {

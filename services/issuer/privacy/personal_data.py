@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.people.models import Beneficiary
 from services.issuer.privacy import erasure
-from shared import clock
 from shared.problems import Conflict, NotFound
+from shared.values import clock
 
 _HAS_GRANT = sa.text("""
     SELECT EXISTS (

@@ -23,10 +23,10 @@ from services.issuer.privacy import erasure, stored_answers
 from services.issuer.privacy.models import RETENTION
 from services.issuer.programmes import programmes
 from services.issuer.programmes.models import Programme
-from shared import clock
 from shared.database import engine
-from shared.ids import new_id
 from shared.runtime import Runtime
+from shared.values import clock
+from shared.values.ids import new_id
 
 _PORTION = 500
 # Well under what a task, or whoever waits for an answer, is given.

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from shared.http.idempotency import EMPTIED, KEPT
 from shared.runtime import Runtime
-from shared.sealing import CannotOpen, KeyRing
+from shared.values.encryption import CannotOpen, KeyRing
 
 KEPT_FOR = timedelta(days=30)
 """How long an answer can be had again."""

@@ -16,8 +16,8 @@ from typing import Any
 
 from services.issuer.money import euros
 from services.issuer.programmes.models import Programme
-from shared import clock
 from shared.problems import Conflict, Invalid
+from shared.values import clock
 
 Limit = Mapping[str, Any]
 

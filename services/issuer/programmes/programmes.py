@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from services.issuer.fields import CODE
 from services.issuer.programmes import assessment, rule_versions
 from services.issuer.programmes.models import Programme
-from shared import clock
 from shared.problems import Conflict, Invalid, NotFound
+from shared.values import clock
 
 
 def create(session: Session, terms: Mapping[str, Any], by: str) -> Programme:

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from services.issuer.programmes import assessment as assessing
 from services.issuer.programmes.models import AssessmentRule, Programme
-from shared.ids import new_id
 from shared.problems import Conflict, Invalid, NotFound
+from shared.values.ids import new_id
 
 
 def replace(

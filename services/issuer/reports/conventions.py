@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from services.issuer.funding import conventions
 from services.issuer.funding.models import Convention
-from shared import clock
 from shared.database import engine
 from shared.problems import Invalid
+from shared.values import clock
 
 MEASURES = ("granted", "engaged", "used", "expired", "cancelled", "paid")
 BREAKDOWNS = ("envelope_id", "target_public", "prescriber_kind", "month")

@@ -18,7 +18,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from services.operator_bridge.adapter_kit import bounded_response
 from services.operator_bridge.interface import BadSignature, NoAnswer, OperatorRefused, OperatorUnavailable
-from shared import clock
+from shared.values import clock
 
 _CONNECT_SECONDS = 3.0
 # A token is renewed this long before it ends, so that it does not end on the way.

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.register.models import Contract, Order
 from services.operator_bridge.register.transitions import CONTRACT
-from shared import clock
 from shared.logs import logger
 from shared.problems import Conflict, NotFound
+from shared.values import clock
 
 # Rows that are being settled just now are left for the next tick rather than waited for.
 _HOLD = sa.text("""

@@ -11,10 +11,10 @@ from services.operator_bridge import interface
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED, allowed
-from shared import clock
 from shared.config import ConfigurationError
 from shared.eventlog import log
 from shared.problems import Conflict, Invalid, NotFound
+from shared.values import clock
 
 _LEFT = sa.text("""
     SELECT

@@ -29,10 +29,10 @@ from services.operator_bridge.interface import (
 from services.operator_bridge.orders import queue
 from services.operator_bridge.register.models import MAX_LOST, Contract
 from services.operator_bridge.register.transitions import WORKING
-from shared import clock
 from shared.logs import logger
 from shared.problems import Unavailable
 from shared.runtime import Runtime
+from shared.values import clock
 
 _AT_ONCE = 1000
 # Five times what a whole country has: what goes on beyond it is no statement, and would fill the disk.

@@ -14,12 +14,13 @@ from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
 from services.operator_bridge.register.models import Message
 from services.operator_bridge.workers import wakeups
-from shared import clock, roundtrip
+from shared import roundtrip
 from shared.config import ConfigurationError
-from shared.ids import new_id
 from shared.logs import logger
 from shared.roundtrip import Statement, json_rows
 from shared.runtime import Runtime
+from shared.values import clock
+from shared.values.ids import new_id
 
 # What of a message's headers says something about it later; the rest (cookies, tokens of proxies) is not kept.
 _KEPT_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type", "user-agent")

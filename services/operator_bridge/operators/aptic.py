@@ -38,7 +38,7 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
-from shared import clock
+from shared.values import clock
 
 _END = "FIN"
 _INSTANT = "%Y%m%dT%H%M%S%f"

@@ -13,9 +13,9 @@ from services.operator_bridge import interface
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.orders import creating, outcomes
 from services.operator_bridge.register.models import Contract, Order
-from shared import clock
 from shared.logs import logger
 from shared.problems import Conflict, NotFound
+from shared.values import clock
 
 _NOTE = sa.text("""
     UPDATE operator_order SET reason = :reason, lost = 0, next_attempt_at = clock_timestamp(),

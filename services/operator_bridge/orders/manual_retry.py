@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import MAX_LOST, Contract, Order
 from services.operator_bridge.register.transitions import LINK, WORKING, before
-from shared import clock
 from shared.logs import logger
 from shared.problems import Conflict, NotFound
+from shared.values import clock
 
 _NOTED = """jsonb_set(details, '{retries}', coalesce(details -> 'retries', '[]') || CAST(:retry AS jsonb))"""
 

@@ -15,8 +15,8 @@ from services.operator_bridge import interface
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.register import discrepancies
 from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, before
-from shared import cheque_code
 from shared.eventlog import log
+from shared.values import cheque_code
 
 Settled = sa.RowMapping
 """An order that was settled just now, with its operator and the number that it gave the cheque."""

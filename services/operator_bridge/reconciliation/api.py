@@ -22,7 +22,7 @@ from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, runtime, transaction
 from shared.problems import NotFound
-from shared.texts import no_code
+from shared.values.text_rules import no_code
 
 reconciliations = Blueprint(
     "reconciliations",

@@ -20,8 +20,8 @@ from services.operator_bridge.interface import Known, Line, Operator, Period
 from services.operator_bridge.reconciliation import comparison_sql, statement_loading
 from services.operator_bridge.register import numbered_cheques
 from services.operator_bridge.register.models import Contract
-from shared import clock
 from shared.runtime import Runtime
+from shared.values import clock
 
 KINDS = (
     "missing_at_operator",

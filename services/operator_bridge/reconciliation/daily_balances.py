@@ -13,10 +13,10 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.register.models_reconciliation import DailyBalance
-from shared import clock
 from shared.eventlog.peer_client import PeerUnavailable
 from shared.logs import logger
 from shared.runtime import Runtime
+from shared.values import clock
 
 STATES = ("open", "blocked", "redeemed", "cancelled", "expired")
 """What both the register and the redeemer can count; `open` is pending or spendable."""

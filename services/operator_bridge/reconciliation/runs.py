@@ -17,11 +17,11 @@ from services.operator_bridge.reconciliation.comparing import Sides
 from services.operator_bridge.register.models_reconciliation import Reconciliation
 from services.operator_bridge.register.transitions import WORKING
 from services.operator_bridge.workers import leases
-from shared import clock
 from shared.config import ConfigurationError
 from shared.logs import logger
 from shared.problems import Unavailable
 from shared.runtime import Runtime
+from shared.values import clock
 
 NIGHT_HOUR = 3
 """From this hour on in Paris the runs of the day are due: the news of yesterday have long arrived."""

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.operator_bridge.register import transitions
 from shared.database import engine
-from shared.ids import new_id
+from shared.values.ids import new_id
 
 NOW = sa.text("clock_timestamp()")
 # UUIDv7 made by the database (see the first migration), for rows that are made by set.

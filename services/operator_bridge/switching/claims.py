@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 from services.operator_bridge import interface
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.switching import switchover
-from shared import clock
 from shared.files.csv_export import guarded
 from shared.problems import Conflict
 from shared.runtime import Runtime
+from shared.values import clock
 
 KINDS = {
     "unspent": "Chèque prépayé non utilisé",

@@ -10,7 +10,7 @@ from typing import Any
 
 from services.operator_bridge.switching.claims import KINDS, Amount, Owed, Summary
 from shared.files import pdf_documents
-from shared.french import in_figures, in_full, in_words, number
+from shared.values.french_format import in_figures, in_full, in_words, number
 
 _TEMPLATE = Path(__file__).parent / "claims.typ"
 _OWED_TO: Mapping[str, str] = {

@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields, validate
 
 from services.operator_bridge.schemas import fit
-from shared.texts import no_code
+from shared.values.text_rules import no_code
 
 
 class NewSwitchSchema(Schema):

@@ -17,10 +17,10 @@ from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_switch import Switch, SwitchStep
 from services.operator_bridge.switching.steps import STEPS, Figures, Waiting, Work
-from shared import clock
 from shared.logs import logger
 from shared.problems import Conflict, Invalid, NotFound
 from shared.runtime import Runtime
+from shared.values import clock
 
 AT_ONCE = 20_000
 """How many rows one transaction moves."""

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
 from services.redeemer.transitions import CHEQUE, before
-from shared import clock
 from shared.eventlog import log
+from shared.values import clock
 
 _REASONS = {"redeemed": "already-redeemed"}
 

@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
 from services.redeemer.transitions import CHEQUE, before
-from shared import clock
 from shared.eventlog import log
-from shared.ids import new_id
 from shared.runtime import Runtime
+from shared.values import clock
+from shared.values.ids import new_id
 
 BATCH = 1000
 

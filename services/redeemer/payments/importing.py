@@ -17,10 +17,10 @@ from services.redeemer.payments import payment_file, payment_sql, settlement
 from services.redeemer.payments.models import PaymentImport
 from services.redeemer.payments.payment_file import Fault, Line
 from services.redeemer.statements import statement_sql
-from shared import clock
 from shared.files import file_import
 from shared.files.file_import import Terms
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 
 _SEEN = "The same statement, day, amount and reference are recorded, or on a line before, already."
 _WITHDRAWN = "This payment was withdrawn. If it was made all the same, give it another reference."

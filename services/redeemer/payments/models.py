@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.redeemer.statements.models import _NOW
 from services.redeemer.tables import Base
 from shared.files.file_import import FileColumns
-from shared.ids import new_id
+from shared.values.ids import new_id
 
 PAYMENT, WITHDRAWAL, SET_OFF = "payment", "withdrawal", "set_off"
 """What an entry is: money that went; what says that it never did; nothing, as corrections of paid lines cover all."""

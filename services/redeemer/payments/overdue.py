@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer.payments import account_sql
-from shared import clock
+from shared.values import clock
 
 COLUMNS = (
     "number", "statement_id", "structure_id", "structure_name", "siret", "month", "due_on", "days_late", "due_cents",

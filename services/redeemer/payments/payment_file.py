@@ -13,10 +13,10 @@ from datetime import date, datetime
 
 from stdnum.fr import siret as siret_rule
 
-from shared import cheque_code, clock
 from shared.files.file_import import LONGEST_HEAD, has_head, lines_at_least
 from shared.problems import Invalid
-from shared.texts import HOLDS_CODE
+from shared.values import cheque_code, clock
+from shared.values.text_rules import HOLDS_CODE
 
 MOST_LINES = 10_000
 MOST_BYTES = 5_000_000

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from services.redeemer.payments import account_sql, payment_sql
 from services.redeemer.transitions import REDEMPTION, before
-from shared import clock
 from shared.eventlog import log
-from shared.ids import new_id
+from shared.values import clock
+from shared.values.ids import new_id
 
 BY_ITSELF = "schedule"
 _IDS_AN_EVENT = 1000

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
-from shared import clock
 from shared.eventlog import log
 from shared.logs import logger
+from shared.values import clock
 
 REASON = "taken back before the database was restored"
 

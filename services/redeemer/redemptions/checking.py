@@ -8,9 +8,10 @@ from typing import Any
 from services.redeemer.redemptions import eligibility, lockout
 from services.redeemer.redemptions.eligibility import UNKNOWN, Workshop
 from services.redeemer.redemptions.lockout import Guesser
-from shared import clock, roundtrip
+from shared import roundtrip
 from shared.roundtrip import Statement, json_rows, rows_of_json
 from shared.runtime import Runtime
+from shared.values import clock
 
 _CHECK = Statement(
     "WITH asked AS (",

@@ -12,9 +12,9 @@ from typing import Any
 
 from services.redeemer.redemptions import lockout
 from services.redeemer.redemptions.lockout import Guesser
-from shared import cheque_code, clock
-from shared.cheque_code import InvalidCode
 from shared.problems import Invalid
+from shared.values import cheque_code, clock
+from shared.values.cheque_code import InvalidCode
 
 UNKNOWN = "unknown-code"
 

@@ -22,12 +22,12 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.redeemer.redemptions.models import Guessing
-from shared import clock
 from shared.config import Settings
 from shared.eventlog import log
 from shared.logs import logger
 from shared.problems import TooMany
 from shared.runtime import Runtime
+from shared.values import clock
 
 EVERYBODY = "everybody"
 A_REDEMPTION, A_CHECK = 1, 2

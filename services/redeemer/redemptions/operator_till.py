@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
 from services.redeemer.redemptions.models import Redemption
-from shared import clock
 from shared.eventlog import log
+from shared.values import clock
 
 _REASONS = {"redeemed": "already-redeemed", "pending": "not-yet-spendable"}
 

@@ -26,13 +26,14 @@ from uuid import UUID
 from services.redeemer.redemptions import eligibility
 from services.redeemer.redemptions.eligibility import Typed, Workshop
 from services.redeemer.redemptions.lockout import Guesser
-from shared import clock, roundtrip
+from shared import roundtrip
 from shared.audit import trail
 from shared.audit.trail import Act
 from shared.eventlog import event_kinds
-from shared.ids import new_id
 from shared.roundtrip import Statement, json_rows, rows_of_json
 from shared.runtime import Runtime
+from shared.values import clock
+from shared.values.ids import new_id
 
 # Who presented what, from where: recorded here, as no trigger may make a till wait.
 AUDITED = """,

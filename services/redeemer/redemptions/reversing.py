@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from services.redeemer import transitions
 from services.redeemer.cheques.models import Cheque
 from services.redeemer.redemptions.models import Redemption
-from shared import clock
 from shared.eventlog import log
 from shared.problems import Conflict, NotFound
+from shared.values import clock
 
 
 def find(session: Session, redemption_id: UUID, *, lock: bool = False) -> Redemption:

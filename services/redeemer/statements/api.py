@@ -16,10 +16,10 @@ from services.redeemer.statements.models import Correction, Statement
 from shared.access.tokens import Role, caller, roles
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, export_in_parts
-from shared.french import in_figures, in_words
 from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, pdf_file, runtime, transaction, wait_for_others
+from shared.values.french_format import in_figures, in_words
 
 blueprint = Blueprint(
     "statements", __name__, url_prefix="/v1/statements", description="What structures are owed, month by month."

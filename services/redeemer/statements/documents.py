@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from services.redeemer.statements.models import Statement
-from shared import clock
 from shared.files import pdf_documents
 from shared.files.csv_export import line
-from shared.french import in_figures, in_full, in_words, month, number
+from shared.values import clock
+from shared.values.french_format import in_figures, in_full, in_words, month, number
 
 _TEMPLATE = Path(__file__).parent / "statement.typ"
 _COLUMNS = ("due_cents", "confirmed_cents", "paid_cents")

@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session, aliased
 from services.redeemer.payments import settlement
 from services.redeemer.statements import statement_sql, terms
 from services.redeemer.statements.models import Statement, StatementLine, StatementMonth, StatementRefusal
-from shared import clock
-from shared.ids import new_id
 from shared.problems import Invalid, NotFound
 from shared.runtime import Runtime
+from shared.values import clock
+from shared.values.ids import new_id
 
 BY_SCHEDULE = "schedule"
 # The first days of a month are for what operators have still to report of the month before.

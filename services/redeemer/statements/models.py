@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.redeemer.tables import Base
-from shared.ids import new_id
+from shared.values.ids import new_id
 
 _NOW = sa.func.now()
 _NAME = "year || '-' || lpad(number::text, greatest(5, length(number::text)), '0')"

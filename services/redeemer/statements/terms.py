@@ -4,7 +4,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.redeemer.statements.models import PaymentTerm
-from shared import clock
+from shared.values import clock
 
 USUAL_TERM_DAYS = 30
 """Code de la commande publique, article R. 2192-10: what a local authority has, from the request for payment on."""

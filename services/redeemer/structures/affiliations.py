@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer.structures.models import Affiliation, Contract, Structure
-from shared import clock
 from shared.eventlog import log
 from shared.problems import Conflict, Invalid
+from shared.values import clock
 
 
 def affiliate(

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.redeemer.tables import Base
 from shared.files.file_import import FileColumns
-from shared.ids import new_id
 from shared.place_import import PlaceColumns
+from shared.values.ids import new_id
 
 
 class Contract(Base):

@@ -6,11 +6,12 @@ from sqlalchemy.orm import Session
 
 from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Structure, StructureImport
-from shared import clock, place_import
+from shared import place_import
 from shared.eventlog import log
 from shared.files.file_import import Terms
 from shared.place_import import Report
 from shared.problems import NotFound
+from shared.values import clock
 
 
 def take_in(session: Session, content: bytes, terms: Terms) -> Report:

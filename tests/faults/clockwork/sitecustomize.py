@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from shared import clock
+from shared.values import clock
 
 _real_time, _real_now = time.time, clock.now
 

@@ -17,7 +17,7 @@ from pypdf import PdfReader
 from services.operator_bridge import tasks
 from services.operator_bridge.switching import claims_pdf
 from services.operator_bridge.switching.claims import Amount, Owed, Summary
-from shared import cheque_code
+from shared.values import cheque_code
 from souche.cli import main
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.switch.town import Town, failure, handover

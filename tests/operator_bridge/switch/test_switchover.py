@@ -15,7 +15,7 @@ from services.operator_bridge.interface import Paid
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.switching import switchover
 from services.operator_bridge.switching.steps import STEPS
-from shared import clock
+from shared.values import clock
 from tests.harness import ServiceUnderTest, empty_tables
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.switch.town import BEGIN, Killer, Operator, Town, failure, handover

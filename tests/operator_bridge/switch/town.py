@@ -15,7 +15,7 @@ from demo.simulators.serving import serving
 from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import applying, statement_polling
 from services.operator_bridge.switching import switchover
-from shared import clock
+from shared.values import clock
 from tests.operator_bridge.conftest import Office
 
 AT_ONCE = 25  # rows a transaction: enough cheques for several parts of every movement

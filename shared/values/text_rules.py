@@ -2,7 +2,7 @@
 
 from marshmallow import ValidationError
 
-from shared import cheque_code
+from shared.values import cheque_code
 
 HOLDS_CODE = "It holds a cheque's code, which is cash: leave it out."
 
