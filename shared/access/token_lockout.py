@@ -13,10 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from shared.access import clients
+from shared.limiting.client_address import sender
 from shared.logs import logger
 from shared.problems import TooMany
 from shared.runtime import Runtime
-from shared.senders import sender
 from shared.values import clock
 
 PER_ADDRESS, PER_CLIENT = 30, 10

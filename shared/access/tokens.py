@@ -20,8 +20,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from flask import current_app, g, request
 
-from shared import limits, pace
 from shared.config import SERVICES, Settings
+from shared.limiting import rate_limit, request_limits
 from shared.problems import Forbidden, NotFound, Unauthenticated
 from shared.values import clock
 from shared.values.ids import new_id
@@ -195,12 +195,12 @@ def roles(*allowed: str, only: str | None = None) -> Callable[[Callable[_P, _R]]
         def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             g.caller = _authenticate()
             if g.caller.role is not Role.SERVICE:
-                pace.of_caller(str(g.caller))
+                rate_limit.of_caller(str(g.caller))
             if g.caller.role not in accepted:
                 raise _insufficient(accepted)
             if only and g.caller.role is Role.SERVICE:
                 g.caller.require_service(only)
-            limits.check_request(str(g.caller))  # before anything reads the body, and after the caller is known
+            request_limits.check_request(str(g.caller))  # before anything reads the body, and after the caller is known
             return view(*args, **kwargs)
 
         return _marked(guarded, accepted)
@@ -219,7 +219,7 @@ def public(view: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(view)
     def opened(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        pace.of_stranger()
+        rate_limit.of_stranger()
         return view(*args, **kwargs)
 
     return _marked(opened, frozenset())
@@ -257,7 +257,7 @@ def _authenticate() -> Caller:
     try:
         return _bearer()
     except Unauthenticated:
-        pace.of_stranger()
+        rate_limit.of_stranger()
         raise
 
 

@@ -14,7 +14,6 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 from werkzeug.datastructures import MultiDict
 
-from shared import bodies, pace
 from shared.access import clients, login, login_audit, tokens
 from shared.access.login import Denied, Entrance, Register, WrongClient
 from shared.access.login_audit import Refusals
@@ -22,7 +21,8 @@ from shared.access.oidc_provider import NotAccepted, Provider
 from shared.access.token_lockout import Lockout, too_many
 from shared.access.tokens import uncounted
 from shared.http.request_context import runtime, transaction
-from shared.limits import TooLarge, check_encoding
+from shared.limiting import rate_limit, slow_bodies
+from shared.limiting.request_limits import TooLarge, check_encoding
 from shared.logs import logger
 from shared.problems import Problem, answer
 
@@ -99,7 +99,7 @@ _FORM = {
 def token() -> Response:
     """Get a token for this service, by a client's secret or by an OpenID Connect provider's token."""
     try:
-        pace.of_stranger()
+        rate_limit.of_stranger()
         given = _parameters()
         entrance = _by_secret(given) if given["grant_type"] == CREDENTIALS else _by_provider(given)
     except Problem as problem:
@@ -113,7 +113,7 @@ def _parameters() -> dict[str, str]:
     request.max_content_length = _MAX_BYTES
     if (request.content_length or 0) > _MAX_BYTES:
         raise TooLarge(f"A request for a token has at most {_MAX_BYTES} bytes.", error="invalid_request")
-    bodies.read(bodies.STRANGERS)
+    slow_bodies.read(slow_bodies.STRANGERS)
     form: MultiDict[str, str] = request.form
     repeated = [name for name in _PARAMETERS if len(form.getlist(name)) > 1]
     if repeated:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from shared import broker, logs, pace, problems, tracing
+from shared import broker, logs, problems, tracing
 from shared.access import permissions, tokens
 from shared.access.login import Register
 from shared.access.login_audit import Refusals
@@ -26,11 +26,12 @@ from shared.access.permissions import Permission
 from shared.access.revocations import RevocationList
 from shared.access.token_lockout import Lockout
 from shared.access.tokens import Verifier, allowed_roles, public, uncounted
-from shared.bodies import Bodies
 from shared.config import ConfigurationError, Settings, load
 from shared.gauges import Gauge
 from shared.http import api_access, api_audit, api_events, api_metrics, api_token, openapi, security_headers
-from shared.pace import Pace
+from shared.limiting import rate_limit
+from shared.limiting.rate_limit import Pace
+from shared.limiting.slow_bodies import Bodies
 from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
 from shared.runtime import Runtime
 
@@ -105,7 +106,7 @@ def _add_trust(app: Flask, settings: Settings, register: Register | None) -> Non
         "souche.lockout": Lockout(runtime),
         "souche.refusals": Refusals(runtime),
         "souche.bodies": Bodies(settings.pool_size),
-        "souche.pace": Pace(settings.service, pace.store(settings)),
+        "souche.pace": Pace(settings.service, rate_limit.store(settings)),
         "souche.provider": Provider.of(settings) if settings.oidc_issuer else None,
         "souche.register": register,
     }

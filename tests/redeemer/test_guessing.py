@@ -13,8 +13,8 @@ from werkzeug.test import TestResponse
 from services.redeemer import create_app
 from services.redeemer.redemptions import lockout
 from services.redeemer.redemptions.lockout import Guesser
+from shared.limiting.client_address import sender
 from shared.problems import TooMany
-from shared.senders import sender
 from shared.values import cheque_code
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest

@@ -15,8 +15,8 @@ import pytest
 import requests
 
 from demo.embedded import free_port
-from shared import bodies as waiting
-from shared.bodies import Bodies, TooSlow
+from shared.limiting import slow_bodies as waiting
+from shared.limiting.slow_bodies import Bodies, TooSlow
 from tests.harness import ServiceUnderTest
 
 PATIENCE = 30.0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import limits
-from shared.limits import MAX_DEPTH, Malformed
+from shared.limiting import request_limits
+from shared.limiting.request_limits import MAX_DEPTH, Malformed
 from tests.harness import ServiceUnderTest
 
 VALUES = st.recursive(
@@ -28,17 +28,17 @@ def depth(value: object) -> int:
 def test_json_is_taken_whatever_its_texts_hold(value: object) -> None:
     for body in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=2)):
         if depth(value) <= MAX_DEPTH:
-            limits.check_json(body.encode("utf-8", "surrogatepass"))
+            request_limits.check_json(body.encode("utf-8", "surrogatepass"))
 
 
 @given(st.binary(max_size=200))
 def test_whatever_is_sent_is_taken_or_refused_and_nothing_else(body: bytes) -> None:
     with contextlib.suppress(Malformed):
-        limits.check_json(body)
+        request_limits.check_json(body)
 
 
 def test_texts_do_not_count_as_brackets() -> None:
-    limits.check_json(json.dumps({"reason": "[" * 500 + '\\"' + "{" * 500}).encode())
+    request_limits.check_json(json.dumps({"reason": "[" * 500 + '\\"' + "{" * 500}).encode())
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_texts_do_not_count_as_brackets() -> None:
 )
 def test_json_of_the_greatest_depth_is_taken_and_deeper_is_not(opened: bytes, closed: bytes, levels: int) -> None:
     times = MAX_DEPTH // levels
-    limits.check_json(opened * times + b"1" + closed * times)
+    request_limits.check_json(opened * times + b"1" + closed * times)
     with pytest.raises(Malformed, match="nests deeper"):
-        limits.check_json(opened * (times + 1) + b"1" + closed * (times + 1))
+        request_limits.check_json(opened * (times + 1) + b"1" + closed * (times + 1))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_json_of_the_greatest_depth_is_taken_and_deeper_is_not(opened: bytes, cl
 def test_a_bomb_is_refused_in_no_time(bomb: bytes) -> None:
     began = time.thread_time()
     with contextlib.suppress(Malformed):
-        limits.check_json(bomb)
+        request_limits.check_json(bomb)
     assert time.thread_time() - began < 2.0
 
 

@@ -13,7 +13,7 @@ from demo.embedded import EmbeddedRedis, free_port
 from services.issuer import create_app
 from services.operator_bridge import create_app as create_bridge
 from shared import config
-from shared.pace import Pace
+from shared.limiting.rate_limit import Pace
 from shared.problems import TooMany
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest

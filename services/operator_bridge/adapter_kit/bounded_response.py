@@ -11,7 +11,7 @@ from typing import Any
 import requests
 from urllib3.exceptions import HTTPError
 
-from shared import limits
+from shared.limiting import request_limits
 
 MOST_BYTES = 64 * 1024 * 1024
 PLAIN = {"Accept-Encoding": "identity"}
@@ -50,7 +50,7 @@ def read(response: requests.Response, seconds: float, most: int = MOST_BYTES) ->
 def document(body: bytes) -> Any:
     """The JSON of an answer; raises Unfit where it is none, nests without end, or holds numbers without end."""
     try:
-        limits.check_json(body)
+        request_limits.check_json(body)
         return json.loads(body)
-    except (ValueError, limits.Malformed):
+    except (ValueError, request_limits.Malformed):
         raise Unfit("no JSON") from None

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from services.operator_bridge.interface import Order, Unreadable
-from shared import limits
+from shared.limiting import request_limits
 
 _T = TypeVar("_T")
 _MAX_CENTS = 1_000_000_000
@@ -31,9 +31,9 @@ _MEMBERS = tuple(each.name for each in dataclasses.fields(Order))
 def document(body: bytes) -> dict[str, Any]:
     """A JSON object; raises Unreadable."""
     try:
-        limits.check_json(body)
+        request_limits.check_json(body)
         found = json.loads(body)
-    except (ValueError, limits.Malformed):
+    except (ValueError, request_limits.Malformed):
         found = None
     if not isinstance(found, dict):
         raise Unreadable("The body is not a JSON object.")

@@ -11,11 +11,11 @@ from services.operator_bridge import interface, schemas
 from services.operator_bridge.inbound import webhook_inbox
 from services.operator_bridge.inbound.log_throttle import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
-from shared import bodies, limits
 from shared.access.tokens import roles, uncounted
 from shared.config import ConfigurationError
 from shared.http.app import ProblemSchema
 from shared.http.request_context import runtime
+from shared.limiting import request_limits, slow_bodies
 from shared.problems import NotFound, Problem, Unauthenticated
 
 blueprint = Blueprint("operators", __name__, url_prefix="/v1/operators", description="The operators we can work with.")
@@ -71,14 +71,14 @@ def receive(operator: str) -> ResponseReturnValue:
     Nothing is counted against who signs wrongly: that costs a digest and nothing else, and shutting the door to an
     address would let anybody behind the same proxy shut out the operator.
     """
-    limits.check_encoding()
+    request_limits.check_encoding()
     if (request.content_length or _MAX_MESSAGE_BYTES + 1) > _MAX_MESSAGE_BYTES:
         raise TooLarge(f"A message has a Content-Length, of at most {_MAX_MESSAGE_BYTES} bytes.")
     if request.mimetype and not request.is_json:
         raise NotJson("A message is application/json.")
     try:
         webhook_inbox.check_door(runtime().settings.operators, operator)
-        body = bodies.read(bodies.STRANGERS)
+        body = slow_bodies.read(slow_bodies.STRANGERS)
         webhook_inbox.receive(runtime(), operator, dict(request.headers), body)
     except (UnknownOperator, ConfigurationError):
         raise NotFound("There is no such operator here.") from None

@@ -19,7 +19,7 @@ from shared.database.paging import PageQuery, page, page_of
 from shared.http.app import ProblemSchema
 from shared.http.idempotency import HEADER, request_digests, required_key
 from shared.http.request_context import runtime, transaction
-from shared.senders import sender
+from shared.limiting.client_address import sender
 
 blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions", description="Cheques spent.")
 

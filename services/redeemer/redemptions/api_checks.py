@@ -11,7 +11,7 @@ from services.redeemer.redemptions.schemas import CheckAnswer, CheckRequest
 from shared.access.tokens import caller, roles
 from shared.http.app import ProblemSchema
 from shared.http.request_context import runtime
-from shared.senders import sender
+from shared.limiting.client_address import sender
 
 blueprint = Blueprint("checks", __name__, url_prefix="/v1/checks", description="What a cheque is good for.")
 

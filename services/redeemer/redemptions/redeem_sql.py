@@ -125,7 +125,7 @@ class Request:
     typed: Typed
     workshop: Workshop
     address: str | None = None
-    """From where, as `shared.senders` gives it."""
+    """From where, as `shared.limiting.client_address` gives it."""
 
     former_digests: Sequence[bytes] = ()
     """The same by keys that are on their way out: the first request may have been kept under one."""

@@ -1,5 +1,5 @@
 """How deep and how odd what is sent may be: JSON that nests without end, numbers that take minutes to read, characters
-that the database cannot keep. How long it may be says `shared.http.app`; how slow, `shared.bodies`; what a text may hold,
+that the database cannot keep. How long it may be says `shared.http.app`; how slow, `shared.limiting.slow_bodies`; what a text may hold,
 its schema.
 """
 
@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from flask import request
 
-from shared import bodies
+from shared.limiting import slow_bodies
 from shared.problems import Invalid, Problem
 
 MAX_DEPTH = 32
@@ -60,7 +60,7 @@ def check_request(who: str) -> None:
         raise Invalid("A parameter contains the character U+0000.")
     if "\0" in request.path:
         raise Malformed("The path contains the character U+0000.")
-    body = bodies.read(who)
+    body = slow_bodies.read(who)
     if request.is_json:
         check_json(body)
 

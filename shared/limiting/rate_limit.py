@@ -19,9 +19,9 @@ import redis
 from flask import current_app, request
 
 from shared.config import Settings
+from shared.limiting.client_address import sender
 from shared.logs import logger
 from shared.problems import TooMany
-from shared.senders import sender
 
 WINDOW_SECONDS = 60
 # A process tells of its counts, and hears of those of the others, at each tenth of the limit: so many requests, times
