@@ -19,9 +19,10 @@ from benchmarks.rows import Copies
 from benchmarks.table import Line, by_turns
 from services.operator_bridge.inbound import consuming as bridge
 from services.redeemer import inbox as redeemer
-from shared import config, logs
+from shared import config
 from shared.eventlog import consumer
 from shared.eventlog.consumer import Handler
+from shared.observability import logs
 from shared.runtime import Runtime
 
 _GRANTS = """

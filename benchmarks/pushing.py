@@ -27,7 +27,8 @@ from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.interface import Order
 from services.operator_bridge.orders import sending
-from shared import config, logs
+from shared import config
+from shared.observability import logs
 from shared.runtime import Runtime
 from shared.values import clock
 from shared.values.cheque_code import generate, printed

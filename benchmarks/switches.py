@@ -37,10 +37,11 @@ from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.switching import switchover
-from shared import config, logs
+from shared import config
 from shared.database import migrations
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
+from shared.observability import logs
 from shared.problems import Unavailable
 from shared.runtime import Runtime
 from shared.values import cheque_code, clock

@@ -11,9 +11,9 @@ from celery import Celery, Task, current_app, signals
 from kombu.entity import Queue
 from kombu.transport import TRANSPORT_ALIASES
 
-from shared import logs
 from shared.audit import trail
 from shared.config import SERVICES, Settings
+from shared.observability import logs
 
 if TYPE_CHECKING:
     from shared.runtime import Runtime

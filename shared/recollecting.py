@@ -19,7 +19,7 @@ from shared.eventlog import consumer, event_kinds, log
 from shared.eventlog.consumer import Handler
 from shared.eventlog.event_kinds import READERS
 from shared.eventlog.peer_client import Peer, PeerUnavailable
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.runtime import Runtime
 
 PAGE_SIZE = 500

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from psycopg.errors import AdminShutdown, CrashShutdown, DeadlockDetected
 from psycopg.rows import class_row
 
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import Unavailable
 from shared.runtime import Runtime
 

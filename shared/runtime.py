@@ -20,7 +20,7 @@ from shared.eventlog import consumer
 from shared.eventlog.doorbell import Doorbell
 from shared.eventlog.event_kinds import READERS
 from shared.eventlog.peer_client import Peer, PeerUnavailable
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.together import Together
 
 _A = TypeVar("_A")

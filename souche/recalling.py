@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from shared import logs, recollecting
+from shared import recollecting
 from shared.config import SERVICES, Settings, load
 from shared.eventlog.peer_client import PeerUnavailable
+from shared.observability import logs
 from shared.recollecting import TakeIn
 from shared.runtime import Runtime
 

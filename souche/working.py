@@ -8,9 +8,9 @@ import click
 from celery import beat as celery_beat
 from celery import signals
 
-from shared import logs, tracing
 from shared.celery import sweeps
 from shared.config import SERVICES, Settings, load
+from shared.observability import logs, tracing
 from shared.runtime import Runtime
 from souche import health, recalling
 

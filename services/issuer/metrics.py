@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter
 
-from shared.gauges import Gauge
+from shared.observability.gauges import Gauge
 
 REVEALED = Counter("souche_codes_revealed", "Codes told to the operator bridge, to register them with an operator.")
 

@@ -1,6 +1,6 @@
 """The redeemer's gauges: what is spendable, spent and owed."""
 
-from shared.gauges import Gauge
+from shared.observability.gauges import Gauge
 
 GAUGES = (
     Gauge(

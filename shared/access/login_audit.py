@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from shared.access.login import Entrance
 from shared.audit import trail
 from shared.audit.trail import ENTRY, Act
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.runtime import Runtime
 from shared.values import clock
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from shared.access import clients
 from shared.limiting.client_address import sender
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import TooMany
 from shared.runtime import Runtime
 from shared.values import clock

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from shared.audit.trail import ENTRY
-from shared.logs import logger
+from shared.observability.logs import logger
 
 # How many entries one chaining takes: it bounds the time for which the lock is held.
 _AT_ONCE = 2_000

@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
 from shared.eventlog import log
-from shared.logs import current_request_id
+from shared.observability.logs import current_request_id
 
 WITHHELD = "…"
 """Stands for a value that changed and is not written down: names, codes, free text, whatever was not named harmless."""

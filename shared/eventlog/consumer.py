@@ -18,11 +18,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from shared import logs, tracing
 from shared.database import engine
 from shared.eventlog import event_kinds, log
 from shared.eventlog.log import Event
 from shared.eventlog.peer_client import Peer
+from shared.observability import logs, tracing
 
 Handler = Callable[[Session, Sequence[Event]], None]
 Transaction = Callable[[], Any]

@@ -12,8 +12,8 @@ from typing import Any
 import redis
 from kombu.exceptions import OperationalError
 
-from shared import logs, tracing
-from shared.logs import logger
+from shared.observability import logs, tracing
+from shared.observability.logs import logger
 
 # A ring whose task was lost must not silence those that follow for longer than a sweep would take.
 _SILENCE_SECONDS = 5

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import engine as db
 from shared.eventlog import event_kinds
-from shared.logs import current_request_id
+from shared.observability.logs import current_request_id
 from shared.values import clock
 from shared.values.ids import new_id
 

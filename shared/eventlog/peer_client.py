@@ -4,8 +4,8 @@ from typing import Any
 
 import requests
 
-from shared import tracing
-from shared.logs import REQUEST_ID_HEADER, current_request_id
+from shared.observability import tracing
+from shared.observability.logs import REQUEST_ID_HEADER, current_request_id
 
 # Seconds to connect, and to answer: a peer that is down must not hold a worker.
 _TIMEOUT = (2.0, 20.0)

@@ -17,7 +17,7 @@ from shared.audit.trail import ENTRY, Act
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, line
 from shared.http.api_access import FIT
 from shared.http.request_context import csv_file, runtime, transaction
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.runtime import Runtime
 from shared.values import clock
 

@@ -1,7 +1,7 @@
 """Metrics for Prometheus: are we losing money, are we late, is the operator ill.
 
 Counters and the histogram of requests are each process's own. The gauges are read from the service's tables when they
-are asked for (`shared.gauges`). Whichever process is asked, it tells the same, sooner or later: take the `max` of them.
+are asked for (`shared.observability.gauges`). Whichever process is asked, it tells the same, sooner or later: take the `max` of them.
 Labels hold states, reasons and names of programmes, contracts and routes; never a code, a person or an id.
 """
 
@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from shared import broker
 from shared.access.tokens import ends_at, roles
 from shared.broker import BrokerDown
-from shared.gauges import KEPT_SECONDS, Gauge, Tables
+from shared.observability.gauges import KEPT_SECONDS, Gauge, Tables
 from shared.runtime import Runtime
 
 # So long one who asks waits for what is being read, and then gets what there is.

@@ -23,7 +23,7 @@ from shared.access.tokens import uncounted
 from shared.http.request_context import runtime, transaction
 from shared.limiting import rate_limit, slow_bodies
 from shared.limiting.request_limits import TooLarge, check_encoding
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import Problem, answer
 
 CREDENTIALS = "client_credentials"

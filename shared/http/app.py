@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from shared import broker, logs, problems, tracing
+from shared import broker, problems
 from shared.access import permissions, tokens
 from shared.access.login import Register
 from shared.access.login_audit import Refusals
@@ -27,11 +27,12 @@ from shared.access.revocations import RevocationList
 from shared.access.token_lockout import Lockout
 from shared.access.tokens import Verifier, allowed_roles, public, uncounted
 from shared.config import ConfigurationError, Settings, load
-from shared.gauges import Gauge
 from shared.http import api_access, api_audit, api_events, api_metrics, api_token, openapi, security_headers
 from shared.limiting import rate_limit
 from shared.limiting.rate_limit import Pace
 from shared.limiting.slow_bodies import Bodies
+from shared.observability import logs, tracing
+from shared.observability.gauges import Gauge
 from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
 from shared.runtime import Runtime
 

@@ -20,7 +20,7 @@ from flask import current_app, request
 
 from shared.config import Settings
 from shared.limiting.client_address import sender
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import TooMany
 
 WINDOW_SECONDS = 60

@@ -11,9 +11,10 @@ import structlog
 from celery.contrib.testing.worker import start_worker
 from marshmallow import ValidationError
 
-from shared import config, logs
+from shared import config
 from shared.database import engine
 from shared.eventlog import log
+from shared.observability import logs
 from shared.runtime import Runtime
 from shared.values.ids import new_id
 from tests.shared.conftest import Logs

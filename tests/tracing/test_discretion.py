@@ -8,8 +8,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 from requests.structures import CaseInsensitiveDict
 
-from shared import logs, tracing_export
-from shared.tracing_export import Discreet, provide
+from shared.observability import logs, otel
+from shared.observability.otel import Discreet, provide
 from shared.values import cheque_code
 from shared.values.ids import new_id
 
@@ -92,7 +92,7 @@ def test_every_span_names_its_request(kept: Kept) -> None:
 def test_other_peoples_trace_state_and_baggage_go_no_further() -> None:
     parent = f"00-{'a' * 32}-{'b' * 16}-01"
     carrier = {"traceparent": parent, "tracestate": f"x={CODE}", "baggage": f"code={CODE}"}
-    propagator = tracing_export._OnlyIds()
+    propagator = otel._OnlyIds()
     context = propagator.extract(carrier)
     told: dict[str, str] = {}
     propagator.inject(told, context)
@@ -100,7 +100,7 @@ def test_other_peoples_trace_state_and_baggage_go_no_further() -> None:
 
 
 def test_nobody_outside_is_told_of_a_trace() -> None:
-    propagator = tracing_export._OnlyIds()
+    propagator = otel._OnlyIds()
     context = propagator.extract({"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
     to_an_operator: CaseInsensitiveDict[str] = CaseInsensitiveDict()
     propagator.inject(to_an_operator, context)

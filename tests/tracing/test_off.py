@@ -16,7 +16,7 @@ from shared.config import load
 app = importlib.import_module("services.redeemer").create_app(load("redeemer"))
 importlib.import_module("services.redeemer.tasks")
 assert app.test_client().get("/docs/").status_code == 200
-traced = ("opentelemetry.sdk.trace", "opentelemetry.instrumentation", "opentelemetry.exporter", "shared.tracing_export")
+traced = ("opentelemetry.sdk.trace", "opentelemetry.instrumentation", "opentelemetry.exporter", "shared.observability.otel")
 print(*[name for name in traced if name in sys.modules])
 """
 
@@ -35,14 +35,14 @@ def test_nothing_that_traces_is_loaded_unless_asked_for(environ: Mapping[str, st
 def test_one_setting_turns_it_on(environ: Mapping[str, str]) -> None:
     with collecting() as received:
         told = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.address + "/", "OTEL_EXPORTER_OTLP_HEADERS": "X-Key=a%20b"}
-        assert "shared.tracing_export" in _start({**environ, **told})
+        assert "shared.observability.otel" in _start({**environ, **told})
         assert [span.name for span in received.spans()] == ["GET /docs/"]
     assert [(each["path"], each["x-key"]) for each in received.headers] == [("/v1/traces", "a b")]
 
 
 @pytest.mark.slow
 def test_a_collector_that_is_not_there_disturbs_nobody(environ: Mapping[str, str]) -> None:
-    assert "shared.tracing_export" in _start({**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
+    assert "shared.observability.otel" in _start({**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from shared.audit import trail
 from shared.database.paging import PageQuery, page, page_of
 from shared.http.app import ProblemSchema
 from shared.http.request_context import pdf_file, runtime, transaction
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.values import clock
 
 one = Blueprint("booklet", __name__, url_prefix="/v1/grants", description="What is handed over with a grant's cheques.")

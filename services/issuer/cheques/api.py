@@ -12,7 +12,7 @@ from services.issuer.metrics import REVEALED
 from shared.access.tokens import caller, roles
 from shared.audit import trail
 from shared.http.request_context import transaction
-from shared.logs import logger
+from shared.observability.logs import logger
 
 code_views = Blueprint("codes", __name__, url_prefix="/v1/codes", description="Codes, for the operator bridge.")
 

@@ -21,7 +21,7 @@ from shared.database.paging import PageQuery, page, page_of
 from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import Invalid
 
 blueprint = Blueprint(

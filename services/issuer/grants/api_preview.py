@@ -15,7 +15,7 @@ from services.issuer.people.schemas import BeneficiarySchema
 from shared.access.tokens import caller, roles
 from shared.http.app import ProblemSchema
 from shared.http.request_context import transaction
-from shared.logs import logger
+from shared.observability.logs import logger
 
 assessment_views = Blueprint(
     "assessments", __name__, url_prefix="/v1/assessments", description="What a programme would grant, without effect."

@@ -25,7 +25,7 @@ from services.issuer.people.identities import Identities
 from services.issuer.programmes import person_limits
 from shared.files import file_import
 from shared.files.file_import import Terms
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import Conflict, Invalid, Problem, Unavailable
 
 _PORTION = 500

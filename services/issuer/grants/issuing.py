@@ -16,8 +16,8 @@ from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import Draft
 from services.issuer.grants.secrets import Secrets
 from services.issuer.programmes.models import ON_ISSUE
-from shared import logs
 from shared.eventlog import log
+from shared.observability import logs
 from shared.values import clock
 from shared.values.ids import new_id
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.people.identities import Identities, Identity
 from shared.audit import trail
-from shared.logs import logger
+from shared.observability.logs import logger
 
 
 def recorded(session: Session, action: str, person_id: UUID | None, by: str) -> None:

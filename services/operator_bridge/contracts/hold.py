@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.register.models import Contract, Order
 from services.operator_bridge.register.transitions import CONTRACT
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import Conflict, NotFound
 from shared.values import clock
 

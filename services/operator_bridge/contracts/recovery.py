@@ -18,7 +18,7 @@ from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import WORKING
 from shared import recollecting
 from shared.eventlog.peer_client import Peer
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.runtime import Runtime
 
 _COLUMNS = ("contract_id", "code", "operator", "programme", "starts_on", "ends_on")

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter
 
-from shared.logs import logger
+from shared.observability.logs import logger
 
 AT_FIRST = 5
 _SECONDS = 60.0

@@ -29,7 +29,7 @@ from services.operator_bridge.interface import (
 from services.operator_bridge.orders import queue
 from services.operator_bridge.register.models import MAX_LOST, Contract
 from services.operator_bridge.register.transitions import WORKING
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import Unavailable
 from shared.runtime import Runtime
 from shared.values import clock

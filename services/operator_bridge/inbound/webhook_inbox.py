@@ -16,7 +16,7 @@ from services.operator_bridge.register.models import Message
 from services.operator_bridge.workers import wakeups
 from shared import roundtrip
 from shared.config import ConfigurationError
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.roundtrip import Statement, json_rows
 from shared.runtime import Runtime
 from shared.values import clock

@@ -13,7 +13,7 @@ from services.operator_bridge import interface
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.orders import creating, outcomes
 from services.operator_bridge.register.models import Contract, Order
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import Conflict, NotFound
 from shared.values import clock
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import MAX_LOST, Contract, Order
 from services.operator_bridge.register.transitions import LINK, WORKING, before
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import Conflict, NotFound
 from shared.values import clock
 

@@ -29,9 +29,9 @@ from services.operator_bridge.interface import (
 from services.operator_bridge.orders import outcomes, queue
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import leases
-from shared import logs, tracing
 from shared.eventlog.peer_client import PeerUnavailable
-from shared.logs import logger
+from shared.observability import logs, tracing
+from shared.observability.logs import logger
 from shared.runtime import Runtime
 
 _SENDERS = 2

@@ -18,7 +18,7 @@ from services.operator_bridge.register.models_reconciliation import Reconciliati
 from services.operator_bridge.register.transitions import WORKING
 from services.operator_bridge.workers import leases
 from shared.config import ConfigurationError
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import Unavailable
 from shared.runtime import Runtime
 from shared.values import clock

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.register.models_reconciliation import Discrepancy
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import Conflict, NotFound
 from shared.values import clock
 

@@ -17,7 +17,7 @@ from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_switch import Switch, SwitchStep
 from services.operator_bridge.switching.steps import STEPS, Figures, Waiting, Work
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import Conflict, Invalid, NotFound
 from shared.runtime import Runtime
 from shared.values import clock

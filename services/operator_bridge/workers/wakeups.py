@@ -8,7 +8,7 @@ from contextlib import suppress
 import redis
 from kombu.exceptions import OperationalError
 
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.runtime import Runtime
 
 # A task that was lost must not keep its work asleep for longer than this.

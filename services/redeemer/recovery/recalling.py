@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
 from shared.eventlog import log
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.values import clock
 
 REASON = "taken back before the database was restored"

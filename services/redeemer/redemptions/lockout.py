@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from services.redeemer.redemptions.models import Guessing
 from shared.config import Settings
 from shared.eventlog import log
-from shared.logs import logger
+from shared.observability.logs import logger
 from shared.problems import TooMany
 from shared.runtime import Runtime
 from shared.values import clock

@@ -14,7 +14,7 @@ from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import DBAPIError
 
 from shared.database import engine as db
-from shared.logs import logger
+from shared.observability.logs import logger
 
 KEPT_SECONDS = 30.0
 _KEPT_FOR_EACH_SECOND = 100.0

@@ -1,7 +1,7 @@
 """Traces by OpenTelemetry, off unless OTEL_EXPORTER_OTLP_ENDPOINT says where they go.
 
 This module is all that the rest knows of it. While tracing is off nothing of OpenTelemetry is imported, and what is
-here costs a look at one variable; `shared.tracing_export` is the other half.
+here costs a look at one variable; `shared.observability.otel` is the other half.
 """
 
 import importlib
@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
-from shared import logs
 from shared.config import ConfigurationError, Settings
+from shared.observability import logs
 
 
 class Tracing(Protocol):
-    """What `shared.tracing_export` does where tracing is on."""
+    """What `shared.observability.otel` does where tracing is on."""
 
     def span(self, name: str, facts: Mapping[str, Any]) -> AbstractContextManager[Any]:
         """A span around a block, with these attributes."""
@@ -51,7 +51,7 @@ def begin(settings: Settings) -> None:
     if not settings.traces_endpoint or _tracing:
         return
     try:
-        export = importlib.import_module("shared.tracing_export")
+        export = importlib.import_module("shared.observability.otel")
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and {error.name} is not installed: install souche[tracing]."

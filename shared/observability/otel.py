@@ -1,4 +1,4 @@
-"""OpenTelemetry as we use it; imported by `shared.tracing` where tracing is on, and by nobody else.
+"""OpenTelemetry as we use it; imported by `shared.observability.tracing` where tracing is on, and by nobody else.
 
 The instrumentations of Flask, Celery and requests see whatever passes them: addresses with queries, headers, messages
 of exceptions. A code is cash and a name is a person's, so nothing of that leaves this process: `discreet` lets through
@@ -28,8 +28,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import Attributes
 from requests.structures import CaseInsensitiveDict
 
-from shared import logs
 from shared.config import Settings
+from shared.observability import logs
 from shared.values import cheque_code
 
 _OURS = "souche."
