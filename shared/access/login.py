@@ -13,7 +13,7 @@ from shared.access import clients, revocations
 from shared.access.models import Membership
 from shared.access.oidc_provider import Person
 from shared.access.tokens import Role
-from shared.place_import import PlaceColumns
+from shared.places.importer import PlaceColumns
 from shared.problems import Problem
 
 _NO_ESTABLISHMENT = "00000000000000"  # what the national schema writes where there is no SIRET

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from demo.world import World
-from shared.places import read_places
+from shared.places.reader import read_places
 
 TODAY = date(2026, 11, 22)
 

@@ -32,7 +32,7 @@ from services.redeemer.payments import payment_file
 from shared import config
 from shared.access import tokens
 from shared.config import ConfigurationError
-from shared.places import PlacesFileRefused, read_places
+from shared.places.reader import PlacesFileRefused, read_places
 from shared.problems import Invalid, Problem, Unauthenticated
 from shared.values import cheque_code
 from tests.harness import ServiceUnderTest

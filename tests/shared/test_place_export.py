@@ -13,10 +13,10 @@ from frictionless import Resource, Schema
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import place_terms
-from shared.place_export import HEAD, line
-from shared.place_terms import CLOSED, COLUMNS, LABELS
-from shared.places import Place, Reading, read_places
+from shared.places import vocabulary
+from shared.places.exporter import HEAD, line
+from shared.places.reader import Place, Reading, read_places
+from shared.places.vocabulary import CLOSED, COLUMNS, LABELS
 from tests.shared.test_places import GOOD, real_file
 
 SCHEMA = "lieux-mediation-numerique.v1.0.2.schema.json"
@@ -131,4 +131,4 @@ def test_older_terms_that_a_table_still_has_are_said_in_the_newer_words() -> Non
     old = dataclasses.asdict(place) | {"services": ["Prendre en main un ordinateur", "Couture"]}
     assert "Maîtrise des outils numériques du quotidien" in line(old)
     assert "Couture" not in line(old)
-    assert place_terms.known("services", ["Couture"]) == ((), ("Couture",))
+    assert vocabulary.known("services", ["Couture"]) == ((), ("Couture",))

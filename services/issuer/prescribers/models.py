@@ -2,7 +2,7 @@
 
 from services.issuer.tables import Base
 from shared.files.file_import import FileColumns
-from shared.place_import import PlaceColumns
+from shared.places.importer import PlaceColumns
 
 
 class Prescriber(PlaceColumns, Base):

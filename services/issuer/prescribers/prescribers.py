@@ -7,15 +7,15 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.prescribers.models import Prescriber, PrescriberImport
-from shared import place_import
 from shared.files.file_import import Terms
-from shared.place_import import Report
+from shared.places import importer
+from shared.places.importer import Report
 from shared.problems import NotFound
 
 
 def take_in(session: Session, content: bytes, terms: Terms) -> Report:
     """Adds and updates prescribers by their source's identifier; raises as `place_import.take_in` does."""
-    return place_import.take_in(session, content, terms, Prescriber, PrescriberImport)
+    return importer.take_in(session, content, terms, Prescriber, PrescriberImport)
 
 
 def find(session: Session, prescriber_id: UUID) -> Prescriber:

@@ -8,11 +8,11 @@ from flask_smorest import Blueprint
 from services.issuer.fields import programme_code
 from services.issuer.prescribers.models import Prescriber
 from services.issuer.reports import exports
-from shared import place_export
 from shared.access.tokens import caller, roles
 from shared.files import csv_export
 from shared.files.csv_export import CSV_ANSWER, PeriodQuery
 from shared.http.request_context import csv_file, runtime
+from shared.places import exporter
 
 blueprint = Blueprint("exports", __name__, url_prefix="/v1", description="Lists as CSV files.")
 BLUEPRINTS = (blueprint,)
@@ -56,7 +56,7 @@ def export_envelopes(query: dict[str, Any]) -> Response:
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_prescribers() -> Response:
     """The prescribers as a file of the national schema “Lieux de médiation numérique”, v1.0.2."""
-    return csv_file(place_export.FILE, place_export.export(runtime(), Prescriber))
+    return csv_file(exporter.FILE, exporter.export(runtime(), Prescriber))
 
 
 def _file(name: str, sql: str, query: dict[str, Any]) -> Response:

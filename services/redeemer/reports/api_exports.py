@@ -9,11 +9,11 @@ from marshmallow import fields
 from services.redeemer.fields import text
 from services.redeemer.reports import exports
 from services.redeemer.structures.models import Structure
-from shared import place_export
 from shared.access.tokens import Role, caller, roles
 from shared.files import csv_export
 from shared.files.csv_export import CSV_ANSWER, PeriodQuery
 from shared.http.request_context import csv_file, runtime
+from shared.places import exporter
 
 blueprint = Blueprint("exports", __name__, url_prefix="/v1", description="Lists as CSV files.")
 
@@ -49,7 +49,7 @@ def export_structures(query: dict[str, Any]) -> Response:
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_places() -> Response:
     """Training structures as a file of the national schema “Lieux de médiation numérique”, v1.0.2."""
-    return csv_file(place_export.FILE, place_export.export(runtime(), Structure))
+    return csv_file(exporter.FILE, exporter.export(runtime(), Structure))
 
 
 @blueprint.route("/affiliations/export.csv")

@@ -17,7 +17,7 @@ from shared.files.file_import import TERMS, Terms, TermsQuery
 from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
-from shared.place_import import CSV_BODY, PlaceSchema, Report, ReportSchema
+from shared.places.importer import CSV_BODY, PlaceSchema, Report, ReportSchema
 
 blueprint = Blueprint("structures", __name__, url_prefix="/v1/structures", description="Who may redeem cheques.")
 

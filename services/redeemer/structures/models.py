@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.redeemer.tables import Base
 from shared.files.file_import import FileColumns
-from shared.place_import import PlaceColumns
+from shared.places.importer import PlaceColumns
 from shared.values.ids import new_id
 
 

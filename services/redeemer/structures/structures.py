@@ -6,17 +6,17 @@ from sqlalchemy.orm import Session
 
 from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Structure, StructureImport
-from shared import place_import
 from shared.eventlog import log
 from shared.files.file_import import Terms
-from shared.place_import import Report
+from shared.places import importer
+from shared.places.importer import Report
 from shared.problems import NotFound
 from shared.values import clock
 
 
 def take_in(session: Session, content: bytes, terms: Terms) -> Report:
     """Adds and updates structures by their source's identifier; raises as `place_import.take_in` does."""
-    report = place_import.take_in(session, content, terms, Structure, StructureImport)
+    report = importer.take_in(session, content, terms, Structure, StructureImport)
     if report.changed and not terms.dry_run:
         affiliations.describe(session)
     return report

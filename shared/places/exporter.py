@@ -12,10 +12,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from shared import place_terms
 from shared.files.csv_export import guarded
-from shared.place_import import PlaceColumns
-from shared.place_terms import COLUMNS, DETAILS, LABELS, PUBLICS, SERVICES
+from shared.places import vocabulary
+from shared.places.importer import PlaceColumns
+from shared.places.vocabulary import COLUMNS, DETAILS, LABELS, PUBLICS, SERVICES
 from shared.runtime import Runtime
 
 _AT_ONCE = 500
@@ -71,11 +71,11 @@ def _values(place: Mapping[str, Any]) -> dict[str, str]:
 
 def _listed(column: str, items: Iterable[str]) -> str:
     # A place that was taken in long ago may still have older terms.
-    return "|".join(place_terms.known(column, items)[0])
+    return "|".join(vocabulary.known(column, items)[0])
 
 
 def _labels(place: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
-    return place_terms.label_groups(place["labels"])
+    return vocabulary.label_groups(place["labels"])
 
 
 def _degrees(value: float | None) -> str:

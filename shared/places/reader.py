@@ -13,10 +13,10 @@ from datetime import date
 
 from stdnum.fr import siret as siret_rule
 
-from shared import place_details
 from shared.files.csv_export import unguarded
 from shared.files.file_import import LONGEST_HEAD, NotText, file_digest, has_head, lines_at_least, text_of
-from shared.place_details import Details
+from shared.places import details as place_details
+from shared.places.details import Details
 from shared.values import cheque_code
 
 MAX_BYTES = 16 * 1024 * 1024

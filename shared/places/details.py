@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from shared import place_terms
-from shared.place_terms import CARE, CLOSED, DETAILS, LONGEST_SUMMARY, PUBLICS, RENAMED_COLUMNS, SERVICES
+from shared.places import vocabulary
+from shared.places.vocabulary import CARE, CLOSED, DETAILS, LONGEST_SUMMARY, PUBLICS, RENAMED_COLUMNS, SERVICES
 
 _PUBLICS_V0 = "publics_accueillis"
-_LABELS = (*place_terms.LABELS, "labels_nationaux", "labels_autres")
+_LABELS = (*vocabulary.LABELS, "labels_nationaux", "labels_autres")
 
 
 @dataclass(slots=True)
@@ -29,10 +29,10 @@ class Details:
 def read(values: Mapping[str, str], separator: str) -> Details:
     """Reads the columns of a line, in the words of v1; `separator` is that of the file's lists."""
     line = _Line(values, separator)
-    labels = place_terms.label_groups(line.items(*_LABELS))
+    labels = vocabulary.label_groups(line.items(*_LABELS))
     found = Details(typologies=line.items("typologie"), labels=tuple(label for group in labels for label in group))
     publics = line.items(PUBLICS, _PUBLICS_V0)
-    care = [item for item in publics if item in place_terms.CARE_AMONG_PUBLICS]
+    care = [item for item in publics if item in vocabulary.CARE_AMONG_PUBLICS]
     found.services = _closed(found, SERVICES, line.items(SERVICES))
     found.publics = _closed(found, PUBLICS, tuple(item for item in publics if item not in care))
     for column in DETAILS:
@@ -66,7 +66,7 @@ class _Line:
 
 
 def _closed(found: Details, column: str, items: tuple[str, ...]) -> tuple[str, ...]:
-    known, unknown = place_terms.known(column, items)
+    known, unknown = vocabulary.known(column, items)
     if unknown:
         listed = ", ".join(f"“{item[:80]}”" for item in unknown[:10])
         found.left_out.append((column, f"left out, as the national list does not have it: {listed}"))
@@ -76,7 +76,7 @@ def _closed(found: Details, column: str, items: tuple[str, ...]) -> tuple[str, .
 def _text(found: Details, column: str, line: _Line) -> str:
     text = line.text(column)
     if column == "telephone" and text:
-        number = place_terms.telephone(text)
+        number = vocabulary.telephone(text)
         if number is None:
             found.left_out.append((column, "left out: not a telephone number written like +33553690000"))
         return number or ""

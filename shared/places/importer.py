@@ -17,8 +17,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from shared.files import file_import
 from shared.files.file_import import FileColumns, Terms
-from shared.place_terms import PUBLICS, SERVICES
-from shared.places import Note, Place, PlacesFileRefused, Reading, read_places
+from shared.places.reader import Note, Place, PlacesFileRefused, Reading, read_places
+from shared.places.vocabulary import PUBLICS, SERVICES
 from shared.problems import Invalid
 from shared.values.ids import new_id
 
