@@ -25,14 +25,15 @@ from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import eligibility, redeem_sql
-from shared import config, roundtrip
+from shared import config
 from shared.audit import hash_chain
 from shared.config import SERVICES
 from shared.database import engine, migrations
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
-from shared.roundtrip import Statement
-from shared.runtime import Runtime
+from shared.process import single_statement
+from shared.process.runtime import Runtime
+from shared.process.single_statement import Statement
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
 from souche.keys import Signer
@@ -125,7 +126,7 @@ def _redeeming(runtime: Runtime, needed: int) -> Callable[[bool], Callable[[], N
             typed, workshop = eligibility.read([next(codes)]), eligibility.workshop(None, None, None)
             request = redeem_sql.Request(structure, str(new_id()), b"", typed, workshop)
             attempt = redeem_sql.Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
-            judged = roundtrip.ask(runtime, statement, redeem_sql.parameters([attempt]), redeem_sql.Line)
+            judged = single_statement.ask(runtime, statement, redeem_sql.parameters([attempt]), redeem_sql.Line)
             if not judged[0].done:
                 raise SystemExit(f"refused: {judged[0].verdict}")
 

@@ -23,7 +23,7 @@ from shared import config
 from shared.eventlog import consumer
 from shared.eventlog.consumer import Handler
 from shared.observability import logs
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 _GRANTS = """
     INSERT INTO event (event_id, kind, version, key, occurred_at, request_id, body)

@@ -29,7 +29,7 @@ from services.operator_bridge.interface import Order
 from services.operator_bridge.orders import sending
 from shared import config
 from shared.observability import logs
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 from shared.values.cheque_code import generate, printed
 from shared.values.ids import new_id

@@ -43,7 +43,7 @@ from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
 from shared.observability import logs
 from shared.problems import Unavailable
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
 from souche.keys import Signer

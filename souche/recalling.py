@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from shared import recollecting
 from shared.config import SERVICES, Settings, load
 from shared.eventlog.peer_client import PeerUnavailable
 from shared.observability import logs
-from shared.recollecting import TakeIn
-from shared.runtime import Runtime
+from shared.process import recovery
+from shared.process.recovery import TakeIn
+from shared.process.runtime import Runtime
 
 # What the others are asked for. The issuer's grants are nobody else's to remember: `souche verify` names what is lost.
 _TAKE_IN = {
@@ -38,7 +38,7 @@ def recall(service: str, without: tuple[str, ...]) -> None:
     logs.configure(service, settings.log_level)
     runtime = Runtime(settings)
     try:
-        restored = recollecting.recall(runtime, _handlers(service), _take_in(service), without)
+        restored = recovery.recall(runtime, _handlers(service), _take_in(service), without)
     except PeerUnavailable as error:
         raise click.ClickException(f"{error}. Start it, or leave it out for good: --without.") from None
     finally:
@@ -51,7 +51,7 @@ def before_work(settings: Settings) -> None:
     logs.configure(settings.service, settings.log_level)
     runtime, patience = Runtime(settings), _PATIENCE_SECONDS[settings.service]
     try:
-        recollecting.before_work(runtime, _handlers(settings.service), _take_in(settings.service), patience)
+        recovery.before_work(runtime, _handlers(settings.service), _take_in(settings.service), patience)
     finally:
         runtime.engine.dispose()
 

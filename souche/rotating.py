@@ -7,7 +7,7 @@ import click
 
 from services.issuer import key_rotation
 from shared.config import load
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values.encryption import CannotOpen
 
 

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from shared.config import Settings
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from souche.keys import Signer
 
 

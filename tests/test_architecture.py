@@ -33,7 +33,14 @@ def test_there_is_something_to_look_at() -> None:
 
 def test_use_cases_know_neither_flask_nor_celery() -> None:
     use_cases = [path for path in PRODUCT if "services" in path.parts and not FACES.fullmatch(path.name)]
-    outer = ("flask", "flask_smorest", "celery", "shared.http.request_context", "shared.http.app", "shared.celery")
+    outer = (
+        "flask",
+        "flask_smorest",
+        "celery",
+        "shared.http.request_context",
+        "shared.http.app",
+        "shared.process.celery",
+    )
     wrong = [
         (str(path.relative_to(ROOT)), name) for path in use_cases for name in imported(parsed(path)) if name in outer
     ]

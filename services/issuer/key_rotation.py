@@ -21,7 +21,7 @@ from services.issuer.people.models import Beneficiary
 from services.issuer.tables import Base
 from shared.eventlog import log
 from shared.http.idempotency import KEPT
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 from shared.values.encryption import KeyRing
 

@@ -6,7 +6,7 @@ from services.issuer.inbox import HANDLERS
 from services.issuer.lifecycle import expiry
 from services.issuer.privacy import retention
 from shared.audit import hash_chain
-from shared.celery import every, runtime
+from shared.process.celery import every, runtime
 from shared.values import clock
 
 # Once a day would do, but a day begins anew whenever the clock is restarted; twice posts nothing twice.

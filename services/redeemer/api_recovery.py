@@ -9,7 +9,7 @@ from marshmallow import Schema, fields
 from services.redeemer.structures import contracts
 from shared.access.tokens import roles
 from shared.http.request_context import transaction
-from shared.recollecting import Query
+from shared.process.recovery import Query
 
 blueprint = Blueprint(
     "recollections",

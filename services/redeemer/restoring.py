@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions.models import Redemption
-from shared import recollecting
 from shared.database import engine
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
 from shared.eventlog.peer_client import Peer
-from shared.runtime import Runtime
+from shared.process import recovery
+from shared.process.runtime import Runtime
 
 _KIND = "redemption.remembered"
 
@@ -22,7 +22,7 @@ _KIND = "redemption.remembered"
 def take_in(runtime: Runtime, peer: Peer) -> int:
     """Takes in the redemptions that a peer remembers; says how many were missing here. Raises PeerUnavailable."""
     missing = 0
-    for items in recollecting.pages(peer, "/v1/recollections/redemptions", "redemption_id"):
+    for items in recovery.pages(peer, "/v1/recollections/redemptions", "redemption_id"):
         run = [_event(item) for item in items if not _is_report(peer, item)]
         with runtime.transaction() as session:
             missing += _missing(session, [event.event_id for event in run])

@@ -7,7 +7,7 @@ from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import lockout
 from services.redeemer.statements import issuing
 from shared.audit import hash_chain
-from shared.celery import every, runtime
+from shared.process.celery import every, runtime
 
 
 @shared_task(name="redeemer.pull")

@@ -22,7 +22,7 @@ from shared.access.login import Entrance
 from shared.audit import trail
 from shared.audit.trail import ENTRY, Act
 from shared.observability.logs import logger
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 
 ACTION = KIND = "login"

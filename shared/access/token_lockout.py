@@ -16,7 +16,7 @@ from shared.access import clients
 from shared.limiting.client_address import sender
 from shared.observability.logs import logger
 from shared.problems import TooMany
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 
 PER_ADDRESS, PER_CLIENT = 30, 10

@@ -17,7 +17,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 _AT_ONCE = 500
 _FORMULA = r"\"*[=+\-@\t\r]"

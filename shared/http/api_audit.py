@@ -18,7 +18,7 @@ from shared.files.csv_export import CSV_ANSWER, FormatQuery, line
 from shared.http.api_access import FIT
 from shared.http.request_context import csv_file, runtime, transaction
 from shared.observability.logs import logger
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 
 blueprint = Blueprint(

@@ -17,11 +17,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from shared import broker
 from shared.access.tokens import ends_at, roles
-from shared.broker import BrokerDown
 from shared.observability.gauges import KEPT_SECONDS, Gauge, Tables
-from shared.runtime import Runtime
+from shared.process import broker_status
+from shared.process.broker_status import BrokerDown
+from shared.process.runtime import Runtime
 
 # So long one who asks waits for what is being read, and then gets what there is.
 _PATIENCE_SECONDS = 3.0
@@ -116,7 +116,7 @@ class Gauges(Collector):
     def _queues(self) -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily("souche_queue_tasks", "Tasks that wait for a worker.", labels=("queue",))
         try:
-            for queue, waiting in broker.waiting(self._runtime).items():
+            for queue, waiting in broker_status.waiting(self._runtime).items():
                 family.add_metric((queue,), float(waiting))
         except BrokerDown:
             return

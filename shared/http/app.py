@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from shared import broker, problems
+from shared import problems
 from shared.access import permissions, tokens
 from shared.access.login import Register
 from shared.access.login_audit import Refusals
@@ -34,7 +34,8 @@ from shared.limiting.slow_bodies import Bodies
 from shared.observability import logs, tracing
 from shared.observability.gauges import Gauge
 from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
-from shared.runtime import Runtime
+from shared.process import broker_status
+from shared.process.runtime import Runtime
 
 __all__ = ["ProblemSchema", "build"]
 
@@ -206,7 +207,7 @@ def _add_health(app: Flask) -> None:
     @uncounted
     def readyz() -> ResponseReturnValue:
         """Says whether requests can be served: without the database they cannot, without the broker they can."""
-        checks = {"database": _database_answers(runtime), "broker": broker.answers(runtime)}
+        checks = {"database": _database_answers(runtime), "broker": broker_status.answers(runtime)}
         body = {name: "ok" if good else "down" for name, good in checks.items()}
         return jsonify(status="ok" if all(checks.values()) else "degraded", **body), 200 if checks["database"] else 503
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from flask import Response, current_app, g
 from sqlalchemy.orm import Session
 
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 _WAIT = sa.text("SET LOCAL idle_in_transaction_session_timeout = '1h'")
 

@@ -16,7 +16,7 @@ from shared.files.csv_export import guarded
 from shared.places import vocabulary
 from shared.places.importer import PlaceColumns
 from shared.places.vocabulary import COLUMNS, DETAILS, LABELS, PUBLICS, SERVICES
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 _AT_ONCE = 500
 NO_SIRET = "0" * 14

@@ -21,7 +21,7 @@ from services.issuer import key_rotation
 from shared import config
 from shared.config import SERVICES, read_keys, write_key
 from shared.eventlog.event_kinds import READERS
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from souche.keys import ADD, DROP, SECRET_KEYS, USE, Signer, rotated
 from tests.journey.conftest import World
 

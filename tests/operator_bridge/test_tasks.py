@@ -13,7 +13,7 @@ from demo.simulators.docaposte import Simulator
 from services.operator_bridge import tasks
 from services.operator_bridge.tasks import BEAT
 from services.operator_bridge.workers import leases, wakeups
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from tests.harness import ServiceUnderTest
 from tests.operator_bridge.conftest import Office
 

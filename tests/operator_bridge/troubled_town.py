@@ -23,7 +23,7 @@ from services.operator_bridge.register.models import MAX_LOST
 from shared.config import SERVICES
 from shared.eventlog.event_kinds import READERS
 from shared.problems import Unavailable
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from souche.verify import verify
 from tests.journey.conftest import World
 

@@ -14,7 +14,7 @@ from shared import config
 from shared.audit import triggers
 from shared.database import engine, migrations
 from shared.http import app
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from tests.serving import served
 
 _NAMES = itertools.count()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from celery import shared_task
 
-from shared import celery
 from shared.config import load
+from shared.process import celery
 
 QUEUE = "redeemer"
 NAP = "redeemer.nap"

@@ -15,7 +15,7 @@ from shared import config
 from shared.database import engine
 from shared.eventlog import log
 from shared.observability import logs
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values.ids import new_id
 from tests.shared.conftest import Logs
 from tests.shared.test_event_log import block, tell

@@ -23,7 +23,7 @@ from shared.eventlog import consumer, event_kinds, log
 from shared.eventlog.log import Event
 from shared.http.api_events import FeedPage
 from shared.observability.logs import current_request_id
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 from shared.values.ids import new_id
 from tests.shared.conftest import Logs

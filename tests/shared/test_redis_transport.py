@@ -11,8 +11,8 @@ import pytest
 
 from demo import children
 from demo.embedded import EmbeddedRedis
-from shared import celery
 from shared.config import load
+from shared.process import celery
 from tests.faults.town import eventually
 from tests.shared import napping
 from tests.shared.napping import NAP, QUEUE

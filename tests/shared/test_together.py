@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from shared.together import Together
+from shared.process.request_batching import Together
 
 PATIENCE_SECONDS = 20
 

@@ -16,7 +16,7 @@ from demo.embedded import EmbeddedPostgres
 from shared.access.tokens import Role, Verifier
 from shared.config import SERVICES, load, read_keys
 from shared.http.api_metrics import Gauges
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from souche.cli import COMMANDS, main
 from souche.keys import Signer, generate_secrets
 from tests.harness import ServiceUnderTest

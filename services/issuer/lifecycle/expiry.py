@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.notices import outbox
 from services.issuer.notices.outbox import Draft
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 
 DAYS = (30, 15, 7)

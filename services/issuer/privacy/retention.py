@@ -24,7 +24,7 @@ from services.issuer.privacy.models import RETENTION
 from services.issuer.programmes import programmes
 from services.issuer.programmes.models import Programme
 from shared.database import engine
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 from shared.values.ids import new_id
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from shared.http.idempotency import EMPTIED, KEPT
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values.encryption import CannotOpen, KeyRing
 
 KEPT_FOR = timedelta(days=30)

@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 
 from shared.access.tokens import roles
 from shared.http.request_context import transaction
-from shared.recollecting import PAGE_SIZE, Query, RedemptionsRemembered
+from shared.process.recovery import PAGE_SIZE, Query, RedemptionsRemembered
 
 blueprint = Blueprint(
     "recollections",

@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.contracts import hold
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import WORKING
-from shared import recollecting
 from shared.eventlog.peer_client import Peer
 from shared.observability.logs import logger
-from shared.runtime import Runtime
+from shared.process import recovery
+from shared.process.runtime import Runtime
 
 _COLUMNS = ("contract_id", "code", "operator", "programme", "starts_on", "ends_on")
 
@@ -29,7 +29,7 @@ def take_in(runtime: Runtime, peer: Peer) -> int:
     if peer.name != "redeemer":
         return 0
     missing = 0
-    for items in recollecting.pages(peer, "/v1/recollections/contracts", "contract_id"):
+    for items in recovery.pages(peer, "/v1/recollections/contracts", "contract_id"):
         with runtime.transaction() as session:
             missing += sum(_take_in(session, item) for item in items)
     return missing

@@ -31,7 +31,7 @@ from services.operator_bridge.register.models import MAX_LOST, Contract
 from services.operator_bridge.register.transitions import WORKING
 from shared.observability.logs import logger
 from shared.problems import Unavailable
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 
 _AT_ONCE = 1000

@@ -14,11 +14,11 @@ from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
 from services.operator_bridge.register.models import Message
 from services.operator_bridge.workers import wakeups
-from shared import roundtrip
 from shared.config import ConfigurationError
 from shared.observability.logs import logger
-from shared.roundtrip import Statement, json_rows
-from shared.runtime import Runtime
+from shared.process import single_statement
+from shared.process.runtime import Runtime
+from shared.process.single_statement import Statement, json_rows
 from shared.values import clock
 from shared.values.ids import new_id
 
@@ -29,7 +29,7 @@ _AT_ONCE = 200
 _COLUMNS = "message_id uuid, operator text, webhook_id text, headers jsonb, body bytea"
 _STORE = Statement(
     "INSERT INTO message (message_id, operator, webhook_id, headers, body)",
-    roundtrip.rows_of_json("messages", _COLUMNS),
+    single_statement.rows_of_json("messages", _COLUMNS),
     "ON CONFLICT DO NOTHING RETURNING message_id",
 )
 
@@ -71,14 +71,14 @@ def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: b
     }
     stored = runtime.together(_store).ask(row)
     if stored is None:
-        stored = bool(roundtrip.ask(runtime, _STORE, _parameters([row]), _Stored))
+        stored = bool(single_statement.ask(runtime, _STORE, _parameters([row]), _Stored))
         wakeups.wake(runtime, "operator_bridge.apply")
     return stored
 
 
 def _store(runtime: Runtime, rows: Sequence[dict[str, Any]]) -> list[bool]:
     """Stores messages by one statement, and wakes whoever applies them; which of them were not here before."""
-    stored = {one.message_id for one in roundtrip.ask_once(runtime, _STORE, _parameters(rows), _Stored)}
+    stored = {one.message_id for one in single_statement.ask_once(runtime, _STORE, _parameters(rows), _Stored)}
     wakeups.wake(runtime, "operator_bridge.apply")
     return [row["message_id"] in stored for row in rows]
 

@@ -32,7 +32,7 @@ from services.operator_bridge.workers import leases
 from shared.eventlog.peer_client import PeerUnavailable
 from shared.observability import logs, tracing
 from shared.observability.logs import logger
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 _SENDERS = 2
 # The issuer gives this many codes at a time.

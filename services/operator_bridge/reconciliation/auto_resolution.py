@@ -19,7 +19,7 @@ from services.operator_bridge.interface import Paid, Redeemed
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_reconciliation import Discrepancy
 from services.operator_bridge.register.transitions import WORKING
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 SENT_AGAIN = "sent_again"
 """The orders that the operator has lost were sent again, under the references that it knows."""

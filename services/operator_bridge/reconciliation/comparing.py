@@ -20,7 +20,7 @@ from services.operator_bridge.interface import Known, Line, Operator, Period
 from services.operator_bridge.reconciliation import comparison_sql, statement_loading
 from services.operator_bridge.register import numbered_cheques
 from services.operator_bridge.register.models import Contract
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 
 KINDS = (

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.register.models_reconciliation import DailyBalance
 from shared.eventlog.peer_client import PeerUnavailable
 from shared.observability.logs import logger
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 
 STATES = ("open", "blocked", "redeemed", "cancelled", "expired")

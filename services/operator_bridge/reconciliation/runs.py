@@ -20,7 +20,7 @@ from services.operator_bridge.workers import leases
 from shared.config import ConfigurationError
 from shared.observability.logs import logger
 from shared.problems import Unavailable
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 
 NIGHT_HOUR = 3

@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.operator_bridge.interface import Known
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 _AT_ONCE = 1000
 

@@ -20,7 +20,7 @@ from services.operator_bridge.register.models import Contract
 from services.operator_bridge.switching import switchover
 from shared.files.csv_export import guarded
 from shared.problems import Conflict
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 
 KINDS = {

@@ -22,7 +22,7 @@ from services.operator_bridge.register.models_switch import Switch
 from services.operator_bridge.switching import moving_sql, progress
 from services.operator_bridge.switching.moving_sql import Move
 from shared.problems import Unavailable
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 Figures = Mapping[str, Any]
 

@@ -19,7 +19,7 @@ from services.operator_bridge.register.models_switch import Switch, SwitchStep
 from services.operator_bridge.switching.steps import STEPS, Figures, Waiting, Work
 from shared.observability.logs import logger
 from shared.problems import Conflict, Invalid, NotFound
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 
 AT_ONCE = 20_000

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 _TAKE = sa.text("SELECT pg_try_advisory_lock(:key)")
 _GIVE_BACK = sa.text("SELECT pg_advisory_unlock(:key)")

@@ -9,7 +9,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from shared.observability.logs import logger
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 # A task that was lost must not keep its work asleep for longer than this.
 _SILENCE_SECONDS = 10

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from services.redeemer import transitions
 from services.redeemer.transitions import CHEQUE, before
 from shared.eventlog import log
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 from shared.values.ids import new_id
 

@@ -8,9 +8,9 @@ from typing import Any
 from services.redeemer.redemptions import eligibility, lockout
 from services.redeemer.redemptions.eligibility import UNKNOWN, Workshop
 from services.redeemer.redemptions.lockout import Guesser
-from shared import roundtrip
-from shared.roundtrip import Statement, json_rows, rows_of_json
-from shared.runtime import Runtime
+from shared.process import single_statement
+from shared.process.runtime import Runtime
+from shared.process.single_statement import Statement, json_rows, rows_of_json
 from shared.values import clock
 
 _CHECK = Statement(
@@ -55,7 +55,7 @@ def check(runtime: Runtime, guesser: Guesser, code: str, paid_for: Workshop) -> 
         "now": clock.now(),
         "today": clock.today(),
     }
-    found = roundtrip.ask(runtime, _CHECK, parameters, _Checked)[0]
+    found = single_statement.ask(runtime, _CHECK, parameters, _Checked)[0]
     if found.barred_until:
         raise lockout.too_many(found.barred_until)
     if found.verdict == UNKNOWN and not typed.faults:

@@ -26,7 +26,7 @@ from shared.config import Settings
 from shared.eventlog import log
 from shared.observability.logs import logger
 from shared.problems import TooMany
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 
 EVERYBODY = "everybody"

@@ -26,12 +26,12 @@ from uuid import UUID
 from services.redeemer.redemptions import eligibility
 from services.redeemer.redemptions.eligibility import Typed, Workshop
 from services.redeemer.redemptions.lockout import Guesser
-from shared import roundtrip
 from shared.audit import trail
 from shared.audit.trail import Act
 from shared.eventlog import event_kinds
-from shared.roundtrip import Statement, json_rows, rows_of_json
-from shared.runtime import Runtime
+from shared.process import single_statement
+from shared.process.runtime import Runtime
+from shared.process.single_statement import Statement, json_rows, rows_of_json
 from shared.values import clock
 from shared.values.ids import new_id
 
@@ -201,7 +201,7 @@ def _act(act: Act) -> dict[str, Any]:
 def alone(runtime: Runtime, attempt: Attempt) -> Outcome:
     """Waits for whoever else wants these cheques; raises Unavailable."""
     given = parameters([attempt])
-    return Outcome(given["now"], roundtrip.ask(runtime, _ALONE, given, Line))
+    return Outcome(given["now"], single_statement.ask(runtime, _ALONE, given, Line))
 
 
 def together(runtime: Runtime, attempts: Sequence[Attempt]) -> list[Outcome | None]:
@@ -216,7 +216,7 @@ def together(runtime: Runtime, attempts: Sequence[Attempt]) -> list[Outcome | No
             taken |= attempt.contested
             apart.append(attempt)
     given = parameters(apart)
-    lines = roundtrip.ask_once(runtime, _TOGETHER, given, Line)
+    lines = single_statement.ask_once(runtime, _TOGETHER, given, Line)
     outcomes = {
         apart[number - 1].presentation_id: Outcome(given["now"], list(those))
         for number, those in groupby(lines, attrgetter("number"))

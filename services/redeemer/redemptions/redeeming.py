@@ -15,7 +15,7 @@ from services.redeemer.redemptions.models import Presentation, Redemption
 from services.redeemer.redemptions.redeem_sql import Attempt, Line, Request
 from shared.http.idempotency import InHand, KeyReused
 from shared.problems import Conflict
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 MAX_CODES = 50
 

@@ -18,7 +18,7 @@ from services.redeemer.payments import settlement
 from services.redeemer.statements import statement_sql, terms
 from services.redeemer.statements.models import Statement, StatementLine, StatementMonth, StatementRefusal
 from shared.problems import Invalid, NotFound
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 from shared.values import clock
 from shared.values.ids import new_id
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Contract
-from shared.recollecting import PAGE_SIZE
+from shared.process.recovery import PAGE_SIZE
 
 
 def mirror(session: Session, contracts: Sequence[Mapping[str, Any]]) -> None:

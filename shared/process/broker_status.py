@@ -13,7 +13,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from shared.config import SERVICES
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 _TIMEOUT_SECONDS = 2.0
 

@@ -16,7 +16,7 @@ from shared.config import SERVICES, Settings
 from shared.observability import logs
 
 if TYPE_CHECKING:
-    from shared.runtime import Runtime
+    from shared.process.runtime import Runtime
 
 _REQUEST_ID = "souche_request_id"
 
@@ -82,7 +82,7 @@ _ON_REDIS: dict[str, Any] = {
 }
 
 # kombu finds a transport by the scheme of the address: once for the whole process.
-TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "shared.redis_transport:Transport"))
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "shared.process.redis_transport:Transport"))
 
 
 class App(Celery):

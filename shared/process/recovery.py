@@ -20,7 +20,7 @@ from shared.eventlog.consumer import Handler
 from shared.eventlog.event_kinds import READERS
 from shared.eventlog.peer_client import Peer, PeerUnavailable
 from shared.observability.logs import logger
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 PAGE_SIZE = 500
 _PAUSE_SECONDS = 3.0

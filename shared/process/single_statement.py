@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 
 from shared.observability.logs import logger
 from shared.problems import Unavailable
-from shared.runtime import Runtime
+from shared.process.runtime import Runtime
 
 _Row = TypeVar("_Row")
 

@@ -12,7 +12,6 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
-from shared import celery
 from shared.audit import trail
 from shared.config import Settings
 from shared.database import engine as db
@@ -21,7 +20,8 @@ from shared.eventlog.doorbell import Doorbell
 from shared.eventlog.event_kinds import READERS
 from shared.eventlog.peer_client import Peer, PeerUnavailable
 from shared.observability.logs import logger
-from shared.together import Together
+from shared.process import celery
+from shared.process.request_batching import Together
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
@@ -44,7 +44,7 @@ class Runtime:
 
     @cached_property
     def prompt_engine(self) -> sa.Engine:
-        """The same for what is one statement and one round trip (`shared.roundtrip`); its pool is as large again."""
+        """The same for what is one statement and one round trip (`shared.process.single_statement`); its pool is as large again."""
         return db.connect_prompt(self.settings.database_url, self.settings.service, self.settings.pool_size)
 
     def forget_connections(self) -> None:
