@@ -25,15 +25,15 @@ from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import eligibility, redeem_sql
-from shared import config
 from shared.audit import hash_chain
-from shared.config import SERVICES
 from shared.database import engine, migrations
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
 from shared.process import single_statement
 from shared.process.runtime import Runtime
 from shared.process.single_statement import Statement
+from shared.settings import settings
+from shared.settings.settings import SERVICES
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
 from souche.keys import Signer
@@ -51,9 +51,9 @@ def main() -> None:
     given = parser.parse_args()
     with _servers() as (postgres, environ, signer):
         owner = sa.create_engine(postgres.url(), isolation_level="AUTOCOMMIT")
-        app = issuer.create_app(config.load("issuer", environ))
+        app = issuer.create_app(settings.load("issuer", environ))
         say("grant", *measure(_granting(app, signer, owner), given.rounds, given.each))
-        tills = redeemer.create_app(config.load("redeemer", environ))
+        tills = redeemer.create_app(settings.load("redeemer", environ))
         runtime: Runtime = tills.extensions["souche"]
         say("redemption", *measure(_redeeming(runtime, given.rounds * given.each), given.rounds, given.each))
         for of in (app.extensions["souche"], runtime):

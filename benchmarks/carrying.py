@@ -19,11 +19,11 @@ from benchmarks.rows import Copies
 from benchmarks.table import Line, by_turns
 from services.operator_bridge.inbound import consuming as bridge
 from services.redeemer import inbox as redeemer
-from shared import config
 from shared.eventlog import consumer
 from shared.eventlog.consumer import Handler
 from shared.observability import logs
 from shared.process.runtime import Runtime
+from shared.settings import settings
 
 _GRANTS = """
     INSERT INTO event (event_id, kind, version, key, occurred_at, request_id, body)
@@ -66,7 +66,7 @@ _KNOWN = _Way("issuer", "operator_bridge", "", _GRANTS, bridge.HANDLERS)
 def throughput(quick: bool) -> Iterator[Line]:
     """Events a second on the two busiest ways, by turns; the numbering of the log is part of it."""
     events, turns = (5_000, 3) if quick else (20_000, 5)
-    with machine(*config.SERVICES) as stage:
+    with machine(*settings.SERVICES) as stage:
         for publisher in ("issuer", "redeemer"):
             stage.environ[f"{publisher.upper()}_URL"] = f"http://127.0.0.1:{stage.serve(publisher)}"
         yield _measure(stage, _ISSUED, events, turns, lambda: None)
@@ -123,5 +123,5 @@ def _carry(stage: Machine, way: _Way) -> Callable[[], int]:
         logs.configure(way.reader, "INFO")
     stage.life.callback(logging.getLogger().handlers.clear)
     gc.freeze()
-    runtime = Runtime(config.load(way.reader, stage.environ))
+    runtime = Runtime(settings.load(way.reader, stage.environ))
     return lambda: runtime.pull(way.publisher, way.handlers)

@@ -9,7 +9,7 @@ from benchmarks.load import Clients
 from benchmarks.machine import machine
 from benchmarks.table import Line, by_turns
 from services import issuer
-from shared import config
+from shared.settings import settings
 
 CLIENTS = 16
 _WARM = 300
@@ -44,7 +44,7 @@ def throughput(quick: bool) -> Iterator[Line]:
 
 def said(office: Desk) -> str:
     """The script of one grant, heard in an application of this process, which says what the deployed one says."""
-    app = issuer.create_app(config.load(desk.SERVICE, office.machine.environ | {"LOG_LEVEL": "ERROR"}))
+    app = issuer.create_app(settings.load(desk.SERVICE, office.machine.environ | {"LOG_LEVEL": "ERROR"}))
     client, engine = app.test_client(), app.extensions["souche"].engine
 
     def grant() -> None:

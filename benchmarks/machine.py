@@ -19,8 +19,8 @@ import sqlalchemy as sa
 
 from demo import children, environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from shared.config import SERVICES
 from shared.database import migrations
+from shared.settings.settings import SERVICES
 from souche.keys import Signer
 
 SETTINGS = {

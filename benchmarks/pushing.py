@@ -27,9 +27,9 @@ from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.interface import Order
 from services.operator_bridge.orders import sending
-from shared import config
 from shared.observability import logs
 from shared.process.runtime import Runtime
+from shared.settings import settings
 from shared.values import clock
 from shared.values.cheque_code import generate, printed
 from shared.values.ids import new_id
@@ -50,7 +50,7 @@ def throughput(quick: bool) -> Iterator[Line]:
         stage.environ |= account.settings(f"http://127.0.0.1:{port}")
         office = Desk(stage, stage.serve(desk.SERVICE))
         stage.environ["ISSUER_URL"] = f"http://127.0.0.1:{office.port}"
-        runtime = Runtime(config.load(SERVICE, stage.environ))
+        runtime = Runtime(settings.load(SERVICE, stage.environ))
         life.callback(runtime.engine.dispose)
         contract, first = _live(runtime), count(0, orders)
 

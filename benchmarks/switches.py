@@ -37,13 +37,13 @@ from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.switching import switchover
-from shared import config
 from shared.database import migrations
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
 from shared.observability import logs
 from shared.problems import Unavailable
 from shared.process.runtime import Runtime
+from shared.settings import settings as config
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
 from souche.keys import Signer

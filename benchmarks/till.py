@@ -17,8 +17,8 @@ from benchmarks import pgbench
 from benchmarks.load import post
 from benchmarks.machine import Machine
 from services.redeemer.redemptions import redeem_sql
-from shared import config
 from shared.eventlog import event_kinds
+from shared.settings import settings
 from shared.values import cheque_code
 from shared.values.ids import new_id
 
@@ -187,7 +187,7 @@ def script() -> str:
 
 def stand(machine: Machine, cheques: int, presentable: int) -> Till:
     """A redeemer with so many cheques that pgbench can present, and `presentable` among them for HTTP."""
-    key = next(iter(config.load(SERVICE, machine.environ).keys["CODE_DIGEST_KEY"].values()))
+    key = next(iter(settings.load(SERVICE, machine.environ).keys["CODE_DIGEST_KEY"].values()))
     codes = [cheque_code.generate() for _ in range(presentable)]
     places = Random(1).sample(range(cheques), presentable)  # noqa: S311 (it need not be unforeseeable)
     till = Till(machine, cheques, codes)

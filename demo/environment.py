@@ -5,8 +5,8 @@ Its keys are marked, so that no process takes them anywhere else.
 
 from collections.abc import Mapping
 
-from shared import weakness
-from shared.config import SERVICES
+from shared.settings import weak_secrets
+from shared.settings.settings import SERVICES
 from souche.keys import Signer, generate_secrets
 
 # A year in a minute, from one address: more than anybody asks for in a deployment.
@@ -26,5 +26,5 @@ def generate(
         "REDIS_URL": redis_url,
         "SOUCHE_DEMONSTRATION": "true",
         **HURRY,
-        **generate_secrets(signer, weakness.demonstration_key),
+        **generate_secrets(signer, weak_secrets.demonstration_key),
     }

@@ -4,8 +4,8 @@ import time
 
 from demo.calls import Unexpected
 from demo.year import OPERATIONS, Bar, Year
-from shared.config import SERVICES
 from shared.eventlog.event_kinds import READERS
+from shared.settings.settings import SERVICES
 
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 0.2

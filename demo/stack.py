@@ -30,10 +30,10 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from demo import children, environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.interruptions import Interrupted, Interruptions
-from shared import weakness
-from shared.config import SERVICES, ConfigurationError
 from shared.database import engine as db
 from shared.database import migrations
+from shared.settings import weak_secrets
+from shared.settings.settings import SERVICES, ConfigurationError
 from souche.keys import Signer
 from souche.serving import PORTS
 
@@ -178,7 +178,7 @@ def running(
 
 def _signer() -> Signer:
     """Signs with a key that nothing but a demonstration accepts."""
-    return Signer(weakness.DEMONSTRATION, weakness.demonstration_key())
+    return Signer(weak_secrets.DEMONSTRATION, weak_secrets.demonstration_key())
 
 
 def _start_servers(stack: Stack, cleanup: contextlib.ExitStack, say: Callable[[str], None]) -> None:

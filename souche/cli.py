@@ -10,7 +10,7 @@ import click
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from shared.audit import trail
-from shared.config import ConfigurationError
+from shared.settings.settings import ConfigurationError
 
 COMMANDS: Mapping[str, str] = {
     "beat": "souche.working:beat",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import requests
 
-from shared.config import ConfigurationError, with_files
+from shared.settings.settings import ConfigurationError, with_files
 from souche.keys import Signer
 
 TIMEOUT = (3.0, 120.0)  # seconds to connect, and to answer: an import takes its time

@@ -12,9 +12,9 @@ import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from marshmallow import ValidationError
 
-from shared import weakness
 from shared.access import tokens
-from shared.config import SERVICES, ConfigurationError, read_keys, with_files, write_key
+from shared.settings import weak_secrets
+from shared.settings.settings import SERVICES, ConfigurationError, read_keys, with_files, write_key
 
 SECRET_KEYS = ("CODE_DIGEST_KEY", "CODE_ENCRYPTION_KEYS", "IDENTITY_DIGEST_KEY", "IDENTITY_ENCRYPTION_KEYS")
 ONE_DAY = timedelta(days=1)
@@ -43,7 +43,7 @@ class Signer:
             key_id, key = next(iter(read_keys(given).items()))
         except ValidationError as error:
             raise ConfigurationError(f"TOKEN_PRIVATE_KEY: {error.args[0]}") from None
-        if fault := weakness.of_ring({key_id: key}, demonstration=bool(environ.get("SOUCHE_DEMONSTRATION"))):
+        if fault := weak_secrets.of_ring({key_id: key}, demonstration=bool(environ.get("SOUCHE_DEMONSTRATION"))):
             raise ConfigurationError(f"TOKEN_PRIVATE_KEY: {fault}")
         return cls(key_id, key)
 

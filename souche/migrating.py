@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import click
 
-from shared import weakness
-from shared.config import SERVICES, ConfigurationError, with_files
 from shared.database import migrations
+from shared.settings import weak_secrets
+from shared.settings.settings import SERVICES, ConfigurationError, with_files
 
 
 @click.command()
@@ -29,6 +29,6 @@ def migrate(services: tuple[str, ...]) -> None:
 def _needed(environ: Mapping[str, str], name: str) -> str:
     if name not in environ:
         raise ConfigurationError(f"{name} is not set: expected postgresql://user:password@host/database.")
-    if fault := weakness.of_address(environ[name]):
+    if fault := weak_secrets.of_address(environ[name]):
         raise ConfigurationError(f"{name}: {fault}")
     return environ[name]

@@ -5,7 +5,7 @@ import importlib
 import click
 
 from shared.access.permissions import COMMON, Permission, described
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 
 _HEAD = """# Who may do what
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from shared.config import SERVICES, Settings, load
 from shared.eventlog.peer_client import PeerUnavailable
 from shared.observability import logs
 from shared.process import recovery
 from shared.process.recovery import TakeIn
 from shared.process.runtime import Runtime
+from shared.settings.settings import SERVICES, Settings, load
 
 # What the others are asked for. The issuer's grants are nobody else's to remember: `souche verify` names what is lost.
 _TAKE_IN = {

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import click
 
 from services.issuer import key_rotation
-from shared.config import load
 from shared.process.runtime import Runtime
+from shared.settings.settings import load
 from shared.values.encryption import CannotOpen
 
 

@@ -12,7 +12,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
-from shared.config import SERVICES, load
+from shared.settings.settings import SERVICES, load
 from souche import health, recalling
 
 PORTS = {"issuer": 8001, "redeemer": 8002, "operator_bridge": 8003}

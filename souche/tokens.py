@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 
 from shared.access.tokens import SCOPED, Role
-from shared.config import SERVICES, with_files
+from shared.settings.settings import SERVICES, with_files
 from souche.keys import Signer
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}

@@ -6,7 +6,7 @@ import click
 
 from shared.access.revocations import KINDS
 from shared.access.tokens import SCOPED, Role
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from souche.client import Client
 
 _ROLES = [role.value for role in Role if role is not Role.SERVICE]

@@ -18,9 +18,9 @@ import click
 import sqlalchemy as sa
 
 from shared.audit.hash_chain import Anchor, Broken
-from shared.config import SERVICES, ConfigurationError, with_files
 from shared.database import engine as db
 from shared.eventlog.event_kinds import READERS
+from shared.settings.settings import SERVICES, ConfigurationError, with_files
 from souche import verify_audit, verify_journal, verify_restored, verify_statements
 from souche.tables import write_table
 from souche.verify_rows import Fault, check_cheque, check_redemption

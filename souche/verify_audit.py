@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from shared.audit import hash_chain
 from shared.audit.hash_chain import Anchor, Broken
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 
 
 class AnchorType(click.ParamType[Anchor]):

@@ -8,10 +8,10 @@ import click
 from celery import beat as celery_beat
 from celery import signals
 
-from shared.config import SERVICES, Settings, load
 from shared.observability import logs, tracing
 from shared.process.celery import sweeps
 from shared.process.runtime import Runtime
+from shared.settings.settings import SERVICES, Settings, load
 from souche import health, recalling
 
 # Beat needs the broker's address and no secret: this service holds no keys.

@@ -24,10 +24,10 @@ import sqlalchemy as sa
 
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from shared import config
-from shared.config import SERVICES
 from shared.database import migrations
 from shared.http import api_metrics
+from shared.settings import settings as config
+from shared.settings.settings import SERVICES
 from souche.keys import ONE_YEAR, Signer
 from tests import chance
 from tests.harness import ServiceUnderTest, empty_tables

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from shared.config import Settings
 from shared.process.runtime import Runtime
+from shared.settings.settings import Settings
 from souche.keys import Signer
 
 

@@ -10,7 +10,7 @@ from openapi_spec_validator import validate
 from werkzeug.routing import Rule
 
 from shared.access.tokens import Role, allowed_roles
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 

@@ -25,8 +25,8 @@ from services.issuer.reports import api as api_reports
 from services.issuer.reports import api_balances, api_exports
 from shared.access.login import Register
 from shared.access.tokens import Role
-from shared.config import Settings
 from shared.http.app import build
+from shared.settings.settings import Settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -11,8 +11,8 @@ from services.operator_bridge.orders import api
 from services.operator_bridge.permissions import PERMISSIONS
 from services.operator_bridge.reconciliation.comparing import api as api_reconciliation
 from services.operator_bridge.switching import api as api_switch
-from shared.config import Settings, load
 from shared.http.app import build
+from shared.settings.settings import Settings, load
 
 
 def create_app(settings: Settings | None = None) -> Flask:

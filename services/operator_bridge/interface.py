@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 from services.operator_bridge import operators
-from shared.config import ConfigurationError
+from shared.settings.settings import ConfigurationError
 from shared.values import clock
 
 KINDS = ("register", "activate", "declare", "reverse", "cancel", "block", "unblock", "affiliate", "suspend")

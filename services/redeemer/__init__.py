@@ -19,8 +19,8 @@ from services.redeemer.structures import api_affiliations
 from services.redeemer.structures.models import Structure
 from shared.access.login import Register
 from shared.access.tokens import Role
-from shared.config import Settings
 from shared.http.app import build
+from shared.settings.settings import Settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -18,8 +18,8 @@ import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from shared.config import Settings
 from shared.problems import Problem, Unavailable
+from shared.settings.settings import Settings
 
 _ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
 _LEEWAY_SECONDS = 30

@@ -11,7 +11,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from shared.access.tokens import SCOPED, Role, allowed_roles
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 
 ALL, OWN, EVERYBODY, _NONE = "all", "own", "everybody", "-"
 _ROLES = (Role.ADMIN, Role.FINANCE, Role.OPERATIONS, Role.PRESCRIBER, Role.STRUCTURE, Role.SERVICE)

@@ -20,9 +20,9 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from flask import current_app, g, request
 
-from shared.config import SERVICES, Settings
 from shared.limiting import rate_limit, request_limits
 from shared.problems import Forbidden, NotFound, Unauthenticated
+from shared.settings.settings import SERVICES, Settings
 from shared.values import clock
 from shared.values.ids import new_id
 

@@ -26,7 +26,6 @@ from shared.access.permissions import Permission
 from shared.access.revocations import RevocationList
 from shared.access.token_lockout import Lockout
 from shared.access.tokens import Verifier, allowed_roles, public, uncounted
-from shared.config import ConfigurationError, Settings, load
 from shared.http import api_access, api_audit, api_events, api_metrics, api_token, openapi, security_headers
 from shared.limiting import rate_limit
 from shared.limiting.rate_limit import Pace
@@ -36,6 +35,7 @@ from shared.observability.gauges import Gauge
 from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
 from shared.process import broker_status
 from shared.process.runtime import Runtime
+from shared.settings.settings import ConfigurationError, Settings, load
 
 __all__ = ["ProblemSchema", "build"]
 

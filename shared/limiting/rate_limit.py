@@ -18,10 +18,10 @@ from typing import Any
 import redis
 from flask import current_app, request
 
-from shared.config import Settings
 from shared.limiting.client_address import sender
 from shared.observability.logs import logger
 from shared.problems import TooMany
+from shared.settings.settings import Settings
 
 WINDOW_SECONDS = 60
 # A process tells of its counts, and hears of those of the others, at each tenth of the limit: so many requests, times

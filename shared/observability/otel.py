@@ -28,8 +28,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import Attributes
 from requests.structures import CaseInsensitiveDict
 
-from shared.config import Settings
 from shared.observability import logs
+from shared.settings.settings import Settings
 from shared.values import cheque_code
 
 _OURS = "souche."

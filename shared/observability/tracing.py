@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
-from shared.config import ConfigurationError, Settings
 from shared.observability import logs
+from shared.settings.settings import ConfigurationError, Settings
 
 
 class Tracing(Protocol):

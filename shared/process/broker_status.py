@@ -12,8 +12,8 @@ import redis
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from shared.config import SERVICES
 from shared.process.runtime import Runtime
+from shared.settings.settings import SERVICES
 
 _TIMEOUT_SECONDS = 2.0
 

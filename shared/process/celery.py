@@ -12,8 +12,8 @@ from kombu.entity import Queue
 from kombu.transport import TRANSPORT_ALIASES
 
 from shared.audit import trail
-from shared.config import SERVICES, Settings
 from shared.observability import logs
+from shared.settings.settings import SERVICES, Settings
 
 if TYPE_CHECKING:
     from shared.process.runtime import Runtime

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.audit import trail
-from shared.config import Settings
 from shared.database import engine as db
 from shared.eventlog import consumer
 from shared.eventlog.doorbell import Doorbell
@@ -22,6 +21,7 @@ from shared.eventlog.peer_client import Peer, PeerUnavailable
 from shared.observability.logs import logger
 from shared.process import celery
 from shared.process.request_batching import Together
+from shared.settings.settings import Settings
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")

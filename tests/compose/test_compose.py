@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from tests.compose.deployment import OPEN, PORTS, WORKERS, Deployment, eventually
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]

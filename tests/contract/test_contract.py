@@ -23,7 +23,7 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
-from shared.config import ConfigurationError
+from shared.settings.settings import ConfigurationError
 from shared.values import clock
 from tests.contract.conftest import CONTRACT, Case, GivesTokens
 

@@ -15,7 +15,7 @@ import requests
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from tests.faults import supervised
 from tests.faults import town as towns
 from tests.faults.proxy import Proxy

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from tests.faults import signs
 from tests.faults.ground import CLOCK_JUMPS, PAUSE_SECONDS, SECOND_BEAT, WORKERS, Field
 

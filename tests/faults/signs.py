@@ -7,7 +7,7 @@ import requests
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from tests.faults import processes
 from tests.faults.ground import SECOND_BEAT, Field, seen_clock_file
 

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from demo import settling
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from tests.faults import town as towns
 from tests.faults.town import Silent, Town, eventually
 

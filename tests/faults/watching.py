@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from shared.config import SERVICES
 from shared.eventlog.event_kinds import READERS
+from shared.settings.settings import SERVICES
 
 _POLL_SECONDS = 0.2
 

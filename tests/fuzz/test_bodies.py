@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 

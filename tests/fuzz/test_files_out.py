@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
-from shared.config import SERVICES
 from shared.files import csv_export, pdf_documents
+from shared.settings.settings import SERVICES
 from shared.values import clock
 from tests.chance import examples
 from tests.fuzz.world import World

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from tests.fuzz import openapi_run
 from tests.fuzz.world import World
 

@@ -29,11 +29,11 @@ from services.operator_bridge.interface import (
     Unreadable,
 )
 from services.redeemer.payments import payment_file
-from shared import config
 from shared.access import tokens
-from shared.config import ConfigurationError
 from shared.places.reader import PlacesFileRefused, read_places
 from shared.problems import Invalid, Problem, Unauthenticated
+from shared.settings import settings
+from shared.settings.settings import ConfigurationError
 from shared.values import cheque_code
 from tests.harness import ServiceUnderTest
 
@@ -263,7 +263,7 @@ def test_settings_are_read_or_named(environ: dict[str, str], more: dict[str, str
     name = data.draw(st.sampled_from(sorted(environ)))
     changed = dict(environ) | more | {name: data.draw(st.text(max_size=40))}
     with contextlib.suppress(ConfigurationError):
-        config.load("issuer", changed)
+        settings.load("issuer", changed)
 
 
 @given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=300))

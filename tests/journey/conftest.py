@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 from werkzeug.test import TestResponse
 
-from shared.config import SERVICES
 from shared.eventlog.event_kinds import READERS
+from shared.settings.settings import SERVICES
 from tests.harness import ServiceUnderTest
 from tests.serving import served
 

@@ -11,7 +11,7 @@ import redis
 
 from demo.embedded import EmbeddedPostgres
 from services.issuer.people.identities import normalised
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 
 
 def spellings(name: str) -> set[bytes]:

@@ -14,7 +14,7 @@ from demo.embedded import EmbeddedPostgres
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.reconciliation import comparing
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from souche.recalling import recall
 from souche.verify import verify
 from tests.journey.conftest import World

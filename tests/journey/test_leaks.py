@@ -22,7 +22,7 @@ import requests
 from demo import settling
 from demo.calls import Identity
 from demo.year import ADMIN, FINANCE, OPERATIONS
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from shared.values import cheque_code, clock
 from tests.faults.town import Silent, Town, eventually, town
 from tests.journey import traces

@@ -16,7 +16,7 @@ from services.issuer.people.models import Beneficiary
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.reconciliation import comparing
 from shared.access.tokens import allowed_roles
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from tests.journey.conftest import World
 from tests.journey.names import broker, databases, dump, found, spellings
 from tests.journey.test_switch import Town

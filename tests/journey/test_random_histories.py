@@ -20,7 +20,7 @@ import time_machine
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from shared.values import clock
 from tests.chance import TIMES
 from tests.harness import ServiceUnderTest

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from demo.embedded import EmbeddedPostgres
 from demo.simulators.docaposte import Account, Simulator
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from tests.journey.conftest import World
 from tests.journey.restoring import Life, Town, live
 

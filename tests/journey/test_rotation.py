@@ -18,16 +18,16 @@ from werkzeug.test import TestResponse
 
 from services import issuer, redeemer
 from services.issuer import key_rotation
-from shared import config
-from shared.config import SERVICES, read_keys, write_key
 from shared.eventlog.event_kinds import READERS
 from shared.process.runtime import Runtime
+from shared.settings import settings
+from shared.settings.settings import SERVICES, read_keys, write_key
 from souche.keys import ADD, DROP, SECRET_KEYS, USE, Signer, rotated
 from tests.journey.conftest import World
 
 RINGS = (*SECRET_KEYS, "ISSUER_SIGNING_KEYS", "REDEEMER_SIGNING_KEYS")
 PEOPLE = [{"family_name": f"Dupont {number}", "given_name": "Anne", "birth_date": "1961-03-09"} for number in range(5)]
-CREATE: Mapping[str, Callable[[config.Settings], Flask]] = {
+CREATE: Mapping[str, Callable[[settings.Settings], Flask]] = {
     "issuer": issuer.create_app,
     "redeemer": redeemer.create_app,
 }
@@ -68,7 +68,7 @@ class Deployment:
     def restart(self) -> None:
         for service, running in self.processes.items():
             for number, former in enumerate(running):
-                running[number] = CREATE[service](config.load(service, self.environ))
+                running[number] = CREATE[service](settings.load(service, self.environ))
                 time.sleep(0.1)  # what was in hand ends
                 former.extensions["souche"].engine.dispose()
 
@@ -175,7 +175,7 @@ def deployment(world: World, signer: Signer) -> Iterator[Deployment]:
     environ = dict(world.services["issuer"].environ) | {"DATABASE_POOL_SIZE": "4"}
     made = Deployment(world, environ, [signer])
     for service, create in CREATE.items():
-        made.processes[service] = [create(config.load(service, environ)) for _ in range(2)]
+        made.processes[service] = [create(settings.load(service, environ)) for _ in range(2)]
     yield made
     for running in made.processes.values():
         for process in running:
@@ -216,7 +216,7 @@ def test_every_key_is_rotated_under_traffic(deployment: Deployment) -> None:
 
 def move(deployment: Deployment) -> None:
     """Re-encrypts and tells the digests in small batches, breaks off in the middle, and goes on."""
-    runtime = Runtime(config.load("issuer", deployment.environ))
+    runtime = Runtime(settings.load("issuer", deployment.environ))
     for what in key_rotation.SEALED:
         next(key_rotation.reseal(runtime, what, 2), None)
         moved = sum(key_rotation.reseal(runtime, what, 10))

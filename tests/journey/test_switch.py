@@ -9,7 +9,7 @@ from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.switching import switchover
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from souche.verify import verify
 from tests.journey.conftest import World
 from tests.operator_bridge.switch.conftest import operator, operator_settings

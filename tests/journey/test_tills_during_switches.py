@@ -18,9 +18,9 @@ from services.operator_bridge.orders import sending
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import WORKING
 from services.operator_bridge.switching import switchover
-from shared.config import SERVICES
 from shared.eventlog.event_kinds import READERS
 from shared.problems import Unavailable
+from shared.settings.settings import SERVICES
 from souche.verify import verify
 from tests.harness import ServiceUnderTest
 from tests.journey.conftest import PROGRAMME, World

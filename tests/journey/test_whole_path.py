@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from demo.embedded import EmbeddedPostgres
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from shared.values import cheque_code
 from souche.verify import verify
 from tests.journey.conftest import World

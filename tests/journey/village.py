@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.config import SERVICES
 from shared.eventlog.event_kinds import READERS
+from shared.settings.settings import SERVICES
 from shared.values import clock
 from tests.journey.reckoning import Cheque, Redemption
 from tests.journey.till import Till

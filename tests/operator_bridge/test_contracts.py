@@ -6,8 +6,8 @@ import pytest
 
 from services.operator_bridge import create_app, interface
 from services.operator_bridge.register import transitions
-from shared import config
-from shared.config import ConfigurationError
+from shared.settings import settings
+from shared.settings.settings import ConfigurationError
 from shared.values.ids import new_id
 from tests.operator_bridge.conftest import PROGRAMME, Office
 
@@ -91,13 +91,13 @@ def test_an_operator_with_half_its_settings_stops_the_process(office: Office) ->
     given = dict(office.bridge.environ)
     del given["OPERATOR_DOCAPOSTE_CLIENT_SECRET"]
     with pytest.raises(ConfigurationError, match="OPERATOR_DOCAPOSTE_CLIENT_SECRET"):
-        create_app(config.load("operator_bridge", given))
+        create_app(settings.load("operator_bridge", given))
 
 
 def test_a_setting_of_no_operator_stops_the_process(office: Office) -> None:
     given = {**office.bridge.environ, "OPERATOR_NOBODY_URL": "http://localhost"}
     with pytest.raises(ConfigurationError, match="OPERATOR_NOBODY_URL"):
-        create_app(config.load("operator_bridge", given))
+        create_app(settings.load("operator_bridge", given))
 
 
 def test_no_state_leads_nowhere_that_is_not_a_state() -> None:

@@ -18,7 +18,7 @@ from demo.simulators.faults import CALLS, MESSAGES, STATEMENTS
 from services.operator_bridge import interface
 from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Order
 from services.operator_bridge.orders import sending
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
 from tests.chance import examples

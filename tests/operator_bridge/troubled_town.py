@@ -20,10 +20,10 @@ from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.orders import queue, sending
 from services.operator_bridge.register.models import MAX_LOST
-from shared.config import SERVICES
 from shared.eventlog.event_kinds import READERS
 from shared.problems import Unavailable
 from shared.process.runtime import Runtime
+from shared.settings.settings import SERVICES
 from souche.verify import verify
 from tests.journey.conftest import World
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared.access.permissions import ALL, OWN, Permission
 from shared.access.tokens import SCOPED, Role
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
 from souche.keys import Signer
 from tests.harness import ServiceUnderTest

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.access.tokens import SCOPED, Role
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from demo.embedded import EmbeddedPostgres
 from services.redeemer import create_app
 from services.redeemer.cheques import expiring
-from shared import config
+from shared.settings import settings as config
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.redeemer.conftest import Cheque, Till, day

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from demo.simulators import aptic
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from tests.harness import ServiceUnderTest
 from tests.operator_bridge.conftest import codes, simulated, simulator
 from tests.repeating.creating import Creators, of_bridge, of_issuer, of_redeemer

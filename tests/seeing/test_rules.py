@@ -11,7 +11,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from tests.harness import ServiceUnderTest
 
 ROOT = Path(__file__).resolve().parents[2]

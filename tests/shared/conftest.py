@@ -10,11 +10,11 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from demo.embedded import EmbeddedPostgres
-from shared import config
 from shared.audit import triggers
 from shared.database import engine, migrations
 from shared.http import app
 from shared.process.runtime import Runtime
+from shared.settings import settings
 from tests.serving import served
 
 _NAMES = itertools.count()
@@ -51,12 +51,12 @@ class Logs:
 
     def runtime(self, service: str) -> Runtime:
         """The runtime of one of the two."""
-        return Runtime(config.load(service, self.environ))
+        return Runtime(settings.load(service, self.environ))
 
     @contextmanager
     def publisher(self) -> Iterator[Runtime]:
         """The issuer's feed served over HTTP, at the address where its readers look."""
-        application = app.build("issuer", config.load("issuer", self.environ), [])
+        application = app.build("issuer", settings.load("issuer", self.environ), [])
         with served(application, self.environ["ISSUER_URL"]):
             yield application.extensions["souche"]
 

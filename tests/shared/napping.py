@@ -5,8 +5,8 @@ from pathlib import Path
 
 from celery import shared_task
 
-from shared.config import load
 from shared.process import celery
+from shared.settings.settings import load
 
 QUEUE = "redeemer"
 NAP = "redeemer.nap"

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from shared.access.tokens import allowed_roles, roles
 from shared.audit import hash_chain, trail
 from shared.audit.hash_chain import Anchor, Broken
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from shared.values import clock
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shared import config
-from shared.config import SERVICES, ConfigurationError
+from shared.settings import settings as config
+from shared.settings.settings import SERVICES, ConfigurationError
 from souche.keys import Signer
 
 KEY = config.write_key("k1", secrets.token_bytes(32))

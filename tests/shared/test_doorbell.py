@@ -11,11 +11,11 @@ import structlog
 from celery.contrib.testing.worker import start_worker
 from marshmallow import ValidationError
 
-from shared import config
 from shared.database import engine
 from shared.eventlog import log
 from shared.observability import logs
 from shared.process.runtime import Runtime
+from shared.settings import settings
 from shared.values.ids import new_id
 from tests.shared.conftest import Logs
 from tests.shared.test_event_log import block, tell
@@ -95,7 +95,7 @@ def test_a_wiped_broker_is_rung_again(publisher: Runtime, broker: redis.Redis) -
 
 
 def test_a_commit_does_not_wait_for_a_broker_that_is_down(logs: Logs) -> None:
-    down = Runtime(config.load("issuer", logs.environ | {"REDIS_URL": "redis://127.0.0.1:1/0"}))
+    down = Runtime(settings.load("issuer", logs.environ | {"REDIS_URL": "redis://127.0.0.1:1/0"}))
     began = time.monotonic()
     tell(down, new_id(), "a", "b", "c")
     assert time.monotonic() - began < 1.0

@@ -18,12 +18,12 @@ from marshmallow import ValidationError
 from sqlalchemy.orm import Session
 
 from demo.embedded import EmbeddedPostgres
-from shared import config
 from shared.eventlog import consumer, event_kinds, log
 from shared.eventlog.log import Event
 from shared.http.api_events import FeedPage
 from shared.observability.logs import current_request_id
 from shared.process.runtime import Runtime
+from shared.settings import settings
 from shared.values import clock
 from shared.values.ids import new_id
 from tests.shared.conftest import Logs
@@ -56,7 +56,7 @@ def pull(runtime: Runtime, handler: consumer.Handler = note) -> int:
 
 
 def pull_and_die(environ: dict[str, str]) -> None:
-    pull(Runtime(config.load("redeemer", environ)), die_halfway)
+    pull(Runtime(settings.load("redeemer", environ)), die_halfway)
 
 
 def tell(publisher: Runtime, cheque_id: UUID, *reasons: str) -> None:

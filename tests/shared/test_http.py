@@ -18,7 +18,6 @@ from marshmallow import Schema, fields
 from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
-from shared import config
 from shared.access import permissions, tokens
 from shared.access.tokens import Role, caller, public, roles
 from shared.eventlog import log
@@ -26,6 +25,7 @@ from shared.http import app as application
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 from shared.problems import Conflict, Unauthenticated
+from shared.settings import settings
 from shared.values.ids import new_id
 from souche.keys import Signer
 from tests.shared.conftest import Logs
@@ -92,7 +92,7 @@ def entered() -> threading.Event:
 
 @pytest.fixture
 def app(logs: Logs, gate: threading.Event, entered: threading.Event) -> Flask:
-    return application.build("issuer", config.load("issuer", logs.environ), [things(gate, entered)], THINGS)
+    return application.build("issuer", settings.load("issuer", logs.environ), [things(gate, entered)], THINGS)
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_an_application_with_a_route_that_names_no_roles_does_not_start(logs: Lo
         return {}
 
     with pytest.raises(RuntimeError, match=r"forgotten\.forgotten"):
-        application.build("issuer", config.load("issuer", logs.environ), [blueprint])
+        application.build("issuer", settings.load("issuer", logs.environ), [blueprint])
 
 
 def test_what_flask_refuses_is_a_problem_too(client: FlaskClient) -> None:
@@ -253,10 +253,10 @@ def test_what_flask_refuses_is_a_problem_too(client: FlaskClient) -> None:
 def test_health_tells_database_and_broker_apart(client: FlaskClient, logs: Logs) -> None:
     assert client.get("/healthz").json == {"status": "ok"}
     assert client.get("/readyz").json == {"status": "ok", "database": "ok", "broker": "ok"}
-    blind = application.build("issuer", config.load("issuer", broken(logs.environ, "REDIS_URL")), []).test_client()
+    blind = application.build("issuer", settings.load("issuer", broken(logs.environ, "REDIS_URL")), []).test_client()
     assert (blind.get("/readyz").status_code, json_of(blind.get("/readyz"))["broker"]) == (200, "down")
     lame = application.build(
-        "issuer", config.load("issuer", broken(logs.environ, "ISSUER_DATABASE_URL")), []
+        "issuer", settings.load("issuer", broken(logs.environ, "ISSUER_DATABASE_URL")), []
     ).test_client()
     assert (lame.get("/readyz").status_code, json_of(lame.get("/readyz"))["database"]) == (503, "down")
 
@@ -268,7 +268,7 @@ def broken(environ: Mapping[str, str], name: str) -> dict[str, str]:
 
 def test_a_database_that_is_down_is_a_problem_that_says_to_send_again(logs: Logs, signer: Signer) -> None:
     lame = application.build(
-        "issuer", config.load("issuer", broken(logs.environ, "ISSUER_DATABASE_URL")), []
+        "issuer", settings.load("issuer", broken(logs.environ, "ISSUER_DATABASE_URL")), []
     ).test_client()
     answer = lame.get("/v1/events", headers={"Authorization": f"Bearer {signer.token('service', None, 'x')}"})
     assert (answer.status_code, json_of(answer)["type"]) == (503, "urn:souche:unavailable")

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from demo.embedded import free_port
-from shared.config import SERVICES
 from shared.http import api_metrics
 from shared.observability.gauges import Gauge, Tables
+from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
 from tests.faults.town import eventually, is_ready
 from tests.harness import ServiceUnderTest

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
 
 from demo.embedded import EmbeddedPostgres
-from shared.config import SERVICES
 from shared.database import engine as db
 from shared.database import migrations
+from shared.settings.settings import SERVICES
 
 OTHERS = [(service, other) for service in SERVICES for other in SERVICES if service != other]
 

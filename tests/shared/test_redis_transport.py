@@ -11,8 +11,8 @@ import pytest
 
 from demo import children
 from demo.embedded import EmbeddedRedis
-from shared.config import load
 from shared.process import celery
+from shared.settings.settings import load
 from tests.faults.town import eventually
 from tests.shared import napping
 from tests.shared.napping import NAP, QUEUE

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 
 from demo.embedded import EmbeddedPostgres
 from shared.access.tokens import Role, Verifier
-from shared.config import SERVICES, load, read_keys
 from shared.http.api_metrics import Gauges
 from shared.process.runtime import Runtime
+from shared.settings.settings import SERVICES, load, read_keys
 from souche.cli import COMMANDS, main
 from souche.keys import Signer, generate_secrets
 from tests.harness import ServiceUnderTest

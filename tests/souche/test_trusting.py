@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from shared.config import read_keys, write_key
+from shared.settings.settings import read_keys, write_key
 from souche.cli import main
 from souche.keys import ROTATABLE, Signer, generate_secrets
 from tests.harness import ServiceUnderTest

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 import requests
 
-from shared.config import SERVICES
+from shared.settings.settings import SERVICES
 from tests.faults.town import Town, eventually, town
 from tests.tracing.receiver import Received, Seen, collecting
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from shared import config
-from shared.config import ConfigurationError
+from shared.settings import settings
+from shared.settings.settings import ConfigurationError
 from tests.tracing.receiver import collecting
 
 _STARTED = """
@@ -55,4 +55,4 @@ def test_a_collector_that_is_not_there_disturbs_nobody(environ: Mapping[str, str
 )
 def test_a_setting_that_makes_no_sense_is_named(environ: Mapping[str, str], name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
-        config.load("issuer", {**environ, name: value})
+        settings.load("issuer", {**environ, name: value})

@@ -12,9 +12,9 @@ from redis.retry import Retry
 from demo.embedded import EmbeddedRedis, free_port
 from services.issuer import create_app
 from services.operator_bridge import create_app as create_bridge
-from shared import config
 from shared.limiting.rate_limit import Pace
 from shared.problems import TooMany
+from shared.settings import settings as config
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 

@@ -11,10 +11,10 @@ import pytest
 from werkzeug.test import TestResponse
 
 from demo.provider import CLIENT_ID, IDENTITY_PROVIDER, Key, LocalProvider, provider
-from shared import config
 from shared.access import oidc_provider as providing
 from shared.access import token_lockout
 from shared.problems import Unavailable
+from shared.settings import settings
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office, places
 from tests.trust.calling import call, eventually_refused
@@ -211,7 +211,7 @@ class TestStrength:
 
     def test_is_a_setting(self, issuer: ServiceUnderTest, proconnect: LocalProvider) -> None:
         given = dict(issuer.environ) | {"OIDC_ACR": "eidas2, eidas3", "OIDC_AMR": "mfa"}
-        made = providing.Provider.of(config.load("issuer", given))
+        made = providing.Provider.of(settings.load("issuer", given))
         with pytest.raises(providing.NotAccepted, match="eidas2 or eidas3"):
             made.person(proconnect.token("alienor", CCAS, amr=["mfa"]))
         with pytest.raises(providing.NotAccepted, match="mfa"):

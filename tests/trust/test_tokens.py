@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
 
 from services.issuer import create_app
-from shared import config
 from shared.access import tokens as auth
 from shared.access.tokens import Role
-from shared.config import SERVICES, read_keys, write_key
+from shared.settings import settings
+from shared.settings.settings import SERVICES, read_keys, write_key
 from shared.values import clock
 from souche.keys import ADD, DROP, USE, Signer, rotated
 from tests.harness import ServiceUnderTest
@@ -142,7 +142,7 @@ def test_two_signing_keys_are_live_while_one_follows_the_other(issuer: ServiceUn
     for step in (ADD, USE, DROP):
         ring = rotated(read_keys(environ["ISSUER_SIGNING_KEYS"]), step)
         environ["ISSUER_SIGNING_KEYS"] = ",".join(write_key(key_id, key) for key_id, key in ring.items())
-        process = create_app(config.load("issuer", environ))
+        process = create_app(settings.load("issuer", environ))
         tokens[step] = got(process, form)
         good[step] = {name for name, token in tokens.items() if taken(process, token)}
         process.extensions["souche"].engine.dispose()
@@ -164,7 +164,7 @@ def taken(process: Flask, token: str) -> bool:
 def test_who_called_is_what_trusted_proxies_say_and_nobody_else(issuer: ServiceUnderTest) -> None:
     seen = []
     for proxies in ("0", "1"):
-        process = create_app(config.load("issuer", dict(issuer.environ) | {"TRUSTED_PROXIES": proxies}))
+        process = create_app(settings.load("issuer", dict(issuer.environ) | {"TRUSTED_PROXIES": proxies}))
         headers = {"X-Forwarded-For": "203.0.113.5, 192.0.2.9", "X-Forwarded-Proto": "https"}
         answer = process.test_client().get("/healthz", headers=headers)
         seen.append("Strict-Transport-Security" in answer.headers)

@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from demo import environment
-from shared import config, weakness
-from shared.config import SERVICES, ConfigurationError, write_key
+from shared.settings import settings, weak_secrets
+from shared.settings.settings import SERVICES, ConfigurationError, write_key
 from souche.cli import main
 from souche.keys import Signer, generate_secrets
 
-ROOT = Path(config.__file__).parents[1]
+ROOT = Path(settings.__file__).parents[1]
 URLS = {f"{service.upper()}_DATABASE_URL": f"postgresql://souche_{service}@db/souche" for service in SERVICES}
 ADDRESSES = {f"{service.upper()}_URL": f"http://{service}:8000" for service in SERVICES}
 KEYS = (
@@ -34,13 +34,13 @@ def complete() -> dict[str, str]:
 
 def refusal(environ: Mapping[str, str], service: str = "issuer") -> str:
     with pytest.raises(ConfigurationError) as refused:
-        config.load(service, environ)
+        settings.load(service, environ)
     return str(refused.value)
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_what_the_command_makes_is_taken(service: str, complete: Mapping[str, str]) -> None:
-    assert config.load(service, complete).signing_keys
+    assert settings.load(service, complete).signing_keys
 
 
 @pytest.mark.parametrize("name", [*KEYS, "TOKEN_PUBLIC_KEYS"])
@@ -64,7 +64,7 @@ def test_a_key_that_nobody_drew_at_random_is_refused(name: str, key: bytes, comp
 
 
 def test_keys_drawn_at_random_are_never_taken_for_weak() -> None:
-    assert [key for _ in range(20_000) if weakness.of_key(key := secrets.token_bytes(32))] == []
+    assert [key for _ in range(20_000) if weak_secrets.of_key(key := secrets.token_bytes(32))] == []
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -77,7 +77,7 @@ def test_the_keys_of_the_demonstration_are_refused_outside_of_it(service: str) -
         "redis://r",
         {name: here[f"{name.upper()}_URL"] for name in SERVICES},
     )
-    assert config.load(service, made).service == service
+    assert settings.load(service, made).service == service
     undeclared = {name: value for name, value in made.items() if name != "SOUCHE_DEMONSTRATION"}
     assert "one of the demonstration" in refusal(undeclared, service)
     assert "one of the demonstration" in refusal({**made, **ADDRESSES}, service)
@@ -85,7 +85,7 @@ def test_the_keys_of_the_demonstration_are_refused_outside_of_it(service: str) -
 
 @pytest.mark.parametrize("name", KEYS)
 def test_a_key_of_the_demonstration_is_known_by_whatever_name(name: str, complete: Mapping[str, str]) -> None:
-    key = write_key("production-2026", weakness.demonstration_key())
+    key = write_key("production-2026", weak_secrets.demonstration_key())
     assert "one of the demonstration" in refusal({**complete, name: key})
 
 
@@ -108,7 +108,7 @@ def test_a_password_that_everybody_knows_is_refused(password: str, complete: Map
 @pytest.mark.parametrize("text", ["changeme", "<secret>", "your-secret", "xxx"])
 def test_a_placeholder_for_an_operators_secret_is_refused(text: str, complete: Mapping[str, str]) -> None:
     assert "OPERATOR_X_CLIENT_SECRET" in refusal({**complete, "OPERATOR_X_CLIENT_SECRET": text}, "operator_bridge")
-    config.load("operator_bridge", {**complete, "OPERATOR_X_CLIENT_SECRET": "v3Kq8w"})
+    settings.load("operator_bridge", {**complete, "OPERATOR_X_CLIENT_SECRET": "v3Kq8w"})
 
 
 @pytest.mark.parametrize(

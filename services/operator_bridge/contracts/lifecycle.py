@@ -11,9 +11,9 @@ from services.operator_bridge import interface
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED, allowed
-from shared.config import ConfigurationError
 from shared.eventlog import log
 from shared.problems import Conflict, Invalid, NotFound
+from shared.settings.settings import ConfigurationError
 from shared.values import clock
 
 _LEFT = sa.text("""

@@ -12,11 +12,11 @@ from services.operator_bridge.inbound import webhook_inbox
 from services.operator_bridge.inbound.log_throttle import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
 from shared.access.tokens import roles, uncounted
-from shared.config import ConfigurationError
 from shared.http.app import ProblemSchema
 from shared.http.request_context import runtime
 from shared.limiting import request_limits, slow_bodies
 from shared.problems import NotFound, Problem, Unauthenticated
+from shared.settings.settings import ConfigurationError
 
 blueprint = Blueprint("operators", __name__, url_prefix="/v1/operators", description="The operators we can work with.")
 

@@ -14,11 +14,11 @@ from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
 from services.operator_bridge.register.models import Message
 from services.operator_bridge.workers import wakeups
-from shared.config import ConfigurationError
 from shared.observability.logs import logger
 from shared.process import single_statement
 from shared.process.runtime import Runtime
 from shared.process.single_statement import Statement, json_rows
+from shared.settings.settings import ConfigurationError
 from shared.values import clock
 from shared.values.ids import new_id
 

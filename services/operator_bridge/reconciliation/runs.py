@@ -17,10 +17,10 @@ from services.operator_bridge.reconciliation.comparing import Sides
 from services.operator_bridge.register.models_reconciliation import Reconciliation
 from services.operator_bridge.register.transitions import WORKING
 from services.operator_bridge.workers import leases
-from shared.config import ConfigurationError
 from shared.observability.logs import logger
 from shared.problems import Unavailable
 from shared.process.runtime import Runtime
+from shared.settings.settings import ConfigurationError
 from shared.values import clock
 
 NIGHT_HOUR = 3

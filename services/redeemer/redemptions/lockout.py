@@ -22,11 +22,11 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.redeemer.redemptions.models import Guessing
-from shared.config import Settings
 from shared.eventlog import log
 from shared.observability.logs import logger
 from shared.problems import TooMany
 from shared.process.runtime import Runtime
+from shared.settings.settings import Settings
 from shared.values import clock
 
 EVERYBODY = "everybody"

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import jwt
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from shared import weakness
+from shared.settings import weak_secrets
 
 SERVICES = ("issuer", "redeemer", "operator_bridge")
 
@@ -257,10 +257,10 @@ def _refuse_weak(service: str, environ: Mapping[str, str], read: Mapping[str, An
     texts = {name: value for name, value in environ.items() if _is_operators(name) and name.endswith(_SECRET_NAMES)}
     addresses = [f"{service.upper()}_DATABASE_URL", "REDIS_URL", "BROKER_URL"]
     faults = {
-        **{name: weakness.of_ring(ring, demonstration=_is_demonstration(read)) for name, ring in rings.items()},
-        **weakness.repeated(own),
-        **{name: weakness.of_operators(text) for name, text in texts.items()},
-        **{name: weakness.of_address(read[name]) for name in addresses},
+        **{name: weak_secrets.of_ring(ring, demonstration=_is_demonstration(read)) for name, ring in rings.items()},
+        **weak_secrets.repeated(own),
+        **{name: weak_secrets.of_operators(text) for name, text in texts.items()},
+        **{name: weak_secrets.of_address(read[name]) for name in addresses},
         **_of_service_token(service, read),
     }
     if read["OIDC_ISSUER"] and not read["OIDC_CLIENT_IDS"]:
