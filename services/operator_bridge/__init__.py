@@ -9,7 +9,7 @@ from services.operator_bridge.inbound import api as api_operators
 from services.operator_bridge.metrics import GAUGES
 from services.operator_bridge.orders import api
 from services.operator_bridge.permissions import PERMISSIONS
-from services.operator_bridge.reconciliation.comparing import api as api_reconciliation
+from services.operator_bridge.reconciliation import api as api_reconciliation
 from services.operator_bridge.switching import api as api_switch
 from shared.http.app import build
 from shared.settings.settings import Settings, load

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from shared.database import engine as db
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 # A migration gives up rather than make the tills wait behind it.
 _LOCK_TIMEOUT = "5s"
 _STATEMENT_TIMEOUT = "10min"
@@ -52,7 +52,7 @@ def _run(connection: sa.Connection, service: str, direction: str, revision: str)
     connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
     connection.execute(sa.text(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'"))
     config = Config()
-    config.set_main_option("script_location", str(_ROOT / "shared" / "alembic"))
+    config.set_main_option("script_location", str(Path(__file__).parent / "alembic"))
     config.set_main_option("version_locations", str(_ROOT / "services" / service / "migrations" / "versions"))
     config.set_main_option("path_separator", "newline")
     config.attributes.update(connection=connection, schema=service)
@@ -67,7 +67,7 @@ def current(connection: sa.Connection) -> str | None:
 def head(service: str) -> str | None:
     """The newest revision of a service."""
     config = Config()
-    config.set_main_option("script_location", str(_ROOT / "shared" / "alembic"))
+    config.set_main_option("script_location", str(Path(__file__).parent / "alembic"))
     config.set_main_option("version_locations", str(_ROOT / "services" / service / "migrations" / "versions"))
     config.set_main_option("path_separator", "newline")
     return ScriptDirectory.from_config(config).get_current_head()

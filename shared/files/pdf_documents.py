@@ -16,7 +16,7 @@ from typing import Any
 import font_source_sans_pro
 import typst
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _FONTS = typst.Fonts(
     include_system_fonts=False,
     include_embedded_fonts=True,

@@ -11,7 +11,7 @@ from services.redeemer.redemptions.models import Guessing
 from shared.settings import settings
 from shared.values import cheque_code
 
-PAGE = (Path(settings.__file__).parents[1] / "docs" / "security-codes.md").read_text(encoding="utf-8")
+PAGE = (Path(settings.__file__).parents[2] / "docs" / "security-codes.md").read_text(encoding="utf-8")
 LIVE = 10_000_000
 CODES = len(cheque_code.ALPHABET) ** 16
 YEAR = timedelta(seconds=31_557_600)
@@ -80,7 +80,7 @@ def test_no_way_of_waiting_gets_more_guesses_judged_than_the_page_says(codes: in
 
 
 def test_the_page_says_the_limits_as_they_are() -> None:
-    example = (Path(settings.__file__).parents[1] / ".env.example").read_text(encoding="utf-8")
+    example = (Path(settings.__file__).parents[2] / ".env.example").read_text(encoding="utf-8")
     for setting, page in (
         ("GUESSES_PER_STRUCTURE=20", "| 20 an hour |"),
         ("GUESSES_PER_ADDRESS=60", "| 60 an hour |"),

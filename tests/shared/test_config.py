@@ -88,7 +88,7 @@ def test_settings_do_not_show_their_secrets(complete: Mapping[str, str]) -> None
 
 
 def test_the_example_names_every_setting_and_nothing_else(complete: Mapping[str, str]) -> None:
-    root = Path(config.__file__).parents[1]
+    root = Path(config.__file__).parents[2]
     example = (root / ".env.example").read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", example, re.MULTILINE))
     optional = {

@@ -14,7 +14,7 @@ from shared.settings.settings import SERVICES, ConfigurationError, write_key
 from souche.cli import main
 from souche.keys import Signer, generate_secrets
 
-ROOT = Path(settings.__file__).parents[1]
+ROOT = Path(settings.__file__).parents[2]
 URLS = {f"{service.upper()}_DATABASE_URL": f"postgresql://souche_{service}@db/souche" for service in SERVICES}
 ADDRESSES = {f"{service.upper()}_URL": f"http://{service}:8000" for service in SERVICES}
 KEYS = (
