@@ -21,8 +21,8 @@ from tests.journey.conftest import World
 from tests.journey.names import broker, databases, dump, found, spellings
 from tests.journey.test_switch import Town
 from tests.journey.test_whole_path import assert_balanced
-from tests.operator_bridge.switch.conftest import operator, operator_settings
-from tests.operator_bridge.switch.town import Operator
+from tests.operator_bridge.switching.conftest import operator, operator_settings
+from tests.operator_bridge.switching.town import Operator
 
 __all__ = ["operator", "operator_settings"]
 

@@ -12,8 +12,8 @@ from services.operator_bridge.switching import switchover
 from shared.settings.settings import SERVICES
 from souche.verify import verify
 from tests.journey.conftest import World
-from tests.operator_bridge.switch.conftest import operator, operator_settings
-from tests.operator_bridge.switch.town import Operator
+from tests.operator_bridge.switching.conftest import operator, operator_settings
+from tests.operator_bridge.switching.town import Operator
 
 __all__ = ["operator", "operator_settings"]
 

@@ -15,7 +15,7 @@ from souche.keys import Signer
 from tests.harness import ServiceUnderTest
 from tests.permissions import prescribers, structures
 from tests.permissions.asking import SAFE, TABLES, World, changed, contents
-from tests.trust.calling import eventually_refused
+from tests.shared.access.calling import eventually_refused
 
 WORLDS = {"issuer": prescribers.two_prescribers, "redeemer": structures.two_structures}
 # What these must be asked with.

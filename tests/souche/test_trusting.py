@@ -11,7 +11,7 @@ from souche.keys import ROTATABLE, Signer, generate_secrets
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office
 from tests.serving import served
-from tests.trust.calling import call, eventually_refused
+from tests.shared.access.calling import call, eventually_refused
 
 
 @pytest.fixture
