@@ -135,7 +135,7 @@ def is_number(cell: str) -> bool:
     return True
 
 
-TEMPLATE = Path(__file__).parents[1] / "shared" / "typst" / "letter.typ"
+TEMPLATE = Path(__file__).parents[1] / "shared" / "files" / "typst" / "letter.typ"
 MARKUP = '#panic("x") $x$ *b* _i_ `c` @ref <label> \\ #read("/etc/passwd") [ ] { } " // /* = - + ~ #sys.inputs'
 
 

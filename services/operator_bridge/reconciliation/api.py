@@ -9,7 +9,8 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from services.operator_bridge.reconciliation import KINDS, exports, runs
+from services.operator_bridge.reconciliation import exports
+from services.operator_bridge.reconciliation.comparing import KINDS, runs
 from services.operator_bridge.register import discrepancies, transitions
 from services.operator_bridge.register.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
 from services.operator_bridge.schemas import fit

@@ -12,7 +12,7 @@ from pypdf import PdfReader
 from services.issuer.booklets.pdf_joining import joined
 from shared.files import pdf_documents
 
-LETTER = Path(__file__).parent / "typst" / "letter.typ"
+LETTER = Path(__file__).parents[2] / "shared" / "files" / "typst" / "letter.typ"
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 # Strings that a hasty reader takes for references, or for the end of a string.
 TEXTS = ("premier 1 0 R", "(deux (3 0 R)", "trois\\) 5 0 R", "quatre é )(", "cinq")
