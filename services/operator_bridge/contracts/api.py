@@ -6,10 +6,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from services.operator_bridge import schemas
-from services.operator_bridge.contracts import activation, adoption, lifecycle
+from services.operator_bridge.contracts import activation, adoption, lifecycle, schemas
 from services.operator_bridge.contracts import hold as holding
+from services.operator_bridge.inbound import schemas as inbound_schemas
 from services.operator_bridge.inbound import statement_polling
+from services.operator_bridge.orders import schemas as orders_schemas
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import wakeups
@@ -105,7 +106,7 @@ def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
 @blueprint.route("/<uuid:contract_id>/adoptions", methods=["POST"])
 @roles("admin", "operations")
 @idempotent()
-@blueprint.response(201, schemas.AdoptedSchema)
+@blueprint.response(201, orders_schemas.AdoptedSchema)
 @blueprint.alt_response(409, schema=ProblemSchema)
 def adopt(contract_id: UUID) -> dict[str, int]:
     """Has the contract take the cheques that an operator refused or gave up and no other has, and what is due."""
@@ -117,7 +118,7 @@ def adopt(contract_id: UUID) -> dict[str, int]:
 
 @blueprint.route("/<uuid:contract_id>/polls", methods=["POST"])
 @roles("admin", "operations")
-@blueprint.response(200, schemas.PollSchema)
+@blueprint.response(200, inbound_schemas.PollSchema)
 @blueprint.alt_response(503, schema=ProblemSchema)
 def poll(contract_id: UUID) -> statement_polling.Poll:
     """Reads the operator's statement now, applies what we missed and settles what is unknown."""
@@ -129,7 +130,7 @@ def poll(contract_id: UUID) -> statement_polling.Poll:
 
 @blueprint.route("/<uuid:contract_id>/comparison", methods=["POST"])
 @roles("admin", "operations", "finance")
-@blueprint.response(200, schemas.ComparisonSchema)
+@blueprint.response(200, inbound_schemas.ComparisonSchema)
 @blueprint.alt_response(503, schema=ProblemSchema)
 def compare(contract_id: UUID) -> comparing.Comparison:
     """Compares the operator's whole statement with our register; nothing is changed."""

@@ -7,7 +7,8 @@ from flask import request
 from flask.typing import ResponseReturnValue
 from flask_smorest import Blueprint
 
-from services.operator_bridge import interface, schemas
+from services.operator_bridge import interface
+from services.operator_bridge.inbound import schemas as schemas
 from services.operator_bridge.inbound import webhook_inbox
 from services.operator_bridge.inbound.log_throttle import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator

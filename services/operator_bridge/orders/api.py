@@ -6,9 +6,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from services.operator_bridge import schemas
-from services.operator_bridge.orders import manual_outcome, manual_retry
+from services.operator_bridge.orders import manual_outcome, manual_retry, schemas
 from services.operator_bridge.reconciliation import balances as balancing
+from services.operator_bridge.reconciliation import schemas as reconciliation_schemas
 from services.operator_bridge.register.models import Order
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
@@ -79,7 +79,7 @@ def retry_stuck(body: dict[str, Any]) -> dict[str, int]:
 
 @balances.route("")
 @roles("admin", "operations", "finance")
-@balances.response(200, schemas.BalancesSchema)
+@balances.response(200, reconciliation_schemas.BalancesSchema)
 def show_balances() -> dict[str, Any]:
     """Per contract, its links, redemptions and orders by state, in number and in cents."""
     with transaction() as session:

@@ -9,11 +9,11 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from services.operator_bridge.reconciliation import exports
-from services.operator_bridge.reconciliation.comparing import KINDS, runs
+from services.operator_bridge.fields import fit
+from services.operator_bridge.reconciliation import exports, runs
+from services.operator_bridge.reconciliation.comparing import KINDS
 from services.operator_bridge.register import discrepancies, transitions
 from services.operator_bridge.register.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
-from services.operator_bridge.schemas import fit
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from services.operator_bridge.schemas import fit
+from services.operator_bridge.fields import fit
 from shared.values.text_rules import no_code
 
 
