@@ -13,6 +13,12 @@ from shared.process.recovery import TakeIn
 from shared.process.runtime import Runtime
 from shared.settings.settings import SERVICES, Settings, load
 
+_HANDLERS = {
+    "issuer": "services.issuer.inbox",
+    "redeemer": "services.redeemer.inbox",
+    "operator_bridge": "services.operator_bridge.inbound.consuming",
+}
+
 # What the others are asked for. The issuer's grants are nobody else's to remember: `souche verify` names what is lost.
 _TAKE_IN = {
     "redeemer": "services.redeemer.restoring:take_in",
@@ -57,7 +63,7 @@ def before_work(settings: Settings) -> None:
 
 
 def _handlers(service: str) -> Any:
-    return importlib.import_module(f"services.{service}.consuming").HANDLERS
+    return importlib.import_module(_HANDLERS[service]).HANDLERS
 
 
 def _take_in(service: str) -> TakeIn | None:

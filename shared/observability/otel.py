@@ -88,7 +88,7 @@ def provide(service: str, ratio: float, processor: SpanProcessor) -> TracerProvi
 
 
 class _Tracing:
-    """`shared.tracing.Tracing`."""
+    """`shared.observability.tracing.Tracing`."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider

@@ -12,7 +12,7 @@ from tests.tracing.receiver import collecting
 
 _STARTED = """
 import importlib, sys
-from shared.config import load
+from shared.settings.settings import load
 app = importlib.import_module("services.redeemer").create_app(load("redeemer"))
 importlib.import_module("services.redeemer.tasks")
 assert app.test_client().get("/docs/").status_code == 200

@@ -89,9 +89,9 @@ import os, signal, sys
 from itertools import count
 from uuid import UUID
 import sqlalchemy as sa
-from services.operator_bridge import switchover
-from shared.config import load
-from shared.runtime import Runtime
+from services.operator_bridge.switching import switchover
+from shared.settings.settings import load
+from shared.process.runtime import Runtime
 
 runtime, commits = Runtime(load("operator_bridge")), count(1)
 strike = lambda _: next(commits) == int(sys.argv[2]) and os.kill(os.getpid(), signal.SIGKILL)
