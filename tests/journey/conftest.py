@@ -91,7 +91,8 @@ class World:
         sync.push(self.services["operator_bridge"].runtime, self.contract, 5.0)
 
     def _carry(self, publisher: str, reader: str) -> int:
-        handlers = importlib.import_module(f"services.{reader}.consuming").HANDLERS
+        module = "inbound.consuming" if reader == "operator_bridge" else "inbox"
+        handlers = importlib.import_module(f"services.{reader}.{module}").HANDLERS
         return self.services[reader].runtime.pull(publisher, handlers)
 
     def prepare(self) -> None:
