@@ -15,9 +15,9 @@ from services.issuer.booklets import booklet, printing
 from services.issuer.booklets import page as booklet_page
 from services.issuer.booklets.booklet import Booklet
 from services.issuer.booklets.printing import MOST_GRANTS, MOST_PER_PAGE, Selection
+from services.issuer.cheques.codes import Codes
 from services.issuer.fields import day, programme_code, text
 from services.issuer.grants import queries
-from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.models import Grant
 from shared.access.tokens import caller, roles
 from shared.audit import trail
@@ -84,7 +84,7 @@ class NumberedSchema(Schema):
 def _booklet(grant_id: UUID, how: str) -> Booklet:
     with transaction() as session:
         queries.grant(session, grant_id, caller().scope)
-        made = booklet.booklet(session, secrets().codes, grant_id, clock.today())
+        made = booklet.booklet(session, Codes(runtime().settings.keys), grant_id, clock.today())
         trail.record(session, "grant", [grant_id], after={"shown": "booklet", "how": how})
     logger().info("booklet_made", grant_id=str(grant_id), how=how, caller=str(caller()))
     return made
@@ -136,7 +136,7 @@ def print_booklets(body: dict[str, Any]) -> Response:
         grant_ids = printing.chosen(session, caller().scope, Selection(**body))
         trail.record(session, "grant", grant_ids, after={"shown": "booklet", "how": "printer"})
     logger().info("booklets_made", grants=len(grant_ids), caller=str(caller()))
-    pieces = printing.stream(runtime().transaction, secrets().codes, grant_ids, per_page)
+    pieces = printing.stream(runtime().transaction, Codes(runtime().settings.keys), grant_ids, per_page)
     head, first = next(pieces), next(pieces)  # what fails at the first portion is answered as a problem
     return pdf_file("carnets", chain((head, first), pieces))
 

@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from services.issuer.funding.allocation import Taken
 from services.issuer.funding.models import ENGAGED
-from services.issuer.grants.models import Grant
 from shared.values import clock
 
 _CHARGE = sa.text("""
@@ -50,16 +49,16 @@ def day_of(instant: datetime) -> date:
     return instant.astimezone(clock.PARIS).date()
 
 
-def engage(session: Session, charged: Sequence[tuple[Grant, Taken]]) -> None:
+def engage(session: Session, charged: Sequence[tuple[UUID, Taken]]) -> None:
     """Keeps which envelopes pay for new grants and why, and books what is engaged by them, by set."""
     rows = [
-        (grant.id, part.envelope_id, part.number, part.cents, part.why, part.reserved, taken.prescriber_kind)
-        for grant, taken in charged
+        (grant_id, part.envelope_id, part.number, part.cents, part.why, part.reserved, taken.prescriber_kind)
+        for grant_id, taken in charged
         for part in taken.parts
     ]
     if rows:
         session.execute(_CHARGE, dict(zip(_CHARGE_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
-        grant_ids = [grant.id for grant, _ in charged]
+        grant_ids = [grant_id for grant_id, _ in charged]
         session.execute(_ENGAGE, {"today": clock.today(), "kind": ENGAGED, "grant_ids": grant_ids})
 
 

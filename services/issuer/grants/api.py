@@ -6,21 +6,21 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.issuer.cheques.codes import Revealed
+from services.issuer.cheques.codes import Codes, Revealed
 from services.issuer.cheques.schemas import ChequeSchema, PrintedChequeSchema
 from services.issuer.fields import programme_code
 from services.issuer.grants import granting, queries
-from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import Order
 from services.issuer.grants.schemas import OrderSchema
+from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identity
 from shared.access.tokens import caller, roles
 from shared.audit import trail
 from shared.database.paging import PageQuery, page, page_of
 from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
-from shared.http.request_context import transaction
+from shared.http.request_context import runtime, transaction
 from shared.observability.logs import logger
 from shared.problems import Invalid
 
@@ -160,7 +160,7 @@ def create_grant(body: dict[str, Any]) -> dict[str, Any]:
     """Grant an amount: the cheques exist from now on, each charged to one envelope."""
     asked = order(body, granting_for(body.pop("prescriber_id", None)))
     with transaction() as session:
-        granted = granting.grant(session, secrets(), asked)
+        granted = granting.grant(session, Secrets.of(runtime().settings.keys), asked)
         return _shown(granted.grant, already=granted.already, cheques=granted.cheques)
 
 
@@ -197,4 +197,4 @@ def show_codes(grant_id: UUID) -> dict[str, list[Revealed]]:
         queries.grant(session, grant_id, caller().scope)
         logger().info("codes_shown", grant_id=str(grant_id), caller=str(caller()))
         trail.record(session, "grant", [grant_id], after={"shown": "codes"})
-        return {"cheques": secrets().codes.of_grant(session, grant_id)}
+        return {"cheques": Codes(runtime().settings.keys).of_grant(session, grant_id)}

@@ -12,9 +12,9 @@ from marshmallow import Schema, ValidationError, fields
 
 from services.issuer.grants import bulk, bulk_csv
 from services.issuer.grants.api import GrantOrderSchema, granting_for, order
-from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.bulk import Line, Sent
 from services.issuer.grants.bulk_csv import Raw
+from services.issuer.grants.secrets import Secrets
 from shared.access.tokens import caller, roles
 from shared.files.file_import import TERMS, Terms, TermsQuery
 from shared.http import idempotency
@@ -90,7 +90,8 @@ def create_grants(terms: Terms) -> dict[str, Any]:
     lines = [_line(number, raw) for number, raw in given]
     with _turn():
         wait_for_others()
-        return bulk.grant_lines(runtime().transaction, secrets(), Sent(lines, _origin(), _digest(), terms)).told()
+        secrets, sent = Secrets.of(runtime().settings.keys), Sent(lines, _origin(), _digest(), terms)
+        return bulk.grant_lines(runtime().transaction, secrets, sent).told()
 
 
 def _line(number: int, raw: Raw) -> Line:

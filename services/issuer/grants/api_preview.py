@@ -7,19 +7,19 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from services.issuer.fields import cents, programme_code
 from services.issuer.grants import preview
-from services.issuer.grants.api_secrets import secrets
 from services.issuer.grants.preview import Situation
 from services.issuer.people import access_log
-from services.issuer.people.identities import Identity
+from services.issuer.people.identities import Identities, Identity
 from services.issuer.people.schemas import BeneficiarySchema
 from shared.access.tokens import caller, roles
 from shared.http.app import ProblemSchema
-from shared.http.request_context import transaction
+from shared.http.request_context import runtime, transaction
 from shared.observability.logs import logger
 
 assessment_views = Blueprint(
     "assessments", __name__, url_prefix="/v1/assessments", description="What a programme would grant, without effect."
 )
+BLUEPRINTS = (assessment_views,)
 
 
 class AssessmentSchema(Schema):
@@ -77,9 +77,10 @@ class OutcomeSchema(Schema):
 def assess(body: dict[str, Any]) -> preview.Preview:
     """What would be granted, and whether the person may have it. Nothing is kept but that you asked."""
     who, person = caller(), body.pop("beneficiary", None)
+    identities = Identities(runtime().settings.keys)
     situation = Situation(beneficiary=Identity(**person) if person else None, **body)
     with transaction() as session:
-        seen = preview.preview(session, secrets().identities, situation, role=who.role, prescriber_id=who.scope)
+        seen = preview.preview(session, identities, situation, role=who.role, prescriber_id=who.scope)
         if seen.person_id:
             access_log.recorded(session, "assessed", seen.person_id, str(who))
     if seen.per_person:

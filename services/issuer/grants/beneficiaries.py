@@ -1,13 +1,15 @@
-"""TODO."""
+"""The people to whom something is granted: their rows, locked, and how many grants they had before."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.grants.models import Grant
+from services.issuer.people.identities import Identities, Identity
 from services.issuer.people.models import Beneficiary
 from shared.database import engine
 
@@ -24,6 +26,26 @@ class Known:
         """Counts one grant more, and says how many there were before it."""
         self.previous_grants += 1
         return self.previous_grants - 1
+
+
+def remember(
+    session: Session, identities: Identities, people: Iterable[Identity | None]
+) -> dict[Identity | None, Known]:
+    """The rows of these people, made where they are new, and locked, so that their grants are counted in turn."""
+    digests = {identity: identities.digest(identity) for identity in people if identity}
+    if not digests:
+        return {}
+    distinct = {digest: identity for identity, digest in digests.items()}
+    identities.renew_digests(session, distinct.values())
+    # In one order, so that no two transactions wait for each other crosswise.
+    rows = [identities.new_row(distinct[digest], digest) for digest in sorted(distinct)]
+    insert = pg.insert(Beneficiary)
+    upsert = insert.on_conflict_do_update(index_elements=["digest"], set_={"last_granted_at": sa.func.now()})
+    found = session.execute(upsert.returning(Beneficiary.digest, Beneficiary.id), rows).all()
+    earlier = _grants_of(session, [row.id for row in found])
+    made = {row["id"] for row in rows}
+    known = {row.digest: Known(row.id, earlier.get(row.id, 0), new=row.id in made) for row in found}
+    return {identity: known[digest] for identity, digest in digests.items()}
 
 
 def forget_unused(session: Session, unused: Collection[Known]) -> None:

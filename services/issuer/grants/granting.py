@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from services.issuer.funding import allocation, envelopes
 from services.issuer.funding.envelopes import Outrun
 from services.issuer.grants import duplicates, history, issuing
-from services.issuer.grants.beneficiaries import Known, forget_unused
+from services.issuer.grants.beneficiaries import Known, forget_unused, remember
 from services.issuer.grants.issuing import Charged, Granted
 from services.issuer.grants.requests import Draft, Order, draft_all
 from services.issuer.grants.secrets import Secrets
@@ -77,7 +77,7 @@ def _attempt(
     """
     earlier = duplicates.earlier(session, orders, secrets.identities)
     fresh = [draft for draft in drafts if isinstance(draft, Draft) and duplicates.key(draft.order) not in earlier]
-    people = secrets.identities.remember(session, {draft.order.beneficiary for draft in fresh})
+    people = remember(session, secrets.identities, {draft.order.beneficiary for draft in fresh})
     pasts = history.histories(session, (draft.programme for draft in fresh), (known.id for known in people.values()))
     places = allocation.places(session, [draft.order.prescriber_id for draft in fresh])
     plan = allocation.plan(session, {draft.programme.id for draft in fresh}, lock=lock)

@@ -75,7 +75,7 @@ def issue(session: Session, secrets: Secrets, charged: Sequence[Charged]) -> lis
     cheques = [list(_mint(secrets.codes, each)) for each in charged]
     issued = list(zip(grants, cheques, strict=True))
     _insert(session, issued)
-    journal.engage(session, [(grant, each.taken) for grant, each in zip(grants, charged, strict=True)])
+    journal.engage(session, [(grant.id, each.taken) for grant, each in zip(grants, charged, strict=True)])
     log.append_many(session, "cheques.issued", [(grant.id, told(grant, minted)) for grant, minted in issued])
     return [Granted(grant, minted) for grant, minted in issued]
 

@@ -1,4 +1,4 @@
-"""Cheques over HTTP: their codes for an operator's registration, cancelling, blocking."""
+"""Cheques over HTTP: cancelling and blocking them."""
 
 from typing import Any
 from uuid import UUID
@@ -7,23 +7,22 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 from sqlalchemy.orm import Session
 
-from services.issuer.cheques.api import code_views
 from services.issuer.cheques.models import Cheque
 from services.issuer.cheques.schemas import ChequeSchema, ChequesSchema, _cheque_ids
 from services.issuer.fields import cents, told_reason
-from services.issuer.grants.api_secrets import secrets
 from services.issuer.lifecycle import blocking, cancelling, name_check
 from services.issuer.lifecycle.cancelling import Requested
+from services.issuer.people.identities import Identities
 from shared.access.tokens import caller, roles
 from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
-from shared.http.request_context import transaction
+from shared.http.request_context import runtime, transaction
 
 cancellation_views = Blueprint(
     "cancellations", __name__, url_prefix="/v1/cancellations", description="Requests that cheques be cancelled."
 )
 block_views = Blueprint("blocks", __name__, url_prefix="/v1", description="Cheques lost or in doubt.")
-BLUEPRINTS = (code_views, cancellation_views, block_views)
+BLUEPRINTS = (cancellation_views, block_views)
 
 
 class ChequesWithReasonSchema(ChequesSchema):
@@ -82,7 +81,7 @@ def _wanted(session: Session, body: dict[str, Any], owner: UUID | None) -> list[
 
 
 def _check_reason(session: Session, cheque_ids: list[UUID], reason: str) -> None:
-    name_check.check_reason(session, secrets().identities, cheque_ids, reason)
+    name_check.check_reason(session, Identities(runtime().settings.keys), cheque_ids, reason)
 
 
 @cancellation_views.route("", methods=["POST"])

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What will expire soon, over HTTP."""
 
 from typing import Any
 
@@ -15,6 +15,7 @@ from shared.http.request_context import csv_file, runtime, transaction
 expiring_views = Blueprint(
     "expiring", __name__, url_prefix="/v1/expiring", description="What will expire soon if it is not spent."
 )
+BLUEPRINTS = (expiring_views,)
 
 
 class ExpiringQuery(Schema):

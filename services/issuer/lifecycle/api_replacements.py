@@ -6,18 +6,19 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import CAUSES, Replacement
 from services.issuer.cheques.schemas import PrintedChequeSchema
 from services.issuer.fields import told_reason
-from services.issuer.grants.api_secrets import secrets
 from services.issuer.lifecycle import cancelling, name_check, replacing
 from services.issuer.lifecycle.replacing import OUTCOMES, Shown
+from services.issuer.people.identities import Identities
 from shared.access.tokens import caller, roles
 from shared.audit import trail
 from shared.database.paging import PageQuery, page, page_of
 from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
-from shared.http.request_context import transaction
+from shared.http.request_context import runtime, transaction
 from shared.observability.logs import logger
 
 blueprint = Blueprint(
@@ -100,8 +101,10 @@ def request_replacement(body: dict[str, Any]) -> tuple[Shown, dict[str, str]]:
     owner = caller().scope
     with transaction() as session:
         wanted = body.get("cheque_ids") or cancelling.of_grant(session, body["grant_id"], owner)
-        asked = replacing.request(session, secrets().codes, wanted, body["cause"], body["reason"], str(caller()), owner)
-        name_check.check_reason(session, secrets().identities, wanted, body["reason"])
+        asked = replacing.request(
+            session, Codes(runtime().settings.keys), wanted, body["cause"], body["reason"], str(caller()), owner
+        )
+        name_check.check_reason(session, Identities(runtime().settings.keys), wanted, body["reason"])
     return asked, {"Location": f"/v1/replacements/{asked.cancellation.id}"}
 
 
@@ -126,7 +129,7 @@ def list_replacements(query: dict[str, Any]) -> dict[str, Any]:
 def show_replacement(replacement_id: UUID) -> Shown:
     """A request as it stands, with the codes of the new cheques to hand over. Who asked is logged."""
     with transaction() as session:
-        found = replacing.with_codes(session, secrets().codes, replacement_id, caller().scope)
+        found = replacing.with_codes(session, Codes(runtime().settings.keys), replacement_id, caller().scope)
         shown = [line.new_cheque.cheque_id for line in found.cheques if line.new_cheque]
         trail.record(session, "cheque", shown, after={"shown": "codes"})
     if shown:

@@ -1,4 +1,4 @@
-"""Notices over HTTP, and what will expire soon."""
+"""Notices over HTTP."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from services.issuer.fields import text
-from services.issuer.lifecycle.api_expiry import expiring_views
 from services.issuer.notices import outbox
 from services.issuer.notices.models import Notice
 from shared.access.tokens import caller, roles
@@ -16,7 +15,7 @@ from shared.http.request_context import transaction
 notice_views = Blueprint(
     "notices", __name__, url_prefix="/v1/notices", description="What somebody should be told, each once."
 )
-BLUEPRINTS = (notice_views, expiring_views)
+BLUEPRINTS = (notice_views,)
 
 
 class NoticeSchema(Schema):

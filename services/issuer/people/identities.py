@@ -22,7 +22,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer.grants.beneficiaries import Known, _grants_of
 from services.issuer.people.models import Beneficiary
 from shared.values.encryption import KeyRing
 from shared.values.ids import new_id
@@ -30,7 +29,7 @@ from shared.values.ids import new_id
 # Letters that Unicode does not take apart.
 _WHOLE = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"})
 
-_MOVE = sa.text("""
+_RENEW_DIGESTS = sa.text("""
     UPDATE beneficiary SET digest = given.current, digest_key = :key
     FROM unnest(CAST(:formers AS bytea[]), CAST(:currents AS bytea[])) AS given (former, current)
     WHERE digest = given.former AND NOT EXISTS (SELECT FROM beneficiary AS other WHERE other.digest = given.current)
@@ -79,22 +78,6 @@ class Identities:
     def _keyed(self, text: str) -> list[bytes]:
         return [hmac.digest(key, text.encode(), hashlib.sha256) for key in self._digest_keys.values()]
 
-    def remember(self, session: Session, people: Iterable[Identity | None]) -> dict[Identity | None, Known]:
-        """The rows of these people, made where they are new and locked, so that their grants are counted one by one."""
-        digests = {identity: self.digest(identity) for identity in people if identity}
-        if not digests:
-            return {}
-        distinct = {digest: identity for identity, digest in digests.items()}
-        self._move(session, distinct.values())
-        rows = [self._row(distinct[digest], digest) for digest in sorted(distinct)]  # in order: no two wait crosswise
-        insert = pg.insert(Beneficiary)
-        upsert = insert.on_conflict_do_update(index_elements=["digest"], set_={"last_granted_at": sa.func.now()})
-        found = session.execute(upsert.returning(Beneficiary.digest, Beneficiary.id), rows).all()
-        earlier = _grants_of(session, [row.id for row in found])
-        made = {row["id"] for row in rows}
-        known = {row.digest: Known(row.id, earlier.get(row.id, 0), new=row.id in made) for row in found}
-        return {identity: known[digest] for identity, digest in digests.items()}
-
     def by_digest(self, session: Session, identity: Identity) -> UUID | None:
         """The row of a person, if there is one; nothing is made and nobody waits."""
         return session.scalar(sa.select(Beneficiary.id).where(Beneficiary.digest.in_(self.digests(identity))))
@@ -105,21 +88,22 @@ class Identities:
         known = Beneficiary.digest == sa.any_(sa.cast(digests, pg.ARRAY(sa.LargeBinary)))
         return list(session.scalars(sa.select(Beneficiary.id).where(known)))
 
-    def _move(self, session: Session, people: Iterable[Identity]) -> None:
+    def renew_digests(self, session: Session, people: Iterable[Identity]) -> None:
         """Makes the digests of these people anew, where they are still of a former key."""
         if len(self._digest_keys) == 1:
             return
         pairs = [(former, digests[0]) for digests in map(self.digests, people) for former in digests[1:]]
         formers, currents = zip(*sorted(pairs), strict=True)
         moved = {"formers": list(formers), "currents": list(currents), "key": self.digest_key}
-        session.execute(_MOVE, moved)
+        session.execute(_RENEW_DIGESTS, moved)
 
     def rename(self, person: Beneficiary, identity: Identity) -> None:
         """Makes a row be known by another identity."""
         person.digest, person.digest_key = self.digest(identity), self.digest_key
         person.sealed_identity = self._seal(identity, person.id)
 
-    def _row(self, identity: Identity, digest: bytes) -> dict[str, object]:
+    def new_row(self, identity: Identity, digest: bytes) -> dict[str, object]:
+        """The columns of a new beneficiary, its identity sealed."""
         beneficiary_id = new_id()
         sealed = self._seal(identity, beneficiary_id)
         return {"id": beneficiary_id, "digest": digest, "digest_key": self.digest_key, "sealed_identity": sealed}

@@ -1,4 +1,4 @@
-"""The versions of a programme's rule over HTTP, and what the rule in force would say, without effect."""
+"""The versions of a programme's rule over HTTP."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from services.issuer.fields import text
-from services.issuer.grants.api_preview import assessment_views
 from services.issuer.programmes import programmes, rule_versions
 from services.issuer.programmes.models import AssessmentRule
 from services.issuer.programmes.schemas import RuleSchema
@@ -19,7 +18,7 @@ from shared.http.request_context import transaction
 rule_views = Blueprint(
     "rules", __name__, url_prefix="/v1/programmes/<code>/rules", description="A programme's rule, in its versions."
 )
-BLUEPRINTS = (rule_views, assessment_views)
+BLUEPRINTS = (rule_views,)
 
 
 class NewRuleSchema(Schema):
