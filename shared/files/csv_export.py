@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -17,9 +18,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 
-from shared.process.runtime import Runtime
-
-_AT_ONCE = 500
+BATCH_SIZE = 500
+_MAX_BYTES_IN_MEMORY = 1 << 20
+_CHARACTERS_A_PIECE = 1 << 16
 _FORMULA = r"\"*[=+\-@\t\r]"
 _BEGINS = re.compile(rf"(^|[,;\t\r\n])(?={_FORMULA})")
 _GUARDED = re.compile(rf"(^|[,;\t\r\n])'(?={_FORMULA})")
@@ -48,17 +49,22 @@ class PeriodQuery(FormatQuery):
     until = fields.Date(load_default=None, data_key="to")
 
 
-def export(runtime: Runtime, query: str, given: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of a CSV file, its heads first."""
-    with runtime.engine.connect() as connection:
-        options = {"stream_results": True, "max_row_buffer": _AT_ONCE}
-        result = connection.execution_options(**options).execute(sa.text(query), given)
-        yield line(list(result.keys()))
-        for part in result.partitions(_AT_ONCE):
-            yield "".join(map(line, part))
+def export(engine: sa.Engine, query: str, params: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of a CSV file as of one instant, its heads first: a slow reader holds neither connection nor snapshot.
+
+    The file is written to disk, read to its end, and only then given out.
+    """
+    options = {"stream_results": True, "max_row_buffer": BATCH_SIZE}
+    with tempfile.SpooledTemporaryFile(_MAX_BYTES_IN_MEMORY, "w+", encoding="utf-8", newline="") as file:
+        with engine.connect() as connection:
+            result = connection.execution_options(**options).execute(sa.text(query), params)
+            file.write(line(list(result.keys())))
+            file.writelines(line(row) for part in result.partitions() for row in part)
+        file.seek(0)
+        yield from iter(lambda: file.read(_CHARACTERS_A_PIECE), "")
 
 
-def export_in_parts(runtime: Runtime, query: str, given: Mapping[str, Any], separator: str = ",") -> Iterator[str]:
+def export_in_parts(engine: sa.Engine, query: str, params: Mapping[str, Any], separator: str = ",") -> Iterator[str]:
     """The lines of a CSV file, its heads first, read part by part: a slow reader holds neither connection nor snapshot.
 
     `query` starts with a UUIDv7 that it is ordered by, and takes `after` and `limit`. Each row is as it stood when its
@@ -68,12 +74,12 @@ def export_in_parts(runtime: Runtime, query: str, given: Mapping[str, Any], sepa
     after, mark = UUID(int=0), "" if separator == "," else "\ufeff"
     heads: str | None = None
     while True:
-        with runtime.engine.connect() as connection:
-            result = connection.execute(sa.text(query), {**given, "after": after, "limit": _AT_ONCE})
+        with engine.connect() as connection:
+            result = connection.execute(sa.text(query), {**params, "after": after, "limit": BATCH_SIZE})
             names, rows = list(result.keys()), result.all()
         heads = mark + line(names, separator) if heads is None else ""
         yield heads + "".join(line(row, separator) for row in rows)
-        if len(rows) < _AT_ONCE:
+        if len(rows) < BATCH_SIZE:
             return
         after = rows[-1][0]
 

@@ -16,7 +16,6 @@ from shared.files.csv_export import guarded
 from shared.places import vocabulary
 from shared.places.importer import PlaceColumns
 from shared.places.vocabulary import COLUMNS, DETAILS, LABELS, PUBLICS, SERVICES
-from shared.process.runtime import Runtime
 
 _AT_ONCE = 500
 NO_SIRET = "0" * 14
@@ -26,13 +25,13 @@ _SAFE = frozenset({"telephone", "latitude", "longitude"})
 FILE = "lieux-mediation-numerique"
 
 
-def export(runtime: Runtime, table: type[PlaceColumns]) -> Iterator[str]:
+def export(engine: sa.Engine, table: type[PlaceColumns]) -> Iterator[str]:
     """The lines of a file of all places of a table, part by part, the oldest first."""
     columns: sa.Table = sa.inspect(table).local_table
     after, head = UUID(int=0), HEAD
     while True:
         query = sa.select(columns).where(columns.c.id > after).order_by(columns.c.id).limit(_AT_ONCE)
-        with runtime.engine.connect() as connection:
+        with engine.connect() as connection:
             places = connection.execute(query).mappings().all()
         yield head + "".join(line(dict(place)) for place in places)
         if len(places) < _AT_ONCE:

@@ -79,7 +79,7 @@ def show_expiring(query: dict[str, Any]) -> dict[str, Any]:
 def expiring_table(query: dict[str, Any]) -> Response:
     """The grants with something unspent that ends soon, streamed; to a prescriber, its own."""
     given = expiry.asked(query["days"], query["programme"], caller().scope)
-    return csv_file("expiring-grants", export(runtime(), expiry.GRANTS, given))
+    return csv_file("expiring-grants", export(runtime().engine, expiry.GRANTS, given))
 
 
 @expiring_views.route("/warnings", methods=["POST"])

@@ -147,4 +147,4 @@ def download_lines(query: dict[str, Any]) -> Response:
         if asked.convention_id:
             conventions.find(session, asked.convention_id)
     given = {"as_of": asked.as_of, "convention_id": asked.convention_id}
-    return csv_file(f"conventions-{asked.as_of}-lines", csv_export.export(runtime(), reports.LINES, given))
+    return csv_file(f"conventions-{asked.as_of}-lines", csv_export.export(runtime().engine, reports.LINES, given))

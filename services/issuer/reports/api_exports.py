@@ -56,8 +56,8 @@ def export_envelopes(query: dict[str, Any]) -> Response:
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_prescribers() -> Response:
     """The prescribers as a file of the national schema “Lieux de médiation numérique”, v1.0.2."""
-    return csv_file(exporter.FILE, exporter.export(runtime(), Prescriber))
+    return csv_file(exporter.FILE, exporter.export(runtime().engine, Prescriber))
 
 
 def _file(name: str, sql: str, query: dict[str, Any]) -> Response:
-    return csv_file(name, csv_export.export_in_parts(runtime(), sql, query, query.pop("separator")))
+    return csv_file(name, csv_export.export_in_parts(runtime().engine, sql, query, query.pop("separator")))

@@ -253,4 +253,4 @@ def _chosen(query: sa.Select[Any], model: Any, given: Mapping[str, Any], *names:
 
 def _csv(name: str, query: str, given: Mapping[str, Any]) -> Response:
     """A CSV file of a query; the runtime is taken now, as the lines are made when the request has ended."""
-    return csv_file(name, export(runtime(), query, given))
+    return csv_file(name, export(runtime().engine, query, given))

@@ -197,7 +197,7 @@ def withdraw_payment(body: dict[str, str], payment_id: UUID) -> Payment:
 def export_payments(query: dict[str, Any]) -> Response:
     """The payments that the accountant typed, as CSV, by the day on which they were paid."""
     given = {"since": query["since"], "until": query["until"]}
-    return csv_file("payments", export_in_parts(runtime(), payment_sql.REGISTER, given, query["separator"]))
+    return csv_file("payments", export_in_parts(runtime().engine, payment_sql.REGISTER, given, query["separator"]))
 
 
 @late_blueprint.route("")

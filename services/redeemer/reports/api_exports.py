@@ -49,7 +49,7 @@ def export_structures(query: dict[str, Any]) -> Response:
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_places() -> Response:
     """Training structures as a file of the national schema “Lieux de médiation numérique”, v1.0.2."""
-    return csv_file(exporter.FILE, exporter.export(runtime(), Structure))
+    return csv_file(exporter.FILE, exporter.export(runtime().engine, Structure))
 
 
 @blueprint.route("/affiliations/export.csv")
@@ -62,4 +62,4 @@ def export_affiliations(query: dict[str, Any]) -> Response:
 
 
 def _file(name: str, sql: str, query: dict[str, Any]) -> Response:
-    return csv_file(name, csv_export.export_in_parts(runtime(), sql, query, query.pop("separator")))
+    return csv_file(name, csv_export.export_in_parts(runtime().engine, sql, query, query.pop("separator")))

@@ -205,7 +205,7 @@ def export_statements(query: dict[str, Any]) -> Response:
     """Statements as issued and as they stand now, as CSV, in the order of their numbers; to a structure, its own."""
     own = {"structure_id": caller().own} if caller().role is Role.STRUCTURE else {}
     given = {"month": query["month"], "structure_id": query["structure_id"], **own}
-    return csv_file("statements", export_in_parts(runtime(), statement_sql.REGISTER, given, query["separator"]))
+    return csv_file("statements", export_in_parts(runtime().engine, statement_sql.REGISTER, given, query["separator"]))
 
 
 @blueprint.route("/<uuid:statement_id>")

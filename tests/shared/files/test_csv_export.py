@@ -3,13 +3,14 @@
 import csv
 import io
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from uuid import UUID
 
 import pytest
 from sqlalchemy.pool import QueuePool
 
 from shared.files import csv_export
-from shared.files.csv_export import export_in_parts, guarded, unguarded
+from shared.files.csv_export import export, export_in_parts, guarded, unguarded
 from shared.http.request_context import csv_file
 from tests.harness import ServiceUnderTest
 
@@ -22,7 +23,7 @@ ROWS = """
 
 
 def exported(issuer: ServiceUnderTest, number: int, separator: str = ",") -> Iterator[str]:
-    return export_in_parts(issuer.runtime, ROWS, {"last": number}, separator)
+    return export_in_parts(issuer.runtime.engine, ROWS, {"last": number}, separator)
 
 
 def peak_bytes(issuer: ServiceUnderTest, number: int) -> int:
@@ -50,8 +51,21 @@ def test_every_row_is_there_once_whatever_the_size_of_the_parts(issuer: ServiceU
     assert [int(row["number"]) for row in rows] == list(range(1, number + 1))
 
 
-def test_a_reader_that_stands_still_holds_no_connection(issuer: ServiceUnderTest) -> None:
-    reading = exported(issuer, 2_000)
+def exported_at_once(issuer: ServiceUnderTest, number: int) -> Iterator[str]:
+    return export(issuer.runtime.engine, ROWS, {"last": number, "after": UUID(int=0), "limit": number})
+
+
+@pytest.mark.parametrize("number", [0, 1, 20_000])
+def test_a_list_of_one_instant_has_every_row_once(issuer: ServiceUnderTest, number: int) -> None:
+    rows = list(csv.DictReader(io.StringIO("".join(exported_at_once(issuer, number)))))
+    assert [int(row["number"]) for row in rows] == list(range(1, number + 1))
+
+
+@pytest.mark.parametrize("begin", [exported, exported_at_once])
+def test_a_reader_that_stands_still_holds_no_connection(
+    begin: Callable[[ServiceUnderTest, int], Iterator[str]], issuer: ServiceUnderTest
+) -> None:
+    reading = begin(issuer, 20_000)
     next(reading)
     next(reading)
     pool = issuer.runtime.engine.pool
