@@ -21,11 +21,11 @@ from benchmarks.machine import machine, wait_for
 from benchmarks.table import Line, by_turns
 from demo.embedded import free_port
 from demo.simulators.docaposte import CODE, Account
-from services.operator_bridge import interface
 from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.interface import Order
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import sending
 from shared.observability import logs
 from shared.process.runtime import Runtime
@@ -54,7 +54,7 @@ def throughput(quick: bool) -> Iterator[Line]:
         life.callback(runtime.engine.dispose)
         contract, first = _live(runtime), count(0, orders)
 
-        operator = interface.connect(CODE, runtime.settings.operators)
+        operator = lookup.connect(CODE, runtime.settings.operators)
         allowed = operator.rate
         life.enter_context(_logging(stage.folder / "bridge.log"))
 
@@ -98,7 +98,7 @@ def _live(runtime: Runtime) -> UUID:
 
 def _filled(account: Account, port: int, orders: int) -> float:
     """Seconds in which the simulator takes so many registrations from one client that does nothing else."""
-    batch, address = interface.adapter(CODE).batch_size, f"http://127.0.0.1:{port}"
+    batch, address = lookup.adapter(CODE).batch_size, f"http://127.0.0.1:{port}"
     lines = iter([mapping.write(_order(), kind="operation", cheque_id="cheque") for _ in range(orders)])
     with requests.Session() as session:
         credentials = (account.client_id, account.client_secret)

@@ -30,10 +30,10 @@ from flask.typing import ResponseReturnValue
 from demo import environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.simulators.serving import serving
-from services.operator_bridge import interface
 from services.operator_bridge.contracts import activation, lifecycle
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.switching import switchover
@@ -75,7 +75,7 @@ class Outside:
 
     def begin(self) -> None:
         """Has every operator live, with empty books."""
-        for code in interface.codes():
+        for code in lookup.codes():
             if importlib.util.find_spec(f"demo.simulators.{code}"):
                 module = importlib.import_module(f"demo.simulators.{code}")
                 self.simulators[code] = module.Simulator(module.Account.generate(), "http://127.0.0.1:9/nobody")
@@ -248,7 +248,7 @@ class Play:
         sent = sending.push(self.runtime, contract, 60.0)
         with self.runtime.transaction() as session:
             live = lifecycle.find(session, contract).state == "live"
-            if self.payment_order and live and interface.adapter(code).activates:
+            if self.payment_order and live and lookup.adapter(code).activates:
                 sent += activation.activate(session, contract, self.payment_order)
         simulator = self.outside.simulators.get(code)
         if simulator is not None and hasattr(simulator, "work_off"):
@@ -332,13 +332,13 @@ def main() -> None:
     """Plays every switch that was asked for, and prints a line of each."""
     parser = argparse.ArgumentParser(description="Switch between any two operators.")
     parser.add_argument("--cheques", type=int, default=2300)
-    parser.add_argument("--from", dest="old", choices=interface.codes())
-    parser.add_argument("--to", dest="new", choices=interface.codes())
+    parser.add_argument("--from", dest="old", choices=lookup.codes())
+    parser.add_argument("--to", dest="new", choices=lookup.codes())
     parser.add_argument("--mode", choices=MODES)
     given = parser.parse_args()
     logs.configure(SERVICE, "CRITICAL")
     say(f"{'from':<10} {'to':<10} {'mode':<9} {'moved':>8} {'time':>10} {'differences':>12} {'refused':>9}")
-    for old, new in itertools.permutations(interface.codes(), 2):
+    for old, new in itertools.permutations(lookup.codes(), 2):
         for mode in MODES:
             if all(asked in (None, one) for asked, one in ((given.old, old), (given.new, new), (given.mode, mode))):
                 say(f"{old:<10} {new:<10} {mode:<9} {play(old, new, mode, given.cheques)}")

@@ -28,6 +28,7 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
+from services.operator_bridge.operators import lookup
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
 from tests.contract.cases import CASES
@@ -230,14 +231,14 @@ def _started(code: str) -> Iterator[Case]:
         return "", 202
 
     if importlib.util.find_spec(f"demo.simulators.{code}") is None:
-        yield Case(code, interface.connect(code, {}), {}, None)
+        yield Case(code, lookup.connect(code, {}), {}, None)
         return
     module = importlib.import_module(f"demo.simulators.{code}")
     with serving.serving(listener) as address:
         simulator = module.Simulator(module.Account.generate(), f"{address}/messages")
         with simulator.running() as settings:
             given = {**settings, f"OPERATOR_{code.upper()}_TIMEOUT_SECONDS": "1"}
-            yield Case(code, interface.connect(code, given), given, simulator, messages)
+            yield Case(code, lookup.connect(code, given), given, simulator, messages)
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -23,6 +23,7 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
+from services.operator_bridge.operators import lookup
 
 RECORDED = Path(__file__).parent / "aptic" / "retour"
 LAST = "REL-20231231T230000000000Z-47.csv"
@@ -40,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def operator(folder: Path) -> Operator:
-    return interface.connect("aptic", {"OPERATOR_APTIC_FOLDER": str(folder)})
+    return lookup.connect("aptic", {"OPERATOR_APTIC_FOLDER": str(folder)})
 
 
 def order(kind: str = "register", payment_order: str | None = None) -> Order:
@@ -152,7 +153,7 @@ def test_the_payment_order_activates_a_cheque(operator: Operator, folder: Path) 
 
 
 def test_a_share_that_is_not_mounted_is_not_made(tmp_path: Path) -> None:
-    operator = interface.connect("aptic", {"OPERATOR_APTIC_FOLDER": str(tmp_path / "share")})
+    operator = lookup.connect("aptic", {"OPERATOR_APTIC_FOLDER": str(tmp_path / "share")})
     with pytest.raises(OperatorUnavailable):
         operator.push([order()])
     with pytest.raises(OperatorUnavailable):
@@ -163,7 +164,7 @@ def test_a_share_that_is_not_mounted_is_not_made(tmp_path: Path) -> None:
 def test_a_cheque_is_of_no_use_before_it_is_activated() -> None:
     simulator = Simulator(Account.generate())
     with simulator.running() as settings:
-        operator = interface.connect("aptic", settings)
+        operator = lookup.connect("aptic", settings)
         list(operator.push([order()]))
         simulator.work_off()
         list(operator.push([Order("0198f0a1-0000-7000-8000-000000000010", "declare", "pass-47", CHEQUES[0])]))

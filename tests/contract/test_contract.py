@@ -9,7 +9,6 @@ from itertools import islice
 
 import pytest
 
-from services.operator_bridge import interface
 from services.operator_bridge.interface import (
     KINDS,
     BadSignature,
@@ -23,6 +22,7 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
+from services.operator_bridge.operators import lookup
 from shared.settings.settings import ConfigurationError
 from shared.values import clock
 from tests.contract.conftest import CONTRACT, Case, GivesTokens
@@ -53,7 +53,7 @@ def test_a_missing_setting_is_named(case: Case) -> None:
         setting = f"OPERATOR_{case.code.upper()}_{name}"
         given = {key: value for key, value in case.settings.items() if key != setting}
         with pytest.raises(ConfigurationError, match=setting):
-            interface.connect(case.code, given)
+            lookup.connect(case.code, given)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -137,7 +137,7 @@ def test_an_operator_that_is_not_there_did_nothing(case: Case) -> None:
 def test_an_address_where_nobody_listens_is_unavailable(case: Case) -> None:
     name = f"OPERATOR_{case.code.upper()}_URL"
     case.needs(name in case.settings, "has no address")
-    nowhere = interface.connect(case.code, {**case.settings, name: "http://127.0.0.1:9"})
+    nowhere = lookup.connect(case.code, {**case.settings, name: "http://127.0.0.1:9"})
     with pytest.raises(OperatorUnavailable):
         list(nowhere.push([case.register()]))
 

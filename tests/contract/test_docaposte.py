@@ -15,7 +15,6 @@ from flask.typing import ResponseReturnValue
 from demo.simulators import serving
 from demo.simulators.docaposte import Account
 from demo.simulators.docaposte_register import Register
-from services.operator_bridge import interface
 from services.operator_bridge.interface import (
     Operator,
     OperatorUnavailable,
@@ -26,6 +25,7 @@ from services.operator_bridge.interface import (
     Redeemed,
     Standing,
 )
+from services.operator_bridge.operators import lookup
 
 RECORDED = Path(__file__).parent / "docaposte"
 CONTRACT = "pass-47"
@@ -73,7 +73,7 @@ def recording() -> Recording:
 @pytest.fixture
 def operator(recording: Recording) -> Iterator[Operator]:
     with serving.serving(recording.app()) as url:
-        yield interface.connect("docaposte", Account.generate().settings(url))
+        yield lookup.connect("docaposte", Account.generate().settings(url))
 
 
 def orders() -> list[Order]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from demo.simulators.govstack import Account, Simulator
-from services.operator_bridge import interface
 from services.operator_bridge.interface import (
     Known,
     Operator,
@@ -17,6 +16,7 @@ from services.operator_bridge.interface import (
     Receipt,
     Standing,
 )
+from services.operator_bridge.operators import lookup
 from shared.values.ids import new_id
 
 
@@ -34,7 +34,7 @@ def simulator() -> Simulator:
 @pytest.fixture
 def operator(settings: dict[str, str], simulator: Simulator) -> Operator:
     simulator.forget()
-    return interface.connect("govstack", settings)
+    return lookup.connect("govstack", settings)
 
 
 def order(kind: str = "register", number: str | None = None) -> Order:
@@ -123,7 +123,7 @@ def test_a_failure_of_theirs_leaves_it_unknown(operator: Operator, simulator: Si
 
 def test_a_wrong_group_or_key_is_no_refusal_of_any_cheque(settings: dict[str, str]) -> None:
     for name in ("VOUCHER_GROUP", "API_KEY", "BUILDING_BLOCK"):
-        wrong = interface.connect("govstack", {**settings, f"OPERATOR_GOVSTACK_{name}": "another"})
+        wrong = lookup.connect("govstack", {**settings, f"OPERATOR_GOVSTACK_{name}": "another"})
         with pytest.raises(OperatorUnavailable):
             push(wrong, order())
 

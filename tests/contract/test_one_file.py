@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.operator_bridge import interface
+from services.operator_bridge.operators import lookup
 from tests.contract.cases import CASES
 
 ROOT = Path(__file__).parents[2]
@@ -31,10 +31,10 @@ class Adapter(Operator):
 
 
 def test_each_adapter_has_its_line_in_the_contract_suite() -> None:
-    assert sorted(CASES) == sorted(interface.codes())
+    assert sorted(CASES) == sorted(lookup.codes())
 
 
-@pytest.mark.parametrize("code", interface.codes())
+@pytest.mark.parametrize("code", lookup.codes())
 def test_no_other_file_names_an_operator(code: str) -> None:
     word = re.compile(rf"\b{code}\b", re.IGNORECASE)
     assert [str(path.relative_to(ROOT)) for path in PRODUCT if word.search(path.read_text(encoding="utf-8"))] == []

@@ -15,7 +15,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.issuer.grants import bulk_csv
-from services.operator_bridge import interface
 from services.operator_bridge.adapter_kit import csv_files, mapping
 from services.operator_bridge.interface import (
     BadSignature,
@@ -28,6 +27,7 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
+from services.operator_bridge.operators import lookup
 from services.redeemer.payments import payment_file
 from shared.access import tokens
 from shared.places.reader import PlacesFileRefused, read_places
@@ -148,9 +148,9 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=interface.codes())
+@pytest.fixture(params=lookup.codes())
 def operator(request: pytest.FixtureRequest) -> Operator:
-    return interface.adapter(request.param)(SETTINGS[request.param])
+    return lookup.adapter(request.param)(SETTINGS[request.param])
 
 
 @given(
@@ -222,7 +222,7 @@ LINE = "type;reference;contrat;cheque;statut;montant;date;resultat"
 )
 def test_a_statement_in_files_is_read_or_unreadable(tmp_path: Path, text: str) -> None:
     (tmp_path / "retour").mkdir(exist_ok=True)
-    operator = interface.adapter("aptic")({"FOLDER": str(tmp_path)})
+    operator = lookup.adapter("aptic")({"FOLDER": str(tmp_path)})
     content = f"{LINE}\n{text}\nFIN;{text.count(chr(10)) + 1}\n".encode("utf-8", "replace")
     for name in ("ACC-20260101T000000000000Z.csv", "REL-20260101T000000000000Z.csv"):
         (tmp_path / "retour" / name).write_bytes(content)

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.switches import MODES, PAYMENT_ORDER, Outside
-from services.operator_bridge import interface
 from services.operator_bridge.contracts import activation
 from services.operator_bridge.inbound import statement_polling
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import sending
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import WORKING
@@ -30,7 +30,7 @@ from tests.serving import served
 __all__ = ["operator_settings", "outside"]
 
 QUICK = [("aptic", "govstack", "failure"), ("govstack", "aptic", "handover")]
-PAIRS = [(old, new, mode) for old, new in permutations(interface.codes(), 2) for mode in MODES]
+PAIRS = [(old, new, mode) for old, new in permutations(lookup.codes(), 2) for mode in MODES]
 TERMS = ("on_issue", "on_registration")
 
 
@@ -114,7 +114,7 @@ class Town(World):
 
     def _work(self, contract: Contract) -> int:
         sent = sending.push(self.bridge, contract.contract_id, 5.0)
-        if contract.state == "live" and interface.adapter(contract.operator).activates:
+        if contract.state == "live" and lookup.adapter(contract.operator).activates:
             with self.bridge.transaction() as session:
                 sent += activation.activate(session, contract.contract_id, PAYMENT_ORDER)
         simulator = self.outside.simulators.get(contract.operator)

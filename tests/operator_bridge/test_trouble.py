@@ -15,8 +15,8 @@ from demo.embedded import free_port
 from demo.simulators import docaposte
 from demo.simulators.docaposte import Account, Simulator
 from demo.simulators.faults import CALLS, MESSAGES, STATEMENTS
-from services.operator_bridge import interface
 from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Order
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import sending
 from shared.settings.settings import SERVICES
 from shared.values import cheque_code, clock
@@ -171,7 +171,7 @@ def test_an_operator_whose_process_ends_in_mid_batch_is_gone_for_good() -> None:
         assert process.stdout
         assert "ready" in process.stdout.readline()
         given = account.settings(f"http://127.0.0.1:{port}")
-        operator = interface.connect(docaposte.CODE, given)
+        operator = lookup.connect(docaposte.CODE, given)
         orders = [_register() for _ in range(4)]
         assert [receipt.outcome for receipt in operator.push(orders[:1])] == ["accepted"]
         _order_fault(given["OPERATOR_DOCAPOSTE_URL"], "die")

@@ -18,6 +18,7 @@ from demo.simulators.docaposte_register import Cheque, Refused
 from services.operator_bridge import interface
 from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import queue, sending
 from services.operator_bridge.register.models import MAX_LOST
 from shared.eventlog.event_kinds import READERS
@@ -123,7 +124,7 @@ class Town(World):
             known = {cheque["cheque_id"]: cheque["code"] for cheque in self.cheques}
             orders = [dataclasses.replace(order, code=known.get(str(order.cheque_id))) for order in claimed]
             with suppress(interface.OperatorUnavailable, interface.NoAnswer, interface.Unreadable):
-                list(interface.connect(self.operator, self.runtime.settings.operators).push(orders))
+                list(lookup.connect(self.operator, self.runtime.settings.operators).push(orders))
         self.runtime.redis.flushall()
 
     def come_to_rest(self, *, clear: bool = True) -> None:

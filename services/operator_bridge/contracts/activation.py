@@ -6,8 +6,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
 from services.operator_bridge.contracts import lifecycle
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.transitions import UNFINISHED
 from shared.problems import Conflict
@@ -35,7 +35,7 @@ def activate(session: Session, contract_id: UUID, payment_order: str, cheques: S
     """
     creating.exclude_others(session)
     contract = lifecycle.find(session, contract_id)
-    if not interface.adapter(contract.operator).activates:
+    if not lookup.adapter(contract.operator).activates:
         raise Conflict("Cheques need no activation with this operator.", slug="needs-no-activation")
     given = {"contract": contract_id, "payment_order": payment_order, "unfinished": list(UNFINISHED)}
     cheque_ids = None if cheques is None else list(cheques)

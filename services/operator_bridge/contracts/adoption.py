@@ -9,8 +9,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
 from services.operator_bridge.contracts import lifecycle
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.references import reference_sql
 from services.operator_bridge.register.transitions import WORKING
@@ -85,7 +85,7 @@ def adopt(session: Session, contract_id: UUID) -> int:
     while cheques := list(session.scalars(_FOR, given)):
         session.execute(_REGISTER, {"contract": contract_id, "cheques": cheques})
         never_judged = session.scalars(_NEVER_JUDGED, {"contract": contract_id, "cheques": cheques}).all()
-        if "declare" in interface.adapter(contract.operator).takes:
+        if "declare" in lookup.adapter(contract.operator).takes:
             creating.declare(session, never_judged)
         creating.settle_due(session, cheques)
         adopted += len(cheques)

@@ -1,4 +1,4 @@
-"""Contracts over HTTP: drafting, going live, reading the operator's statement, comparing."""
+"""Contracts over HTTP: drafting, going live, planned stops, activating and adopting cheques."""
 
 from typing import Any
 from uuid import UUID
@@ -8,10 +8,7 @@ from flask_smorest import Blueprint
 
 from services.operator_bridge.contracts import activation, adoption, lifecycle, schemas
 from services.operator_bridge.contracts import hold as holding
-from services.operator_bridge.inbound import schemas as inbound_schemas
-from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.orders import schemas as orders_schemas
-from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import roles
@@ -114,31 +111,3 @@ def adopt(contract_id: UUID) -> dict[str, int]:
         adopted = adoption.adopt(session, contract_id)
     wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
     return {"adopted": adopted}
-
-
-@blueprint.route("/<uuid:contract_id>/polls", methods=["POST"])
-@roles("admin", "operations")
-@blueprint.response(200, inbound_schemas.PollSchema)
-@blueprint.alt_response(503, schema=ProblemSchema)
-def poll(contract_id: UUID) -> statement_polling.Poll:
-    """Reads the operator's statement now, applies what we missed and settles what is unknown."""
-    show_or_404(contract_id)
-    done = statement_polling.poll(runtime(), contract_id)
-    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
-    return done
-
-
-@blueprint.route("/<uuid:contract_id>/comparison", methods=["POST"])
-@roles("admin", "operations", "finance")
-@blueprint.response(200, inbound_schemas.ComparisonSchema)
-@blueprint.alt_response(503, schema=ProblemSchema)
-def compare(contract_id: UUID) -> comparing.Comparison:
-    """Compares the operator's whole statement with our register; nothing is changed."""
-    show_or_404(contract_id)
-    return comparing.compare(runtime(), contract_id)
-
-
-def show_or_404(contract_id: UUID) -> None:
-    """Raises NotFound where there is no such contract."""
-    with transaction() as session:
-        lifecycle.find(session, contract_id)

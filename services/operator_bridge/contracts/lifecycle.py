@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED, allowed
@@ -90,7 +91,7 @@ def tell(session: Session, contract: Contract) -> None:
 
 def _adapter(code: str) -> type[interface.Operator]:
     try:
-        return interface.adapter(code)
+        return lookup.adapter(code)
     except interface.UnknownOperator as error:
         raise Invalid(str(error), slug="unknown-operator") from None
 
@@ -98,6 +99,6 @@ def _adapter(code: str) -> type[interface.Operator]:
 def require_settings(code: str, settings: Mapping[str, str]) -> None:
     """Raises Conflict where an operator cannot be reached for want of settings."""
     try:
-        interface.connect(code, settings)
+        lookup.connect(code, settings)
     except ConfigurationError as error:
         raise Conflict(str(error), slug="operator-not-configured") from None

@@ -2,24 +2,28 @@
 
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from flask import request
 from flask.typing import ResponseReturnValue
 from flask_smorest import Blueprint
 
 from services.operator_bridge import interface
-from services.operator_bridge.inbound import schemas as schemas
-from services.operator_bridge.inbound import webhook_inbox
+from services.operator_bridge.contracts import lifecycle
+from services.operator_bridge.inbound import schemas, statement_polling, webhook_inbox
 from services.operator_bridge.inbound.log_throttle import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
+from services.operator_bridge.operators import lookup
+from services.operator_bridge.workers import wakeups
 from shared.access.tokens import roles, uncounted
 from shared.http.app import ProblemSchema
-from shared.http.request_context import runtime
+from shared.http.request_context import runtime, transaction
 from shared.limiting import request_limits, slow_bodies
 from shared.problems import NotFound, Problem, Unauthenticated
 from shared.settings.settings import ConfigurationError
 
 blueprint = Blueprint("operators", __name__, url_prefix="/v1/operators", description="The operators we can work with.")
+polls = Blueprint("polls", __name__, url_prefix="/v1/contracts", description="Reading operators' statements now.")
 
 _MAX_MESSAGE_BYTES = 256 * 1024
 _complaints = Complaints()
@@ -53,7 +57,7 @@ class NotJson(Problem):
 @blueprint.response(200, schemas.OperatorSchema(many=True))
 def browse() -> list[dict[str, Any]]:
     """What each operator can do, and whether it is configured here."""
-    return [_describe(code) for code in interface.codes()]
+    return [_describe(code) for code in lookup.codes()]
 
 
 # Public: an operator has no token of ours. Its signature on the raw bytes stands for one, and nothing is stored or
@@ -89,12 +93,25 @@ def receive(operator: str) -> ResponseReturnValue:
     return {"status": "accepted"}, 202
 
 
+@polls.route("/<uuid:contract_id>/polls", methods=["POST"])
+@roles("admin", "operations")
+@polls.response(200, schemas.PollSchema)
+@polls.alt_response(503, schema=ProblemSchema)
+def poll(contract_id: UUID) -> statement_polling.Poll:
+    """Reads the operator's statement now, applies what we missed and settles what is unknown."""
+    with transaction() as session:
+        lifecycle.find(session, contract_id)
+    done = statement_polling.poll(runtime(), contract_id)
+    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
+    return done
+
+
 def _describe(code: str) -> dict[str, Any]:
-    adapter = interface.adapter(code)
+    adapter = lookup.adapter(code)
     return {
         "code": code,
         "name": adapter.name or code,
-        "configured": interface.is_configured(code, runtime().settings.operators),
+        "configured": lookup.is_configured(code, runtime().settings.operators),
         "takes": [kind for kind in interface.KINDS if kind in adapter.takes],
         "own_till": adapter.own_till,
         "pays_structures": adapter.pays_structures,

@@ -14,7 +14,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import (
     Line,
@@ -26,6 +25,7 @@ from services.operator_bridge.interface import (
     Standing,
     Unreadable,
 )
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import queue
 from services.operator_bridge.register.models import MAX_LOST, Contract
 from services.operator_bridge.register.transitions import WORKING
@@ -81,7 +81,7 @@ def poll(runtime: Runtime, contract_id: UUID, most: int = MAX_LOST) -> Poll:
         rows = session.execute(_UNKNOWN, {"contract": contract_id, "limit": _AT_ONCE, "most": most})
         unknown: dict[UUID, datetime] = {row.order_id: row.sent_at for row in rows}
         asked = queue.read(session, list(unknown))
-    operator = interface.connect(contract.operator, runtime.settings.operators)
+    operator = lookup.connect(contract.operator, runtime.settings.operators)
     period = Period(contract.code, _since(contract, unknown, operator.statement_lag), asked)
     lines = 0
     for part in parts(operator, period, _AT_ONCE):
@@ -131,7 +131,7 @@ def stands_at(operator: Operator, contract: str) -> datetime | None:
 def contracts_to_poll(session: Session) -> list[UUID]:
     """The contracts whose operators hold statements, the draining ones included."""
     found = session.execute(sa.select(Contract.contract_id, Contract.operator).where(Contract.state.in_(WORKING)))
-    return [contract_id for contract_id, operator in found if interface.adapter(operator).has_statement]
+    return [contract_id for contract_id, operator in found if lookup.adapter(operator).has_statement]
 
 
 def contracts_to_repair(session: Session) -> list[UUID]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge import interface
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.register.models import Message
 from services.operator_bridge.workers import wakeups
 from shared.observability.logs import logger
@@ -50,7 +51,7 @@ class _Stored:
 def check_door(settings: Mapping[str, str], operator: str) -> None:
     """Raises UnknownOperator where no operator of this name sends messages here: unknown, not configured, or silent."""
     try:
-        adapter = type(interface.connect(operator, settings))
+        adapter = type(lookup.connect(operator, settings))
     except ConfigurationError:
         raise UnknownOperator(operator) from None
     if adapter.verify is interface.Operator.verify:
@@ -65,7 +66,7 @@ def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: b
     row = {
         "message_id": new_id(),
         "operator": operator,
-        "webhook_id": interface.connect(operator, runtime.settings.operators).verify(headers, body),
+        "webhook_id": lookup.connect(operator, runtime.settings.operators).verify(headers, body),
         "headers": {name.lower(): value for name, value in headers.items() if name.lower() in _KEPT_HEADERS},
         "body": body,
     }
@@ -118,7 +119,7 @@ def _read(settings: Mapping[str, str], operator: str, messages: Sequence[Message
     said: list[Event] = []
     for message in messages:
         try:
-            said += interface.connect(operator, settings).read(message.body)
+            said += lookup.connect(operator, settings).read(message.body)
             message.applied_at = clock.now()
         except (Unreadable, UnknownOperator, ConfigurationError) as error:
             _give_up(message, str(error))

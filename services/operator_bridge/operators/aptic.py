@@ -27,7 +27,6 @@ from typing import Any
 
 from services.operator_bridge.adapter_kit import csv_files, mapping
 from services.operator_bridge.interface import (
-    KINDS,
     Line,
     Operator,
     Order,
@@ -54,7 +53,6 @@ _COLUMNS = {
 class Adapter(Operator):
     name = "APTIC"
     required = ("FOLDER",)
-    takes = frozenset(KINDS)
     activates = True
     own_till = True
     statement_lag = timedelta(days=1)

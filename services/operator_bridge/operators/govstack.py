@@ -47,7 +47,6 @@ _STANDINGS: Mapping[str, Any] = {
     "Activated": "registered", "Active": "registered", "Suspended": "blocked", "Blocked": "blocked",
     "Purged": "cancelled",
 }  # fmt: skip
-
 _ENDED: Mapping[int, Any] = {458: "redeemed", 459: "cancelled"}
 _MAKES = {"register": "registered", "declare": "redeemed", "cancel": "cancelled"}
 
@@ -88,11 +87,8 @@ class Adapter(Operator):
         if status in _ENDED:
             return Standing(known.cheque_id, _ENDED[status], known.value_cents, known.value_cents * (status == 458))
         held = _STANDINGS.get(mapping.member(answer, "voucher_status", str)) if status == 200 else None
-        return (
-            Standing(known.cheque_id, held, mapping.cents(mapping.member(answer, "voucher_amount", str)))
-            if held
-            else None
-        )
+        amount = mapping.member(answer, "voucher_amount", str) if held else ""
+        return Standing(known.cheque_id, held, mapping.cents(amount)) if held else None
 
     def _register(self, order: Order) -> str:
         group, amount = self.settings["VOUCHER_GROUP"], f"{order.amount_cents // 100}.{order.amount_cents % 100:02}"

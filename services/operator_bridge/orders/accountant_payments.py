@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import PAID_BY_ACCOUNTANT
@@ -96,7 +97,7 @@ def unpay(session: Session, redemptions: Sequence[UUID]) -> None:
 def _paying(session: Session) -> list[UUID]:
     """The contracts whose operators pay for what is declared to them, on their own."""
     found = session.execute(sa.select(Contract.contract_id, Contract.operator))
-    return [contract_id for contract_id, operator in found if _pays(interface.adapter(operator))]
+    return [contract_id for contract_id, operator in found if _pays(lookup.adapter(operator))]
 
 
 def _pays(operator: type[interface.Operator]) -> bool:

@@ -1,4 +1,4 @@
-"""Orders and balances over HTTP."""
+"""Orders over HTTP."""
 
 from typing import Any
 from uuid import UUID
@@ -7,8 +7,6 @@ import sqlalchemy as sa
 from flask_smorest import Blueprint
 
 from services.operator_bridge.orders import manual_outcome, manual_retry, schemas
-from services.operator_bridge.reconciliation import balances as balancing
-from services.operator_bridge.reconciliation import schemas as reconciliation_schemas
 from services.operator_bridge.register.models import Order
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
@@ -18,7 +16,6 @@ from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 
 orders = Blueprint("orders", __name__, url_prefix="/v1/orders", description="What operators are told.")
-balances = Blueprint("balances", __name__, url_prefix="/v1/balances", description="What stands where.")
 
 
 @orders.route("")
@@ -75,12 +72,3 @@ def retry_stuck(body: dict[str, Any]) -> dict[str, int]:
         retried = manual_retry.retry_stuck(session, caller().subject, body["note"], body["contract_id"])
     wakeups.wake(runtime(), "operator_bridge.wake_pushes")
     return {"retried": retried}
-
-
-@balances.route("")
-@roles("admin", "operations", "finance")
-@balances.response(200, reconciliation_schemas.BalancesSchema)
-def show_balances() -> dict[str, Any]:
-    """Per contract, its links, redemptions and orders by state, in number and in cents."""
-    with transaction() as session:
-        return balancing.balances(session)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.register.models import Affiliation, Contract, Order
 from services.operator_bridge.register.references import reference_sql
 from services.operator_bridge.register.transitions import REDEMPTION, WORKING, before
@@ -294,4 +294,4 @@ def _tell(session: Session, kind: str, reasons: Mapping[UUID, str]) -> None:
 def taking(session: Session, kind: str, states: Sequence[str] = WORKING) -> list[UUID]:
     """The contracts in these states whose operators understand such an order."""
     found = session.execute(sa.select(Contract.contract_id, Contract.operator).where(Contract.state.in_(states)))
-    return [contract_id for contract_id, operator in found if kind in interface.adapter(operator).takes]
+    return [contract_id for contract_id, operator in found if kind in lookup.adapter(operator).takes]

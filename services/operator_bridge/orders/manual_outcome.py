@@ -9,8 +9,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
 from services.operator_bridge.interface import Receipt
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating, outcomes
 from services.operator_bridge.register.models import Contract, Order
 from shared.observability.logs import logger
@@ -37,7 +37,7 @@ def vouch(session: Session, order_id: UUID, done: bool, asked_by: str, note: str
     if order.state != "unknown":
         raise Conflict(f"This order is {order.state}: expected one whose outcome is unknown.", slug="not-unknown")
     operator = session.get_one(Contract, order.contract_id).operator
-    if done and order.kind == "register" and interface.adapter(operator).supplies_codes:
+    if done and order.kind == "register" and lookup.adapter(operator).supplies_codes:
         raise Conflict("The operator gave the cheque a number, which only its answer tells: have it sent again.",
                        slug="number-unknown")  # fmt: skip
     reason = "done, by a person's word" if done else "not done, by a person's word"

@@ -11,8 +11,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
 from services.operator_bridge.interface import Receipt
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.register import discrepancies
 from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, before
 from shared.eventlog import log
@@ -126,8 +126,8 @@ def _follow(session: Session, settled: Iterable[Settled]) -> None:
 
 def _taken_in(session: Session, orders: Sequence[Settled]) -> None:
     """Links are registered at once, or once they are activated where the operator needs that."""
-    waiting = [order for order in orders if interface.adapter(order["operator"]).activates]
-    _registered(session, [order for order in orders if not interface.adapter(order["operator"]).activates])
+    waiting = [order for order in orders if lookup.adapter(order["operator"]).activates]
+    _registered(session, [order for order in orders if not lookup.adapter(order["operator"]).activates])
     if waiting:
         given = {name: _column(waiting, f"{name}_id") for name in ("contract", "cheque")}
         session.execute(_KEEP_NUMBERS, {**given, "numbers": _column(waiting, "number")})

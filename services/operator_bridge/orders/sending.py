@@ -15,7 +15,6 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
 from services.operator_bridge.adapter_kit import parallel_calls
 from services.operator_bridge.interface import (
     NoAnswer,
@@ -26,6 +25,7 @@ from services.operator_bridge.interface import (
     Receipt,
     Unreadable,
 )
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import outcomes, queue
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import leases
@@ -49,7 +49,7 @@ def push(runtime: Runtime, contract_id: UUID, seconds: float) -> int:
     """
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
-        operator = interface.connect(contract.operator, runtime.settings.operators)
+        operator = lookup.connect(contract.operator, runtime.settings.operators)
         senders = _SENDERS if queue.more_wait_than(session, contract_id, operator.batch_size) else 1
     with leases.taken(runtime) as lease:
         sending = _Sending(runtime, contract, operator, time.monotonic() + seconds, lease)

@@ -13,9 +13,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Paid, Redeemed
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_reconciliation import Discrepancy
 from services.operator_bridge.register.transitions import WORKING
@@ -117,7 +117,7 @@ def doubtful(differences: int, cheques: int) -> bool:
 
 def _send_again(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
     """Has orders that were accepted and lost sent again; their references tell the operator what it has already."""
-    operator = interface.adapter(contract.operator)
+    operator = lookup.adapter(contract.operator)
     ids = [
         each.discrepancy_id
         for each in found

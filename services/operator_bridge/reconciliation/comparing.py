@@ -14,9 +14,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.operator_bridge import interface
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.interface import Known, Line, Operator, Period
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.reconciliation import comparison_sql, statement_loading
 from services.operator_bridge.register import numbered_cheques
 from services.operator_bridge.register.models import Contract
@@ -77,7 +77,7 @@ def sides(runtime: Runtime, contract_id: UUID) -> Sides:
     """A contract and its operator, to be compared now."""
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
-    operator = interface.connect(contract.operator, runtime.settings.operators)
+    operator = lookup.connect(contract.operator, runtime.settings.operators)
     stands_at = statement_polling.stands_at(operator, contract.code)
     able = stands_at is not None and (operator.has_statement or operator.by_status)
     asked = numbered_cheques.cheques(runtime, contract_id) if operator.by_status else ()

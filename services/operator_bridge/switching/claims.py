@@ -15,7 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.switching import switchover
 from shared.files.csv_export import guarded
@@ -145,7 +145,7 @@ def summary(session: Session, switch_id: UUID) -> Summary:
     unspent = sum((Amount(row.number, int(row.cents)) for row in sums if row.kind == "unspent"), NOTHING)
     return Summary(
         creditor=switch.creditor,
-        debtor=interface.adapter(contract.operator).name or contract.operator,
+        debtor=lookup.adapter(contract.operator).name or contract.operator,
         contract=contract.code,
         programme=contract.programme,
         counted_on=switch.started_at.astimezone(clock.PARIS).date(),

@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.references import reference_sql
@@ -237,7 +237,7 @@ def give_up(session: Session, move: Move) -> int:
 
 def introduce(session: Session, move: Move) -> None:
     """Has the new operator told of the structures of the programme, and which of them are suspended."""
-    takes = interface.adapter(move.new.operator).takes
+    takes = lookup.adapter(move.new.operator).takes
     if "affiliate" in takes:
         session.execute(_INTRODUCE, move.given())
     if "suspend" in takes:
@@ -251,7 +251,7 @@ def register(session: Session, move: Move, after: UUID | None) -> UUID | None:
     if not cheques:
         return None
     session.execute(_REGISTER, move.given(cheques=cheques))
-    if "block" in interface.adapter(move.new.operator).takes:
+    if "block" in lookup.adapter(move.new.operator).takes:
         session.execute(_BLOCK, move.given(cheques=cheques))
     session.execute(_NEVER_TOLD, move.given(cheques=cheques, reason=MOVED))
     return cheques[-1]
@@ -269,7 +269,7 @@ def redeclare(session: Session, move: Move, movable: str) -> int:
     session.execute(_REGISTER, moved)
     session.execute(_NEVER_TOLD, moved)
     session.execute(_REASSIGN, moved)
-    if "declare" in interface.adapter(move.new.operator).takes:
+    if "declare" in lookup.adapter(move.new.operator).takes:
         session.execute(_DECLARE, moved)
     return len(rows)
 
@@ -280,7 +280,7 @@ def leave(session: Session, move: Move, after: UUID | None) -> UUID | None:
     cheques: list[UUID] = list(session.scalars(_HELD, move.given(after=after or _FIRST)))
     if not cheques:
         return None
-    takes = "cancel" in interface.adapter(move.old.operator).takes
+    takes = "cancel" in lookup.adapter(move.old.operator).takes
     session.execute(_CANCEL if takes else _CLOSE, move.given(cheques=cheques, reason=MOVED))
     return cheques[-1]
 

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
 from services.operator_bridge.contracts import hold, lifecycle
 from services.operator_bridge.inbound import statement_polling
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import manual_retry
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register.models import Contract
@@ -104,7 +104,7 @@ def _hear_out(work: Work) -> Figures | Waiting:
         unsettled = progress.unsettled(session, work.old.contract_id)
     if not unsettled:
         return {}
-    teller = "its statement" if interface.adapter(work.old.operator).tells_outcomes else "a person who asked it"
+    teller = "its statement" if lookup.adapter(work.old.operator).tells_outcomes else "a person who asked it"
     return Waiting(f"{unsettled} orders and reports of {work.old.code} whose outcome only {teller} can tell")
 
 
@@ -124,7 +124,7 @@ def register(work: Work) -> Figures | Waiting:
             lifecycle.change(session, settings, taker.contract_id, "live", linking=False)
             moving_sql.introduce(session, work.move(taker))
     _register_rest(work)
-    if any(interface.adapter(taker.operator).activates for taker in work.takers):
+    if any(lookup.adapter(taker.operator).activates for taker in work.takers):
         _redeclare_rest(work)  # now, so that one payment order is for all cheques
     outcome = _settled(work, "register", "registrations")
     return outcome if isinstance(outcome, Waiting) else _to_activate(work, outcome) or outcome
@@ -218,7 +218,7 @@ def _settled(work: Work, kind: str, what: str) -> Figures | Waiting:
 def _to_activate(work: Work, found: Figures) -> Waiting | None:
     """What stands in the way while the new operator lets no cheque be spent before its payment order is named."""
     for taker in work.takers:
-        if not interface.adapter(taker.operator).activates:
+        if not lookup.adapter(taker.operator).activates:
             continue
         with work.runtime.transaction() as session:
             number, ordered = progress.inactive(session, taker.contract_id)

@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from services.operator_bridge import create_app, interface
+from services.operator_bridge import create_app
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.register import transitions
 from shared.settings import settings
 from shared.settings.settings import ConfigurationError
@@ -57,7 +58,7 @@ def test_contracts_are_listed_and_shown(office: Office) -> None:
 def test_operators_are_listed_with_what_they_can_do_and_no_secret(office: Office) -> None:
     answer = office.bridge.client.get("/v1/operators", headers=office.bridge.headers("operations"))
     found = {each["code"]: each for each in office.get("/v1/operators")}
-    assert set(found) == set(interface.codes())
+    assert set(found) == set(lookup.codes())
     assert found["regie"]["own_till"] is False
     assert found["docaposte"]["own_till"] is True
     assert found["docaposte"]["configured"] is True

@@ -8,12 +8,12 @@ from uuid import UUID
 
 import pytest
 
-from services.operator_bridge import interface
 from services.operator_bridge.inbound import statement_polling
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.reconciliation import runs
 from tests.operator_bridge.conftest import Office
 
-WITH_SIMULATOR = [code for code in interface.codes() if importlib.util.find_spec(f"demo.simulators.{code}")]
+WITH_SIMULATOR = [code for code in lookup.codes() if importlib.util.find_spec(f"demo.simulators.{code}")]
 
 
 @pytest.fixture(params=WITH_SIMULATOR)
@@ -50,7 +50,7 @@ def test_an_operator_in_step_has_no_difference(office: Office, other: str, other
     office.affiliate(contract)
     cheques = office.issue(4)
     work_off(office, other_simulator, contract)
-    if interface.adapter(other).activates:
+    if lookup.adapter(other).activates:
         office.post(f"/v1/contracts/{contract}/activations", {"payment_order": "2026-001234"})
         work_off(office, other_simulator, contract)
     office.redeem(cheques[:1])

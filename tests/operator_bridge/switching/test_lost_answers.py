@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from demo.simulators import govstack
-from services.operator_bridge import interface, operators
+from services.operator_bridge import operators
 from services.operator_bridge.inbound import statement_polling
+from services.operator_bridge.operators import lookup
 from services.operator_bridge.register.models import MAX_LOST
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.switching.town import Operator, Town
@@ -55,10 +56,10 @@ def silent(tmp_path: Path) -> Iterator[str]:
     """A fifth operator, by one file, that can be asked nothing."""
     (tmp_path / "silent.py").write_text(SILENT, encoding="utf-8")
     operators.__path__.append(str(tmp_path))
-    interface.codes.cache_clear()
+    lookup.codes.cache_clear()
     yield "silent"
     operators.__path__.remove(str(tmp_path))
-    interface.codes.cache_clear()
+    lookup.codes.cache_clear()
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import pytest
 from flask import Flask
 
 from benchmarks.switches import MODES, Outside, Play
-from services.operator_bridge import interface
+from services.operator_bridge.operators import lookup
 from tests.harness import ServiceUnderTest
 from tests.outside import operator_settings, outside
 from tests.serving import served
 
 __all__ = ["operator_settings", "outside"]
 
-PAIRS = [(old, new, mode) for old, new in itertools.permutations(interface.codes(), 2) for mode in MODES]
+PAIRS = [(old, new, mode) for old, new in itertools.permutations(lookup.codes(), 2) for mode in MODES]
 CHEQUES = 60
 
 
