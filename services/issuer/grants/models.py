@@ -1,4 +1,4 @@
-"""TODO."""
+"""The tables of grants and of the lots that they belong to."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -31,6 +31,7 @@ class Grant(Base):
             ["programme_id", "rule_version"], ["assessment_rule.programme_id", "assessment_rule.version"]
         ),
         sa.Index("cheque_grant_beneficiary_id_idx", "beneficiary_id"),
+        sa.Index("cheque_grant_number_idx", sa.text("right(CAST(id AS text), 8)"), "id"),
         sa.Index("cheque_grant_valid_until_idx", "valid_until", "id"),
         sa.Index("cheque_grant_kept_idx", "created_at", postgresql_where=sa.text("beneficiary_id IS NOT NULL")),
         sa.Index("cheque_grant_lot_id_idx", "lot_id", postgresql_where=sa.text("lot_id IS NOT NULL")),
@@ -63,6 +64,10 @@ class Grant(Base):
     def programme_code(self) -> str:
         """The programme's short name."""
         return self.programme.code
+
+
+BOOKLET_NUMBER = sa.func.right(sa.cast(Grant.id, sa.Text), sa.literal_column("8"))
+"""The end of a grant's id, by which its booklet is spoken of, as the index has it: a parameter would not match it."""
 
 
 class Lot(Base):

@@ -18,6 +18,7 @@ class Notice(Base):
     __table_args__ = (
         sa.UniqueConstraint("kind", "key"),
         sa.Index("notice_prescriber_id_idx", "prescriber_id", "id"),
+        sa.Index("notice_subject_id_idx", "subject_id", "id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
