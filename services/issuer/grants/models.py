@@ -66,7 +66,7 @@ class Grant(Base):
         return self.programme.code
 
 
-BOOKLET_NUMBER = sa.func.right(sa.cast(Grant.id, sa.Text), sa.literal_column("8"))
+BOOKLET_NUMBER: sa.ColumnElement[str] = sa.func.right(sa.cast(Grant.id, sa.Text), sa.literal_column("8"))
 """The end of a grant's id, by which its booklet is spoken of, as the index has it: a parameter would not match it."""
 
 
