@@ -21,7 +21,7 @@ from services.issuer.cheques import replaced
 from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import BLOCKED, CANCELLED, EXPIRED, ISSUED, REDEEMED, SPENDABLE, Cheque
 from services.issuer.funding.models import Envelope
-from services.issuer.grants.models import BOOKLET_NUMBER, Grant
+from services.issuer.grants.models import Grant, booklet_number
 from services.issuer.prescribers.models import Prescriber
 from shared.database import engine
 from shared.problems import Conflict
@@ -94,7 +94,7 @@ def number(grant_id: UUID) -> str:
 def numbered(said: str, owner: UUID | None) -> sa.Select[Any]:
     """The query of the grants whose booklet has a number; `owner` is the prescriber who asks, None for who sees all."""
     end = said.replace("-", "").replace(" ", "").lower()
-    query = sa.select(Grant).where(end == BOOKLET_NUMBER)
+    query = sa.select(Grant).where(booklet_number() == end)
     return query if owner is None else query.where(Grant.prescriber_id == owner)
 
 

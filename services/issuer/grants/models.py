@@ -66,8 +66,9 @@ class Grant(Base):
         return self.programme.code
 
 
-BOOKLET_NUMBER: sa.ColumnElement[str] = sa.func.right(sa.cast(Grant.id, sa.Text), sa.literal_column("8"))
-"""The end of a grant's id, by which its booklet is spoken of, as the index has it: a parameter would not match it."""
+def booklet_number() -> sa.ColumnElement[str]:
+    """The end of a grant's id, by which its booklet is spoken of, as the index has it: a parameter would not match."""
+    return sa.func.right(sa.cast(Grant.id, sa.Text), sa.literal_column("8"))
 
 
 class Lot(Base):
