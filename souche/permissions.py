@@ -1,17 +1,19 @@
-"""`souche permissions`: who may do what, route by route, as the services themselves hold it."""
+"""`souche permissions`: who may do what, route by route, as the routes themselves say it."""
 
 import importlib
 
 import click
 
-from shared.access.permissions import COMMON, Permission, described
+from shared.access import permissions as access
+from shared.access.permissions import Permission
+from shared.http.app import with_routes
 from shared.settings.settings import SERVICES
 
 _HEAD = """# Who may do what
 
-Every route of the three services, as `souche permissions` prints them. The tables are in `permissions.py` of each
-service and in `shared/access/permissions.py`; a service does not start where they and its routes differ, and
-`tests/permissions/` tries every line with every role, and every `own` with what belongs to somebody else.
+Every route of the three services, as `souche permissions` prints them from what `@roles(…)` says on each view. A
+service does not start where a route says nothing. A test compares this page with the routes, and `tests/permissions/`
+tries every line of it with every role, and every `own` with what belongs to somebody else.
 
 * `all`: whatever there is.
 * `own`: only what belongs to the prescriber or structure that the token names. The rest does not exist for it: lists
@@ -19,17 +21,19 @@ service and in `shared/access/permissions.py`; a service does not start where th
 * `-`: refused (403). `everybody`: no token is needed. The name of a service: that service and no other."""
 
 
-def table_of(service: str) -> tuple[Permission, ...]:
-    """The table of a service's own routes."""
-    found: tuple[Permission, ...] = importlib.import_module(f"services.{service}.permissions").PERMISSIONS
-    return found
+def of_service(service: str) -> list[Permission]:
+    """The permissions of all routes of a service."""
+    return access.of(with_routes(service, importlib.import_module(f"services.{service}").BLUEPRINTS))
 
 
 def page() -> str:
-    """The tables of all services, in Markdown."""
-    parts = [_HEAD, "## Every service", described(COMMON)]
-    for service in SERVICES:
-        parts += [f"## {service.replace('_', ' ').capitalize()}", described(table_of(service))]
+    """The permissions of all services, in Markdown: first what all three have, then what is of each alone."""
+    tables = {service: of_service(service) for service in SERVICES}
+    common = [line for line in tables[SERVICES[0]] if all(line in table for table in tables.values())]
+    parts = [_HEAD, "## Every service", access.described(common)]
+    for service, table in tables.items():
+        own = [line for line in table if line not in common]
+        parts += [f"## {service.replace('_', ' ').capitalize()}", access.described(own)]
     return "\n\n".join(parts) + "\n"
 
 

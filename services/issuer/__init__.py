@@ -19,7 +19,6 @@ from services.issuer.lifecycle import api_replacements as replacements
 from services.issuer.lots import api as lots
 from services.issuer.metrics import GAUGES
 from services.issuer.notices import api as notices
-from services.issuer.permissions import PERMISSIONS
 from services.issuer.prescribers import api as prescribers
 from services.issuer.prescribers.models import Prescriber
 from services.issuer.privacy import api as privacy
@@ -33,30 +32,31 @@ from shared.access.tokens import Role
 from shared.http.app import build
 from shared.settings.settings import Settings
 
+_APIS = (
+    programmes,
+    rules,
+    conventions,
+    envelopes,
+    prescribers,
+    grants,
+    bulk_grants,
+    assessments,
+    booklets,
+    cheques,
+    lifecycle,
+    replacements,
+    expiry,
+    lots,
+    notices,
+    balances,
+    exports,
+    reports,
+    privacy,
+    recovery,
+)
+BLUEPRINTS = tuple(blueprint for api in _APIS for blueprint in api.BLUEPRINTS)
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The issuer's application."""
-    apis = (
-        programmes,
-        rules,
-        conventions,
-        envelopes,
-        prescribers,
-        grants,
-        bulk_grants,
-        assessments,
-        booklets,
-        cheques,
-        lifecycle,
-        replacements,
-        expiry,
-        lots,
-        notices,
-        balances,
-        exports,
-        reports,
-        privacy,
-        recovery,
-    )
-    blueprints = [blueprint for api in apis for blueprint in api.BLUEPRINTS]
-    return build("issuer", settings, blueprints, PERMISSIONS, GAUGES, Register(Role.PRESCRIBER, Prescriber))
+    return build("issuer", settings, BLUEPRINTS, GAUGES, Register(Role.PRESCRIBER, Prescriber))

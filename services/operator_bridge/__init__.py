@@ -8,7 +8,6 @@ from services.operator_bridge.inbound import api as inbound
 from services.operator_bridge.metrics import GAUGES
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import api as orders
-from services.operator_bridge.permissions import PERMISSIONS
 from services.operator_bridge.reconciliation import api as reconciliation
 from services.operator_bridge.reconciliation import api_balances as reconciliation_balances
 from services.operator_bridge.reconciliation import api_comparison as reconciliation_comparison
@@ -16,22 +15,23 @@ from services.operator_bridge.switching import api as switching
 from shared.http.app import build
 from shared.settings.settings import Settings, load
 
+BLUEPRINTS = (
+    contracts.blueprint,
+    contracts_recovery.blueprint,
+    orders.orders,
+    inbound.blueprint,
+    inbound.polls,
+    reconciliation.reconciliations,
+    reconciliation.differences,
+    reconciliation.balances,
+    reconciliation_balances.blueprint,
+    reconciliation_comparison.blueprint,
+    switching.blueprint,
+)
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The web application; raises ConfigurationError where an operator's settings are incomplete."""
     settings = settings or load("operator_bridge")
     lookup.check(settings.operators)
-    blueprints = [
-        contracts.blueprint,
-        contracts_recovery.blueprint,
-        orders.orders,
-        inbound.blueprint,
-        inbound.polls,
-        reconciliation.reconciliations,
-        reconciliation.differences,
-        reconciliation.balances,
-        reconciliation_balances.blueprint,
-        reconciliation_comparison.blueprint,
-        switching.blueprint,
-    ]
-    return build("operator_bridge", settings, blueprints, PERMISSIONS, GAUGES)
+    return build("operator_bridge", settings, BLUEPRINTS, GAUGES)

@@ -9,7 +9,6 @@ from services.redeemer import api_recovery
 from services.redeemer.cheques import api
 from services.redeemer.metrics import GAUGES
 from services.redeemer.payments import api as api_payments
-from services.redeemer.permissions import PERMISSIONS
 from services.redeemer.redemptions import api as api_redemptions
 from services.redeemer.redemptions import api_checks, api_lockouts
 from services.redeemer.reports import api_balances, api_exports
@@ -22,11 +21,12 @@ from shared.access.tokens import Role
 from shared.http.app import build
 from shared.settings.settings import Settings
 
+_TILLS = (api_checks, api_redemptions, api, api_balances, api_exports)
+_MODULES = (api_structures, api_lockouts, api_affiliations, api_recovery, *_TILLS)
+_MONEY = (*api_statements.BLUEPRINTS, *api_payments.BLUEPRINTS)
+BLUEPRINTS = (*(module.blueprint for module in _MODULES), *_MONEY)
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The redeemer's application."""
-    tills = (api_checks, api_redemptions, api, api_balances, api_exports)
-    modules = (api_structures, api_lockouts, api_affiliations, api_recovery, *tills)
-    money = (*api_statements.BLUEPRINTS, *api_payments.BLUEPRINTS)
-    blueprints = [*(module.blueprint for module in modules), *money]
-    return build("redeemer", settings, blueprints, PERMISSIONS, GAUGES, Register(Role.STRUCTURE, Structure))
+    return build("redeemer", settings, BLUEPRINTS, GAUGES, Register(Role.STRUCTURE, Structure))

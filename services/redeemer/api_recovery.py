@@ -36,7 +36,7 @@ class ContractsRemembered(Schema):
 
 
 @blueprint.route("/contracts")
-@roles("service", only="operator_bridge")
+@roles(service="operator_bridge")
 @blueprint.arguments(Query, location="query")
 @blueprint.response(200, ContractsRemembered)
 def remember_contracts(query: dict[str, UUID]) -> dict[str, Any]:

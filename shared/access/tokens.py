@@ -28,7 +28,7 @@ from shared.values.ids import new_id
 
 ISSUER = "souche"
 _LEEWAY_SECONDS = 30
-_MARK = "__souche_roles__"
+_MARK = "__souche_reach__"
 _LONGEST_SUBJECT = 600
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -46,6 +46,7 @@ class Role(StrEnum):
 
 
 SCOPED = frozenset({Role.PRESCRIBER, Role.STRUCTURE})
+ALL, OWN = "all", "own"
 
 
 @dataclass(frozen=True)
@@ -186,9 +187,17 @@ def _invalid(detail: str) -> Unauthenticated:
     return Unauthenticated(detail, headers={"WWW-Authenticate": challenge})
 
 
-def roles(*allowed: str, only: str | None = None) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Opens a route to the callers of these roles, and to nobody else; of services, to the one that `only` names."""
-    accepted = frozenset(Role(role) for role in allowed)
+def roles(
+    *everything: str, own: str | None = None, service: str | None = None
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Opens a route to the callers of these roles, and to nobody else, and says how far it reaches for each.
+
+    The first reach everything. `own` is a scoped role that reaches only what belongs to its prescriber or structure:
+    the view enforces it, with `Caller.require` or `Caller.own`. `service` names the only service that may call.
+
+    Raises ValueError where this names no role, or one twice.
+    """
+    reach = _reach(everything, own, service)
 
     def decorate(view: Callable[_P, _R]) -> Callable[_P, _R]:
         @functools.wraps(view)
@@ -196,22 +205,35 @@ def roles(*allowed: str, only: str | None = None) -> Callable[[Callable[_P, _R]]
             g.caller = _authenticate()
             if g.caller.role is not Role.SERVICE:
                 rate_limit.of_caller(str(g.caller))
-            if g.caller.role not in accepted:
-                raise _insufficient(accepted)
-            if only and g.caller.role is Role.SERVICE:
-                g.caller.require_service(only)
+            if g.caller.role not in reach:
+                raise _insufficient(reach)
+            if service and g.caller.role is Role.SERVICE:
+                g.caller.require_service(service)
             request_limits.check_request(str(g.caller))  # before anything reads the body, and after the caller is known
             return view(*args, **kwargs)
 
-        return _marked(guarded, accepted)
+        return _marked(guarded, reach)
 
     return decorate
 
 
-def _insufficient(accepted: frozenset[Role]) -> Forbidden:
+def _reach(everything: Collection[str], own: str | None, service: str | None) -> dict[Role, str]:
+    named = [*((role, ALL) for role in everything), *([(own, OWN)] if own else ())]
+    named += [(Role.SERVICE, service)] if service else []
+    reach = {Role(role): extent for role, extent in named}
+    if not reach or len(reach) < len(named):
+        raise ValueError("A route names at least one role, and each once.")
+    if own and own not in SCOPED:
+        raise ValueError(f"A {own} has nothing of its own.")
+    if service and service not in SERVICES:
+        raise ValueError(f"There is no service {service}.")
+    return reach
+
+
+def _insufficient(accepted: Collection[Role]) -> Forbidden:
     challenge = f'Bearer error="insufficient_scope", scope="{" ".join(sorted(accepted))}"'
-    said = f"This takes a token of role {', '.join(sorted(accepted))}."
-    return Forbidden(said, headers={"WWW-Authenticate": challenge})
+    detail = f"This takes a token of role {', '.join(sorted(accepted))}."
+    return Forbidden(detail, headers={"WWW-Authenticate": challenge})
 
 
 def public(view: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -222,7 +244,7 @@ def public(view: Callable[_P, _R]) -> Callable[_P, _R]:
         rate_limit.of_stranger()
         return view(*args, **kwargs)
 
-    return _marked(opened, frozenset())
+    return _marked(opened, {})
 
 
 def uncounted(view: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -232,19 +254,25 @@ def uncounted(view: Callable[_P, _R]) -> Callable[_P, _R]:
     def opened(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         return view(*args, **kwargs)
 
-    return _marked(opened, frozenset())
+    return _marked(opened, {})
 
 
-def _marked(view: Callable[_P, _R], accepted: frozenset[Role]) -> Callable[_P, _R]:
+def _marked(view: Callable[_P, _R], reach: Mapping[Role, str]) -> Callable[_P, _R]:
     """Writes on the view itself who may call it; `functools.wraps` carries the mark through other decorators."""
-    vars(view)[_MARK] = accepted
+    vars(view)[_MARK] = reach
     return view
+
+
+def reach_of(view: Any) -> Mapping[Role, str] | None:
+    """How far a view reaches for each role that may call it: empty where it is public, None where it says nothing."""
+    found: Mapping[Role, str] | None = getattr(view, _MARK, None)
+    return found
 
 
 def allowed_roles(view: Any) -> frozenset[Role] | None:
     """The roles a view is open to: empty where it is public, None where it says nothing."""
-    found: frozenset[Role] | None = getattr(view, _MARK, None)
-    return found
+    reach = reach_of(view)
+    return None if reach is None else frozenset(reach)
 
 
 def caller() -> Caller:

@@ -89,7 +89,7 @@ def read_feed(query: dict[str, int]) -> Response:
 
 
 @blueprint.route("/reading")
-@roles("operations", "admin", "service")
+@roles("admin", "operations", "service")
 @blueprint.arguments(LagQuery, location="query")
 @blueprint.response(200, CursorsSchema)
 def read_cursors(query: dict[str, int]) -> dict[str, Any]:

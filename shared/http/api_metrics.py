@@ -140,7 +140,7 @@ class Metrics:
 
 
 @blueprint.route("/metrics")
-@roles("operations", "admin", "service")
+@roles("admin", "operations", "service")
 @blueprint.response(200, description="Prometheus text format.", content_type="text/plain")
 def metrics() -> Response:
     """Counts and gauges for Prometheus, which sends a token of role operations."""

@@ -22,11 +22,11 @@ from shared.access import permissions, tokens
 from shared.access.login import Register
 from shared.access.login_audit import Refusals
 from shared.access.oidc_provider import Provider
-from shared.access.permissions import Permission
 from shared.access.revocations import RevocationList
 from shared.access.token_lockout import Lockout
-from shared.access.tokens import Verifier, allowed_roles, public, uncounted
+from shared.access.tokens import Verifier, public, uncounted
 from shared.http import api_access, api_audit, api_events, api_metrics, api_token, openapi, security_headers
+from shared.http.request_context import runtime
 from shared.limiting import rate_limit
 from shared.limiting.rate_limit import Pace
 from shared.limiting.slow_bodies import Bodies
@@ -41,6 +41,13 @@ __all__ = ["ProblemSchema", "build"]
 
 _SEND_AGAIN = "The database does not answer. Send the request again, with the same Idempotency-Key if it has one."
 _MAX_BODY_BYTES = 16 * 1024 * 1024
+_COMMON = (
+    api_events.blueprint,
+    api_metrics.blueprint,
+    api_audit.blueprint,
+    api_token.blueprint,
+    *api_access.BLUEPRINTS,
+)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -61,22 +68,19 @@ def build(
     service: str,
     settings: Settings | None,
     blueprints: Sequence[Blueprint],
-    permitted: Sequence[Permission] = (),
     gauges: Sequence[Gauge] = (),
     register: Register | None = None,
 ) -> Flask:
     """Builds the application of a service from its blueprints, with the gauges of its tables.
 
-    `permitted` is the table of who may do what on its own routes. `register` says whom it knows by their SIRET.
+    `register` says whom it knows by their SIRET.
 
     Raises ConfigurationError where a setting is missing or wrong, and RuntimeError where a route says neither who may
-    call it nor that everybody may, or something else than the table.
+    call it nor that everybody may.
     """
     settings = settings or load(service)
     logs.configure(service, settings.log_level)
-    app = _Flask(service)
-    app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False, **openapi.settings(service))
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app = with_routes(service, blueprints)
     app.extensions["souche"] = Runtime(settings)
     _add_trust(app, settings, register)
     security_headers.add(app, settings.trusted_proxies)
@@ -86,17 +90,20 @@ def build(
     tracing.begin(settings)
     tracing.watch(app)
     api_audit.watch_requests(app)
+    return app
+
+
+def with_routes(service: str, blueprints: Sequence[Blueprint]) -> Flask:
+    """An application with all routes of a service, which can describe them and serve none: that takes its settings.
+
+    Raises RuntimeError where a route says neither who may call it nor that everybody may.
+    """
+    app = _Flask(service)
+    app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False, **openapi.settings(service))
+    app.json.sort_keys = False  # type: ignore[attr-defined]
     _add_health(app)
-    own = [
-        api_events.blueprint,
-        api_metrics.blueprint,
-        api_audit.blueprint,
-        api_token.blueprint,
-        *api_access.BLUEPRINTS,
-    ]
-    _add_documents(app, [*blueprints, *own])
-    _refuse_open_routes(app)
-    permissions.check(app, [*permissions.COMMON, *permitted])
+    _add_documents(app, [*blueprints, *_COMMON])
+    permissions.of(app)
     return app
 
 
@@ -195,8 +202,6 @@ def _add_logging(app: Flask) -> None:
 
 
 def _add_health(app: Flask) -> None:
-    runtime: Runtime = app.extensions["souche"]
-
     @app.get("/healthz")
     @uncounted
     def healthz() -> ResponseReturnValue:
@@ -207,7 +212,7 @@ def _add_health(app: Flask) -> None:
     @uncounted
     def readyz() -> ResponseReturnValue:
         """Says whether requests can be served: without the database they cannot, without the broker they can."""
-        checks = {"database": _database_answers(runtime), "broker": broker_status.answers(runtime)}
+        checks = {"database": _database_answers(runtime()), "broker": broker_status.answers(runtime())}
         body = {name: "ok" if good else "down" for name, good in checks.items()}
         return jsonify(status="ok" if all(checks.values()) else "degraded", **body), 200 if checks["database"] else 503
 
@@ -243,9 +248,3 @@ def _add_documents(app: Flask, blueprints: Sequence[Blueprint]) -> None:
     def home() -> ResponseReturnValue:
         """Leads a person to the readable page."""
         return redirect("/docs/")
-
-
-def _refuse_open_routes(app: Flask) -> None:
-    silent = sorted(name for name, view in app.view_functions.items() if allowed_roles(view) is None)
-    if silent:
-        raise RuntimeError(f"These routes name no roles and are not public: {', '.join(silent)}.")

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.routing import Rule
 
+from shared.access.permissions import openapi_path
 from shared.access.tokens import allowed_roles
 from shared.http import idempotency, openapi_links
 from shared.problems import CONTENT_TYPE
@@ -69,19 +70,10 @@ def document(app: Flask, described: dict[str, Any]) -> dict[str, Any]:
 
 def _operations(app: Flask, described: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Rule]]:
     for rule in app.url_map.iter_rules():
-        path = described["paths"].get(_path(rule), {})
+        path = described["paths"].get(openapi_path(rule), {})
         for method in rule.methods or ():
             if method.lower() in path:
                 yield path[method.lower()], rule
-
-
-def _path(rule: Rule) -> str:
-    """`/v1/grants/<uuid:grant_id>` as OpenAPI writes it: `/v1/grants/{grant_id}`."""
-    pieces = []
-    for piece in rule.rule.split("/"):
-        name = piece.strip("<>").rpartition(":")[2]
-        pieces.append(f"{{{name}}}" if piece.startswith("<") else piece)
-    return "/".join(pieces)
 
 
 def _name_roles(operation: dict[str, Any], view: Any) -> None:

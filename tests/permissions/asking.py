@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,19 +13,32 @@ import sqlalchemy as sa
 from pypdf import PdfReader
 from werkzeug.test import TestResponse
 
-from services.issuer.permissions import PERMISSIONS as ISSUER
-from services.operator_bridge.permissions import PERMISSIONS as BRIDGE
-from services.redeemer.permissions import PERMISSIONS as REDEEMER
-from shared.access.permissions import COMMON, Permission
+from shared.access.permissions import EVERYBODY, ROLES, Permission
 from shared.access.tokens import SCOPED, Role
+from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 
-TABLES: Mapping[str, tuple[Permission, ...]] = {
-    "issuer": (*COMMON, *ISSUER),
-    "redeemer": (*COMMON, *REDEEMER),
-    "operator_bridge": (*COMMON, *BRIDGE),
-}
+PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
+_LINE = re.compile(r"\| `(?P<method>[A-Z]+) (?P<path>\S+)` \| (?P<cells>.+) \|")
+
+
+def tables(page: str) -> dict[str, tuple[Permission, ...]]:
+    """The permissions by service, as the checked-in page has them: a slip in a view differs from it."""
+    found: dict[str, list[Permission]] = {}
+    for part in page.split("\n## ")[1:]:
+        heading = part.partition("\n")[0]
+        found[heading.lower().replace(" ", "_")] = [_permission(line) for line in _LINE.finditer(part)]
+    return {service: (*found["every_service"], *found[service]) for service in SERVICES}
+
+
+def _permission(line: re.Match[str]) -> Permission:
+    cells = dict(zip(ROLES, line["cells"].split(" | "), strict=True))
+    reach = {role: cell for role, cell in cells.items() if cell not in ("-", EVERYBODY)}
+    return Permission(line["method"], line["path"], reach)
+
+
+TABLES: Mapping[str, tuple[Permission, ...]] = tables(PAGE.read_text(encoding="utf-8"))
 SAFE = "GET"
 _SETTING = re.compile(r"<[^>]*>|[\s-]")
 # What is written of every request, whatever comes of it.

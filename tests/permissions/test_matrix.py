@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from shared.access.permissions import ALL, OWN, Permission
-from shared.access.tokens import SCOPED, Role
+from shared.access.permissions import Permission
+from shared.access.tokens import ALL, OWN, SCOPED, Role
 from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
 from souche.keys import Signer

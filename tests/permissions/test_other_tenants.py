@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from shared.access.permissions import OWN, Permission
-from shared.access.tokens import Role
+from shared.access.permissions import Permission
+from shared.access.tokens import OWN, Role
 from tests.harness import ServiceUnderTest
 from tests.permissions import prescribers, structures
 from tests.permissions.asking import SAFE, TABLES, Case, World, changed, contents, given_away, send

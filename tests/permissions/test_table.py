@@ -1,69 +1,75 @@
-"""The table of permissions: read from text, bound to the routes, and printed."""
+"""The permissions of routes: said on the views, read from an application, printed as the page that the tests go by."""
 
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from flask import Flask
 
 from shared.access import permissions
-from shared.access.permissions import table
+from shared.access.permissions import Permission
 from shared.access.tokens import Role, public, roles
+from shared.settings.settings import SERVICES
 from souche.cli import main
-
-PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
-
-
-def test_a_line_says_how_far_a_route_reaches_for_each_role() -> None:
-    [one] = table("# Things.\nGET /v1/things/{thing_id} all - all own - issuer")
-    assert one.route == ("GET", "/v1/things/{thing_id}")
-    assert one.about == "Things."
-    expected = {Role.ADMIN: "all", Role.OPERATIONS: "all", Role.PRESCRIBER: "own", Role.SERVICE: "issuer"}
-    assert one.reach == expected
+from souche.permissions import of_service
+from tests.permissions.asking import PAGE, TABLES
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "GET /v1/things all -",
-        "GET /v1/things own - - - - -",
-        "GET /v1/things all - - - - somebody",
-        "GET /v1/things - - - - - -",
-        "GET /v1/things all - - - - -\nGET /v1/things all - - - - -",
-    ],
-)
-def test_a_line_that_makes_no_sense_is_refused(line: str) -> None:
-    with pytest.raises(ValueError, match="/v1/things"):
-        table(line)
-
-
-def things() -> Flask:
+def things(**views: Callable[[], Any]) -> Flask:
     app = Flask("things", static_folder=None)
-    app.get("/v1/things", endpoint="things")(roles("admin", "prescriber")(lambda: "things"))
-    app.get("/v1/doors", endpoint="doors")(public(lambda: "open"))
+    for name, view in views.items():
+        app.get(f"/v1/{name}/<uuid:{name}_id>", endpoint=name)(view)
     return app
 
 
-AS_IT_IS = ("GET /v1/things all - - own - -", "GET /v1/doors everybody")
+def nothing() -> str:
+    return ""
 
 
-def test_routes_that_are_as_the_table_says_are_accepted() -> None:
-    permissions.check(things(), table("\n".join(AS_IT_IS)))
+def test_a_line_says_how_far_a_route_reaches_for_each_role() -> None:
+    guarded = roles("admin", "operations", own="prescriber", service="issuer")(nothing)
+    [line] = permissions.of(things(thing=guarded))
+    assert line.route == ("GET", "/v1/thing/{thing_id}")
+    assert line.reach == {Role.ADMIN: "all", Role.OPERATIONS: "all", Role.PRESCRIBER: "own", Role.SERVICE: "issuer"}
+    assert line.cells == ("all", "-", "all", "own", "-", "issuer")
+
+
+def test_a_public_route_says_so() -> None:
+    [line] = permissions.of(things(door=public(nothing)))
+    assert line.is_public
+    assert set(line.cells) == {"everybody"}
+
+
+def test_a_route_that_says_nothing_is_named() -> None:
+    with pytest.raises(RuntimeError, match="not public: window\\."):
+        permissions.of(things(door=public(nothing), window=nothing))
 
 
 @pytest.mark.parametrize(
-    ("lines", "fault"),
+    ("everything", "named"),
     [
-        (AS_IT_IS[:1], "GET /v1/doors has no line"),
-        ((*AS_IT_IS, "POST /v1/things all - - - - -"), "there is no route POST /v1/things"),
-        (("GET /v1/things all - - - - -", AS_IT_IS[1]), "GET /v1/things opens to admin, prescriber, its line to admin"),
-        (("GET /v1/things everybody", AS_IT_IS[1]), "GET /v1/things opens to admin, prescriber, its line to everybody"),
-        ((AS_IT_IS[0], "GET /v1/doors all - - - - -"), "GET /v1/doors opens to everybody, its line to admin"),
+        ((), {}),
+        (("admin", "admin"), {}),
+        (("somebody",), {}),
+        (("admin",), {"own": "finance"}),
+        (("prescriber",), {"own": "prescriber"}),
+        (("service",), {"service": "issuer"}),
+        ((), {"service": "somebody"}),
     ],
 )
-def test_an_application_that_differs_from_its_table_does_not_start(lines: tuple[str, ...], fault: str) -> None:
-    with pytest.raises(RuntimeError, match=fault):
-        permissions.check(things(), table("\n".join(lines)))
+def test_roles_that_make_no_sense_are_refused(everything: tuple[str, ...], named: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        roles(*everything, **named)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_page_that_the_tests_go_by_says_what_the_routes_say(service: str) -> None:
+    def lines(table: list[Permission] | tuple[Permission, ...]) -> dict[tuple[str, str], dict[Role, str]]:
+        return {line.route: dict(line.reach) for line in table}
+
+    assert lines(TABLES[service]) == lines(of_service(service))
+    assert len(TABLES[service]) == len(of_service(service))
 
 
 def test_the_page_in_the_documentation_is_what_the_command_prints() -> None:

@@ -91,7 +91,7 @@ def _booklet(grant_id: UUID, how: str) -> Booklet:
 
 
 @one.route("/<uuid:grant_id>/booklet.pdf")
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @one.arguments(PaperQuery, location="query")
 @one.response(200, content_type="application/pdf")
 @one.alt_response(404, schema=ProblemSchema)
@@ -103,7 +103,7 @@ def print_booklet(query: dict[str, Any], grant_id: UUID) -> Response:
 
 
 @one.route("/<uuid:grant_id>/booklet.html")
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @one.response(200, content_type="text/html")
 @one.alt_response(404, schema=ProblemSchema)
 @one.alt_response(409, schema=ProblemSchema, description="None of the cheques can be used any more.")
@@ -120,7 +120,7 @@ def show_booklet(grant_id: UUID) -> Response:
 
 
 @many.route("", methods=["POST"])
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @many.arguments(PrintingSchema)
 @many.response(200, content_type="application/pdf")
 @many.alt_response(404, schema=ProblemSchema, description="A grant that is named is not within the caller's scope.")
@@ -142,7 +142,7 @@ def print_booklets(body: dict[str, Any]) -> Response:
 
 
 @many.route("")
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @many.arguments(NumberQuery, location="query")
 @many.response(200, page_of(NumberedSchema))
 def find_booklets(query: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class RevealedCodesSchema(Schema):
 
 
 @code_views.route("", methods=["POST"])
-@roles("service", only="operator_bridge")
+@roles(service="operator_bridge")
 @code_views.arguments(ChequesSchema)
 @code_views.response(200, RevealedCodesSchema)
 def reveal_codes(body: dict[str, Any]) -> dict[str, list[Revealed]]:

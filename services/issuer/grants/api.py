@@ -150,7 +150,7 @@ def _shown(grant: Grant, **members: Any) -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["POST"])
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @idempotent(required=True, sealed_with="CODE_ENCRYPTION_KEYS")
 @blueprint.arguments(GrantOrderSchema)
 @blueprint.response(201, GrantedSchema)
@@ -165,7 +165,7 @@ def create_grant(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("")
-@roles("prescriber", "admin", "finance", "operations")
+@roles("admin", "finance", "operations", own="prescriber")
 @blueprint.arguments(GrantQuery, location="query")
 @blueprint.response(200, page_of(GrantSchema))
 def list_grants(query: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def list_grants(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<uuid:grant_id>")
-@roles("prescriber", "admin", "finance", "operations")
+@roles("admin", "finance", "operations", own="prescriber")
 @blueprint.response(200, GrantWithChequesSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def show_grant(grant_id: UUID) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def show_grant(grant_id: UUID) -> dict[str, Any]:
 
 
 @blueprint.route("/<uuid:grant_id>/codes")
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @blueprint.response(200, CodesSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def show_codes(grant_id: UUID) -> dict[str, list[Revealed]]:

@@ -71,7 +71,7 @@ _BODY = {
 
 
 @blueprint.route("", methods=["POST"])
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @idempotency.idempotent(trials=True)
 @blueprint.doc(**_BODY)
 @blueprint.arguments(TermsQuery, **TERMS)

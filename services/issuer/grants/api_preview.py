@@ -68,7 +68,7 @@ class OutcomeSchema(Schema):
 
 
 @assessment_views.route("", methods=["POST"])
-@roles("prescriber", "admin")
+@roles("admin", "prescriber")
 @assessment_views.arguments(AssessmentSchema)
 @assessment_views.response(200, OutcomeSchema)
 @assessment_views.alt_response(403, schema=ProblemSchema)

@@ -85,7 +85,7 @@ def _check_reason(session: Session, cheque_ids: list[UUID], reason: str) -> None
 
 
 @cancellation_views.route("", methods=["POST"])
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @idempotent()
 @cancellation_views.arguments(CancellationOrderSchema)
 @cancellation_views.response(202, CancellationSchema)
@@ -101,7 +101,7 @@ def request_cancellation(body: dict[str, Any]) -> Requested:
 
 
 @cancellation_views.route("/<uuid:cancellation_id>")
-@roles("prescriber", "admin", "finance", "operations")
+@roles("admin", "finance", "operations", own="prescriber")
 @cancellation_views.response(200, CancellationSchema)
 @cancellation_views.alt_response(404, schema=ProblemSchema)
 def show_cancellation(cancellation_id: UUID) -> Requested:
@@ -111,7 +111,7 @@ def show_cancellation(cancellation_id: UUID) -> Requested:
 
 
 @block_views.route("/blocks", methods=["POST"])
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @idempotent()
 @block_views.arguments(ChequesWithReasonSchema)
 @block_views.response(200, BlockedSchema)
@@ -126,7 +126,7 @@ def block(body: dict[str, Any]) -> dict[str, list[Cheque]]:
 
 
 @block_views.route("/unblocks", methods=["POST"])
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @idempotent()
 @block_views.arguments(ChequesWithReasonSchema)
 @block_views.response(200, BlockedSchema)

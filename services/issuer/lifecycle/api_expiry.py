@@ -62,7 +62,7 @@ class WarnedSchema(Schema):
 
 
 @expiring_views.route("")
-@roles("prescriber", "admin", "finance", "operations")
+@roles("admin", "finance", "operations", own="prescriber")
 @expiring_views.arguments(ExpiringQuery, location="query")
 @expiring_views.response(200, ExpiringSchema)
 def show_expiring(query: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def show_expiring(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @expiring_views.route("/grants.csv")
-@roles("prescriber", "admin", "finance", "operations")
+@roles("admin", "finance", "operations", own="prescriber")
 @expiring_views.arguments(ExpiringQuery, location="query")
 @expiring_views.response(200, content_type="text/csv")
 def expiring_table(query: dict[str, Any]) -> Response:

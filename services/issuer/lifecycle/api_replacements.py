@@ -87,7 +87,7 @@ class ReplacementQuery(PageQuery):
 
 
 @blueprint.route("", methods=["POST"])
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @idempotent()
 @blueprint.arguments(ReplacementOrderSchema)
 @blueprint.response(202, ReplacementSchema, headers={"Location": {"schema": {"type": "string"}}})
@@ -109,7 +109,7 @@ def request_replacement(body: dict[str, Any]) -> tuple[Shown, dict[str, str]]:
 
 
 @blueprint.route("")
-@roles("prescriber", "admin", "finance", "operations")
+@roles("admin", "finance", "operations", own="prescriber")
 @blueprint.arguments(ReplacementQuery, location="query")
 @blueprint.response(200, page_of(ReplacementSchema))
 def list_replacements(query: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def list_replacements(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<uuid:replacement_id>")
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @blueprint.response(200, ReplacementWithCodesSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def show_replacement(replacement_id: UUID) -> Shown:

@@ -111,7 +111,7 @@ def create_lot(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("")
-@roles("prescriber", "admin", "finance", "operations")
+@roles("admin", "finance", "operations", "prescriber")
 @blueprint.arguments(LotQuery, location="query")
 @blueprint.response(200, page_of(LotSchema))
 def list_lots(query: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def list_lots(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<code>")
-@roles("prescriber", "admin", "finance", "operations")
+@roles("admin", "finance", "operations", "prescriber")
 @blueprint.response(200, LotSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def show_lot(code: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class NoticeQuery(PageQuery):
 
 
 @notice_views.route("")
-@roles("prescriber", "admin", "finance", "operations")
+@roles("admin", "finance", "operations", own="prescriber")
 @notice_views.arguments(NoticeQuery, location="query")
 @notice_views.response(200, page_of(NoticeSchema))
 def list_notices(query: dict[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def list_prescribers(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<uuid:prescriber_id>")
-@roles("admin", "finance", "operations", "prescriber")
+@roles("admin", "finance", "operations", own="prescriber")
 @blueprint.response(200, PrescriberSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def show_prescriber(prescriber_id: UUID) -> Prescriber:

@@ -172,7 +172,7 @@ def _held(person_id: UUID, action: str) -> dict[str, Any]:
 
 
 @people_views.route("/searches", methods=["POST"])
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @people_views.arguments(BeneficiarySchema)
 @people_views.response(200, FoundSchema)
 @people_views.alt_response(404, schema=ProblemSchema)
@@ -186,7 +186,7 @@ def find_person(body: dict[str, Any]) -> dict[str, UUID]:
 
 
 @people_views.route("/<uuid:person_id>")
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @people_views.response(200, HeldSchema)
 @people_views.alt_response(404, schema=ProblemSchema)
 def show_person(person_id: UUID) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def show_person(person_id: UUID) -> dict[str, Any]:
 
 
 @people_views.route("/<uuid:person_id>/export.json")
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @people_views.response(200, HeldSchema, headers={"Content-Disposition": {"schema": {"type": "string"}}})
 @people_views.alt_response(404, schema=ProblemSchema)
 def export_person(person_id: UUID) -> tuple[dict[str, Any], dict[str, str]]:
@@ -204,7 +204,7 @@ def export_person(person_id: UUID) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 @people_views.route("/<uuid:person_id>/letter.pdf")
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @people_views.response(200, content_type="application/pdf")
 @people_views.alt_response(404, schema=ProblemSchema)
 def write_to_person(person_id: UUID) -> Response:
@@ -214,7 +214,7 @@ def write_to_person(person_id: UUID) -> Response:
 
 
 @people_views.route("/<uuid:person_id>/identity", methods=["PUT"])
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @people_views.arguments(BeneficiarySchema)
 @people_views.response(200, BeneficiarySchema)
 @people_views.alt_response(404, schema=ProblemSchema)
@@ -229,7 +229,7 @@ def correct_person(body: dict[str, Any], person_id: UUID) -> dict[str, Any]:
 
 
 @people_views.route("/<uuid:person_id>/erasure", methods=["POST"])
-@roles("prescriber", "admin")
+@roles("admin", own="prescriber")
 @people_views.response(200, ErasedSchema)
 @people_views.alt_response(404, schema=ProblemSchema)
 @people_views.alt_response(409, schema=ProblemSchema)

@@ -106,7 +106,7 @@ def create_programme(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @programme_views.route("")
-@roles("admin", "prescriber", "finance", "operations")
+@roles("admin", "finance", "operations", "prescriber")
 @programme_views.arguments(PageQuery, location="query")
 @programme_views.response(200, page_of(ProgrammeSchema))
 def list_programmes(query: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def list_programmes(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @programme_views.route("/<code>")
-@roles("admin", "prescriber", "finance", "operations")
+@roles("admin", "finance", "operations", "prescriber")
 @programme_views.response(200, ProgrammeSchema)
 @programme_views.alt_response(404, schema=ProblemSchema)
 def show_programme(code: str) -> dict[str, Any]:

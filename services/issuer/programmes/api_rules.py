@@ -66,7 +66,7 @@ def replace_rule(body: dict[str, Any], code: str) -> AssessmentRule:
 
 
 @rule_views.route("")
-@roles("admin", "prescriber", "finance", "operations")
+@roles("admin", "finance", "operations", "prescriber")
 @rule_views.arguments(PageQuery, location="query")
 @rule_views.response(200, page_of(DeclaredRuleSchema))
 @rule_views.alt_response(404, schema=ProblemSchema)
@@ -78,7 +78,7 @@ def list_rules(query: dict[str, Any], code: str) -> dict[str, Any]:
 
 
 @rule_views.route("/<int:version>")
-@roles("admin", "prescriber", "finance", "operations")
+@roles("admin", "finance", "operations", "prescriber")
 @rule_views.response(200, DeclaredRuleSchema)
 @rule_views.alt_response(404, schema=ProblemSchema)
 def show_rule(code: str, version: int) -> AssessmentRule:

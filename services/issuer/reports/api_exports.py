@@ -25,7 +25,7 @@ class ProgrammeQuery(PeriodQuery):
 
 
 @blueprint.route("/grants/export.csv")
-@roles("prescriber", "admin", "finance")
+@roles("admin", "finance", own="prescriber")
 @blueprint.arguments(ProgrammeQuery, location="query")
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_grants(query: dict[str, Any]) -> Response:

@@ -33,7 +33,7 @@ def create(body: dict[str, Any]) -> Contract:
 
 
 @blueprint.route("")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, page_of(schemas.ContractSchema))
 def browse(query: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def browse(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<uuid:contract_id>")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @blueprint.response(200, schemas.ContractSchema)
 def show(contract_id: UUID) -> Contract:
     """One contract."""
@@ -87,7 +87,7 @@ def release(contract_id: UUID) -> Contract:
 
 
 @blueprint.route("/<uuid:contract_id>/activations", methods=["POST"])
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @idempotent()
 @blueprint.arguments(schemas.ActivationSchema)
 @blueprint.response(201, schemas.ActivatedSchema)

@@ -28,7 +28,7 @@ _REDEMPTIONS = sa.text("""
 
 
 @blueprint.route("/redemptions")
-@roles("service", only="redeemer")
+@roles(service="redeemer")
 @blueprint.arguments(Query, location="query")
 @blueprint.response(200, RedemptionsRemembered)
 def remember_redemptions(query: dict[str, UUID]) -> dict[str, Any]:

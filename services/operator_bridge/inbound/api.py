@@ -53,7 +53,7 @@ class NotJson(Problem):
 
 
 @blueprint.route("")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @blueprint.response(200, schemas.OperatorSchema(many=True))
 def browse() -> list[dict[str, Any]]:
     """What each operator can do, and whether it is configured here."""

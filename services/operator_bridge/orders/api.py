@@ -19,7 +19,7 @@ orders = Blueprint("orders", __name__, url_prefix="/v1/orders", description="Wha
 
 
 @orders.route("")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @orders.arguments(schemas.OrderQuery, location="query")
 @orders.response(200, page_of(schemas.OrderSchema))
 def browse_orders(query: dict[str, Any]) -> dict[str, Any]:

@@ -130,7 +130,7 @@ class DailyBalanceSchema(Schema):
 
 
 @reconciliations.route("", methods=["POST"])
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @idempotent()
 @reconciliations.arguments(NewReconciliationSchema)
 @reconciliations.response(202, ReconciliationSchema)
@@ -144,7 +144,7 @@ def ask(body: dict[str, Any]) -> Reconciliation:
 
 
 @reconciliations.route("")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @reconciliations.arguments(ContractQuery, location="query")
 @reconciliations.response(200, page_of(ReconciliationSchema))
 def browse(query: dict[str, Any]) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def browse(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @reconciliations.route("/<uuid:reconciliation_id>")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @reconciliations.response(200, ReconciliationSchema)
 def show(reconciliation_id: UUID) -> Reconciliation:
     """One run."""
@@ -167,7 +167,7 @@ def show(reconciliation_id: UUID) -> Reconciliation:
 
 
 @reconciliations.route("/export.csv")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @reconciliations.arguments(ContractQuery, location="query")
 @reconciliations.doc(responses={"200": _CSV})
 def export_runs(query: dict[str, Any]) -> Response:
@@ -176,7 +176,7 @@ def export_runs(query: dict[str, Any]) -> Response:
 
 
 @differences.route("")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @differences.arguments(DiscrepancyQuery, location="query")
 @differences.response(200, page_of(DiscrepancySchema))
 def browse_discrepancies(query: dict[str, Any]) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def browse_discrepancies(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @differences.route("/<uuid:discrepancy_id>")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @differences.response(200, DiscrepancySchema)
 def show_discrepancy(discrepancy_id: UUID) -> Discrepancy:
     """One difference."""
@@ -199,7 +199,7 @@ def show_discrepancy(discrepancy_id: UUID) -> Discrepancy:
 
 
 @differences.route("/<uuid:discrepancy_id>/resolution", methods=["POST"])
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @idempotent()
 @differences.arguments(ResolutionSchema)
 @differences.response(200, DiscrepancySchema)
@@ -211,7 +211,7 @@ def resolve(body: dict[str, str], discrepancy_id: UUID) -> Discrepancy:
 
 
 @differences.route("/export.csv")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @differences.arguments(DiscrepancyFilter, location="query")
 @differences.doc(responses={"200": _CSV})
 def export_discrepancies(query: dict[str, Any]) -> Response:
@@ -220,7 +220,7 @@ def export_discrepancies(query: dict[str, Any]) -> Response:
 
 
 @balances.route("")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @balances.arguments(DayFilter, location="query")
 @balances.response(200, DailyBalanceSchema(many=True))
 def browse_balances(query: dict[str, Any]) -> list[DailyBalance]:
@@ -236,7 +236,7 @@ def browse_balances(query: dict[str, Any]) -> list[DailyBalance]:
 
 
 @balances.route("/export.csv")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @balances.arguments(DayFilter, location="query")
 @balances.doc(responses={"200": _CSV})
 def export_balances(query: dict[str, Any]) -> Response:

@@ -12,7 +12,7 @@ blueprint = Blueprint("balances", __name__, url_prefix="/v1/balances", descripti
 
 
 @blueprint.route("")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @blueprint.response(200, schemas.BalancesSchema)
 def show() -> dict[str, Any]:
     """Per contract, its links, redemptions and orders by state, in number and in cents."""

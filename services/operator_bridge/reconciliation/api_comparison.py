@@ -16,7 +16,7 @@ blueprint = Blueprint(
 
 
 @blueprint.route("/<uuid:contract_id>/comparison", methods=["POST"])
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @blueprint.response(200, schemas.ComparisonSchema)
 @blueprint.alt_response(503, schema=ProblemSchema)
 def compare(contract_id: UUID) -> comparing.Comparison:

@@ -42,7 +42,7 @@ def start(body: dict[str, Any]) -> Switch:
 
 
 @blueprint.route("")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, page_of(SwitchSchema))
 def browse(query: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def browse(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<uuid:switch_id>")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @blueprint.response(200, WatchedSwitchSchema)
 def show(switch_id: UUID) -> dict[str, Any]:
     """One switch: its steps with their figures, what it waits for, and its report when it is done."""
@@ -76,7 +76,7 @@ def accept(body: dict[str, str], switch_id: UUID) -> Switch:
 
 
 @blueprint.route("/<uuid:switch_id>/claims.csv")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @blueprint.response(200, content_type="text/csv")
 @blueprint.alt_response(409, schema=ProblemSchema)
 def claims_table(switch_id: UUID) -> Response:
@@ -87,7 +87,7 @@ def claims_table(switch_id: UUID) -> Response:
 
 
 @blueprint.route("/<uuid:switch_id>/claims.pdf")
-@roles("admin", "operations", "finance")
+@roles("admin", "finance", "operations")
 @blueprint.response(200, content_type="application/pdf")
 @blueprint.alt_response(409, schema=ProblemSchema)
 def claims_document(switch_id: UUID) -> Response:

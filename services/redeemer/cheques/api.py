@@ -17,7 +17,7 @@ class ExpirySchema(Schema):
 
 
 @blueprint.route("", methods=["POST"])
-@roles("operations", "admin")
+@roles("admin", "operations")
 @blueprint.response(200, ExpirySchema)
 def expire() -> dict[str, int]:
     """Expire every cheque that may no longer be presented. It is done every hour anyway; twice does no harm."""

@@ -146,7 +146,7 @@ class TermsSchema(Schema):
 
 
 @blueprint.route("/imports", methods=["POST"])
-@roles("finance", "admin")
+@roles("admin", "finance")
 @idempotent(trials=True)
 @blueprint.doc(**_BODY)
 @blueprint.arguments(TermsQuery, **TERMS)
@@ -162,7 +162,7 @@ def import_payments(terms: Terms) -> importing.Report:
 
 
 @blueprint.route("")
-@roles("structure", "finance", "admin")
+@roles("admin", "finance", own="structure")
 @blueprint.arguments(PaymentQuery, location="query")
 @blueprint.response(200, page_of(PaymentSchema))
 def list_payments(query: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def list_payments(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<uuid:payment_id>/withdrawal", methods=["POST"])
-@roles("finance", "admin")
+@roles("admin", "finance")
 @idempotent()
 @blueprint.arguments(ReasonSchema)
 @blueprint.response(201, PaymentSchema)
@@ -191,7 +191,7 @@ def withdraw_payment(body: dict[str, str], payment_id: UUID) -> Payment:
 
 
 @blueprint.route("/export.csv")
-@roles("finance", "admin")
+@roles("admin", "finance")
 @blueprint.arguments(PeriodQuery, location="query")
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_payments(query: dict[str, Any]) -> Response:
@@ -201,7 +201,7 @@ def export_payments(query: dict[str, Any]) -> Response:
 
 
 @late_blueprint.route("")
-@roles("structure", "finance", "admin")
+@roles("admin", "finance", own="structure")
 @late_blueprint.arguments(LateQuery, location="query")
 @late_blueprint.response(200, LatePaymentsSchema)
 def list_late_payments(query: dict[str, Any]) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def list_late_payments(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @late_blueprint.route("/export.csv")
-@roles("structure", "finance", "admin")
+@roles("admin", "finance", own="structure")
 @late_blueprint.arguments(LateFileQuery, location="query")
 @late_blueprint.doc(responses={"200": CSV_ANSWER})
 def export_late_payments(query: dict[str, Any]) -> Response:
@@ -229,7 +229,7 @@ def _late(query: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @terms_blueprint.route("")
-@roles("finance", "admin")
+@roles("admin", "finance")
 @terms_blueprint.response(200, TermsSchema)
 def list_payment_terms() -> dict[str, Any]:
     """List the programmes whose payment term is not the usual one."""
@@ -239,7 +239,7 @@ def list_payment_terms() -> dict[str, Any]:
 
 
 @terms_blueprint.route("", methods=["PUT"])
-@roles("finance", "admin")
+@roles("admin", "finance")
 @terms_blueprint.arguments(TermRequest)
 @terms_blueprint.response(200, TermSchema)
 @terms_blueprint.alt_response(422, schema=ProblemSchema)

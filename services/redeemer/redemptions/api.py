@@ -40,7 +40,7 @@ class RedemptionQuery(PageQuery):
 
 
 @blueprint.route("", methods=["POST"])
-@roles("structure")
+@roles(own="structure")
 @blueprint.doc(**_KEY)
 @blueprint.arguments(RedemptionRequest())
 @blueprint.response(201, PresentationSchema)
@@ -57,7 +57,7 @@ def redeem(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("")
-@roles("structure", "finance", "operations", "admin")
+@roles("admin", "finance", "operations", own="structure")
 @blueprint.arguments(RedemptionQuery, location="query")
 @blueprint.response(200, page_of(RedemptionSchema))
 def list_redemptions(query: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def list_redemptions(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<uuid:redemption_id>")
-@roles("structure", "finance", "operations", "admin")
+@roles("admin", "finance", "operations", own="structure")
 @blueprint.response(200, RedemptionSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def show_redemption(redemption_id: UUID) -> Redemption:
@@ -82,7 +82,7 @@ def show_redemption(redemption_id: UUID) -> Redemption:
 
 
 @blueprint.route("/<uuid:redemption_id>/reversal", methods=["POST"])
-@roles("structure", "admin")
+@roles("admin", own="structure")
 @blueprint.arguments(ReasonSchema)
 @blueprint.response(200, RedemptionSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)

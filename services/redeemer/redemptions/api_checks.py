@@ -17,7 +17,7 @@ blueprint = Blueprint("checks", __name__, url_prefix="/v1/checks", description="
 
 
 @blueprint.route("", methods=["POST"])
-@roles("structure")
+@roles(own="structure")
 @blueprint.arguments(CheckRequest)
 @blueprint.response(200, CheckAnswer)
 @blueprint.alt_response(429, schema=ProblemSchema, description="Too many unknown codes were tried.")

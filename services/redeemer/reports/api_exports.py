@@ -26,7 +26,7 @@ class RedemptionQuery(PeriodQuery):
 
 
 @blueprint.route("/redemptions/export.csv")
-@roles("structure", "admin", "finance")
+@roles("admin", "finance", own="structure")
 @blueprint.arguments(RedemptionQuery, location="query")
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_redemptions(query: dict[str, Any]) -> Response:

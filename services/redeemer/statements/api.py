@@ -168,7 +168,7 @@ class CorrectionSchema(CorrectionRequest):
 
 
 @blueprint.route("", methods=["POST"])
-@roles("finance", "admin")
+@roles("admin", "finance")
 @idempotent()
 @blueprint.arguments(IssueRequest)
 @blueprint.response(200, IssuedSchema)
@@ -183,7 +183,7 @@ def issue_statements(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("")
-@roles("structure", "finance", "admin")
+@roles("admin", "finance", own="structure")
 @blueprint.arguments(StatementQuery, location="query")
 @blueprint.response(200, page_of(StatementSchema))
 def list_statements(query: dict[str, Any]) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def list_statements(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/export.csv")
-@roles("structure", "finance", "admin")
+@roles("admin", "finance", own="structure")
 @blueprint.arguments(RegisterQuery, location="query")
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_statements(query: dict[str, Any]) -> Response:
@@ -209,7 +209,7 @@ def export_statements(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/<uuid:statement_id>")
-@roles("structure", "finance", "admin")
+@roles("admin", "finance", own="structure")
 @blueprint.response(200, WholeStatementSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def show_statement(statement_id: UUID) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def show_statement(statement_id: UUID) -> dict[str, Any]:
 
 
 @blueprint.route("/<uuid:statement_id>/statement.csv")
-@roles("structure", "finance", "admin")
+@roles("admin", "finance", own="structure")
 @blueprint.arguments(FormatQuery, location="query")
 @blueprint.doc(responses={"200": CSV_ANSWER})
 @blueprint.alt_response(404, schema=ProblemSchema)
@@ -239,7 +239,7 @@ def export_statement(query: dict[str, str], statement_id: UUID) -> Response:
 
 
 @blueprint.route("/<uuid:statement_id>/statement.pdf")
-@roles("structure", "finance", "admin")
+@roles("admin", "finance", own="structure")
 @blueprint.doc(responses=_PDF)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def print_statement(statement_id: UUID) -> Response:
@@ -250,7 +250,7 @@ def print_statement(statement_id: UUID) -> Response:
 
 
 @corrections.route("", methods=["POST"])
-@roles("finance", "admin")
+@roles("admin", "finance")
 @idempotent()
 @corrections.arguments(CorrectionRequest)
 @corrections.response(201, CorrectionSchema)
@@ -264,7 +264,7 @@ def correct_redemption(body: dict[str, Any]) -> Correction:
 
 
 @corrections.route("")
-@roles("finance", "admin")
+@roles("admin", "finance")
 @corrections.arguments(PageQuery, location="query")
 @corrections.response(200, page_of(CorrectionSchema))
 def list_corrections(query: dict[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def import_structures(terms: Terms) -> Report:
 
 
 @blueprint.route("")
-@roles("admin", "finance", "operations", "structure")
+@roles("admin", "finance", "operations", own="structure")
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, page_of(StructureSchema))
 def list_structures(query: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def list_structures(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<uuid:structure_id>")
-@roles("admin", "finance", "operations", "structure")
+@roles("admin", "finance", "operations", own="structure")
 @blueprint.response(200, StructureSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def show_structure(structure_id: UUID) -> Structure:

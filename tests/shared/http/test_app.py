@@ -18,7 +18,7 @@ from marshmallow import Schema, fields
 from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
-from shared.access import permissions, tokens
+from shared.access import tokens
 from shared.access.tokens import Role, caller, public, roles
 from shared.eventlog import log
 from shared.http import app as application
@@ -31,11 +31,6 @@ from souche.keys import Signer
 from tests.shared.conftest import Logs
 
 ME, OTHER = new_id(), new_id()
-THINGS = permissions.table("""
-# Things.
-POST /v1/things         all - - - own -
-GET  /v1/things/{owner} -   - - - own -
-""")
 
 
 class ThingSchema(Schema):
@@ -52,7 +47,7 @@ def things(gate: threading.Event, entered: threading.Event) -> Blueprint:
     blueprint = Blueprint("things", __name__, url_prefix="/v1/things")
 
     @blueprint.route("", methods=["POST"])
-    @roles("structure", "admin")
+    @roles("admin", own="structure")
     @idempotent(required=True, sealed_with="CODE_ENCRYPTION_KEYS")
     @blueprint.arguments(ThingSchema)
     @blueprint.response(201, MadeSchema)
@@ -68,7 +63,7 @@ def things(gate: threading.Event, entered: threading.Event) -> Blueprint:
             return {"thing_id": thing_id, "secret": "hush"}
 
     @blueprint.route("/<uuid:owner>")
-    @roles("structure")
+    @roles(own="structure")
     @blueprint.response(200)
     def read(owner: UUID) -> dict[str, Any]:
         """Reads what is the caller's own."""
@@ -92,7 +87,7 @@ def entered() -> threading.Event:
 
 @pytest.fixture
 def app(logs: Logs, gate: threading.Event, entered: threading.Event) -> Flask:
-    return application.build("issuer", settings.load("issuer", logs.environ), [things(gate, entered)], THINGS)
+    return application.build("issuer", settings.load("issuer", logs.environ), [things(gate, entered)])
 
 
 @pytest.fixture
