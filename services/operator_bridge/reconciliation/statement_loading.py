@@ -20,9 +20,6 @@ _CREATE = sa.text("""
         reference text NOT NULL, payment_reference text NOT NULL, paid_on date NOT NULL
     )
 """)
-_DROP = sa.text("""
-    DROP TABLE IF EXISTS statement_line, statement_redemption, statement_payment, moving, comparison, difference
-""")
 _ANALYZE = sa.text("ANALYZE statement_line; ANALYZE statement_redemption; ANALYZE statement_payment")
 _COPY: Mapping[str, str] = {
     "line": "COPY statement_line (cheque_id, status, value_cents, redeemed_cents) FROM STDIN",
@@ -35,15 +32,17 @@ _COPY: Mapping[str, str] = {
 
 @contextmanager
 def tables(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection with tables of its own; no transaction is open on it while the operator is waited for."""
+    """A connection with empty tables for a statement; no transaction is open on it while the operator is waited for.
+
+    Its session ends with the block, and its temporary tables with the session: the pool never hands them on.
+    """
     with engine.connect() as connection:
-        connection.execute(_DROP)
-        connection.execute(_CREATE)
-        connection.commit()
-        yield connection
-        connection.rollback()
-        connection.execute(_DROP)
-        connection.commit()
+        try:
+            connection.execute(_CREATE)
+            connection.commit()
+            yield connection
+        finally:
+            connection.invalidate()
 
 
 def gather(connection: sa.Connection, parts: Iterable[Sequence[Line]]) -> int:
