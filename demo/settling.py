@@ -89,7 +89,7 @@ def compare(year: Year, contract_id: str, bar: Bar) -> int:
     """Reads the operator's statement, and says how many cheques stand there otherwise than in our register."""
     bar.begin(2)
     path = f"/v1/contracts/{contract_id}"
-    year.calls.post("operator_bridge", f"{path}/polls", OPERATIONS)
+    year.calls.post("operator_bridge", f"{path}/polls", OPERATIONS, expected=(200, 503))  # 503: a worker reads it now
     bar.advance()
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (found := year.calls.post("operator_bridge", f"{path}/comparison", OPERATIONS))["moving"]:

@@ -58,11 +58,9 @@ def apply() -> None:
 
 @shared_task(name="operator_bridge.poll", soft_time_limit=240, time_limit=270)
 def poll(contract_id: str) -> None:
-    """Reads one contract's statement."""
+    """Reads one contract's statement, unless another process does."""
     wakeups.awake(runtime(), "operator_bridge.poll", contract_id)
-    with leases.alone(runtime(), f"poll:{contract_id}") as first:
-        if first:
-            statement_polling.try_poll(runtime(), UUID(contract_id))
+    statement_polling.try_poll(runtime(), UUID(contract_id))
 
 
 @shared_task(name="operator_bridge.poll_all")

@@ -98,7 +98,11 @@ def receive(operator: str) -> ResponseReturnValue:
 @polls.response(200, schemas.PollSchema)
 @polls.alt_response(503, schema=ProblemSchema)
 def poll(contract_id: UUID) -> statement_polling.Poll:
-    """Reads the operator's statement now, applies what we missed and settles what is unknown."""
+    """Reads the operator's statement now, applies what we missed and settles what is unknown.
+
+    Answers 503 where the operator does not give it whole (`operator-unavailable`) or a worker reads it at this moment
+    (`statement-being-read`).
+    """
     with transaction() as session:
         lifecycle.find(session, contract_id)
     done = statement_polling.poll(runtime(), contract_id)

@@ -29,6 +29,7 @@ from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import queue
 from services.operator_bridge.register.models import MAX_LOST, Contract
 from services.operator_bridge.register.transitions import WORKING
+from services.operator_bridge.workers import leases
 from shared.observability.logs import logger
 from shared.problems import Unavailable
 from shared.process.runtime import Runtime
@@ -70,11 +71,25 @@ class Poll:
     sent_again: int
 
 
+class StatementBeingRead(Unavailable):
+    """Another process reads this statement now: one reader at a time is what the operator has to bear."""
+
+    slug = "statement-being-read"
+
+
 def poll(runtime: Runtime, contract_id: UUID, most: int = MAX_LOST) -> Poll:
     """Reads what is new on a contract's statement and applies it; orders that got no answer `most` times are left.
 
-    Raises Unavailable where the operator does not give its statement whole; what came of it is applied all the same.
+    Raises StatementBeingRead, or Unavailable where the operator does not give its statement whole; what came of it is
+    applied all the same.
     """
+    with leases.alone(runtime, f"poll:{contract_id}") as first:
+        if not first:
+            raise StatementBeingRead("The operator's statement is being read by another process.")
+        return _poll(runtime, contract_id, most)
+
+
+def _poll(runtime: Runtime, contract_id: UUID, most: int) -> Poll:
     taken_at = clock.now()
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
@@ -101,6 +116,8 @@ def try_poll(runtime: Runtime, contract_id: UUID) -> None:
     """Reads a statement if it can be had now; the next tick tries again."""
     try:
         done = poll(runtime, contract_id)
+    except StatementBeingRead:
+        return
     except Unavailable as error:
         logger().warning("statement_unavailable", contract_id=str(contract_id), error=error.detail)
     else:
