@@ -82,12 +82,13 @@ def repair() -> None:
 
 
 # Longer than other tasks may take: a statement of millions is streamed. A message that is delivered again meanwhile
-# finds the contract taken and ends.
+# finds the lease taken and ends.
 @shared_task(name="operator_bridge.reconcile", soft_time_limit=3000, time_limit=3300)
 def reconcile(reconciliation_id: str) -> None:
     """Compares one contract's statement with our register and has policy settle what is safe."""
     wakeups.awake(runtime(), "operator_bridge.reconcile", reconciliation_id)
-    reconciling.run(runtime(), UUID(reconciliation_id))
+    if reconciling.run(runtime(), UUID(reconciliation_id)):
+        _wake_runs()
     wake_pushes()
 
 
@@ -96,10 +97,16 @@ def reconcile_due() -> None:
     """Has the night's runs made, takes up what is due of them, and keeps the day's balance after them."""
     with runtime().transaction() as session:
         reconciling.request_nightly(session, clock.now())
+    _wake_runs()
+    daily_balances.keep_if_due(runtime())
+
+
+def _wake_runs() -> None:
+    """Wakes what is due: the first that is taken up runs, the others find it at work and are woken when it ends."""
+    with runtime().transaction() as session:
         runs = reconciling.due(session)
     for reconciliation_id in runs:
         wakeups.wake(runtime(), "operator_bridge.reconcile", str(reconciliation_id))
-    daily_balances.keep_if_due(runtime())
 
 
 @shared_task(name="operator_bridge.switch", soft_time_limit=240, time_limit=270)

@@ -11,6 +11,7 @@ import pytest
 from demo.embedded import free_port
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge import tasks
+from services.operator_bridge.reconciliation import runs
 from services.operator_bridge.tasks import BEAT
 from services.operator_bridge.workers import leases, wakeups
 from shared.process.runtime import Runtime
@@ -106,6 +107,20 @@ def test_a_statement_that_cannot_be_had_is_no_failure_of_the_task(
     contract = office.contract()
     simulator.faults.order("error", 1, 0)
     tasks.poll(str(contract))
+
+
+def test_a_comparison_that_ended_wakes_those_that_found_it_at_work(runtime: Runtime, office: Office) -> None:
+    contracts = office.contract(), office.contract(code="other")
+    with runtime.transaction() as session:
+        first, second = (runs.request(session, contract).reconciliation_id for contract in contracts)
+    with leases.alone(runtime, "reconcile"):
+        tasks.reconcile(str(second))
+    runtime.redis.flushall()
+    tasks.reconcile(str(first))
+    (message,) = runtime.redis.lrange(QUEUE, 0, -1)
+    assert str(second) in json.loads(message)["headers"]["argsrepr"]
+    tasks.reconcile(str(second))
+    assert office.rows("SELECT state FROM reconciliation") == [("done",), ("done",)]
 
 
 def test_every_tick_is_a_task_of_this_service(runtime: Runtime) -> None:

@@ -62,7 +62,6 @@ _FINISH = sa.text("""
                    WHERE d.contract_id = reconciliation.contract_id AND d.state = 'waiting')
     WHERE reconciliation_id = :run
 """)
-# Held by a session, not by a transaction: it is let go with the connection of a worker that dies.
 
 
 def request(session: Session, contract_id: UUID) -> Reconciliation:
@@ -88,19 +87,18 @@ def due(session: Session) -> list[UUID]:
     return list(session.scalars(_DUE, {"most": _MOST_ATTEMPTS}))
 
 
-def run(runtime: Runtime, reconciliation_id: UUID) -> None:
-    """Does a run that is due; does nothing where it is done, or where another worker is at the same contract."""
-    with runtime.transaction() as session:
-        contract_id = session.get_one(Reconciliation, reconciliation_id).contract_id
-    with leases.alone(runtime, f"reconcile:{contract_id}") as first:
+def run(runtime: Runtime, reconciliation_id: UUID) -> bool:
+    """Does a run if it is due, and says whether it was its turn: one comparison at a time leaves workers for pushes."""
+    with leases.alone(runtime, "reconcile") as first:
         if first:
-            _attempt(runtime, contract_id, reconciliation_id)
+            _attempt(runtime, reconciliation_id)
+    return first
 
 
-def _attempt(runtime: Runtime, contract_id: UUID, reconciliation_id: UUID) -> None:
+def _attempt(runtime: Runtime, reconciliation_id: UUID) -> None:
     with runtime.transaction() as session:
-        started = session.execute(_START, {"run": reconciliation_id, "now": clock.now()}).one_or_none()
-    if started is None:
+        contract_id = session.execute(_START, {"run": reconciliation_id, "now": clock.now()}).scalar_one_or_none()
+    if contract_id is None:
         return
     try:
         between = comparing.sides(runtime, contract_id)

@@ -1,5 +1,6 @@
 """Runs of reconciliation: asked for, of the night, taken up again, doubted, and what persons make of them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
@@ -102,6 +103,30 @@ def test_a_run_whose_worker_died_is_taken_up_again(
     runs.run(office.bridge.runtime, UUID(run["reconciliation_id"]))
     assert office.get(f"/v1/reconciliations/{run['reconciliation_id']}")["state"] == "done"
     assert the_difference(office)["state"] == "settling"
+
+
+def test_of_two_runs_at_once_one_waits_for_the_other(
+    office: Office, simulator: Simulator, contract: UUID, cheques: list[UUID]
+) -> None:
+    """Each would keep a worker for long, and two of them are all the workers that there are."""
+    first, second = (requested(office, one) for one in (contract, office.contract(code="other")))
+    simulator.faults.order("slow", 2, 0.5)
+    with ThreadPoolExecutor(2) as threads:
+        ran = list(threads.map(lambda run_id: runs.run(office.bridge.runtime, run_id), (first, second)))
+    assert sorted(ran) == [False, True]
+    assert states(office) == ["done", "requested"]
+    for run_id in (first, second):
+        runs.run(office.bridge.runtime, run_id)
+    assert states(office) == ["done", "done"]
+
+
+def requested(office: Office, contract: UUID) -> UUID:
+    with office.bridge.runtime.transaction() as session:
+        return runs.request(session, contract).reconciliation_id
+
+
+def states(office: Office) -> list[str]:
+    return [row.state for row in office.rows("SELECT state FROM reconciliation ORDER BY state")]
 
 
 def test_a_run_asked_for_fails_when_the_operator_does_not_answer_and_one_of_the_night_is_tried_again(
