@@ -7,9 +7,11 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -20,7 +22,6 @@ from services.operator_bridge.register.models import Contract
 from services.operator_bridge.switching import switchover
 from shared.files.csv_export import guarded
 from shared.problems import Conflict
-from shared.process.runtime import Runtime
 from shared.values import clock
 
 KINDS = {
@@ -119,8 +120,23 @@ def check(session: Session, switch_id: UUID) -> None:
         raise Conflict("The claims are not all written down yet.", slug="claims-not-ready")
 
 
-def table(session: Session, switch_id: UUID) -> Iterator[str]:
-    """The claims file, as CSV for a French spreadsheet: a byte order mark, semicolons, decimal commas."""
+def table(session: Session, switch_id: UUID) -> IO[bytes]:
+    """The claims file, to be read and closed: CSV for a French spreadsheet, with a byte order mark and decimal commas.
+
+    It is written to disk first, so that no transaction is open for as long as somebody reads it. Raises NotFound or
+    Conflict as `check` does.
+    """
+    check(session, switch_id)
+    with ExitStack() as on_failure:
+        file = on_failure.enter_context(TemporaryFile())
+        for line in _lines(session, switch_id):
+            file.write(line.encode())
+        file.seek(0)
+        on_failure.pop_all()
+    return file
+
+
+def _lines(session: Session, switch_id: UUID) -> Iterator[str]:
     yield "\ufeff" + _line(_COLUMNS)
     for row in session.execute(_LINES, {"switch": switch_id}):
         yield _line(
@@ -131,14 +147,9 @@ def table(session: Session, switch_id: UUID) -> Iterator[str]:
         )  # fmt: skip
 
 
-def stream(runtime: Runtime, switch_id: UUID) -> Iterator[str]:
-    """The claims file from a transaction of its own, for as long as somebody reads it."""
-    with runtime.transaction() as session:
-        yield from table(session, switch_id)
-
-
 def summary(session: Session, switch_id: UUID) -> Summary:
-    """The sums of the claims."""
+    """The sums of the claims; raises NotFound or Conflict as `check` does."""
+    check(session, switch_id)
     switch = switchover.find(session, switch_id)
     contract = session.get_one(Contract, switch.from_contract_id)
     sums = session.execute(_SUMS, {"switch": switch_id}).all()
@@ -152,7 +163,7 @@ def summary(session: Session, switch_id: UUID) -> Summary:
         unspent=unspent,
         structures=tuple(_by_structure(row for row in sums if row.kind != "unspent")),
         reference=str(switch_id),
-        sha256=_digest(table(session, switch_id)),
+        sha256=_digest(_lines(session, switch_id)),
     )
 
 

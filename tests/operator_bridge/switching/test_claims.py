@@ -30,6 +30,10 @@ SUMMARY = Summary(
     reference="ref", sha256="ab" * 32,
 )  # fmt: skip
 
+_IDLE_IN_TRANSACTION = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+"""
+
 
 def pages(document: bytes) -> list[str]:
     """What a reader, or a machine that reads aloud, finds on each page; every kind of space as one."""
@@ -99,6 +103,16 @@ def test_the_table_has_a_line_for_each_cheque_and_no_code(town: Town) -> None:
     assert all(line["Référence de la déclaration"] for line in lines if "déclarée et" in line["Nature"][:24])
     for code in town.office.codes.values():
         assert cheque_code.normalise(code) not in text
+
+
+def test_while_somebody_reads_the_table_slowly_no_transaction_is_open(town: Town) -> None:
+    claimed(town)
+    office, path = town.office, f"/v1/switches/{town.switch_id}/claims.csv"
+    with office.bridge.client.get(path, headers=office.bridge.headers("finance"), buffered=False) as answer:
+        parts = answer.iter_encoded()
+        begun = [next(parts), next(parts, b"")]
+        assert office.rows(_IDLE_IN_TRANSACTION) == [(0,)]
+        assert b"".join([*begun, *parts]) == download(town, "claims.csv")
 
 
 def test_both_files_say_the_same_however_often_they_are_asked_for(town: Town) -> None:
