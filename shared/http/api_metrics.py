@@ -1,7 +1,8 @@
 """Metrics for Prometheus: are we losing money, are we late, is the operator ill.
 
 Counters and the histogram of requests are each process's own. The gauges are read from the service's tables when they
-are asked for (`shared.observability.gauges`). Whichever process is asked, it tells the same, sooner or later: take the `max` of them.
+are asked for (`shared.observability.gauges`). Whichever process answers, it gives the same values sooner or later: take
+the `max` of them.
 Labels hold states, reasons and names of programmes, contracts and routes; never a code, a person or an id.
 """
 
@@ -9,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from flask import Response, current_app
 from flask_smorest import Blueprint
@@ -18,6 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from shared.access.tokens import ends_at, roles
+from shared.database import engine as db
 from shared.observability.gauges import KEPT_SECONDS, Gauge, Tables
 from shared.process import broker_status
 from shared.process.broker_status import BrokerDown
@@ -79,7 +82,10 @@ class Gauges(Collector):
 
     def __init__(self, runtime: Runtime, own: Sequence[Gauge]) -> None:
         self._runtime = runtime
-        self._tables = Tables(runtime.settings.database_url, runtime.settings.service, (*_COMMON, *own))
+        settings = runtime.settings
+        # Not of the pool, whose connections are as many as the threads that serve.
+        connect = partial(db.connect, settings.database_url, settings.service, 1)
+        self._tables = Tables(connect, settings.service, (*_COMMON, *own))
         self._queues_kept: list[GaugeMetricFamily] = []
         self._queues_due = 0.0
         self._starting = threading.Lock()

@@ -5,7 +5,7 @@ nothing, and counting millions of cheques takes a hundredth of one core, however
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -13,7 +13,6 @@ from prometheus_client.core import GaugeMetricFamily
 from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import DBAPIError
 
-from shared.database import engine as db
 from shared.observability.logs import logger
 
 KEPT_SECONDS = 30.0
@@ -33,10 +32,13 @@ class Gauge:
 
 
 class Tables:
-    """What was last read of a service's tables. One thread reads; any may look."""
+    """The last readings of a service's tables. One thread reads; any may look.
 
-    def __init__(self, database_url: str, service: str, gauges: Sequence[Gauge]) -> None:
-        self._database_url = database_url
+    `connect` makes an engine for one round of reading, apart from the pool that serves requests.
+    """
+
+    def __init__(self, connect: Callable[[], sa.Engine], service: str, gauges: Sequence[Gauge]) -> None:
+        self._connect = connect
         self._service = service
         self._due = dict.fromkeys(gauges, 0.0)
         self._kept: dict[str, GaugeMetricFamily] = {}
@@ -58,8 +60,7 @@ class Tables:
         due = [gauge for gauge, instant in self._due.items() if time.monotonic() > instant]
         if not due:
             return
-        # Not of the pool, whose connections are as many as the threads that serve.
-        engine = db.connect(self._database_url, self._service, 1)
+        engine = self._connect()
         try:
             answers = [self._read(engine, gauge) for gauge in due]
         finally:

@@ -1,8 +1,8 @@
 """What the other two services remember of a log that was restored from a backup, and so lacks its end.
 
 The readers of a log hold the effects of every event that they applied. A service whose log is not what it was (its
-fingerprint differs, see `shared.eventlog.log`) asks them, before it serves or works, takes in again what it can, and only
-then names the new epoch of its log. What nobody had read before the failure nobody remembers.
+fingerprint differs, see `shared.eventlog.log`) asks them before it serves or works, takes in again what it can, and
+only then names the new epoch of its log. What nobody had read before the failure nobody remembers.
 """
 
 import math

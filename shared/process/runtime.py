@@ -44,7 +44,7 @@ class Runtime:
 
     @cached_property
     def prompt_engine(self) -> sa.Engine:
-        """The same for what is one statement and one round trip (`shared.process.single_statement`); its pool is as large again."""
+        """The same for single statements of one round trip (`shared.process.single_statement`), with its own pool."""
         return db.connect_prompt(self.settings.database_url, self.settings.service, self.settings.pool_size)
 
     def forget_connections(self) -> None:

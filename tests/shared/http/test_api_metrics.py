@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from demo.embedded import free_port
+from shared.database import engine as db
 from shared.http import api_metrics
 from shared.observability.gauges import Gauge, Tables
 from shared.settings.settings import SERVICES
@@ -97,7 +99,7 @@ def test_what_took_long_to_read_is_kept_for_long(
         Gauge("souche_quick", "At once.", (), "SELECT extract(epoch FROM clock_timestamp())"),
         Gauge("souche_slow", "Not.", (), "SELECT extract(epoch FROM clock_timestamp()) FROM pg_sleep(0.5)"),
     ]
-    tables = Tables(settings.database_url, "redeemer", read)
+    tables = Tables(partial(db.connect, settings.database_url, "redeemer", 1), "redeemer", read)
 
     def values() -> dict[str, float]:
         tables.read_due()
@@ -120,7 +122,7 @@ def test_a_table_that_cannot_be_read_is_told_and_hides_no_other(service: Callabl
     settings = service("redeemer").settings
     missing = Gauge("souche_missing", "Of a table that there is not.", (), "SELECT count(*) FROM no_such_table")
     there = Gauge("souche_there", "One.", (), "SELECT 1")
-    tables = Tables(settings.database_url, "redeemer", [missing, there])
+    tables = Tables(partial(db.connect, settings.database_url, "redeemer", 1), "redeemer", [missing, there])
     assert next(iter(tables.families())).samples == []  # nothing is known yet: that is no alarm
     tables.read_due()
     found = {family.name: family.samples for family in tables.families()}
