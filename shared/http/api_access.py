@@ -16,7 +16,7 @@ from shared.access.tokens import SCOPED, Role, caller, roles
 from shared.database.paging import PageQuery, page, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
-from shared.problems import Conflict, Invalid, NotFound, ProblemSchema
+from shared.problems import Conflict, Invalid, NotFound
 from shared.values.text_rules import no_code
 
 client_views = Blueprint("clients", __name__, url_prefix="/v1/oauth/clients", description="Programs with secrets.")
@@ -144,7 +144,6 @@ def list_clients(query: dict[str, Any]) -> dict[str, Any]:
 @client_views.route("/<uuid:client_id>")
 @roles("admin")
 @client_views.response(200, ClientSchema)
-@client_views.alt_response(404, schema=ProblemSchema)
 def show_client(client_id: UUID) -> Client:
     """A program and the secrets that it has."""
     with transaction() as session:
@@ -156,8 +155,6 @@ def show_client(client_id: UUID) -> Client:
 @roles("admin")
 @idempotent(shown_once=True)
 @client_views.response(201, NewSecretSchema)
-@client_views.alt_response(404, schema=ProblemSchema)
-@client_views.alt_response(409, schema=ProblemSchema)
 def add_secret(client_id: UUID) -> dict[str, Any]:
     """Make a secret and show it this once; two may be good at a time, so that one can follow the other."""
     with transaction() as session:
@@ -168,7 +165,6 @@ def add_secret(client_id: UUID) -> dict[str, Any]:
 @client_views.route("/<uuid:client_id>/secrets/<uuid:secret_id>", methods=["DELETE"])
 @roles("admin")
 @client_views.response(200, ClientSchema)
-@client_views.alt_response(404, schema=ProblemSchema)
 def end_secret(client_id: UUID, secret_id: UUID) -> Client:
     """End a secret, and the tokens got so far."""
     with transaction() as session:
@@ -181,7 +177,6 @@ def end_secret(client_id: UUID, secret_id: UUID) -> Client:
 @roles("admin")
 @client_views.arguments(WhySchema)
 @client_views.response(200, ClientSchema)
-@client_views.alt_response(404, schema=ProblemSchema)
 def disable_client(body: dict[str, str], client_id: UUID) -> Client:
     """Let a program in no more; its tokens end within seconds."""
     with transaction() as session:
@@ -191,7 +186,6 @@ def disable_client(body: dict[str, str], client_id: UUID) -> Client:
 @client_views.route("/<uuid:client_id>/suspension", methods=["DELETE"])
 @roles("admin")
 @client_views.response(200, ClientSchema)
-@client_views.alt_response(404, schema=ProblemSchema)
 def enable_client(client_id: UUID) -> Client:
     """Let a program in again."""
     with transaction() as session:
@@ -203,7 +197,6 @@ def enable_client(client_id: UUID) -> Client:
 @idempotent()
 @membership_views.arguments(NewMembershipSchema)
 @membership_views.response(201, MembershipSchema)
-@membership_views.alt_response(409, schema=ProblemSchema)
 def add_membership(body: dict[str, Any]) -> Membership:
     """Give a person a role."""
     with transaction() as session:
@@ -234,7 +227,6 @@ def list_memberships(query: dict[str, Any]) -> dict[str, Any]:
 @membership_views.route("/<uuid:membership_id>", methods=["DELETE"])
 @roles("admin")
 @membership_views.response(200, MembershipSchema)
-@membership_views.alt_response(404, schema=ProblemSchema)
 def end_membership(membership_id: UUID) -> Membership:
     """Take a role from a person, and the tokens got so far."""
     with transaction() as session:

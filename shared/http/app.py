@@ -37,8 +37,6 @@ from shared.process import broker_status
 from shared.process.runtime import Runtime
 from shared.settings.settings import ConfigurationError, Settings, load
 
-__all__ = ["ProblemSchema", "build"]
-
 _SEND_AGAIN = "The database does not answer. Send the request again, with the same Idempotency-Key if it has one."
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _COMMON = (

@@ -22,9 +22,9 @@ from services.issuer.grants.models import Grant
 from shared.access.tokens import caller, roles
 from shared.audit import trail
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.request_context import pdf_file, runtime, transaction
 from shared.observability.logs import logger
+from shared.problems import ProblemSchema
 from shared.values import clock
 
 one = Blueprint("booklet", __name__, url_prefix="/v1/grants", description="What is handed over with a grant's cheques.")
@@ -94,7 +94,6 @@ def _booklet(grant_id: UUID, how: str) -> Booklet:
 @roles("admin", own="prescriber")
 @one.arguments(PaperQuery, location="query")
 @one.response(200, content_type="application/pdf")
-@one.alt_response(404, schema=ProblemSchema)
 @one.alt_response(409, schema=ProblemSchema, description="None of the cheques can be used any more.")
 def print_booklet(query: dict[str, Any], grant_id: UUID) -> Response:
     """A grant's booklet to print on A4 (French, PDF/UA-1), with the cheques that can still be used."""
@@ -105,7 +104,6 @@ def print_booklet(query: dict[str, Any], grant_id: UUID) -> Response:
 @one.route("/<uuid:grant_id>/booklet.html")
 @roles("admin", own="prescriber")
 @one.response(200, content_type="text/html")
-@one.alt_response(404, schema=ProblemSchema)
 @one.alt_response(409, schema=ProblemSchema, description="None of the cheques can be used any more.")
 def show_booklet(grant_id: UUID) -> Response:
     """A grant's booklet as one page for a telephone (French), to save and hand over as a file."""
@@ -125,7 +123,6 @@ def show_booklet(grant_id: UUID) -> Response:
 @many.response(200, content_type="application/pdf")
 @many.alt_response(404, schema=ProblemSchema, description="A grant that is named is not within the caller's scope.")
 @many.alt_response(409, schema=ProblemSchema, description="Nothing is left to print.")
-@many.alt_response(422, schema=ProblemSchema)
 def print_booklets(body: dict[str, Any]) -> Response:
     """The booklets of many grants as one PDF for a printer, sent while it is made; to a prescriber, its own.
 

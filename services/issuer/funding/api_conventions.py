@@ -11,7 +11,6 @@ from services.issuer.funding import amendments, conventions
 from services.issuer.funding.models import Convention, ConventionAmendment
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 
@@ -101,8 +100,6 @@ class AmendmentSchema(Schema):
 @idempotent()
 @blueprint.arguments(ConventionSchema)
 @blueprint.response(201, KnownConventionSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def create_convention(body: dict[str, Any]) -> Convention:
     """Add a convention; its money is in the envelopes that are then added to it."""
     with transaction() as session:
@@ -122,7 +119,6 @@ def list_conventions(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/<uuid:convention_id>")
 @roles("admin", "finance", "operations")
 @blueprint.response(200, KnownConventionSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def show_convention(convention_id: UUID) -> Convention:
     """One convention."""
     with transaction() as session:
@@ -134,9 +130,6 @@ def show_convention(convention_id: UUID) -> Convention:
 @idempotent()
 @blueprint.arguments(AmendmentOrderSchema)
 @blueprint.response(201, AmendmentSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def amend_convention(body: dict[str, Any], convention_id: UUID) -> ConventionAmendment:
     """Give a convention another amount or another end."""
     reason = body.pop("reason")
@@ -148,7 +141,6 @@ def amend_convention(body: dict[str, Any], convention_id: UUID) -> ConventionAme
 @roles("admin", "finance", "operations")
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, page_of(AmendmentSchema))
-@blueprint.alt_response(404, schema=ProblemSchema)
 def list_amendments(query: dict[str, Any], convention_id: UUID) -> dict[str, Any]:
     """What a convention granted, at first and by each amendment, oldest first."""
     with transaction() as session:

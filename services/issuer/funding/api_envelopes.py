@@ -12,9 +12,9 @@ from services.issuer.funding.models import Envelope, EnvelopeMovement
 from services.issuer.programmes import programmes
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint(
     "envelopes", __name__, url_prefix="/v1/envelopes", description="Whose money the cheques are charged to."
@@ -111,8 +111,6 @@ class MovementSchema(Schema):
 @blueprint.arguments(EnvelopeSchema)
 @blueprint.response(201, KnownEnvelopeSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def create_envelope(body: dict[str, Any]) -> Envelope:
     """Add an envelope to a programme, under a convention."""
     with transaction() as session:
@@ -134,7 +132,6 @@ def list_envelopes(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/<uuid:envelope_id>")
 @roles("admin", "finance", "operations")
 @blueprint.response(200, KnownEnvelopeSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def show_envelope(envelope_id: UUID) -> Envelope:
     """One envelope."""
     with transaction() as session:
@@ -146,8 +143,6 @@ def show_envelope(envelope_id: UUID) -> Envelope:
 @idempotent()
 @blueprint.arguments(EnvelopeAmountSchema)
 @blueprint.response(201, MovementSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
 def set_amount(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
     """Raise or lower an envelope, never under what is engaged nor above what its convention grants."""
     with transaction() as session:
@@ -159,8 +154,6 @@ def set_amount(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
 @idempotent()
 @blueprint.arguments(ClosingSchema)
 @blueprint.response(201, MovementSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
 def close_envelope(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
     """Close an envelope: it keeps what is engaged and takes no more cheques."""
     with transaction() as session:
@@ -171,7 +164,6 @@ def close_envelope(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
 @roles("admin", "finance", "operations")
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, page_of(MovementSchema))
-@blueprint.alt_response(404, schema=ProblemSchema)
 def list_movements(query: dict[str, Any], envelope_id: UUID) -> dict[str, Any]:
     """What was done to an envelope's amount, by whom and why, oldest first."""
     with transaction() as session:

@@ -18,7 +18,6 @@ from services.issuer.people.identities import Identity
 from shared.access.tokens import caller, roles
 from shared.audit import trail
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.observability.logs import logger
@@ -154,8 +153,6 @@ def _shown(grant: Grant, **members: Any) -> dict[str, Any]:
 @idempotent(required=True, sealed_with="CODE_ENCRYPTION_KEYS")
 @blueprint.arguments(GrantOrderSchema)
 @blueprint.response(201, GrantedSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def create_grant(body: dict[str, Any]) -> dict[str, Any]:
     """Grant an amount: the cheques exist from now on, each charged to one envelope."""
     asked = order(body, granting_for(body.pop("prescriber_id", None)))
@@ -178,7 +175,6 @@ def list_grants(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/<uuid:grant_id>")
 @roles("admin", "finance", "operations", own="prescriber")
 @blueprint.response(200, GrantWithChequesSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def show_grant(grant_id: UUID) -> dict[str, Any]:
     """A grant, what is known of its cheques, and why each is charged to its envelope."""
     with transaction() as session:
@@ -190,7 +186,6 @@ def show_grant(grant_id: UUID) -> dict[str, Any]:
 @blueprint.route("/<uuid:grant_id>/codes")
 @roles("admin", own="prescriber")
 @blueprint.response(200, CodesSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def show_codes(grant_id: UUID) -> dict[str, list[Revealed]]:
     """The codes of a grant again, to print them anew. Who asked is logged."""
     with transaction() as session:

@@ -18,7 +18,6 @@ from services.issuer.grants.secrets import Secrets
 from shared.access.tokens import caller, roles
 from shared.files.file_import import TERMS, Terms, TermsQuery
 from shared.http import idempotency
-from shared.http.app import ProblemSchema
 from shared.http.request_context import runtime, wait_for_others
 from shared.problems import Invalid, Problem, Unavailable
 
@@ -76,8 +75,6 @@ _BODY = {
 @blueprint.doc(**_BODY)
 @blueprint.arguments(TermsQuery, **TERMS)
 @blueprint.response(200, AnswersSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
-@blueprint.alt_response(503, schema=ProblemSchema)
 def create_grants(terms: Terms) -> dict[str, Any]:
     """Grant many: each line is answered, the good ones go in, in their order; or all of them, or none.
 

@@ -12,9 +12,9 @@ from services.issuer.people import access_log
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.people.schemas import BeneficiarySchema
 from shared.access.tokens import caller, roles
-from shared.http.app import ProblemSchema
 from shared.http.request_context import runtime, transaction
 from shared.observability.logs import logger
+from shared.problems import ProblemSchema
 
 assessment_views = Blueprint(
     "assessments", __name__, url_prefix="/v1/assessments", description="What a programme would grant, without effect."
@@ -71,9 +71,7 @@ class OutcomeSchema(Schema):
 @roles("admin", "prescriber")
 @assessment_views.arguments(AssessmentSchema)
 @assessment_views.response(200, OutcomeSchema)
-@assessment_views.alt_response(403, schema=ProblemSchema)
 @assessment_views.alt_response(409, schema=ProblemSchema)
-@assessment_views.alt_response(422, schema=ProblemSchema)
 def assess(body: dict[str, Any]) -> preview.Preview:
     """What would be granted, and whether the person may have it. Nothing is kept but that you asked."""
     who, person = caller(), body.pop("beneficiary", None)

@@ -14,9 +14,9 @@ from services.issuer.lifecycle import blocking, cancelling, name_check
 from services.issuer.lifecycle.cancelling import Requested
 from services.issuer.people.identities import Identities
 from shared.access.tokens import caller, roles
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
+from shared.problems import ProblemSchema
 
 cancellation_views = Blueprint(
     "cancellations", __name__, url_prefix="/v1/cancellations", description="Requests that cheques be cancelled."
@@ -90,7 +90,6 @@ def _check_reason(session: Session, cheque_ids: list[UUID], reason: str) -> None
 @cancellation_views.arguments(CancellationOrderSchema)
 @cancellation_views.response(202, CancellationSchema)
 @cancellation_views.alt_response(404, schema=ProblemSchema)
-@cancellation_views.alt_response(409, schema=ProblemSchema)
 def request_cancellation(body: dict[str, Any]) -> Requested:
     """Ask that cheques be cancelled; the redeemer decides for each, so look again for the outcome."""
     owner = caller().scope
@@ -103,7 +102,6 @@ def request_cancellation(body: dict[str, Any]) -> Requested:
 @cancellation_views.route("/<uuid:cancellation_id>")
 @roles("admin", "finance", "operations", own="prescriber")
 @cancellation_views.response(200, CancellationSchema)
-@cancellation_views.alt_response(404, schema=ProblemSchema)
 def show_cancellation(cancellation_id: UUID) -> Requested:
     """A cancellation and what came of it so far."""
     with transaction() as session:
@@ -116,7 +114,6 @@ def show_cancellation(cancellation_id: UUID) -> Requested:
 @block_views.arguments(ChequesWithReasonSchema)
 @block_views.response(200, BlockedSchema)
 @block_views.alt_response(404, schema=ProblemSchema)
-@block_views.alt_response(409, schema=ProblemSchema)
 def block(body: dict[str, Any]) -> dict[str, list[Cheque]]:
     """Have cheques refused from now on: lost, stolen, in doubt."""
     with transaction() as session:
@@ -131,7 +128,6 @@ def block(body: dict[str, Any]) -> dict[str, list[Cheque]]:
 @block_views.arguments(ChequesWithReasonSchema)
 @block_views.response(200, BlockedSchema)
 @block_views.alt_response(404, schema=ProblemSchema)
-@block_views.alt_response(409, schema=ProblemSchema)
 def unblock(body: dict[str, Any]) -> dict[str, list[Cheque]]:
     """Take a block back."""
     with transaction() as session:

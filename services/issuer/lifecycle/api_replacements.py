@@ -16,10 +16,10 @@ from services.issuer.people.identities import Identities
 from shared.access.tokens import caller, roles
 from shared.audit import trail
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.observability.logs import logger
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint(
     "replacements", __name__, url_prefix="/v1/replacements", description="New cheques for lost, stolen, damaged ones."
@@ -92,7 +92,6 @@ class ReplacementQuery(PageQuery):
 @blueprint.arguments(ReplacementOrderSchema)
 @blueprint.response(202, ReplacementSchema, headers={"Location": {"schema": {"type": "string"}}})
 @blueprint.alt_response(404, schema=ProblemSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
 def request_replacement(body: dict[str, Any]) -> tuple[Shown, dict[str, str]]:
     """Have cheques blocked at once and replaced: look again at `/v1/replacements/{replacement_id}` for the new ones.
 
@@ -125,7 +124,6 @@ def list_replacements(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/<uuid:replacement_id>")
 @roles("admin", own="prescriber")
 @blueprint.response(200, ReplacementWithCodesSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def show_replacement(replacement_id: UUID) -> Shown:
     """A request as it stands, with the codes of the new cheques to hand over. Who asked is logged."""
     with transaction() as session:

@@ -16,9 +16,9 @@ from services.issuer.programmes import programmes
 from services.issuer.programmes.models import Programme
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, pdf_file, transaction
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint("lots", __name__, url_prefix="/v1/lots", description="Grants that belong together.")
 BLUEPRINTS = (blueprint,)
@@ -101,8 +101,6 @@ class AgreementSchema(Schema):
 @idempotent()
 @blueprint.arguments(LotSchema)
 @blueprint.response(201, LotSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def create_lot(body: dict[str, Any]) -> dict[str, Any]:
     """Add a lot to a programme."""
     with transaction() as session:
@@ -125,7 +123,6 @@ def list_lots(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/<code>")
 @roles("admin", "finance", "operations", "prescriber")
 @blueprint.response(200, LotSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def show_lot(code: str) -> dict[str, Any]:
     """One lot."""
     with transaction() as session:
@@ -137,7 +134,6 @@ def show_lot(code: str) -> dict[str, Any]:
 @roles("admin")
 @blueprint.arguments(ReasonSchema)
 @blueprint.response(200, LotSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 @blueprint.alt_response(409, schema=ProblemSchema)
 def suspend_lot(body: dict[str, Any], code: str) -> dict[str, Any]:
     """Have every cheque of a lot refused from now on, and grant nothing more in it. Once is enough."""
@@ -150,7 +146,6 @@ def suspend_lot(body: dict[str, Any], code: str) -> dict[str, Any]:
 @roles("admin")
 @blueprint.arguments(ReasonSchema)
 @blueprint.response(200, LotSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 @blueprint.alt_response(409, schema=ProblemSchema)
 def resume_lot(body: dict[str, Any], code: str) -> dict[str, Any]:
     """Take a suspension back. What was blocked for a reason of its own stays blocked."""
@@ -162,7 +157,6 @@ def resume_lot(body: dict[str, Any], code: str) -> dict[str, Any]:
 @blueprint.route("/<code>/statement")
 @roles("admin", "finance", "operations")
 @blueprint.response(200, LotStatementSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def show_lot_statement(code: str) -> Shown:
     """What a lot came to: as it was agreed, or as it stands."""
     with transaction() as session:
@@ -172,7 +166,6 @@ def show_lot_statement(code: str) -> Shown:
 @blueprint.route("/<code>/statement.csv")
 @roles("admin", "finance", "operations")
 @blueprint.response(200, content_type="text/csv")
-@blueprint.alt_response(404, schema=ProblemSchema)
 def lot_statement_table(code: str) -> Response:
     """The same figures, a line for each envelope."""
     with transaction() as session:
@@ -183,7 +176,6 @@ def lot_statement_table(code: str) -> Response:
 @blueprint.route("/<code>/statement.pdf")
 @roles("admin", "finance", "operations")
 @blueprint.response(200, content_type="application/pdf")
-@blueprint.alt_response(404, schema=ProblemSchema)
 def lot_statement_document(code: str) -> Response:
     """The same figures as a document in French, to sign."""
     with transaction() as session:
@@ -196,8 +188,6 @@ def lot_statement_document(code: str) -> Response:
 @idempotent()
 @blueprint.arguments(AgreementSchema)
 @blueprint.response(201, LotStatementSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
 def agree_to_lot_statement(body: dict[str, Any], code: str) -> Shown:
     """Agree to a lot's figures as they were looked at: they are frozen, and the lot is closed."""
     with transaction() as session:

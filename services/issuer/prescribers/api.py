@@ -12,7 +12,6 @@ from services.issuer.prescribers.models import Prescriber
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.file_import import TERMS, Terms, TermsQuery
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 from shared.places.importer import CSV_BODY, PlaceSchema, Report, ReportSchema
@@ -33,7 +32,6 @@ class PrescriberSchema(PlaceSchema):
 @blueprint.doc(**CSV_BODY)
 @blueprint.arguments(TermsQuery, **TERMS)
 @blueprint.response(200, ReportSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def import_prescribers(terms: Terms) -> Report:
     """Take prescribers in from a file: known ones are updated, bad lines are reported; the good ones go in, or none.
 
@@ -56,7 +54,6 @@ def list_prescribers(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/<uuid:prescriber_id>")
 @roles("admin", "finance", "operations", own="prescriber")
 @blueprint.response(200, PrescriberSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def show_prescriber(prescriber_id: UUID) -> Prescriber:
     """One prescriber; to a prescriber, itself."""
     caller().require(prescriber_id)

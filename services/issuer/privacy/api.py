@@ -15,8 +15,8 @@ from services.issuer.privacy import erasure, letter, personal_data, retention
 from services.issuer.privacy.models import GROUNDS, Erasure
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.request_context import pdf_file, runtime, transaction
+from shared.problems import ProblemSchema
 
 people_views = Blueprint("people", __name__, url_prefix="/v1/people", description="What a person may ask.")
 retention_views = Blueprint(
@@ -188,7 +188,6 @@ def find_person(body: dict[str, Any]) -> dict[str, UUID]:
 @people_views.route("/<uuid:person_id>")
 @roles("admin", own="prescriber")
 @people_views.response(200, HeldSchema)
-@people_views.alt_response(404, schema=ProblemSchema)
 def show_person(person_id: UUID) -> dict[str, Any]:
     """All that is held of a person; to a prescriber, its own grants to them. Who asked is recorded."""
     return _held(person_id, "read")
@@ -197,7 +196,6 @@ def show_person(person_id: UUID) -> dict[str, Any]:
 @people_views.route("/<uuid:person_id>/export.json")
 @roles("admin", own="prescriber")
 @people_views.response(200, HeldSchema, headers={"Content-Disposition": {"schema": {"type": "string"}}})
-@people_views.alt_response(404, schema=ProblemSchema)
 def export_person(person_id: UUID) -> tuple[dict[str, Any], dict[str, str]]:
     """The same as a file to hand over (RGPD, articles 15 and 20). Who asked is recorded."""
     return _held(person_id, "exported"), {"Content-Disposition": 'attachment; filename="donnees-personnelles.json"'}
@@ -206,7 +204,6 @@ def export_person(person_id: UUID) -> tuple[dict[str, Any], dict[str, str]]:
 @people_views.route("/<uuid:person_id>/letter.pdf")
 @roles("admin", own="prescriber")
 @people_views.response(200, content_type="application/pdf")
-@people_views.alt_response(404, schema=ProblemSchema)
 def write_to_person(person_id: UUID) -> Response:
     """The same as a letter to the person, in French. Who asked is recorded."""
     found = _held(person_id, "letter")
@@ -217,7 +214,6 @@ def write_to_person(person_id: UUID) -> Response:
 @roles("admin", own="prescriber")
 @people_views.arguments(BeneficiarySchema)
 @people_views.response(200, BeneficiarySchema)
-@people_views.alt_response(404, schema=ProblemSchema)
 @people_views.alt_response(409, schema=ProblemSchema)
 def correct_person(body: dict[str, Any], person_id: UUID) -> dict[str, Any]:
     """Correct who a person is (RGPD, article 16). A prescriber can where nobody else granted them anything."""
@@ -231,7 +227,6 @@ def correct_person(body: dict[str, Any], person_id: UUID) -> dict[str, Any]:
 @people_views.route("/<uuid:person_id>/erasure", methods=["POST"])
 @roles("admin", own="prescriber")
 @people_views.response(200, ErasedSchema)
-@people_views.alt_response(404, schema=ProblemSchema)
 @people_views.alt_response(409, schema=ProblemSchema)
 def erase_person(person_id: UUID) -> erasure.Asked:
     """Forget a person who asks for it: for good. What was granted and spent stays, without them.
@@ -284,7 +279,6 @@ def run_retention(query: dict[str, Any]) -> dict[str, Any]:
 @roles("admin")
 @retention_views.arguments(KeptForSchema)
 @retention_views.response(200, KeptForSchema)
-@retention_views.alt_response(404, schema=ProblemSchema)
 def change_retention(body: dict[str, Any], code: str) -> dict[str, int]:
     """Change how long a programme keeps who its grants are for; it counts from the next run on, for all grants."""
     with transaction() as session:

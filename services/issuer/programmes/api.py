@@ -12,7 +12,6 @@ from services.issuer.programmes.models import ON_ISSUE, ON_REGISTRATION, Program
 from services.issuer.programmes.schemas import RuleSchema
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 
@@ -98,7 +97,6 @@ def _shown(programme: Programme) -> dict[str, Any]:
 @idempotent()
 @programme_views.arguments(ProgrammeSchema)
 @programme_views.response(201, ProgrammeSchema)
-@programme_views.alt_response(409, schema=ProblemSchema)
 def create_programme(body: dict[str, Any]) -> dict[str, Any]:
     """Add a programme."""
     with transaction() as session:
@@ -119,7 +117,6 @@ def list_programmes(query: dict[str, Any]) -> dict[str, Any]:
 @programme_views.route("/<code>")
 @roles("admin", "finance", "operations", "prescriber")
 @programme_views.response(200, ProgrammeSchema)
-@programme_views.alt_response(404, schema=ProblemSchema)
 def show_programme(code: str) -> dict[str, Any]:
     """One programme with its rules."""
     with transaction() as session:

@@ -11,7 +11,6 @@ from services.issuer.programmes.models import AssessmentRule
 from services.issuer.programmes.schemas import RuleSchema
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 
@@ -53,9 +52,6 @@ class DeclaredRuleSchema(Schema):
 @idempotent()
 @rule_views.arguments(NewRuleSchema)
 @rule_views.response(201, DeclaredRuleSchema)
-@rule_views.alt_response(404, schema=ProblemSchema)
-@rule_views.alt_response(409, schema=ProblemSchema)
-@rule_views.alt_response(422, schema=ProblemSchema)
 def replace_rule(body: dict[str, Any], code: str) -> AssessmentRule:
     """Put another rule in force. Grants made before keep the version that they were made by."""
     with transaction() as session:
@@ -69,7 +65,6 @@ def replace_rule(body: dict[str, Any], code: str) -> AssessmentRule:
 @roles("admin", "finance", "operations", "prescriber")
 @rule_views.arguments(PageQuery, location="query")
 @rule_views.response(200, page_of(DeclaredRuleSchema))
-@rule_views.alt_response(404, schema=ProblemSchema)
 def list_rules(query: dict[str, Any], code: str) -> dict[str, Any]:
     """The versions of the programme's rule, oldest first."""
     with transaction() as session:
@@ -80,7 +75,6 @@ def list_rules(query: dict[str, Any], code: str) -> dict[str, Any]:
 @rule_views.route("/<int:version>")
 @roles("admin", "finance", "operations", "prescriber")
 @rule_views.response(200, DeclaredRuleSchema)
-@rule_views.alt_response(404, schema=ProblemSchema)
 def show_rule(code: str, version: int) -> AssessmentRule:
     """One version of the programme's rule."""
     with transaction() as session:

@@ -12,8 +12,8 @@ from services.issuer.reports import conventions as reports
 from services.issuer.reports.conventions import MEASURES, SUMMARY, Asked
 from shared.access.tokens import roles
 from shared.files import csv_export
-from shared.http.app import ProblemSchema
 from shared.http.request_context import csv_file, runtime, transaction
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint(
     "reports", __name__, url_prefix="/v1/reports/conventions", description="What became of the funders' money."
@@ -113,7 +113,6 @@ def _asked(query: dict[str, Any]) -> Asked:
 @blueprint.arguments(ReportQuery, location="query")
 @blueprint.response(200, ConventionReportsSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def show_report(query: dict[str, Any]) -> dict[str, Any]:
     """Granted, engaged, used, expired, cancelled and paid, per convention and by what a funder asks for."""
     with transaction() as session:
@@ -125,7 +124,6 @@ def show_report(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(ReportQuery, location="query")
 @blueprint.response(200, content_type="text/csv")
 @blueprint.alt_response(404, schema=ProblemSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def download_report(query: dict[str, Any]) -> Response:
     """The same as a table: one line for each convention."""
     asked = _asked(query)
@@ -139,7 +137,6 @@ def download_report(query: dict[str, Any]) -> Response:
 @blueprint.arguments(ReportQuery, location="query")
 @blueprint.response(200, content_type="text/csv")
 @blueprint.alt_response(404, schema=ProblemSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def download_lines(query: dict[str, Any]) -> Response:
     """The same in full: one line for each envelope, public, kind of prescriber and month."""
     asked = _asked(query)

@@ -13,9 +13,9 @@ from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint("contracts", __name__, url_prefix="/v1/contracts", description="Contracts with operators.")
 
@@ -25,7 +25,6 @@ blueprint = Blueprint("contracts", __name__, url_prefix="/v1/contracts", descrip
 @idempotent()
 @blueprint.arguments(schemas.NewContractSchema)
 @blueprint.response(201, schemas.ContractSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
 def create(body: dict[str, Any]) -> Contract:
     """Drafts a contract with an operator for a programme."""
     with transaction() as session:
@@ -91,7 +90,6 @@ def release(contract_id: UUID) -> Contract:
 @idempotent()
 @blueprint.arguments(schemas.ActivationSchema)
 @blueprint.response(201, schemas.ActivatedSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
 def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
     """Has cheques activated by the number of the payment order that paid for them, where the operator needs it."""
     with transaction() as session:
@@ -104,7 +102,6 @@ def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
 @roles("admin", "operations")
 @idempotent()
 @blueprint.response(201, orders_schemas.AdoptedSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
 def adopt(contract_id: UUID) -> dict[str, int]:
     """Has the contract take the cheques that an operator refused or gave up and no other has, and what is due."""
     with transaction() as session:

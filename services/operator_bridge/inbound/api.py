@@ -16,10 +16,9 @@ from services.operator_bridge.interface import BadSignature, UnknownOperator
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import roles, uncounted
-from shared.http.app import ProblemSchema
 from shared.http.request_context import runtime, transaction
 from shared.limiting import request_limits, slow_bodies
-from shared.problems import NotFound, Problem, Unauthenticated
+from shared.problems import NotFound, Problem, ProblemSchema, Unauthenticated
 from shared.settings.settings import ConfigurationError
 
 blueprint = Blueprint("operators", __name__, url_prefix="/v1/operators", description="The operators we can work with.")
@@ -67,9 +66,6 @@ def browse() -> list[dict[str, Any]]:
 @blueprint.doc(**_MESSAGE)
 @blueprint.response(202)
 @blueprint.alt_response(401, schema=ProblemSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
-@blueprint.alt_response(413, schema=ProblemSchema)
-@blueprint.alt_response(415, schema=ProblemSchema)
 def receive(operator: str) -> ResponseReturnValue:
     """Takes a signed message of an operator: stored as it came, answered at once, applied by a worker.
 
@@ -96,7 +92,6 @@ def receive(operator: str) -> ResponseReturnValue:
 @polls.route("/<uuid:contract_id>/polls", methods=["POST"])
 @roles("admin", "operations")
 @polls.response(200, schemas.PollSchema)
-@polls.alt_response(503, schema=ProblemSchema)
 def poll(contract_id: UUID) -> statement_polling.Poll:
     """Reads the operator's statement now, applies what we missed and settles what is unknown.
 

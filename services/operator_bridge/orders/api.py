@@ -11,9 +11,9 @@ from services.operator_bridge.register.models import Order
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
 from shared.database.paging import page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
+from shared.problems import ProblemSchema
 
 orders = Blueprint("orders", __name__, url_prefix="/v1/orders", description="What operators are told.")
 
@@ -39,7 +39,6 @@ def browse_orders(query: dict[str, Any]) -> dict[str, Any]:
 @idempotent()
 @orders.arguments(schemas.RetrySchema)
 @orders.response(201, schemas.OrderSchema)
-@orders.alt_response(409, schema=ProblemSchema)
 def retry(body: dict[str, str], order_id: UUID) -> Order:
     """Sends an order again whose outcome is unknown, under its reference; one that was refused, under a fresh one."""
     with transaction() as session:

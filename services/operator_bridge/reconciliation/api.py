@@ -18,10 +18,9 @@ from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.csv_export import export
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, runtime, transaction
-from shared.problems import NotFound
+from shared.problems import NotFound, ProblemSchema
 from shared.values.text_rules import no_code
 
 reconciliations = Blueprint(
@@ -203,7 +202,6 @@ def show_discrepancy(discrepancy_id: UUID) -> Discrepancy:
 @idempotent()
 @differences.arguments(ResolutionSchema)
 @differences.response(200, DiscrepancySchema)
-@differences.alt_response(409, schema=ProblemSchema)
 def resolve(body: dict[str, str], discrepancy_id: UUID) -> Discrepancy:
     """Resolves a difference as a person decided, with the reason. It is not opened again while both sides stay so."""
     with transaction() as session:

@@ -7,7 +7,6 @@ from flask_smorest import Blueprint
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.reconciliation import comparing, schemas
 from shared.access.tokens import roles
-from shared.http.app import ProblemSchema
 from shared.http.request_context import runtime, transaction
 
 blueprint = Blueprint(
@@ -18,7 +17,6 @@ blueprint = Blueprint(
 @blueprint.route("/<uuid:contract_id>/comparison", methods=["POST"])
 @roles("admin", "finance", "operations")
 @blueprint.response(200, schemas.ComparisonSchema)
-@blueprint.alt_response(503, schema=ProblemSchema)
 def compare(contract_id: UUID) -> comparing.Comparison:
     """Compares the operator's whole statement with our register; nothing is changed."""
     with transaction() as session:

@@ -19,9 +19,9 @@ from services.operator_bridge.switching.schemas import (
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint("switches", __name__, url_prefix="/v1/switches", description="Switching operator.")
 
@@ -34,8 +34,6 @@ _CHUNK_BYTES = 1 << 16
 @blueprint.arguments(NewSwitchSchema)
 @blueprint.response(201, SwitchSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
-@blueprint.alt_response(409, schema=ProblemSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def start(body: dict[str, Any]) -> Switch:
     """Begins a switch; asked for again, it is given as it stands, and a handover is turned into a failure."""
     with transaction() as session:

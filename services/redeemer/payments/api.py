@@ -17,9 +17,9 @@ from shared.access.tokens import Role, caller, roles
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
 from shared.files.file_import import TERMS, Terms, TermsQuery
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, runtime, transaction
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint("payments", __name__, url_prefix="/v1/payments", description="Money that went to structures.")
 late_blueprint = Blueprint(
@@ -151,7 +151,6 @@ class TermsSchema(Schema):
 @blueprint.doc(**_BODY)
 @blueprint.arguments(TermsQuery, **TERMS)
 @blueprint.response(200, PaymentReportSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def import_payments(terms: Terms) -> importing.Report:
     """Take the accountant's payments in: each is matched with its statement, and settles redemptions in their order.
 
@@ -182,7 +181,6 @@ def list_payments(query: dict[str, Any]) -> dict[str, Any]:
 @idempotent()
 @blueprint.arguments(ReasonSchema)
 @blueprint.response(201, PaymentSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 @blueprint.alt_response(409, schema=ProblemSchema, description="The entry is not a payment.")
 def withdraw_payment(body: dict[str, str], payment_id: UUID) -> Payment:
     """Withdraw a payment that was typed by mistake: a counter-entry says so, and what it paid is open again."""
@@ -242,7 +240,6 @@ def list_payment_terms() -> dict[str, Any]:
 @roles("admin", "finance")
 @terms_blueprint.arguments(TermRequest)
 @terms_blueprint.response(200, TermSchema)
-@terms_blueprint.alt_response(422, schema=ProblemSchema)
 def set_payment_term(body: dict[str, Any]) -> PaymentTerm:
     """Set within how many days of issue the statements of a programme are to be paid; issued ones keep theirs."""
     with transaction() as session:

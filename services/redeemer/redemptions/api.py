@@ -16,10 +16,10 @@ from services.redeemer.redemptions.schemas import PresentationSchema, Redemption
 from services.redeemer.transitions import REDEMPTION
 from shared.access.tokens import Role, caller, roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import HEADER, request_digests, required_key
 from shared.http.request_context import runtime, transaction
 from shared.limiting.client_address import sender
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions", description="Cheques spent.")
 
@@ -45,7 +45,6 @@ class RedemptionQuery(PageQuery):
 @blueprint.arguments(RedemptionRequest())
 @blueprint.response(201, PresentationSchema)
 @blueprint.alt_response(409, schema=RefusalSchema, description="A cheque cannot be taken: none was.")
-@blueprint.alt_response(422, schema=ProblemSchema)
 @blueprint.alt_response(429, schema=ProblemSchema, description="Too many unknown codes were tried.")
 def redeem(body: dict[str, Any]) -> dict[str, Any]:
     """Redeem cheques, all of them or none. Send the same Idempotency-Key again to be told the same answer again."""
@@ -74,7 +73,6 @@ def list_redemptions(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/<uuid:redemption_id>")
 @roles("admin", "finance", "operations", own="structure")
 @blueprint.response(200, RedemptionSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def show_redemption(redemption_id: UUID) -> Redemption:
     """Show a redemption; to a structure, one of its own."""
     with transaction() as session:
@@ -85,7 +83,6 @@ def show_redemption(redemption_id: UUID) -> Redemption:
 @roles("admin", own="structure")
 @blueprint.arguments(ReasonSchema)
 @blueprint.response(200, RedemptionSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 @blueprint.alt_response(409, schema=ProblemSchema, description="It stands on a statement, or is paid.")
 def reverse_redemption(body: dict[str, str], redemption_id: UUID) -> Redemption:
     """Take a redemption back: its cheque can be spent again. Taking it back twice changes nothing more."""

@@ -9,9 +9,9 @@ from services.redeemer.redemptions import checking, eligibility
 from services.redeemer.redemptions.lockout import Guesser
 from services.redeemer.redemptions.schemas import CheckAnswer, CheckRequest
 from shared.access.tokens import caller, roles
-from shared.http.app import ProblemSchema
 from shared.http.request_context import runtime
 from shared.limiting.client_address import sender
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint("checks", __name__, url_prefix="/v1/checks", description="What a cheque is good for.")
 

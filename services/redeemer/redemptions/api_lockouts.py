@@ -8,7 +8,6 @@ from services.redeemer.redemptions import lockout
 from services.redeemer.structures import structures
 from shared.access.tokens import roles
 from shared.audit import trail
-from shared.http.app import ProblemSchema
 from shared.http.request_context import transaction
 
 blueprint = Blueprint("lockouts", __name__, url_prefix="/v1/structures", description="Who tried codes in vain.")
@@ -17,7 +16,6 @@ blueprint = Blueprint("lockouts", __name__, url_prefix="/v1/structures", descrip
 @blueprint.route("/<uuid:structure_id>/lockout", methods=["DELETE"])
 @roles("admin", "operations")
 @blueprint.response(204)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def end_lockout(structure_id: UUID) -> None:
     """End a structure's lock-out, once it was spoken to and it was not a thief who tried codes with its token."""
     with transaction() as session:

@@ -16,9 +16,9 @@ from services.redeemer.statements.models import Correction, Statement
 from shared.access.tokens import Role, caller, roles
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, export_in_parts
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, pdf_file, runtime, transaction, wait_for_others
+from shared.problems import ProblemSchema
 from shared.values.french_format import in_figures, in_words
 
 blueprint = Blueprint(
@@ -172,7 +172,6 @@ class CorrectionSchema(CorrectionRequest):
 @idempotent()
 @blueprint.arguments(IssueRequest)
 @blueprint.response(200, IssuedSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def issue_statements(body: dict[str, Any]) -> dict[str, Any]:
     """Issue the statements of a month that is over: those that there are already stay as they are.
 
@@ -211,7 +210,6 @@ def export_statements(query: dict[str, Any]) -> Response:
 @blueprint.route("/<uuid:statement_id>")
 @roles("admin", "finance", own="structure")
 @blueprint.response(200, WholeStatementSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def show_statement(statement_id: UUID) -> dict[str, Any]:
     """Show a statement with its lines and totals as they were frozen, and what of it is confirmed and paid now."""
     with transaction() as session:
@@ -226,7 +224,6 @@ def show_statement(statement_id: UUID) -> dict[str, Any]:
 @roles("admin", "finance", own="structure")
 @blueprint.arguments(FormatQuery, location="query")
 @blueprint.doc(responses={"200": CSV_ANSWER})
-@blueprint.alt_response(404, schema=ProblemSchema)
 def export_statement(query: dict[str, str], statement_id: UUID) -> Response:
     """A statement as CSV: a line per redemption, correction or (for information, of 0 cents) refusal, then the total.
 
@@ -241,7 +238,6 @@ def export_statement(query: dict[str, str], statement_id: UUID) -> Response:
 @blueprint.route("/<uuid:statement_id>/statement.pdf")
 @roles("admin", "finance", own="structure")
 @blueprint.doc(responses=_PDF)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def print_statement(statement_id: UUID) -> Response:
     """A statement as the public accountant takes it: an état liquidatif, in French, to be signed."""
     with transaction():
@@ -256,7 +252,6 @@ def print_statement(statement_id: UUID) -> Response:
 @corrections.response(201, CorrectionSchema)
 @corrections.alt_response(404, schema=ProblemSchema)
 @corrections.alt_response(409, schema=ProblemSchema, description="It stands on no statement: take it back.")
-@corrections.alt_response(422, schema=ProblemSchema)
 def correct_redemption(body: dict[str, Any]) -> Correction:
     """Say what is owed for a redemption that stands on a statement: the next statement has the difference."""
     with transaction() as session:

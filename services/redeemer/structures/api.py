@@ -14,7 +14,6 @@ from services.redeemer.structures.models import Structure
 from shared.access.tokens import Role, caller, roles
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.file_import import TERMS, Terms, TermsQuery
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 from shared.places.importer import CSV_BODY, PlaceSchema, Report, ReportSchema
@@ -38,7 +37,6 @@ class StructureSchema(PlaceSchema):
 @blueprint.doc(**CSV_BODY)
 @blueprint.arguments(TermsQuery, **TERMS)
 @blueprint.response(200, ReportSchema)
-@blueprint.alt_response(422, schema=ProblemSchema)
 def import_structures(terms: Terms) -> Report:
     """Take structures in from a file: known ones are updated, bad lines are reported; the good ones go in, or none.
 
@@ -64,7 +62,6 @@ def list_structures(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/<uuid:structure_id>")
 @roles("admin", "finance", "operations", own="structure")
 @blueprint.response(200, StructureSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def show_structure(structure_id: UUID) -> Structure:
     """Show a structure; to a structure, itself."""
     caller().require(structure_id)
@@ -76,7 +73,6 @@ def show_structure(structure_id: UUID) -> Structure:
 @roles("admin")
 @blueprint.arguments(ReasonSchema)
 @blueprint.response(200, StructureSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def suspend_structure(body: dict[str, str], structure_id: UUID) -> Structure:
     """Stop a structure from redeeming until further notice."""
     with transaction() as session:
@@ -86,7 +82,6 @@ def suspend_structure(body: dict[str, str], structure_id: UUID) -> Structure:
 @blueprint.route("/<uuid:structure_id>/suspension", methods=["DELETE"])
 @roles("admin")
 @blueprint.response(200, StructureSchema)
-@blueprint.alt_response(404, schema=ProblemSchema)
 def readmit_structure(structure_id: UUID) -> Structure:
     """End a structure's suspension."""
     with transaction() as session:

@@ -10,9 +10,9 @@ from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Affiliation
 from shared.access.tokens import roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.http.app import ProblemSchema
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint(
     "affiliations", __name__, url_prefix="/v1/affiliations", description="Who may redeem which programme's cheques."
@@ -44,7 +44,6 @@ class AffiliationQuery(PageQuery):
 @blueprint.arguments(AffiliationRequest)
 @blueprint.response(201, AffiliationSchema)
 @blueprint.alt_response(409, schema=ProblemSchema, description="The structure is affiliated in that period already.")
-@blueprint.alt_response(422, schema=ProblemSchema)
 def affiliate(body: dict[str, Any]) -> Affiliation:
     """Affiliate a structure to a contract for a period."""
     with transaction() as session:
