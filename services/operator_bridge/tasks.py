@@ -56,6 +56,12 @@ def apply() -> None:
     webhook_inbox.apply_waiting(runtime())
 
 
+@shared_task(name="operator_bridge.prune_messages")
+def prune_messages() -> None:
+    """Deletes applied messages that are older than they are to be kept; what is left is deleted an hour later."""
+    webhook_inbox.prune(runtime())
+
+
 @shared_task(name="operator_bridge.poll", soft_time_limit=240, time_limit=270)
 def poll(contract_id: str) -> None:
     """Reads one contract's statement, unless another process does."""
@@ -142,5 +148,6 @@ BEAT = {
     "read statements": every(3600, "operator_bridge.poll_all"),
     # Often, and once a night by what PostgreSQL has: a tick that is lost at its hour would lose the night.
     "reconcile": every(300, "operator_bridge.reconcile_due"),
+    "prune messages": every(3600, "operator_bridge.prune_messages"),
     "chain audit": every(30, "operator_bridge.chain_audit"),
 }

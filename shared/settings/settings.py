@@ -84,6 +84,8 @@ class Settings:
     """Of each address, a minute, without a good token; 0: as many as come."""
     sweep_seconds: float
     log_level: str
+    message_retention_days: int = 400
+    """Days after which an operator's message, as it came, is deleted once it is applied."""
     authority_name: str = "Le Département"
     """Who owes what statements say, as its papers name it."""
     traces_endpoint: str = ""
@@ -170,6 +172,7 @@ def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
         requests_per_address=read["REQUESTS_PER_ADDRESS"],
         sweep_seconds=read["SWEEP_SECONDS"],
         log_level=read["LOG_LEVEL"],
+        message_retention_days=read["MESSAGE_RETENTION_DAYS"],
         authority_name=read["AUTHORITY_NAME"],
         traces_endpoint=read["OTEL_EXPORTER_OTLP_ENDPOINT"].rstrip("/"),
         traces_headers=read["OTEL_EXPORTER_OTLP_HEADERS"],
@@ -231,6 +234,7 @@ def _expected(service: str) -> dict[str, fields.Field[Any]]:
         "LOCKOUT_SECONDS": fields.Float(load_default=60.0, validate=validate.Range(1, 86_400)),
         "REQUESTS_PER_CALLER": fields.Int(load_default=3000, validate=validate.Range(0)),
         "REQUESTS_PER_ADDRESS": fields.Int(load_default=1200, validate=validate.Range(0)),
+        "MESSAGE_RETENTION_DAYS": fields.Int(load_default=400, validate=validate.Range(30)),
         "AUTHORITY_NAME": fields.Str(load_default="Le Département", validate=validate.Length(1, 200)),
         "SWEEP_SECONDS": fields.Float(load_default=5.0, validate=validate.Range(0.1, 3600)),
         "LOG_LEVEL": fields.Str(

@@ -1,7 +1,9 @@
 """Messages of operators: verified and stored as they came, answered at once, applied by a task."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +23,7 @@ from shared.process.runtime import Runtime
 from shared.process.single_statement import Statement, json_rows
 from shared.settings.settings import ConfigurationError
 from shared.values import clock
-from shared.values.ids import new_id
+from shared.values.ids import lowest_id, new_id
 
 # What of a message's headers says something about it later; the rest (cookies, tokens of proxies) is not kept.
 _KEPT_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type", "user-agent")
@@ -41,6 +43,17 @@ _WAITING = (
     .limit(_AT_ONCE)
     .with_for_update(skip_locked=True)
 )
+
+# Ids are in the order in which messages came, so the oldest are found without reading those that stay.
+_PRUNE = sa.text("""
+    DELETE FROM message WHERE message_id IN (
+        SELECT message_id FROM message WHERE message_id < :before_id AND applied_at < :before
+        ORDER BY message_id LIMIT :batch_size
+    )
+    RETURNING message_id
+""")
+_PRUNE_BATCH_SIZE = 5000
+_PRUNE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,22 @@ def apply_waiting(runtime: Runtime) -> int:
         applied += len(messages)
         if len(messages) < _AT_ONCE:
             return applied
+
+
+def prune(runtime: Runtime, batch_size: int = _PRUNE_BATCH_SIZE, seconds: float = _PRUNE_SECONDS) -> int:
+    """Deletes applied messages older than MESSAGE_RETENTION_DAYS, for about so many seconds; gives their number.
+
+    Each batch is a transaction. Messages that were not applied stay, however old they are.
+    """
+    before = clock.now() - timedelta(days=runtime.settings.message_retention_days)
+    params = {"before": before, "before_id": lowest_id(before), "batch_size": batch_size}
+    deadline, pruned = time.monotonic() + seconds, 0
+    while True:
+        with runtime.transaction() as session:
+            deleted = len(session.scalars(_PRUNE, params).all())
+        pruned += deleted
+        if deleted < batch_size or time.monotonic() >= deadline:
+            return pruned
 
 
 def _apply(session: Session, settings: Mapping[str, str], operator: str, messages: Sequence[Message]) -> None:

@@ -12,9 +12,9 @@ import requests
 from standardwebhooks import Webhook
 
 from demo.simulators.docaposte import Simulator
-from services.operator_bridge.inbound import applying, statement_polling
+from services.operator_bridge.inbound import applying, statement_polling, webhook_inbox
 from services.operator_bridge.interface import Redeemed
-from shared.values import clock
+from shared.values import clock, ids
 from shared.values.ids import new_id
 from tests.operator_bridge.conftest import Office
 from tests.serving import served
@@ -303,3 +303,42 @@ def test_a_report_names_what_it_is_by_the_operators_reference() -> None:
     first = Redeemed("TILL-1", new_id(), new_id(), 1000, clock.now())
     assert applying.report_id("docaposte", first.reference) == applying.report_id("docaposte", "TILL-1")
     assert applying.report_id("docaposte", "TILL-1") != applying.report_id("regie", "TILL-1")
+
+
+def store(office: Office, days_ago: int, columns: str = "applied_at", value: str = "received_at") -> UUID:
+    """Stores a message of some days ago, applied at once if nothing else is said."""
+    received_at = clock.now() - timedelta(days=days_ago)
+    message_id = ids.lowest_id(received_at)
+    office.execute(
+        f"INSERT INTO message (message_id, operator, webhook_id, headers, body, received_at, {columns})"
+        f" SELECT :message_id, 'docaposte', CAST(:message_id AS text), '{{}}', '', received_at, {value}"
+        " FROM (SELECT CAST(:received_at AS timestamptz) AS received_at) message",
+        message_id=message_id, received_at=received_at,
+    )  # fmt: skip
+    return message_id
+
+
+def stored(office: Office) -> set[UUID]:
+    return {row.message_id for row in office.rows("SELECT message_id FROM message")}
+
+
+def test_applied_messages_are_deleted_after_their_time_and_no_others(office: Office) -> None:
+    kept_days = office.bridge.settings.message_retention_days
+    for days in range(1, 6):
+        store(office, kept_days + days)
+    kept = {
+        store(office, kept_days - 1),
+        store(office, kept_days + 10, "applied_at", "NULL"),
+        store(office, kept_days + 20, "error", "'it cannot be read'"),
+        store(office, kept_days + 30, "applied_at", "now() - interval '1 day'"),
+    }
+    assert webhook_inbox.prune(office.bridge.runtime, batch_size=2) == 5
+    assert stored(office) == kept
+    assert webhook_inbox.prune(office.bridge.runtime) == 0
+
+
+def test_deleting_old_messages_ends_in_time_and_goes_on_in_the_next_task(office: Office) -> None:
+    for days in range(1, 6):
+        store(office, office.bridge.settings.message_retention_days + days)
+    assert webhook_inbox.prune(office.bridge.runtime, batch_size=2, seconds=0) == 2
+    assert webhook_inbox.prune(office.bridge.runtime, batch_size=2) == 3
