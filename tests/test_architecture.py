@@ -1,8 +1,14 @@
 """The walls, as far as import-linter does not hold them."""
 
 import ast
+import os
 import re
-from collections.abc import Iterator
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,6 +61,107 @@ def test_no_function_imports() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     assert [f"{path.name}: {function.name}" for path, function in functions if any(imported(function))] == []
+
+
+API = re.compile(r"api(_\w+)?")
+FACTORIES = {"services.issuer", "services.redeemer", "services.operator_bridge", "shared.http.app"}
+"""The modules that put an application together of the rooms' APIs."""
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def sources() -> Mapping[str, str]:
+    """The product's modules by name."""
+    return {module_name(path): path.read_text(encoding="utf-8") for path in PRODUCT}
+
+
+@cache
+def named_by_imports(source: str) -> frozenset[str]:
+    """What a source imports: modules, and names of modules with their module before them."""
+    nodes = list(ast.walk(ast.parse(source)))
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
+
+
+def wrong_doors(code: Mapping[str, str]) -> set[tuple[str, str]]:
+    """Imports of another room's API, of a use case's own room's API, and of use cases by models.
+
+    Transitions are data, as models are.
+    """
+    wrong = set()
+    for name, source in code.items():
+        room, _, base = name.rpartition(".")
+        for target in named_by_imports(source) & code.keys():
+            other, _, door = target.rpartition(".")
+            through_api = API.fullmatch(door) and name not in FACTORIES
+            of_elsewhere = through_api and (other != room or not API.fullmatch(base))
+            upwards = other == room and base == "models" and door != "transitions"
+            if of_elsewhere or upwards:
+                wrong.add((name, target))
+    return wrong
+
+
+def test_apis_are_imported_by_nobody_below_them_and_models_import_no_use_case() -> None:
+    assert wrong_doors(sources()) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "planted"),
+    [
+        ("services.issuer.lots.api", "from services.issuer.grants import api_bulk"),
+        ("services.issuer.reports.conventions", "from services.issuer.grants.api import GrantSchema"),
+        ("services.issuer.grants.granting", "import services.issuer.grants.api"),
+        ("services.issuer.grants.models", "from services.issuer.grants.lots import admit"),
+        ("services.redeemer.tasks", "from services.redeemer.payments import api"),
+        ("shared.eventlog.log", "from shared.http import api_events"),
+    ],
+)
+def test_a_wrong_door_is_seen(name: str, planted: str) -> None:
+    code = sources()
+    planted_code = {**code, name: f"{code[name]}\n{planted}\n"}
+    assert [importer for importer, _ in wrong_doors(planted_code) - wrong_doors(code)] == [name]
+
+
+def layers_contracts() -> Iterator[tuple[str, list[str]]]:
+    """The package of each layers contract, and its layers from the top."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    for contract in contracts:
+        if contract["type"] == "layers":
+            yield contract["containers"][0], [layer.split(" ")[0] for layer in contract["layers"]]
+
+
+def plant(root: Path, module: str, line: str) -> None:
+    """Adds a line to a module of a copy, made where there is none."""
+    path = root.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(f"\n{line}\n")
+
+
+def test_every_layers_contract_refuses_an_import_upwards_and_a_module_of_no_layer(tmp_path: Path) -> None:
+    for folder in ("services", "shared", "souche", "demo"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    contracts = list(layers_contracts())
+    for package, layers in contracts:
+        plant(tmp_path, f"{package}.{layers[-1]}", f"import {package}.{layers[0]}")
+        plant(tmp_path, f"{package}.of_no_layer", '"""Stands beside the rooms."""')
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    environ = os.environ | {"PYTHONPATH": str(tmp_path)}
+    told = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    report = " ".join(told.stdout.split())
+    assert len(contracts) == 4
+    for package, layers in contracts:
+        assert f"{package}.{layers[-1]} -> {package}.{layers[0]} " in report
+        assert f"{package}.of_no_layer" in report
 
 
 @pytest.mark.parametrize("name", NAMES)
