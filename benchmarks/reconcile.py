@@ -27,7 +27,7 @@ import sqlalchemy as sa
 from benchmarks.machine import SETTINGS
 from demo.embedded import EmbeddedPostgres
 from services.operator_bridge.adapter_kit import mapping
-from services.operator_bridge.interface import Line, Operator, Standing
+from services.operator_bridge.interface import ChequeStatus, Line, Operator
 from services.operator_bridge.reconciliation import comparing, recording
 from services.operator_bridge.reconciliation.comparing import Sides
 from services.operator_bridge.register.models import Contract
@@ -167,7 +167,7 @@ def statement(lines: int, from_json: bool) -> Iterator[Sequence[Line]]:
         yield part
 
 
-def standing(number: int) -> Standing:
+def standing(number: int) -> ChequeStatus:
     """The line of one cheque; the first of those listed are not as we have them."""
     redeemed = number % 5 == 0
     status, value = ("redeemed" if redeemed else "registered"), 1000
@@ -177,12 +177,12 @@ def standing(number: int) -> Standing:
         status = "registered" if redeemed else "cancelled"
     elif number <= 4 * PLANTED:
         status = "redeemed"
-    return Standing(UUID(int=_FIRST + number), status, value, value if status == "redeemed" else 0)  # type: ignore[arg-type]
+    return ChequeStatus(UUID(int=_FIRST + number), status, value, value if status == "redeemed" else 0)  # type: ignore[arg-type]
 
 
-def through_json(standings: Iterator[Standing]) -> Iterator[Line]:
+def through_json(standings: Iterator[ChequeStatus]) -> Iterator[Line]:
     """The same lines, written as an operator sends them and read as an adapter reads them."""
-    read = mapping.reader(Standing, cheque_id="cheque")
+    read = mapping.reader(ChequeStatus, cheque_id="cheque")
     while page := list(islice(standings, PAGE)):
         rows = [
             {"type": "cheque", "cheque": str(each.cheque_id), "status": each.status, "value_cents": each.value_cents,

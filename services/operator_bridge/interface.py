@@ -110,7 +110,7 @@ class Paid:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ChequeStatus:
     """A cheque as the operator holds it now: a line of a statement."""
 
     cheque_id: UUID
@@ -120,11 +120,11 @@ class Standing:
 
 
 Event = Receipt | Redeemed | Paid
-Line = Event | Standing
+Line = Event | ChequeStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class NumberedCheque:
     """A cheque that we hold to be with an operator, under the number that it gave, worth so many cents."""
 
     cheque_id: UUID
@@ -141,8 +141,8 @@ class Period:
     """Only what changed from then on; None is everything from the start of the contract."""
     unsettled: Sequence[Order] = ()
     """The orders whose outcome we do not know, without codes, for an operator that is asked one by one."""
-    cheques: Iterable[Known] = ()
-    """With `by_status` alone: the cheques whose standing is asked for, one by one; read once, as a stream."""
+    cheques: Iterable[NumberedCheque] = ()
+    """With `by_status` alone: the cheques whose status is asked for, one by one; read once, as a stream."""
 
 
 class Operator:
@@ -154,7 +154,7 @@ class Operator:
     """The names of its settings."""
     optional: ClassVar[Mapping[str, str]] = {}
     """Settings that may be left out, with their values then."""
-    takes: ClassVar[frozenset[str]] = frozenset(KINDS)
+    supported_orders: ClassVar[frozenset[str]] = frozenset(KINDS)
     """The kinds of order that it understands; no other is made for it."""
     needs_codes: ClassVar[bool] = True
     """Whether it must be told the code to register a cheque."""
@@ -164,16 +164,11 @@ class Operator:
     """Whether a cheque can be spent with it only once it was told, by `activate`, the number of the payment order."""
     own_till: ClassVar[bool] = False
     """Whether cheques can be spent with it directly."""
-    pays_structures: ClassVar[bool] = True
     paid_by_accountant: ClassVar[bool] = False
     """Whether what it owes the structures is paid by our own accountant, so that a typed payment is its own."""
-    payment_days: ClassVar[int] = 30
-    """Within how many days of the declaration it pays: as long as French public buyers have (décret 2013-269)."""
     has_statement: ClassVar[bool] = True
     by_status: ClassVar[bool] = False
     """Whether, without a statement, it can be asked how each cheque stands (`Period.cheques`)."""
-    tells_outcomes: ClassVar[bool] = True
-    """Whether `fetch` tells of every order in `Period.unsettled` that was done; else only a person can say it."""
     statement_lag: ClassVar[timedelta] = timedelta(seconds=60)
     """How long after the sending it is sure to be told of an order that was done."""
     batch_size: ClassVar[int] = 100
@@ -210,9 +205,12 @@ class Operator:
         raise Unreadable("This operator sends no messages.")
 
     def fetch(self, period: Period) -> Iterator[Line]:
-        """Streams the statement; raises OperatorUnavailable, NoAnswer or Unreadable."""
+        """Streams the statement, with a receipt for each order in `Period.unsettled` that was done.
+
+        Raises OperatorUnavailable, NoAnswer or Unreadable.
+        """
         return iter(())
 
-    def stands_at(self, contract: str) -> datetime | None:
-        """The instant that the cheques' standings on a statement fetched now are of; None where there are none yet."""
+    def statement_date(self, contract: str) -> datetime | None:
+        """The instant of the cheques' statuses on a statement fetched now; None where there is no statement yet."""
         return clock.now()

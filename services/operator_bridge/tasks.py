@@ -41,7 +41,7 @@ def wake_pushes() -> None:
 @shared_task(name="operator_bridge.push")
 def push(contract_id: str) -> None:
     """Sends the orders of one contract, unless another worker does: one is enough, and others have other work."""
-    wakeups.awake(runtime(), "operator_bridge.push", contract_id)
+    wakeups.acknowledge(runtime(), "operator_bridge.push", contract_id)
     with leases.alone(runtime(), f"push:{contract_id}") as first:
         if first:
             sending.push(runtime(), UUID(contract_id), _PUSH_SECONDS)
@@ -52,7 +52,7 @@ def push(contract_id: str) -> None:
 @shared_task(name="operator_bridge.apply")
 def apply() -> None:
     """Applies the messages that wait."""
-    wakeups.awake(runtime(), "operator_bridge.apply")
+    wakeups.acknowledge(runtime(), "operator_bridge.apply")
     webhook_inbox.apply_waiting(runtime())
 
 
@@ -65,7 +65,7 @@ def prune_messages() -> None:
 @shared_task(name="operator_bridge.poll", soft_time_limit=240, time_limit=270)
 def poll(contract_id: str) -> None:
     """Reads one contract's statement, unless another process does."""
-    wakeups.awake(runtime(), "operator_bridge.poll", contract_id)
+    wakeups.acknowledge(runtime(), "operator_bridge.poll", contract_id)
     statement_polling.try_poll(runtime(), UUID(contract_id))
 
 
@@ -92,7 +92,7 @@ def repair() -> None:
 @shared_task(name="operator_bridge.reconcile", soft_time_limit=3000, time_limit=3300)
 def reconcile(reconciliation_id: str) -> None:
     """Compares one contract's statement with our register and has policy settle what is safe."""
-    wakeups.awake(runtime(), "operator_bridge.reconcile", reconciliation_id)
+    wakeups.acknowledge(runtime(), "operator_bridge.reconcile", reconciliation_id)
     if reconciling.run(runtime(), UUID(reconciliation_id)):
         _wake_runs()
     wake_pushes()
@@ -118,7 +118,7 @@ def _wake_runs() -> None:
 @shared_task(name="operator_bridge.switch", soft_time_limit=240, time_limit=270)
 def switch(switch_id: str) -> None:
     """Takes one switch on as far as it goes now."""
-    wakeups.awake(runtime(), "operator_bridge.switch", switch_id)
+    wakeups.acknowledge(runtime(), "operator_bridge.switch", switch_id)
     with leases.alone(runtime(), f"switch:{switch_id}") as first:
         if first:
             switchover.advance(runtime(), UUID(switch_id))

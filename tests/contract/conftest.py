@@ -18,14 +18,14 @@ from demo.simulators import serving
 from demo.simulators.faults import Faults
 from services.operator_bridge import interface
 from services.operator_bridge.interface import (
-    Known,
+    ChequeStatus,
     NoAnswer,
+    NumberedCheque,
     Operator,
     OperatorUnavailable,
     Order,
     Period,
     Receipt,
-    Standing,
     Unreadable,
 )
 from services.operator_bridge.operators import lookup
@@ -72,7 +72,7 @@ class Case:
     simulator: Simulator | None
     messages: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     structure: UUID = field(default_factory=new_id)
-    known: dict[UUID | None, Known] = field(default_factory=dict)
+    known: dict[UUID | None, NumberedCheque] = field(default_factory=dict)
     """The cheques to which the operator gave numbers."""
 
     @property
@@ -135,14 +135,14 @@ class Case:
 
         Registered cheques are activated with an operator that needs it.
         """
-        taken = [order for order in orders if order.kind in self.operator.takes]
+        taken = [order for order in orders if order.kind in self.operator.supported_orders]
         receipts = self.send(*taken)
         accepted = {receipt.reference: receipt for receipt in receipts if receipt.outcome == "accepted"}
         registered = [order for order in taken if order.kind == "register" and order.reference in accepted]
         for order in registered:
             number = accepted[order.reference].number
             if order.cheque_id and number:
-                self.known[order.cheque_id] = Known(order.cheque_id, number, order.amount_cents)
+                self.known[order.cheque_id] = NumberedCheque(order.cheque_id, number, order.amount_cents)
         if self.operator.activates and registered:
             self.send(*(self.about("activate", order) for order in registered))
         return receipts
@@ -198,8 +198,10 @@ class Case:
     def lines(self) -> list[interface.Line]:
         return list(self.stream())
 
-    def standing(self, order: Order) -> Standing:
-        (found,) = [line for line in self.lines() if isinstance(line, Standing) and line.cheque_id == order.cheque_id]
+    def standing(self, order: Order) -> ChequeStatus:
+        (found,) = [
+            line for line in self.lines() if isinstance(line, ChequeStatus) and line.cheque_id == order.cheque_id
+        ]
         return found
 
     def message(self) -> tuple[dict[str, str], bytes]:

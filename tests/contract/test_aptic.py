@@ -13,6 +13,7 @@ import pytest
 from demo.simulators.aptic import Account, Simulator
 from services.operator_bridge import interface
 from services.operator_bridge.interface import (
+    ChequeStatus,
     Operator,
     OperatorUnavailable,
     Order,
@@ -20,7 +21,6 @@ from services.operator_bridge.interface import (
     Period,
     Receipt,
     Redeemed,
-    Standing,
     Unreadable,
 )
 from services.operator_bridge.operators import lookup
@@ -66,24 +66,24 @@ def test_recorded_files_are_read_with_standings_of_the_last_statement_alone(oper
             datetime(2023, 11, 20, 13, 5, tzinfo=UTC),
         ),
         Paid("VIR-2023-12", date(2023, 12, 15), ("APT-000117",)),
-        Standing(CHEQUES[0], "blocked", 1000),
-        Standing(CHEQUES[1], "redeemed", 1000, 1000),
+        ChequeStatus(CHEQUES[0], "blocked", 1000),
+        ChequeStatus(CHEQUES[1], "redeemed", 1000, 1000),
     ]  # fmt: skip
-    assert operator.stands_at("pass-47") == datetime(2023, 12, 31, 23, tzinfo=UTC)
+    assert operator.statement_date("pass-47") == datetime(2023, 12, 31, 23, tzinfo=UTC)
 
 
 def test_files_from_an_instant_on_are_read(operator: Operator) -> None:
     lines = list(operator.fetch(Period("pass-47", since=datetime(2023, 12, 1, tzinfo=UTC))))
-    assert [type(line) for line in lines] == [Paid, Standing, Standing]
+    assert [type(line) for line in lines] == [Paid, ChequeStatus, ChequeStatus]
 
 
 def test_a_file_that_is_named_by_no_instant_is_told_of_and_hides_nothing(operator: Operator, folder: Path) -> None:
     shutil.copy(folder / "retour" / LAST, folder / "retour" / "REL-20239931T239999000000Z-47.csv")
-    assert operator.stands_at("pass-47") == datetime(2023, 12, 31, 23, tzinfo=UTC)
-    standings = (line for line in operator.fetch(WHOLE) if isinstance(line, Standing))
+    assert operator.statement_date("pass-47") == datetime(2023, 12, 31, 23, tzinfo=UTC)
+    standings = (line for line in operator.fetch(WHOLE) if isinstance(line, ChequeStatus))
     assert (next(standings), next(standings)) == (
-        Standing(CHEQUES[0], "blocked", 1000),
-        Standing(CHEQUES[1], "redeemed", 1000, 1000),
+        ChequeStatus(CHEQUES[0], "blocked", 1000),
+        ChequeStatus(CHEQUES[1], "redeemed", 1000, 1000),
     )
     with pytest.raises(Unreadable, match=r"REL-20239931T239999000000Z-47\.csv: .*named by no instant"):
         next(standings)
@@ -96,7 +96,7 @@ def test_a_half_written_file_is_not_read_but_told_of(operator: Operator, folder:
     with pytest.raises(Unreadable, match=LAST):
         list(operator.fetch(WHOLE))
     assert Paid not in [type(line) for line in _read(operator)]
-    assert Standing(CHEQUES[0], "registered", 1000) in _read(operator)
+    assert ChequeStatus(CHEQUES[0], "registered", 1000) in _read(operator)
 
 
 def test_a_file_under_a_temporary_name_is_not_looked_at(operator: Operator, folder: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_cheque_is_of_no_use_before_it_is_activated() -> None:
         simulator.state_all()
         receipts = [line for line in operator.fetch(WHOLE) if isinstance(line, Receipt)]
         assert [(each.outcome, each.reason) for each in receipts] == [("accepted", None), ("refused", "inactif")]
-        assert not any(isinstance(line, Standing) for line in operator.fetch(WHOLE))
+        assert not any(isinstance(line, ChequeStatus) for line in operator.fetch(WHOLE))
     shutil.rmtree(simulator.account.folder)
 
 
@@ -187,7 +187,7 @@ def _memory(operator: Operator, folder: Path, lines: int) -> int:
     path = folder / "retour" / "REL-20240131T230000000000Z.csv"
     path.write_text(f"type;contrat;cheque;montant;statut;rembourse\n{text}FIN;{lines}\n", encoding="utf-8")
     tracemalloc.start()
-    assert sum(1 for line in operator.fetch(WHOLE) if isinstance(line, Standing)) == lines
+    assert sum(1 for line in operator.fetch(WHOLE) if isinstance(line, ChequeStatus)) == lines
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return peak

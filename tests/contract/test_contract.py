@@ -12,6 +12,7 @@ import pytest
 from services.operator_bridge.interface import (
     KINDS,
     BadSignature,
+    ChequeStatus,
     NoAnswer,
     OperatorRefused,
     OperatorUnavailable,
@@ -19,7 +20,6 @@ from services.operator_bridge.interface import (
     Period,
     Receipt,
     Redeemed,
-    Standing,
     Unreadable,
 )
 from services.operator_bridge.operators import lookup
@@ -31,8 +31,8 @@ Message = tuple[dict[str, str], bytes]
 
 
 def test_it_says_what_it_can_do(case: Case) -> None:
-    assert case.operator.takes <= set(KINDS)
-    assert {"register", "declare"} <= case.operator.takes
+    assert case.operator.supported_orders <= set(KINDS)
+    assert {"register", "declare"} <= case.operator.supported_orders
     assert case.operator.batch_size >= 1
     assert case.operator.rate > 0
     assert case.operator.name
@@ -58,7 +58,7 @@ def test_a_missing_setting_is_named(case: Case) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_order_that_it_takes_is_accepted(case: Case, kind: str) -> None:
-    case.needs(kind in case.operator.takes, f"takes no {kind}")
+    case.needs(kind in case.operator.supported_orders, f"takes no {kind}")
     registered, affiliated = case.register(), case.affiliate()
     assert set(case.outcomes(affiliated, registered)) == {"accepted"}
     if kind in ("register", "affiliate"):
@@ -174,7 +174,7 @@ def test_the_statement_has_each_order_with_its_outcome(case: Case) -> None:
 def test_the_statement_has_each_cheque_as_it_stands(case: Case) -> None:
     case.needs(case.operator.has_statement or case.operator.by_status, "holds no statement")
     kinds = {None: "registered", "declare": "redeemed", "cancel": "cancelled", "block": "blocked"}
-    able = {kind: case.register() for kind in kinds if kind is None or kind in case.operator.takes}
+    able = {kind: case.register() for kind in kinds if kind is None or kind in case.operator.supported_orders}
     case.push(case.affiliate(), *able.values())
     case.push(*(case.about(kind, order) for kind, order in able.items() if kind))
     assert {kind: case.standing(order).status for kind, order in able.items()} == {kind: kinds[kind] for kind in able}
@@ -200,7 +200,7 @@ def test_the_statement_is_streamed(case: Case) -> None:
     lines = case.stream()
     assert isinstance(lines, Iterator)
     assert len(list(islice(lines, 10))) == 10
-    assert sum(1 for line in lines if isinstance(line, Standing)) == 4 * case.operator.batch_size
+    assert sum(1 for line in lines if isinstance(line, ChequeStatus)) == 4 * case.operator.batch_size
 
 
 def test_a_statement_that_cannot_be_had_is_told(case: Case) -> None:

@@ -16,6 +16,7 @@ from demo.simulators import serving
 from demo.simulators.docaposte import Account
 from demo.simulators.docaposte_register import Register
 from services.operator_bridge.interface import (
+    ChequeStatus,
     Operator,
     OperatorUnavailable,
     Order,
@@ -23,7 +24,6 @@ from services.operator_bridge.interface import (
     Period,
     Receipt,
     Redeemed,
-    Standing,
 )
 from services.operator_bridge.operators import lookup
 
@@ -132,7 +132,7 @@ def test_what_is_asked_again_and_the_pages_of_the_statement_are_read_as_agreed(
         Receipt(reference(1), "accepted"),
         Redeemed("TILL-00000042", CHEQUE, STRUCTURE, 1000, AT),
         Paid("VIR-000007", date(2026, 3, 31), ("TILL-00000042", reference(6))),
-        Standing(CHEQUE, "redeemed", 1000, 1000),
+        ChequeStatus(CHEQUE, "redeemed", 1000, 1000),
     ]
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from demo.simulators.govstack import Account, Simulator
 from services.operator_bridge.interface import (
-    Known,
+    ChequeStatus,
+    NumberedCheque,
     Operator,
     OperatorUnavailable,
     Order,
     Period,
     Receipt,
-    Standing,
 )
 from services.operator_bridge.operators import lookup
 from shared.values.ids import new_id
@@ -51,10 +51,10 @@ def registered(operator: Operator) -> str:
     return receipt.number
 
 
-def standing(operator: Operator, number: str) -> Standing | None:
-    lines = list(operator.fetch(Period("contract", cheques=[Known(new_id(), number, 1000)])))
+def standing(operator: Operator, number: str) -> ChequeStatus | None:
+    lines = list(operator.fetch(Period("contract", cheques=[NumberedCheque(new_id(), number, 1000)])))
     assert len(lines) <= 1
-    return lines[0] if lines and isinstance(lines[0], Standing) else None
+    return lines[0] if lines and isinstance(lines[0], ChequeStatus) else None
 
 
 def test_the_operator_supplies_both_numbers_and_our_code_is_never_told(

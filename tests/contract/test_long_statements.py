@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import pytest
 
-from services.operator_bridge.interface import Standing
+from services.operator_bridge.interface import ChequeStatus
 from tests.contract.conftest import CONTRACT, Case
 
 _RESIDENT = Path("/proc/self/statm")
@@ -34,7 +34,7 @@ def test_two_hundred_thousand_lines_take_the_memory_of_one_thousand(case: Case) 
     case.needs(_RESIDENT.exists(), "runs where memory is not told")
     assert isinstance(case.simulator, Stocked)
     case.simulator.stock(CONTRACT, _LONG)
-    lines = (line for line in case.stream() if isinstance(line, Standing))
+    lines = (line for line in case.stream() if isinstance(line, ChequeStatus))
     assert sum(1 for _ in islice(lines, _SHORT)) == _SHORT
     after_short, highest, read = resident_bytes(), 0, _SHORT
     while part := sum(1 for _ in islice(lines, _SHORT)):

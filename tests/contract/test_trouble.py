@@ -8,6 +8,7 @@ import pytest
 from demo.simulators.faults import CALLS, FILES, MESSAGES, STATEMENTS, Faults
 from services.operator_bridge.interface import (
     BadSignature,
+    ChequeStatus,
     NoAnswer,
     OperatorUnavailable,
     Order,
@@ -15,7 +16,6 @@ from services.operator_bridge.interface import (
     Period,
     Receipt,
     Redeemed,
-    Standing,
     Unreadable,
 )
 from tests.contract.conftest import CONTRACT, Case
@@ -32,7 +32,7 @@ def test_whatever_went_wrong_it_is_done_once_when_it_is_sent_again(case: Case, f
     assert set(case.under_trouble(*orders).values()) <= {"accepted", "unknown"}
     case.books.faults.clear()
     assert case.outcomes(*orders) == ["accepted"] * 4
-    found = Counter(line.cheque_id for line in case.lines() if isinstance(line, Standing))
+    found = Counter(line.cheque_id for line in case.lines() if isinstance(line, ChequeStatus))
     assert found == Counter(order.cheque_id for order in orders)
 
 
@@ -159,12 +159,12 @@ def test_a_signed_message_without_sense_is_unreadable_and_known_by_its_id(case: 
         case.operator.parse(*message)
 
 
-def standings(case: Case, fault: str) -> tuple[list[Order], list[Standing]]:
+def standings(case: Case, fault: str) -> tuple[list[Order], list[ChequeStatus]]:
     """Three registered cheques, and how they stand on a statement with a fault."""
     orders = [case.register() for _ in range(3)]
     assert case.outcomes(*orders) == ["accepted"] * 3
     case.trouble(fault)
-    return orders, [line for line in case.lines() if isinstance(line, Standing)]
+    return orders, [line for line in case.lines() if isinstance(line, ChequeStatus)]
 
 
 def test_a_wrong_amount_is_told_as_the_operator_gives_it(case: Case) -> None:
@@ -232,7 +232,7 @@ def test_an_old_statement_given_again_tells_nothing_new_and_the_next_is_right(ca
     registered = case.register()
     case.push(case.affiliate(), registered)
     case.books.redeem_at_till(str(case.structure), registered.code, None)
-    before = [line for line in case.lines() if not isinstance(line, Standing)]
+    before = [line for line in case.lines() if not isinstance(line, ChequeStatus)]
     later = case.register()
     assert case.outcomes(later) == ["accepted"]
     case.trouble("old_statement")

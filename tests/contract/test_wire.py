@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from services.operator_bridge.adapter_kit import mapping
-from services.operator_bridge.interface import Paid, Receipt, Redeemed, Standing, Unreadable
+from services.operator_bridge.interface import ChequeStatus, Paid, Receipt, Redeemed, Unreadable
 
 CHEQUE = UUID("0198f0c0-0000-7000-8000-000000000001")
 STRUCTURE = UUID("0198f0c0-0000-7000-8000-000000000002")
@@ -19,7 +19,7 @@ REDEEMED = {
 PAID = {"payment_reference": "VIR-1", "paid_on": "2026-03-31", "redemptions": ["a", "b"]}
 STANDING = {"cheque_id": str(CHEQUE), "status": "registered", "value_cents": 1000}
 
-receipt, paid, standing = mapping.reader(Receipt), mapping.reader(Paid), mapping.reader(Standing)
+receipt, paid, standing = mapping.reader(Receipt), mapping.reader(Paid), mapping.reader(ChequeStatus)
 redeemed = mapping.reader(Redeemed, cheque_id="cheque")
 
 
@@ -28,7 +28,7 @@ def test_members_are_read_as_what_they_are_and_others_are_passed_over() -> None:
     instant = datetime(2026, 3, 31, 10, tzinfo=UTC)
     assert redeemed(REDEEMED) == Redeemed("TILL-1", CHEQUE, STRUCTURE, 1000, instant)
     assert paid(PAID) == Paid("VIR-1", date(2026, 3, 31), ("a", "b"))
-    assert standing(STANDING) == Standing(CHEQUE, "registered", 1000)
+    assert standing(STANDING) == ChequeStatus(CHEQUE, "registered", 1000)
 
 
 NOT_TAKEN: list[tuple[Any, dict[str, Any], str, list[Any]]] = [

@@ -18,13 +18,13 @@ from services.issuer.grants import bulk_csv
 from services.operator_bridge.adapter_kit import csv_files, mapping
 from services.operator_bridge.interface import (
     BadSignature,
+    ChequeStatus,
     Operator,
     OperatorUnavailable,
     Paid,
     Period,
     Receipt,
     Redeemed,
-    Standing,
     Unreadable,
 )
 from services.operator_bridge.operators import lookup
@@ -178,7 +178,7 @@ def test_a_signed_message_is_read_or_unreadable(operator: Operator, body: bytes)
         operator.read(body)
 
 
-@pytest.mark.parametrize("kind", [Receipt, Redeemed, Paid, Standing])
+@pytest.mark.parametrize("kind", [Receipt, Redeemed, Paid, ChequeStatus])
 @given(JSON | MEMBERS)
 def test_a_line_of_a_statement_is_read_or_unreadable(kind: type, value: object) -> None:
     with contextlib.suppress(Unreadable):
@@ -229,7 +229,7 @@ def test_a_statement_in_files_is_read_or_unreadable(tmp_path: Path, text: str) -
     with contextlib.suppress(Unreadable, OperatorUnavailable):
         list(operator.fetch(Period("contract", datetime(2020, 1, 1, tzinfo=UTC))))
     with contextlib.suppress(OperatorUnavailable):
-        operator.stands_at("contract")
+        operator.statement_date("contract")
 
 
 def refused(issuer: ServiceUnderTest, token: str) -> None:

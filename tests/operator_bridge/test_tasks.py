@@ -39,7 +39,7 @@ def test_a_task_is_woken_once_until_it_is_taken_up(runtime: Runtime) -> None:
     for _ in range(3):
         wakeups.wake(runtime, "operator_bridge.apply")
     assert waiting(runtime) == 1
-    wakeups.awake(runtime, "operator_bridge.apply")
+    wakeups.acknowledge(runtime, "operator_bridge.apply")
     wakeups.wake(runtime, "operator_bridge.apply")
     assert waiting(runtime) == 2
 

@@ -20,7 +20,7 @@ from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import queue, sending
-from services.operator_bridge.register.models import MAX_LOST
+from services.operator_bridge.register.models import MAX_UNANSWERED
 from shared.eventlog.event_kinds import READERS
 from shared.problems import Unavailable
 from shared.process.runtime import Runtime
@@ -182,7 +182,10 @@ class Town(World):
         assert len(self.simulator.register.numbers) == len(theirs)
         told = Counter(row[0] for row in self.rows(_TOLD))
         assert set(told.values()) <= {1}
-        assert self.rows("SELECT 1 FROM operator_order WHERE lost >= :most AND settled_at IS NULL", most=MAX_LOST) == []
+        assert (
+            self.rows("SELECT 1 FROM operator_order WHERE lost >= :most AND settled_at IS NULL", most=MAX_UNANSWERED)
+            == []
+        )
         balanced = self.verify()
         assert balanced.exit_code == 0, balanced.output
 

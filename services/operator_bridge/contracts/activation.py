@@ -33,7 +33,7 @@ def activate(session: Session, contract_id: UUID, payment_order: str, cheques: S
     `payment_order` is the number of the payment order (mandat) that paid for them. The order follows the registration,
     if that is still on its way. Raises NotFound, or Conflict where the operator needs no activation.
     """
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     contract = lifecycle.find(session, contract_id)
     if not lookup.adapter(contract.operator).activates:
         raise Conflict("Cheques need no activation with this operator.", slug="needs-no-activation")

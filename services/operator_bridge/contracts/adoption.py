@@ -76,7 +76,7 @@ def adopt(session: Session, contract_id: UUID) -> int:
 
     Raises NotFound; Conflict where nothing is sent under the contract.
     """
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     contract = lifecycle.find(session, contract_id)
     if contract.state not in WORKING:
         raise Conflict(f"A contract that is {contract.state} takes no cheques.", slug="illegal-transition")
@@ -85,7 +85,7 @@ def adopt(session: Session, contract_id: UUID) -> int:
     while cheques := list(session.scalars(_FOR, given)):
         session.execute(_REGISTER, {"contract": contract_id, "cheques": cheques})
         never_judged = session.scalars(_NEVER_JUDGED, {"contract": contract_id, "cheques": cheques}).all()
-        if "declare" in lookup.adapter(contract.operator).takes:
+        if "declare" in lookup.adapter(contract.operator).supported_orders:
             creating.declare(session, never_judged)
         creating.settle_due(session, cheques)
         adopted += len(cheques)

@@ -52,7 +52,7 @@ def change(
     Not so without `linking`: a switch links them itself, part by part.
     Raises Conflict where that state may not follow, or where the operator's settings are incomplete.
     """
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     contract = session.get(Contract, contract_id, with_for_update=True, populate_existing=True)
     if contract is None:
         raise NotFound("There is no such contract.")

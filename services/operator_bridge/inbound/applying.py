@@ -106,7 +106,7 @@ def apply(session: Session, operator: str, said: Iterable[Event]) -> None:
     heard = list(said)
     paid = [event for event in heard if isinstance(event, Paid)]
     if paid:
-        creating.exclude_others(session)
+        creating.lock_orders(session)
     outcomes.settle(session, operator, [event for event in heard if isinstance(event, Receipt)])
     _report(session, operator, [event for event in heard if isinstance(event, Redeemed)])
     _pay(session, operator, paid)

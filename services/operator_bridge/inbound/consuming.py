@@ -36,7 +36,7 @@ def _issued(session: Session, run: Sequence[Event]) -> None:
         for event in run
         for cheque in event.body["cheques"]
     ]
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     creating.issue(session, cheques)
     run_handlers(session, unpark(session, [cheque["cheque_id"] for cheque in cheques]), HANDLERS)
 
@@ -74,7 +74,7 @@ def _reversed(session: Session, run: Sequence[Event]) -> None:
 
 def _paid(session: Session, run: Sequence[Event]) -> None:
     """The accountant paid."""
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     accountant_payments.pay(session, _known_redemptions(session, run))
 
 
@@ -90,7 +90,7 @@ def _known_redemptions(session: Session, run: Sequence[Event]) -> list[UUID]:
 
 def _unpaid(session: Session, run: Sequence[Event]) -> None:
     """The accountant had not paid after all: told after the payment, and so parked after it where that waits."""
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     accountant_payments.unpay(session, _known_redemptions(session, run))
 
 
@@ -100,7 +100,7 @@ def _closed(session: Session, run: Sequence[Event], state: str) -> None:
 
 
 def _blocked(session: Session, run: Sequence[Event], kind: str) -> None:
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     reasons = {cheque_id: event.body["reason"] for event in run for cheque_id in event.body["cheque_ids"]}
     creating.block(session, kind, reasons)
 
@@ -153,7 +153,7 @@ def _of_known_cheques(
     only: Callable[[Event, set[UUID]], Event],
 ) -> list[Event]:
     """The events, each of known cheques only; what they say of the others is parked, one part per cheque."""
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     named = {cheque_id for event in run for cheque_id in cheques(event)}
     unknown = named - set(session.scalars(_KNOWN, {"cheques": list(named)}))
     if not unknown:

@@ -16,18 +16,18 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import (
+    ChequeStatus,
     Line,
     NoAnswer,
     Operator,
     OperatorRefused,
     OperatorUnavailable,
     Period,
-    Standing,
     Unreadable,
 )
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import queue
-from services.operator_bridge.register.models import MAX_LOST, Contract
+from services.operator_bridge.register.models import MAX_UNANSWERED, Contract
 from services.operator_bridge.register.transitions import WORKING
 from services.operator_bridge.workers import leases
 from shared.observability.logs import logger
@@ -77,7 +77,7 @@ class StatementBeingRead(Unavailable):
     slug = "statement-being-read"
 
 
-def poll(runtime: Runtime, contract_id: UUID, most: int = MAX_LOST) -> Poll:
+def poll(runtime: Runtime, contract_id: UUID, most: int = MAX_UNANSWERED) -> Poll:
     """Reads what is new on a contract's statement and applies it; orders that got no answer `most` times are left.
 
     Raises StatementBeingRead, or Unavailable where the operator does not give its statement whole; what came of it is
@@ -101,14 +101,14 @@ def _poll(runtime: Runtime, contract_id: UUID, most: int) -> Poll:
     lines = 0
     for part in parts(operator, period, _AT_ONCE):
         with runtime.transaction() as session:
-            applying.apply(session, contract.operator, (line for line in part if not isinstance(line, Standing)))
+            applying.apply(session, contract.operator, (line for line in part if not isinstance(line, ChequeStatus)))
         lines += len(part)
     with runtime.transaction() as session:
         session.get_one(Contract, contract_id).polled_at = taken_at
         orders = list(unknown)
         left = session.execute(_STILL_UNKNOWN, {"orders": orders}).scalar_one()
         sent_before = taken_at - operator.statement_lag
-        again = _send_again(session, orders, sent_before, most) if operator.tells_outcomes else 0
+        again = _send_again(session, orders, sent_before, most)
     return Poll(taken_at, lines, len(orders), len(orders) - left, again)
 
 
@@ -137,10 +137,10 @@ def parts(operator: Operator, period: Period, size: int) -> Iterator[tuple[Line,
         raise _unavailable(error) from None
 
 
-def stands_at(operator: Operator, contract: str) -> datetime | None:
+def statement_date(operator: Operator, contract: str) -> datetime | None:
     """The instant that how cheques stand on its statement is of, if there is any; raises Unavailable."""
     try:
-        return operator.stands_at(contract)
+        return operator.statement_date(contract)
     except (OperatorUnavailable, NoAnswer, Unreadable) as error:
         raise _unavailable(error) from None
 
@@ -153,7 +153,7 @@ def contracts_to_poll(session: Session) -> list[UUID]:
 
 def contracts_to_repair(session: Session) -> list[UUID]:
     """The contracts with orders whose outcome only a statement can tell."""
-    return list(session.scalars(_WITH_UNKNOWN, {"most": MAX_LOST}))
+    return list(session.scalars(_WITH_UNKNOWN, {"most": MAX_UNANSWERED}))
 
 
 def _unavailable(error: Exception) -> Unavailable:

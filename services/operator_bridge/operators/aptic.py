@@ -27,6 +27,7 @@ from typing import Any
 
 from services.operator_bridge.adapter_kit import csv_files, mapping
 from services.operator_bridge.interface import (
+    ChequeStatus,
     Line,
     Operator,
     Order,
@@ -34,7 +35,6 @@ from services.operator_bridge.interface import (
     Period,
     Receipt,
     Redeemed,
-    Standing,
     Unreadable,
 )
 from shared.values import clock
@@ -85,7 +85,7 @@ class Adapter(Operator):
         if faults:
             raise Unreadable("; ".join(faults))
 
-    def stands_at(self, contract: str) -> datetime | None:
+    def statement_date(self, contract: str) -> datetime | None:
         with csv_files.reachable():
             names = [path.name[4:24] for path in self._returned() if path.name.startswith("REL")]
         return max(filter(None, (csv_files.instant(name, _INSTANT) for name in names)), default=None)
@@ -125,5 +125,6 @@ _READERS = {
     "remboursement": _reader(Redeemed, cheque_id="cheque", structure_id="structure", amount_cents="montant",
                              redeemed_at="date"),
     "versement": _reader(Paid, payment_reference="versement", paid_on="date", redemptions="remboursement"),
-    "cheque": _reader(Standing, cheque_id="cheque", status="statut", value_cents="montant", redeemed_cents="rembourse"),
+    "cheque": _reader(ChequeStatus, cheque_id="cheque", status="statut", value_cents="montant",
+                      redeemed_cents="rembourse"),
 }  # fmt: skip

@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.adapter_kit.http import Client, ClientCredentials, verify_standard_webhook
 from services.operator_bridge.interface import (
+    ChequeStatus,
     Event,
     Line,
     Operator,
@@ -34,7 +35,6 @@ from services.operator_bridge.interface import (
     Period,
     Receipt,
     Redeemed,
-    Standing,
 )
 
 
@@ -42,7 +42,7 @@ class Adapter(Operator):
     name = "Docaposte"
     required = ("URL", "CLIENT_ID", "CLIENT_SECRET", "WEBHOOK_SECRETS")
     optional: ClassVar[Mapping[str, str]] = {"TIMEOUT_SECONDS": "20"}
-    takes = frozenset(
+    supported_orders = frozenset(
         {"register", "activate", "declare", "reverse", "cancel", "block", "unblock", "affiliate", "suspend"}
     )
     own_till = True
@@ -89,7 +89,7 @@ class Adapter(Operator):
 _outcome = mapping.reader(Receipt)
 _redeemed = mapping.reader(Redeemed, cheque_id="cheque", structure_id="structure")
 _paid = mapping.reader(Paid)
-_standing = mapping.reader(Standing, cheque_id="cheque")
+_status = mapping.reader(ChequeStatus, cheque_id="cheque")
 
 
 def _receipt(given: Any) -> Receipt:
@@ -102,5 +102,5 @@ _LINES: Mapping[str, Callable[[Any], Line]] = {
     "operation": _receipt,
     "redemption": _redeemed,
     "payment": _paid,
-    "cheque": _standing,
+    "cheque": _status,
 }

@@ -23,14 +23,14 @@ from typing import Any, ClassVar
 from services.operator_bridge.adapter_kit import mapping, parallel_calls
 from services.operator_bridge.adapter_kit.http import Client
 from services.operator_bridge.interface import (
-    Known,
+    ChequeStatus,
     Line,
+    NumberedCheque,
     Operator,
     OperatorRefused,
     Order,
     Period,
     Receipt,
-    Standing,
     Unreadable,
 )
 
@@ -43,10 +43,8 @@ _NOT_NOW = {
     460: "building block unknown", 462: "funding account empty",
 }  # fmt: skip
 _DONE = (464,)
-_STANDINGS: Mapping[str, Any] = {
-    "Activated": "registered", "Active": "registered", "Suspended": "blocked", "Blocked": "blocked",
-    "Purged": "cancelled",
-}  # fmt: skip
+_STATUSES: Mapping[str, Any] = {"Activated": "registered", "Active": "registered", "Suspended": "blocked",
+                                "Blocked": "blocked", "Purged": "cancelled"}  # fmt: skip
 _ENDED: Mapping[int, Any] = {458: "redeemed", 459: "cancelled"}
 _MAKES = {"register": "registered", "declare": "redeemed", "cancel": "cancelled"}
 
@@ -55,7 +53,7 @@ class Adapter(Operator):
     name = "GovStack"
     required = ("URL", "API_KEY", "BUILDING_BLOCK", "VOUCHER_GROUP")
     optional: ClassVar[Mapping[str, str]] = {"TIMEOUT_SECONDS": "10"}
-    takes = frozenset({"register", "declare", "cancel"})
+    supported_orders = frozenset({"register", "declare", "cancel"})
     needs_codes = False
     supplies_codes = True
     has_statement = False
@@ -74,21 +72,23 @@ class Adapter(Operator):
 
     def fetch(self, period: Period) -> Iterator[Line]:
         yield from filter(None, parallel_calls.each(self._outcome, period.unsettled))
-        yield from filter(None, parallel_calls.each(self._standing, period.cheques))
+        yield from filter(None, parallel_calls.each(self._status, period.cheques))
 
     def _outcome(self, order: Order) -> Receipt | None:
-        known = Known(order.cheque_id, order.number, order.amount_cents) if order.cheque_id and order.number else None
-        standing = self._standing(known) if known else None
-        return Receipt(order.reference, "accepted") if standing and standing.status == _MAKES[order.kind] else None
+        if not (order.cheque_id and order.number):
+            return None
+        cheque = self._status(NumberedCheque(order.cheque_id, order.number, order.amount_cents))
+        return Receipt(order.reference, "accepted") if cheque and cheque.status == _MAKES[order.kind] else None
 
-    def _standing(self, known: Known) -> Standing | None:
-        path = f"/vouchers/voucherstatuscheck/{known.number.partition('/')[0]}"
+    def _status(self, cheque: NumberedCheque) -> ChequeStatus | None:
+        path = f"/vouchers/voucherstatuscheck/{cheque.number.partition('/')[0]}"
         status, answer = self._client.ask("GET", path, None, self._headers, empty=_REFUSED)
         if status in _ENDED:
-            return Standing(known.cheque_id, _ENDED[status], known.value_cents, known.value_cents * (status == 458))
-        held = _STANDINGS.get(mapping.member(answer, "voucher_status", str)) if status == 200 else None
-        amount = mapping.member(answer, "voucher_amount", str) if held else ""
-        return Standing(known.cheque_id, held, mapping.cents(amount)) if held else None
+            spent_cents = cheque.value_cents if status == 458 else 0
+            return ChequeStatus(cheque.cheque_id, _ENDED[status], cheque.value_cents, spent_cents)
+        found = _STATUSES.get(mapping.member(answer, "voucher_status", str)) if status == 200 else None
+        amount = mapping.member(answer, "voucher_amount", str) if found else ""
+        return ChequeStatus(cheque.cheque_id, found, mapping.cents(amount)) if found else None
 
     def _register(self, order: Order) -> str:
         group, amount = self.settings["VOUCHER_GROUP"], f"{order.amount_cents // 100}.{order.amount_cents % 100:02}"

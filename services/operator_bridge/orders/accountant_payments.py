@@ -11,7 +11,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge import interface
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import Contract
@@ -20,7 +19,7 @@ from services.operator_bridge.register.transitions import PAID_BY_ACCOUNTANT
 PAID = "paid-by-accountant"
 WITHDRAWN = "payment-withdrawn"
 
-# One that got no answer before (`lost`) may have been done.
+# One that got no answer before (`unanswered`) may have been done.
 _WITHDRAW = sa.text("""
     WITH withdrawn AS (
         UPDATE operator_order o SET state = 'refused', reason = :reason, settled_at = clock_timestamp()
@@ -97,8 +96,4 @@ def unpay(session: Session, redemptions: Sequence[UUID]) -> None:
 def _paying(session: Session) -> list[UUID]:
     """The contracts whose operators pay for what is declared to them, on their own."""
     found = session.execute(sa.select(Contract.contract_id, Contract.operator))
-    return [contract_id for contract_id, operator in found if _pays(lookup.adapter(operator))]
-
-
-def _pays(operator: type[interface.Operator]) -> bool:
-    return operator.pays_structures and not operator.paid_by_accountant
+    return [contract_id for contract_id, operator in found if not lookup.adapter(operator).paid_by_accountant]

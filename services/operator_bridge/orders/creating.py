@@ -175,7 +175,7 @@ _SUSPEND = sa.text("""
 _AT_ONCE = 20_000
 
 
-def exclude_others(session: Session) -> None:
+def lock_orders(session: Session) -> None:
     """Keeps everybody else from ordering until the end of the transaction; raises where that takes too long."""
     session.execute(_LOCK)
 
@@ -294,4 +294,4 @@ def _tell(session: Session, kind: str, reasons: Mapping[UUID, str]) -> None:
 def taking(session: Session, kind: str, states: Sequence[str] = WORKING) -> list[UUID]:
     """The contracts in these states whose operators understand such an order."""
     found = session.execute(sa.select(Contract.contract_id, Contract.operator).where(Contract.state.in_(states)))
-    return [contract_id for contract_id, operator in found if kind in lookup.adapter(operator).takes]
+    return [contract_id for contract_id, operator in found if kind in lookup.adapter(operator).supported_orders]

@@ -30,7 +30,7 @@ def vouch(session: Session, order_id: UUID, done: bool, asked_by: str, note: str
 
     Conflict too for a registration that was done where the operator gave it a number: without that it is of no use.
     """
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     order = session.get(Order, order_id, with_for_update=True)
     if order is None:
         raise NotFound("There is no such order.")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.orders import creating
-from services.operator_bridge.register.models import MAX_LOST, Contract, Order
+from services.operator_bridge.register.models import MAX_UNANSWERED, Contract, Order
 from services.operator_bridge.register.transitions import LINK, WORKING, before
 from shared.observability.logs import logger
 from shared.problems import Conflict, NotFound
@@ -80,7 +80,7 @@ def retry(session: Session, order_id: UUID, asked_by: str, note: str) -> Order:
     Gives the order that is sent: the same, or the one that follows the refused. Raises NotFound; Conflict where it is
     settled otherwise, or nothing is sent under its contract now, or what it was about is somebody else's now.
     """
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     order = session.get(Order, order_id, with_for_update=True)
     if order is None:
         raise NotFound("There is no such order.")
@@ -103,7 +103,7 @@ def retry(session: Session, order_id: UUID, asked_by: str, note: str) -> Order:
 def retry_stuck(session: Session, asked_by: str, note: str, contract_id: UUID | None = None) -> int:
     """Has all orders sent again that got no answer too often, of one contract or of all; says how many."""
     said = {"by": asked_by, "note": note, "at": clock.now().isoformat()}
-    given = {"retry": said, "contract": contract_id, "most": MAX_LOST, "working": list(WORKING)}
+    given = {"retry": said, "contract": contract_id, "most": MAX_UNANSWERED, "working": list(WORKING)}
     again = session.scalars(_STUCK, given).all()
     logger().info("orders_retried", number=len(again), by=asked_by)
     return len(again)

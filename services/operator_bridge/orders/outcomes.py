@@ -33,7 +33,7 @@ _SETTLE = sa.text("""
               contract.operator
 """)
 
-_LOSE = sa.text("""
+_MARK_UNANSWERED = sa.text("""
     UPDATE operator_order o SET state = 'unknown', lost = lost + 1, reason = r.reason
     FROM unnest(CAST(:orders AS uuid[]), CAST(:reasons AS text[])) AS r (order_id, reason)
     WHERE o.order_id = r.order_id AND o.state = 'sent'
@@ -85,10 +85,12 @@ def settle(session: Session, operator: str, receipts: Iterable[Receipt]) -> int:
     return sum(_settle(session, operator, outcome, given) for outcome in ("accepted", "refused"))
 
 
-def lose(session: Session, reasons: Mapping[UUID, str]) -> None:
+def mark_unanswered(session: Session, reasons: Mapping[UUID, str]) -> None:
     """Marks orders that were sent and got no answer, each with what went wrong."""
     if reasons:
-        session.execute(_LOSE, {"orders": list(reasons), "reasons": list(map(cheque_code.mask, reasons.values()))})
+        session.execute(
+            _MARK_UNANSWERED, {"orders": list(reasons), "reasons": list(map(cheque_code.mask, reasons.values()))}
+        )
 
 
 def _order_id(reference: str) -> UUID | None:

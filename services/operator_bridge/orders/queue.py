@@ -174,7 +174,7 @@ def put_back(session: Session, orders: Sequence[UUID], reason: str) -> None:
     session.execute(_PUT_BACK, {"orders": list(orders), "reason": reason, "most": _MAX_BACKOFF_SECONDS})
 
 
-def stand_back(session: Session, contract_id: UUID, retry_after: float | None, reason: str) -> bool:
+def record_failure(session: Session, contract_id: UUID, retry_after: float | None, reason: str) -> bool:
     """Has all workers leave the operator alone: as long as it said, else longer after each failure.
 
     Says whether that opened the circuit.
@@ -190,7 +190,7 @@ def stand_back(session: Session, contract_id: UUID, retry_after: float | None, r
     return bool(session.scalar(_STAND_BACK, given))
 
 
-def stand_up(session: Session, contract_id: UUID) -> bool:
+def record_success(session: Session, contract_id: UUID) -> bool:
     """Forgets earlier failures, as the operator answered; says whether that closed the circuit."""
     return bool(session.scalar(_STAND_UP, {"contract": contract_id}))
 

@@ -28,7 +28,7 @@ class OrderSchema(Schema):
     state = fields.Str(required=True)
     reason = fields.Str(allow_none=True)
     attempts = fields.Int(required=True)
-    lost = fields.Int(required=True, metadata={"description": "How often no answer came."})
+    lost = fields.Int(attribute="unanswered", required=True, metadata={"description": "How often no answer came."})
     stuck = fields.Bool(required=True)
     created_at = fields.AwareDateTime(required=True)
     next_attempt_at = fields.AwareDateTime(required=True)

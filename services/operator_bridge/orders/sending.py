@@ -141,25 +141,31 @@ class _Sending:
         return receipts, None
 
     def settle(
-        self, receipts: Sequence[Receipt], lost: Sequence[Receipt], rest: Sequence[Order], failure: Exception | None
+        self,
+        receipts: Sequence[Receipt],
+        unanswered: Sequence[Receipt],
+        rest: Sequence[Order],
+        failure: Exception | None,
     ) -> None:
         """Records all that one call brought, in one transaction."""
         with self.runtime.transaction() as session:
             self.judge(session, failure)
             outcomes.settle(session, self.contract.operator, receipts)
-            outcomes.lose(session, {UUID(receipt.reference): receipt.reason or "no outcome" for receipt in lost})
+            outcomes.mark_unanswered(
+                session, {UUID(receipt.reference): receipt.reason or "no outcome" for receipt in unanswered}
+            )
             if isinstance(failure, OperatorUnavailable):
                 queue.put_back(session, _ids(rest), str(failure))
             elif not isinstance(failure, OperatorRefused):
-                outcomes.lose(session, dict.fromkeys(_ids(rest), str(failure or "no receipt")))
+                outcomes.mark_unanswered(session, dict.fromkeys(_ids(rest), str(failure or "no receipt")))
 
     def judge(self, session: Session, failure: Exception | None) -> None:
         """Has the operator left alone after a failure, or not any more after an answer."""
         contract_id = self.contract.contract_id
         if failure is None or isinstance(failure, OperatorRefused):
-            if queue.stand_up(session, contract_id):
+            if queue.record_success(session, contract_id):
                 logger().info("circuit_closed", contract=self.contract.code)
-        elif queue.stand_back(session, contract_id, getattr(failure, "retry_after", None), str(failure)):
+        elif queue.record_failure(session, contract_id, getattr(failure, "retry_after", None), str(failure)):
             logger().error("circuit_opened", contract=self.contract.code, failure=str(failure))
 
     def send_halves(self, orders: Sequence[Order]) -> None:

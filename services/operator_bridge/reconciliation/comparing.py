@@ -15,7 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.interface import Known, Line, Operator, Period
+from services.operator_bridge.interface import Line, NumberedCheque, Operator, Period
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.reconciliation import comparison_sql, statement_loading
 from services.operator_bridge.register import numbered_cheques
@@ -37,6 +37,8 @@ KINDS = (
 
 _AT_ONCE = 5000
 _EXAMPLES = 5
+# Operators pay within this time of the declaration: as long as French public buyers have (décret 2013-269).
+_PAYMENT_TERM = timedelta(days=30)
 # A comparison of millions takes longer than any other statement may, and takes every table whole: looking rows up one
 # by one, as is done where the statistics still say that a table is small, would take a thousand times as long.
 _WHOLE = sa.text("""
@@ -69,7 +71,7 @@ class Sides:
     taken_at: datetime
     comparable: bool
     """Whether the operator says how cheques stand, at all and yet."""
-    cheques: Iterable[Known] = ()
+    cheques: Iterable[NumberedCheque] = ()
     """Those to be asked for, where it is asked one by one."""
 
 
@@ -78,10 +80,10 @@ def sides(runtime: Runtime, contract_id: UUID) -> Sides:
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
     operator = lookup.connect(contract.operator, runtime.settings.operators)
-    stands_at = statement_polling.stands_at(operator, contract.code)
-    able = stands_at is not None and (operator.has_statement or operator.by_status)
+    statement_date = statement_polling.statement_date(operator, contract.code)
+    able = statement_date is not None and (operator.has_statement or operator.by_status)
     asked = numbered_cheques.cheques(runtime, contract_id) if operator.by_status else ()
-    return Sides(contract, operator, stands_at or clock.now(), able, asked)
+    return Sides(contract, operator, statement_date or clock.now(), able, asked)
 
 
 def compare(runtime: Runtime, contract_id: UUID) -> Comparison:
@@ -112,9 +114,9 @@ def compared(engine: sa.Engine, between: Sides, parts: Iterator[Sequence[Line]])
         "contract": between.contract.contract_id,
         "operator": between.contract.operator,
         "taken_at": between.taken_at,
-        "overdue": between.taken_at - timedelta(days=between.operator.payment_days),
-        "tells_payments": between.operator.pays_structures and between.operator.has_statement,
-        "blocks": "block" in between.operator.takes,
+        "overdue": between.taken_at - _PAYMENT_TERM,
+        "tells_payments": between.operator.has_statement,
+        "blocks": "block" in between.operator.supported_orders,
     }
     with statement_loading.tables(engine) as connection:
         lines = statement_loading.gather(connection, parts)

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.operator_bridge.interface import Line, Paid, Redeemed, Standing
+from services.operator_bridge.interface import ChequeStatus, Line, Paid, Redeemed
 
 _CREATE = sa.text("""
     CREATE TEMPORARY TABLE statement_line (
@@ -63,7 +63,7 @@ def _standings(part: Sequence[Line]) -> list[tuple[Any, ...]]:
     return [
         (line.cheque_id, line.status, line.value_cents, line.redeemed_cents)
         for line in part
-        if isinstance(line, Standing)
+        if isinstance(line, ChequeStatus)
     ]
 
 

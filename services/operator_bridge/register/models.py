@@ -22,7 +22,7 @@ NOW = sa.text("clock_timestamp()")
 UUID7 = sa.text("uuid7()")
 
 
-MAX_LOST = 5
+MAX_UNANSWERED = 5
 """An order that got no answer this often is not sent again: it may be what kills the workers, or the operator."""
 
 
@@ -165,7 +165,7 @@ class Order(Base):
     reason: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
     """How often it was taken up to be sent."""
-    lost: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
+    unanswered: Mapped[int] = mapped_column("lost", sa.SmallInteger, server_default="0")
     """How often no answer came; at a limit it is left `unknown` until a statement or a person settles it."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     next_attempt_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -177,7 +177,7 @@ class Order(Base):
     @hybrid_property
     def stuck(self) -> bool:
         """Not sent again, as no answer came too often: a statement or a person has to settle it."""
-        return (self.state == "unknown") & (self.lost >= MAX_LOST)
+        return (self.state == "unknown") & (self.unanswered >= MAX_UNANSWERED)
 
     @property
     def retries(self) -> list[dict[str, Any]]:

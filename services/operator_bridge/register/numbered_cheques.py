@@ -5,7 +5,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.operator_bridge.interface import Known
+from services.operator_bridge.interface import NumberedCheque
 from shared.process.runtime import Runtime
 
 _AT_ONCE = 1000
@@ -18,7 +18,7 @@ _KNOWN = sa.text("""
 """)
 
 
-def cheques(runtime: Runtime, contract_id: UUID) -> Iterator[Known]:
+def cheques(runtime: Runtime, contract_id: UUID) -> Iterator[NumberedCheque]:
     """The cheques of a contract that have numbers of the operator's; no transaction is open between two of them."""
     after: UUID | None = None
     while True:
@@ -26,5 +26,5 @@ def cheques(runtime: Runtime, contract_id: UUID) -> Iterator[Known]:
             rows = session.execute(_KNOWN, {"contract": contract_id, "after": after, "limit": _AT_ONCE}).all()
         if not rows:
             return
-        yield from (Known(row.cheque_id, row.number, row.value_cents) for row in rows)
+        yield from (NumberedCheque(row.cheque_id, row.number, row.value_cents) for row in rows)
         after = rows[-1].cheque_id

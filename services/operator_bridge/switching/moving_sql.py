@@ -219,7 +219,7 @@ def strand(session: Session, move: Move) -> int:
 
 def strand_redemptions(session: Session, move: Move) -> int:
     """Strands redemptions that an operator that failed has not paid, and tells of it; says how many there were."""
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     given = move.given(before=before(REDEMPTION, "stranded"))
     stranded: list[UUID] = list(session.scalars(_STRAND_REDEMPTIONS, given))
     for start in range(0, len(stranded), _IDS_AN_EVENT):
@@ -237,7 +237,7 @@ def give_up(session: Session, move: Move) -> int:
 
 def introduce(session: Session, move: Move) -> None:
     """Has the new operator told of the structures of the programme, and which of them are suspended."""
-    takes = lookup.adapter(move.new.operator).takes
+    takes = lookup.adapter(move.new.operator).supported_orders
     if "affiliate" in takes:
         session.execute(_INTRODUCE, move.given())
     if "suspend" in takes:
@@ -246,12 +246,12 @@ def introduce(session: Session, move: Move) -> None:
 
 def register(session: Session, move: Move, after: UUID | None) -> UUID | None:
     """Has the next spendable cheques that no live contract has registered under the new one; gives the last of them."""
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     cheques: list[UUID] = list(session.scalars(_SPENDABLE, move.given(after=after or _FIRST)))
     if not cheques:
         return None
     session.execute(_REGISTER, move.given(cheques=cheques))
-    if "block" in lookup.adapter(move.new.operator).takes:
+    if "block" in lookup.adapter(move.new.operator).supported_orders:
         session.execute(_BLOCK, move.given(cheques=cheques))
     session.execute(_NEVER_TOLD, move.given(cheques=cheques, reason=MOVED))
     return cheques[-1]
@@ -259,7 +259,7 @@ def register(session: Session, move: Move, after: UUID | None) -> UUID | None:
 
 def redeclare(session: Session, move: Move, movable: str) -> int:
     """Declares the next unpaid redemptions, `movable` under the old contract or under none, anew; says how many."""
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     rows = session.execute(_UNPAID, move.given(movable=movable)).all()
     cheques, redemptions = [row.cheque_id for row in rows], [row.redemption_id for row in rows]
     if not rows:
@@ -269,22 +269,22 @@ def redeclare(session: Session, move: Move, movable: str) -> int:
     session.execute(_REGISTER, moved)
     session.execute(_NEVER_TOLD, moved)
     session.execute(_REASSIGN, moved)
-    if "declare" in lookup.adapter(move.new.operator).takes:
+    if "declare" in lookup.adapter(move.new.operator).supported_orders:
         session.execute(_DECLARE, moved)
     return len(rows)
 
 
 def leave(session: Session, move: Move, after: UUID | None) -> UUID | None:
     """Has the old operator told which of its next cheques are another's, so that its till takes them no more."""
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     cheques: list[UUID] = list(session.scalars(_HELD, move.given(after=after or _FIRST)))
     if not cheques:
         return None
-    takes = "cancel" in lookup.adapter(move.old.operator).takes
+    takes = "cancel" in lookup.adapter(move.old.operator).supported_orders
     session.execute(_CANCEL if takes else _CLOSE, move.given(cheques=cheques, reason=MOVED))
     return cheques[-1]
 
 
 def _rows(session: Session, statement: sa.TextClause, move: Move, **more: Any) -> int:
-    creating.exclude_others(session)
+    creating.lock_orders(session)
     return len(session.scalars(statement, move.given(**more)).all())

@@ -104,8 +104,7 @@ def _hear_out(work: Work) -> Figures | Waiting:
         unsettled = progress.unsettled(session, work.old.contract_id)
     if not unsettled:
         return {}
-    teller = "its statement" if lookup.adapter(work.old.operator).tells_outcomes else "a person who asked it"
-    return Waiting(f"{unsettled} orders and reports of {work.old.code} whose outcome only {teller} can tell")
+    return Waiting(f"{unsettled} orders and reports of {work.old.code} whose outcome only its statement can tell")
 
 
 def _claim(work: Work) -> Figures | Waiting:

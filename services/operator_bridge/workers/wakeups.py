@@ -24,7 +24,7 @@ def wake(runtime: Runtime, task: str, *args: str) -> None:
         logger().warning("wake_unheard", task=task, error=type(error).__name__)
 
 
-def awake(runtime: Runtime, task: str, *args: str) -> None:
+def acknowledge(runtime: Runtime, task: str, *args: str) -> None:
     """Called by a task before it looks for its work: what comes from now on wakes it again."""
     with suppress(redis.RedisError):
         runtime.redis.delete(_key(task, args))

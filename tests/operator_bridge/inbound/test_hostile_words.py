@@ -9,7 +9,7 @@ from demo.simulators import docaposte
 from services.operator_bridge.inbound import applying, statement_polling
 from services.operator_bridge.interface import Paid, Receipt
 from services.operator_bridge.orders import outcomes
-from services.operator_bridge.register.models import MAX_LOST, Message
+from services.operator_bridge.register.models import MAX_UNANSWERED, Message
 from shared.values import clock
 from shared.values.ids import new_id
 from tests.operator_bridge.conftest import Office
@@ -100,7 +100,7 @@ def test_orders_that_wait_for_a_person_do_not_hide_those_that_a_statement_can_se
     office.execute("UPDATE operator_order SET state = 'unknown', lost = 1, sent_at = now() - interval '1 hour'")
     office.execute(
         f"UPDATE operator_order SET lost = :most, sent_at = now() - interval '2 hours' WHERE order_id IN {stuck}",
-        most=MAX_LOST,
+        most=MAX_UNANSWERED,
     )
     done = statement_polling.poll(office.bridge.runtime, contract)
     assert (done.unsettled, done.sent_again) == (100, 100)

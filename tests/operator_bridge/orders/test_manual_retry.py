@@ -6,7 +6,7 @@ import pytest
 
 from demo.simulators import docaposte
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.register.models import MAX_LOST
+from services.operator_bridge.register.models import MAX_UNANSWERED
 from services.operator_bridge.switching import switchover
 from shared.values.ids import new_id
 from tests.operator_bridge.conftest import Office
@@ -29,10 +29,14 @@ def order(office: Office, state: str, kind: str = "register") -> str:
 
 def leave_stuck(office: Office, contract: UUID) -> None:
     """Everything sent was done, and never answered."""
-    office.execute("UPDATE operator_order SET state = 'unknown', lost = :lost WHERE kind = 'register'", lost=MAX_LOST)
+    office.execute(
+        "UPDATE operator_order SET state = 'unknown', lost = :lost WHERE kind = 'register'", lost=MAX_UNANSWERED
+    )
     statement_polling.poll(office.bridge.runtime, contract)
     office.execute("UPDATE link SET state = 'wanted'")
-    office.execute("UPDATE operator_order SET state = 'unknown', lost = :lost WHERE kind = 'register'", lost=MAX_LOST)
+    office.execute(
+        "UPDATE operator_order SET state = 'unknown', lost = :lost WHERE kind = 'register'", lost=MAX_UNANSWERED
+    )
 
 
 def test_a_stuck_order_is_sent_again_under_its_reference_and_done_once(

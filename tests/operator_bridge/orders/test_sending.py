@@ -14,7 +14,7 @@ from demo.simulators.docaposte_register import MAX_OPERATIONS, Line, Register
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.orders import outcomes, queue, sending
-from services.operator_bridge.register.models import MAX_LOST
+from services.operator_bridge.register.models import MAX_UNANSWERED
 from services.operator_bridge.workers import leases
 from shared.values import clock
 from tests.operator_bridge.conftest import Office
@@ -312,7 +312,8 @@ def test_an_order_that_never_gets_an_answer_is_left_and_shown(office: Office) ->
     contract = office.contract()
     office.issue()
     office.execute(
-        "UPDATE operator_order SET state = 'unknown', lost = :lost, sent_at = now() - interval '1 day'", lost=MAX_LOST
+        "UPDATE operator_order SET state = 'unknown', lost = :lost, sent_at = now() - interval '1 day'",
+        lost=MAX_UNANSWERED,
     )
     assert statement_polling.poll(office.bridge.runtime, contract).sent_again == 0
     (stuck,) = office.get("/v1/orders?stuck=true")["items"]

@@ -1,38 +1,14 @@
 """A declaration without an answer, then a handover: the old operator pays it or the new one, never both."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
 from demo.simulators import govstack
-from services.operator_bridge import operators
-from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.operators import lookup
-from services.operator_bridge.register.models import MAX_LOST
+from services.operator_bridge.register.models import MAX_UNANSWERED
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.switching.town import Operator, Town
-
-SILENT = '''"""An operator that says nothing but yes, and not even that to declarations."""
-
-from datetime import timedelta
-
-from services.operator_bridge.interface import NoAnswer, Operator, Receipt
-
-
-class Adapter(Operator):
-    name = "Silent"
-    needs_codes = has_statement = tells_outcomes = False
-    statement_lag = timedelta(0)
-    rate = 100.0
-
-    def push(self, orders):
-        for order in orders:
-            if order.kind == "declare":
-                raise NoAnswer("as ever")
-            yield Receipt(order.reference, "accepted")
-'''
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +25,6 @@ def giver(vouchers: govstack.Simulator) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def operator_settings(operator: Operator, giver: dict[str, str]) -> Mapping[str, str]:
     return operator.account.settings(f"http://127.0.0.1:{operator.port}") | giver
-
-
-@pytest.fixture
-def silent(tmp_path: Path) -> Iterator[str]:
-    """A fifth operator, by one file, that can be asked nothing."""
-    (tmp_path / "silent.py").write_text(SILENT, encoding="utf-8")
-    operators.__path__.append(str(tmp_path))
-    lookup.codes.cache_clear()
-    yield "silent"
-    operators.__path__.remove(str(tmp_path))
-    lookup.codes.cache_clear()
 
 
 @pytest.fixture
@@ -119,7 +84,7 @@ def test_what_became_of_a_lost_declaration_is_asked_before_it_is_declared_to_ano
 
 def test_a_stuck_declaration_is_asked_for_too(town: Town, vouchers: govstack.Simulator) -> None:
     lose(town, vouchers, "error")
-    town.office.execute("UPDATE operator_order SET lost = :lost WHERE state = 'unknown'", lost=MAX_LOST)
+    town.office.execute("UPDATE operator_order SET lost = :lost WHERE state = 'unknown'", lost=MAX_UNANSWERED)
     wait_for_the_lag(town)
     assert town.ask("handover").status_code == 201
     town.finish()
@@ -144,24 +109,6 @@ def test_while_the_operator_cannot_be_asked_the_switch_waits_for_a_persons_word(
     assert paid_by(town, vouchers) == ((1, 0) if done else (0, 1))
     again = town.office.post(f"/v1/orders/{order}/outcome", {"done": not done, "note": "or not"})
     assert again.status_code == 409
-
-
-@pytest.mark.parametrize("done", [True, False])
-def test_what_an_operator_never_tells_is_never_declared_to_another_without_a_persons_word(
-    office: Office, operator: Operator, silent: str, done: bool
-) -> None:
-    town = settled(Town(office, operator), silent)
-    office.redeem(town.open[:1])
-    office.push(town.old, 0.1)
-    statement_polling.poll(office.bridge.runtime, town.old)
-    order = unknown(town)
-    assert town.ask("handover").status_code == 201
-    assert [town.advance() for _ in range(3)] == [False] * 3
-    assert "only a person who asked it can tell" in town.watch()["waiting_for"]
-    office.post(f"/v1/orders/{order}/outcome", {"done": done, "note": "on paper"})
-    report = town.finish()["report"]
-    assert report["declared_again"]["number"] == (0 if done else 1)
-    assert report["left_to_pay"]["number"] == (1 if done else 0)
 
 
 def test_an_order_with_an_outcome_or_none_at_all_is_not_vouched_for(town: Town) -> None:
