@@ -237,7 +237,7 @@ def _migrate(stack: Stack, say: Callable[[str], None]) -> None:
 
 
 def _start_services(stack: Stack, operators: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> None:
-    say("three web services, three workers, beat and the simulated operators")
+    say("three web services, two workers of each, beat and the simulated operators")
     with _ports_to_ourselves():
         ports = _free_ports()
         stack.addresses = {service: f"http://127.0.0.1:{port}" for service, port in ports.items()}
@@ -252,7 +252,9 @@ def _start_services(stack: Stack, operators: Sequence[Mapping[str, Any]], say: C
         for address in (*stack.operators.values(), *stack.addresses.values()):
             _wait_until_ready(address)
     for service in SERVICES:
-        stack.start(f"{service}-worker", "-m", "souche", "worker", service, environ={"REMAP_SIGTERM": "SIGTERM"})
+        for name, jobs in ((f"{service}-worker", "short"), (f"{service}-long-worker", "long")):
+            command = ("-m", "souche", "worker", service, "--jobs", jobs)
+            stack.start(name, *command, environ={"REMAP_SIGTERM": "SIGTERM"})
     stack.start("beat", "-m", "souche", "beat")
 
 

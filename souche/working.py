@@ -9,7 +9,7 @@ from celery import beat as celery_beat
 from celery import signals
 
 from shared.observability import logs, tracing
-from shared.process.celery import sweeps
+from shared.process.celery import LONG_QUEUES, sweeps
 from shared.process.runtime import Runtime
 from shared.settings.settings import SERVICES, Settings, load
 from souche import health, recalling
@@ -23,8 +23,15 @@ _LONGEST_PAUSE_SECONDS = 10
 @click.command()
 @click.argument("service", type=click.Choice(SERVICES))
 @click.option("--concurrency", type=click.IntRange(1), default=2, show_default=True, help="Tasks at once.")
-def worker(service: str, concurrency: int) -> None:
-    """Run the Celery worker of SERVICE: it takes from the queue of that name, and from no other."""
+@click.option(
+    "--jobs",
+    type=click.Choice(("all", "short", "long")),
+    default="all",
+    show_default=True,
+    help="Run a worker for the short jobs and one for the long ones, and no short job waits behind long ones.",
+)
+def worker(service: str, concurrency: int, jobs: str) -> None:
+    """Run the Celery worker of SERVICE: it takes from the queues of that service, and from no other."""
     runtime = _runtime(service)
     recalling.before_work(runtime.settings)
     runtime.celery.set_current()
@@ -35,9 +42,9 @@ def worker(service: str, concurrency: int) -> None:
     runtime.celery.worker_main(
         [
             "worker",
-            f"--queues={service}",
+            f"--queues={','.join(_queues(service, jobs))}",
             f"--concurrency={concurrency}",
-            f"--hostname={service}@%h",
+            f"--hostname={LONG_QUEUES[service] if jobs == 'long' else service}@%h",
             f"--loglevel={runtime.settings.log_level}",
             "--without-gossip",
             "--without-mingle",
@@ -64,6 +71,10 @@ class Clock(celery_beat.Scheduler):
         pause: float = super().tick(*args, **options)
         health.beat()
         return pause
+
+
+def _queues(service: str, jobs: str) -> list[str]:
+    return {"short": [service], "long": [LONG_QUEUES[service]]}.get(jobs, [service, LONG_QUEUES[service]])
 
 
 def _show_life(**_: Any) -> None:

@@ -1,13 +1,15 @@
 """The issuer's work outside requests."""
 
+from uuid import UUID
+
 from celery import shared_task
 
 from services.issuer.inbox import HANDLERS
 from services.issuer.lifecycle import expiry
 from services.issuer.privacy import retention
 from shared.audit import hash_chain
+from shared.process import slices
 from shared.process.celery import every, runtime
-from shared.values import clock
 
 # Once a day would do, but a day begins anew whenever the clock is restarted; twice posts nothing twice.
 BEAT = {
@@ -15,9 +17,6 @@ BEAT = {
     "forget people": every(3600, "issuer.forget_people"),
     "chain audit": every(30, "issuer.chain_audit"),
 }
-
-# Well within the time that a task has.
-_A_WHILE = 30.0
 
 
 @shared_task(name="issuer.pull")
@@ -29,16 +28,18 @@ def pull(publisher: str) -> None:
 @shared_task(name="issuer.warn_of_expiry")
 def warn_of_expiry(place: str | None = None) -> None:
     """Posts the warnings of what will expire soon; where they are very many, the next task goes on."""
-    start = expiry.Place.read(place) if place else expiry.Place(clock.today())
-    _, rest = expiry.warn_from(runtime(), start, seconds=_A_WHILE)
+    start = expiry.Place.read(place) if place else None
+    _, rest = expiry.warn(runtime(), start=start, seconds=slices.SECONDS)
     if rest:
-        runtime().celery.send_task("issuer.warn_of_expiry", args=[str(rest)], queue="issuer")
+        warn_of_expiry.delay(str(rest))
 
 
 @shared_task(name="issuer.forget_people")
-def forget_people() -> None:
-    """Forgets the people whom their programmes have kept long enough."""
-    retention.run(runtime(), "beat")
+def forget_people(after: str = str(UUID(int=0))) -> None:
+    """Forgets people whom their programmes have kept long enough; where they are very many, the next task goes on."""
+    done = retention.run(runtime(), "beat", after=UUID(after))
+    if done.rest:
+        forget_people.delay(str(done.rest))
 
 
 @shared_task(name="issuer.chain_audit")

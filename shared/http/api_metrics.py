@@ -12,17 +12,18 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+import redis
 from flask import Response, current_app
 from flask_smorest import Blueprint
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from shared.access.tokens import ends_at, roles
 from shared.database import engine as db
 from shared.observability.gauges import KEPT_SECONDS, Gauge, Tables
-from shared.process import broker_status
+from shared.process import broker_status, timeouts
 from shared.process.broker_status import BrokerDown
 from shared.process.runtime import Runtime
 
@@ -78,7 +79,7 @@ _COMMON = (
 
 
 class Gauges(Collector):
-    """The gauges of one service's tables, its token and the broker's queues, each read as often as it is worth."""
+    """The gauges of one service's tables, its token and the broker's queues and the tasks that timed out, each read as often as it is worth."""
 
     def __init__(self, runtime: Runtime, own: Sequence[Gauge]) -> None:
         self._runtime = runtime
@@ -86,12 +87,12 @@ class Gauges(Collector):
         # Not of the pool, whose connections are as many as the threads that serve.
         connect = partial(db.connect, settings.database_url, settings.service, 1)
         self._tables = Tables(connect, settings.service, (*_COMMON, *own))
-        self._queues_kept: list[GaugeMetricFamily] = []
+        self._queues_kept: list[Metric] = []
         self._queues_due = 0.0
         self._starting = threading.Lock()
         self._reader: threading.Thread | None = None
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[Metric]:
         """The gauges as they were last read; those that are due are read now, and waited for a little."""
         self._read_beside().join(_PATIENCE_SECONDS)
         return [*self._tables.families(), *self._queues_kept, self._service_token()]
@@ -107,7 +108,8 @@ class Gauges(Collector):
     def _read(self) -> None:
         self._tables.read_due()
         if time.monotonic() > self._queues_due:
-            self._queues_kept, self._queues_due = list(self._queues()), time.monotonic() + KEPT_SECONDS
+            self._queues_kept = [*self._queues(), *self._timeouts()]
+            self._queues_due = time.monotonic() + KEPT_SECONDS
 
     def _service_token(self) -> GaugeMetricFamily:
         family = GaugeMetricFamily(
@@ -118,6 +120,19 @@ class Gauges(Collector):
         settings = self._runtime.settings
         family.add_metric((settings.service,), ends_at(settings.service_token))
         return family
+
+    def _timeouts(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "souche_tasks_timed_out",
+            "Tasks that ran into their time limit since Redis was last emptied.",
+            labels=("service", "task"),
+        )
+        try:
+            for task, number in timeouts.counts(self._runtime).items():
+                family.add_metric((self._runtime.settings.service, task), float(number))
+        except redis.RedisError:
+            return
+        yield family
 
     def _queues(self) -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily("souche_queue_tasks", "Tasks that wait for a worker.", labels=("queue",))

@@ -12,8 +12,8 @@ import redis
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
+from shared.process.celery import QUEUES
 from shared.process.runtime import Runtime
-from shared.settings.settings import SERVICES
 
 _TIMEOUT_SECONDS = 2.0
 
@@ -38,11 +38,11 @@ def waiting(runtime: Runtime) -> Mapping[str, int]:
     """The number of tasks that wait, by queue; raises BrokerDown. A queue that nobody has made yet is missing."""
     if _is_redis(runtime):
         try:
-            return {queue: int(runtime.redis.llen(queue)) for queue in SERVICES}
+            return {queue: int(runtime.redis.llen(queue)) for queue in QUEUES}
         except redis.RedisError as error:
             raise BrokerDown(str(error)) from error
     with _connected(runtime) as connection:
-        return {queue: depth for queue in SERVICES if (depth := _depth(connection, queue)) is not None}
+        return {queue: depth for queue in QUEUES if (depth := _depth(connection, queue)) is not None}
 
 
 def _is_redis(runtime: Runtime) -> bool:

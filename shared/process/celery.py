@@ -1,4 +1,4 @@
-"""Celery, configured once for the three services: one queue each, and every setting with its reason.
+"""Celery, configured once for the three services: two queues each, and every setting with its reason.
 
 The stance: Celery carries no truth. A task says "there is work" and its work is in PostgreSQL, so a message that is
 lost costs a few seconds until the next sweep, and one that comes twice finds nothing left to do.
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
     from shared.process.runtime import Runtime
 
 _REQUEST_ID = "souche_request_id"
+
+LONG_TASKS = frozenset(
+    {
+        "issuer.forget_people",
+        "issuer.warn_of_expiry",
+        "operator_bridge.reconcile",
+        "redeemer.expire",
+        "redeemer.issue_statements",
+    }
+)
+"""The tasks that may take a minute or more: they have a queue of their own, so that nothing else waits behind them."""
+
+LONG_QUEUES = {service: f"{service}.long" for service in SERVICES}
+"""The queue of each service's long tasks; the queue of its other tasks has the service's name."""
+
+QUEUES = (*SERVICES, *LONG_QUEUES.values())
 
 # Longer than any task's hard limit, or a message would be delivered again while its first delivery still runs
 # (celery#5935); one that waited long before is at worst done twice, and finds nothing left to do.
@@ -88,17 +104,19 @@ TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "shared.process.redi
 class App(Celery):
     """A Celery application whose tasks find the runtime of their service."""
 
+    task_cls = "shared.process.timeouts:TimedTask"
     runtime: "Runtime"
 
 
 def create(settings: Settings) -> App:
-    """The Celery application of one service: it consumes its own queue and may ring at the others'."""
+    """The Celery application of one service: it consumes its own queues and may send to the others'."""
     app = App("souche", broker=settings.broker_url, set_as_current=False)
     app.conf.update(_CONFIGURATION)
     if settings.broker_url.startswith(_REDIS):
         app.conf.update(_ON_REDIS)
-    app.conf.task_queues = [Queue(name) for name in SERVICES]
+    app.conf.task_queues = [Queue(name) for name in QUEUES]
     app.conf.task_default_queue = settings.service
+    app.conf.task_routes = (_route,)
     return app
 
 
@@ -113,12 +131,19 @@ def sweeps(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def every(seconds: float, task: str, *args: Any) -> dict[str, Any]:
-    """A beat entry for a task of the service that its name begins with.
+    """A beat entry for a task.
 
     A tick that nobody took before the next one is dropped, so a worker that comes back does not find a heap of them.
     """
-    queue = task.partition(".")[0]
-    return {"task": task, "schedule": seconds, "args": args, "options": {"queue": queue, "expires": max(seconds, 1.0)}}
+    return {"task": task, "schedule": seconds, "args": args, "options": {"expires": max(seconds, 1.0)}}
+
+
+def _route(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
+    """The queue of a task: its name begins with its service."""
+    service = name.partition(".")[0]
+    if service not in SERVICES:
+        return None
+    return {"queue": LONG_QUEUES[service] if name in LONG_TASKS else service}
 
 
 def runtime() -> "Runtime":

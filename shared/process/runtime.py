@@ -109,4 +109,4 @@ class Runtime:
         }
 
     def _send_pull(self, reader: str, publisher: str) -> None:
-        self.celery.send_task(f"{reader}.pull", args=[publisher], queue=reader)
+        self.celery.send_task(f"{reader}.pull", args=[publisher])

@@ -19,7 +19,7 @@ from tests.journey.conftest import PLACE
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = {"issuer": 8001, "redeemer": 8002, "operator-bridge": 8003}
-WORKERS = tuple(f"{name}-worker" for name in PORTS)
+WORKERS = tuple(f"{name}{long}-worker" for name in PORTS for long in ("", "-long"))
 PLACES = f"{PLACE}p1,82854918800021,Maison des services,Agen,47000,1 place de la Mairie,2026-01-05,\n"
 # What stands beside the secrets and is none.
 OPEN = ("TOKEN_PUBLIC_KEYS",)

@@ -75,7 +75,12 @@ def test_only_those_who_must_reach_the_database_the_queue_and_the_world(deployme
     may = {
         "postgres:5432": {*PORTS, *WORKERS},
         "redis:6379": {*PORTS, *WORKERS, "beat"},
-        "simulated-operator:9000": {*PORTS, "operator-bridge-worker", "simulated-operator"},
+        "simulated-operator:9000": {
+            *PORTS,
+            "operator-bridge-worker",
+            "operator-bridge-long-worker",
+            "simulated-operator",
+        },
     }
     asked = {name: ("exec", "-T", name, "python", "-c", REACH, *may) for name in (*OURS, "simulated-operator")}
     with ThreadPoolExecutor() as pool:

@@ -153,5 +153,13 @@ def _reach_through(proxy: Proxy, town: Town, operator: str) -> None:
             "PYTHONPATH": os.pathsep.join(filter(None, [str(_CLOCKWORK), os.environ.get("PYTHONPATH")])),
             "CLOCK_OFFSET_FILE": str(clock_offset_file(stack.directory, name)),
         }
-        stack.start(name, supervised.__file__, "worker", service, environ={**stack.commands[name][1], **moved})
+        stack.start(
+            name,
+            supervised.__file__,
+            "worker",
+            service,
+            "--jobs",
+            "short",
+            environ={**stack.commands[name][1], **moved},
+        )
         stack.ending.discard(name)

@@ -180,7 +180,7 @@ def containers() -> dict[str, Any]:
 
 
 def test_our_containers_cannot_write_nor_gain_rights() -> None:
-    assert len(containers()) == 10
+    assert len(containers()) == 13
     for name, one in containers().items():
         assert one["read_only"] is True, name
         assert one["cap_drop"] == ["ALL"], name

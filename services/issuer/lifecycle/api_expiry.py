@@ -87,4 +87,5 @@ def expiring_table(query: dict[str, Any]) -> Response:
 @expiring_views.response(200, WarnedSchema)
 def warn() -> dict[str, int]:
     """Post now the warnings that are due: 30, 15 and 7 days before the last day of a grant, once each."""
-    return {"posted": expiry.warn(runtime())}
+    posted, _ = expiry.warn(runtime())
+    return {"posted": posted}

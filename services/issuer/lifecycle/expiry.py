@@ -7,10 +7,10 @@ Warnings count from the last day of a workshop that the cheques pay for, not fro
 """
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
@@ -19,13 +19,14 @@ from sqlalchemy.orm import Session
 
 from services.issuer.notices import outbox
 from services.issuer.notices.outbox import Draft
+from shared.process import slices
 from shared.process.runtime import Runtime
 from shared.values import clock
 
 DAYS = (30, 15, 7)
 """How long before their last day grants are warned of."""
 KIND = "cheques.expiring"
-_PORTION = 1000
+BATCH_SIZE = 1000
 _FIRST = UUID(int=0)
 
 # So many grants at a time by their last day: where a whole country's cheques end on one day, none of them takes long.
@@ -103,35 +104,26 @@ class Place:
         return f"{self.day} {self.after}"
 
 
-def warn(runtime: Runtime, today: date | None = None) -> int:
-    """Posts the warnings that are due, a portion to a transaction, and says how many.
+def warn(
+    runtime: Runtime, today: date | None = None, start: Place | None = None, seconds: float = math.inf
+) -> tuple[int, Place | None]:
+    """Posts the warnings that are due, a slice to a transaction: their number, and the place to go on from, if any.
 
     Whoever comes second at the same moment posts nothing twice; a run that was cut short is made good by the next.
     """
-    posted, _ = warn_from(runtime, Place(today or clock.today()), today)
-    return posted
-
-
-def warn_from(
-    runtime: Runtime, place: Place, today: date | None = None, seconds: float = math.inf
-) -> tuple[int, Place | None]:
-    """The same from a place on, for about so many seconds; says how many, and where to go on, if anywhere."""
-    deadline = time.monotonic() + seconds
-    posted, following = _warn_next(runtime, today or clock.today(), place)
-    while following is not None and time.monotonic() < deadline:
-        number, following = _warn_next(runtime, today or clock.today(), following)
-        posted += number
-    return posted, following
+    day = today or clock.today()
+    return slices.run(partial(_warn_next, runtime, day), start or Place(day), seconds)
 
 
 def _warn_next(runtime: Runtime, today: date, place: Place) -> tuple[int, Place | None]:
-    """Posts the warnings of the grants that come next; says how many, and where to go on if anywhere."""
-    following = {"day": place.day, "after": place.after, "until": today + timedelta(days=max(DAYS)), "limit": _PORTION}
+    """Posts the warnings of the grants that come next: their number, and the place of the next slice, if any."""
+    until = today + timedelta(days=max(DAYS))
+    following = {"day": place.day, "after": place.after, "until": until, "limit": BATCH_SIZE}
     with runtime.transaction() as session:
         grants = session.execute(_NEXT, following).all()
-        given = {"grants": [grant.id for grant in grants], "today": today, "days": list(DAYS), "kind": KIND}
-        posted = outbox.post_all(session, KIND, [_draft(row, today) for row in session.execute(_DUE, given)])
-    return posted, Place(*grants[-1]) if len(grants) == _PORTION else None
+        params = {"grants": [grant.id for grant in grants], "today": today, "days": list(DAYS), "kind": KIND}
+        posted = outbox.post_all(session, KIND, [_draft(row, today) for row in session.execute(_DUE, params)])
+    return posted, Place(*grants[-1]) if len(grants) == BATCH_SIZE else None
 
 
 def _draft(row: Any, today: date) -> Draft:

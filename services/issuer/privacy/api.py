@@ -262,11 +262,10 @@ def run_retention(query: dict[str, Any]) -> dict[str, Any]:
     with transaction() as session:
         found = retention.due(session)
     if query["dry_run"]:
-        done = retention.Run(None, 0, 0, finished=not found)
-    else:
-        done = retention.run(runtime(), str(caller()))
+        return {"dry_run": True, "due": found, "erasure_id": None, "people": 0, "grants": 0, "finished": not found}
+    done = retention.run(runtime(), str(caller()))
     return {
-        "dry_run": query["dry_run"],
+        "dry_run": False,
         "due": found,
         "erasure_id": done.erasure_id,
         "people": done.people,

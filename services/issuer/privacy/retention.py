@@ -24,13 +24,13 @@ from services.issuer.privacy.models import RETENTION
 from services.issuer.programmes import programmes
 from services.issuer.programmes.models import Programme
 from shared.database import engine
+from shared.process import slices
 from shared.process.runtime import Runtime
 from shared.values import clock
 from shared.values.ids import new_id
 
-_PORTION = 500
-# Well under what a task, or whoever waits for an answer, is given.
-_SECONDS = 30.0
+BATCH_SIZE = 500
+_FIRST = UUID(int=0)
 
 # Grants whose person is due. The instant is for the index alone, and wide enough for any zone.
 _DUE = (
@@ -63,14 +63,20 @@ _DUE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
-    """What a run did; `finished` where nothing is due any more. `erasure_id` is None where there was nothing to do."""
+    """What a run did. `erasure_id` is None where there was nothing to do."""
 
-    erasure_id: UUID | None
-    people: int
-    grants: int
-    finished: bool
+    erasure_id: UUID | None = None
+    people: int = 0
+    grants: int = 0
+    rest: UUID | None = None
+    """The person after whom the next run goes on; None where nothing is due any more."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is due any more."""
+        return self.rest is None
 
 
 def due(session: Session, today: date | None = None) -> Sequence[Mapping[str, Any]]:
@@ -88,23 +94,32 @@ def due(session: Session, today: date | None = None) -> Sequence[Mapping[str, An
     return [dict(row) for row in session.execute(query, {"today": today or clock.today()}).mappings()]
 
 
-def run(runtime: Runtime, by: str, today: date | None = None, *, seconds: float = _SECONDS) -> Run:
-    """Forgets those who are due, for so many seconds at most; the next run goes on with the rest."""
-    identities, erasure_id, until = Identities(runtime.settings.keys), new_id(), time.monotonic() + seconds
-    day, after = today or clock.today(), UUID(int=0)
-    people = grants = 0
-    finished = False
-    while not finished and time.monotonic() < until:
+def run(
+    runtime: Runtime,
+    by: str,
+    today: date | None = None,
+    *,
+    after: UUID = _FIRST,
+    seconds: float = slices.SECONDS,
+) -> Run:
+    """Forgets those who are due, from one person on and for about so many seconds; then empties old answers."""
+    done, day, identities = Run(), today or clock.today(), Identities(runtime.settings.keys)
+
+    def forget_next(place: UUID) -> tuple[int, UUID | None]:
         with runtime.transaction() as session:
-            found = session.scalars(_people_after(after), {"today": day}).all()
-            done = _forget(session, identities, found, day)
-            if done.grant_ids:
-                erasure.note(session, erasure_id, RETENTION, by, done)
-        people, grants = people + done.people, grants + len(done.grant_ids)
-        finished = len(found) < _PORTION
-        after = max(found, default=after)
-    stored_answers.empty_old(runtime, clock.now())
-    return Run(erasure_id if grants else None, people, grants, finished)
+            found = session.scalars(_people_after(place), {"today": day}).all()
+            forgotten = _forget(session, identities, found, day)
+            if forgotten.grant_ids:
+                done.erasure_id = done.erasure_id or new_id()
+                erasure.note(session, done.erasure_id, RETENTION, by, forgotten)
+        done.people, done.grants = done.people + forgotten.people, done.grants + len(forgotten.grant_ids)
+        return forgotten.people, max(found) if len(found) == BATCH_SIZE else None
+
+    until = time.monotonic() + seconds
+    done.rest = slices.run(forget_next, after, seconds)[1]
+    if done.finished:
+        stored_answers.empty_old(runtime, clock.now(), until - time.monotonic())
+    return done
 
 
 def keep_for(session: Session, code: str, months: int) -> Programme:
@@ -117,7 +132,7 @@ def keep_for(session: Session, code: str, months: int) -> Programme:
 
 def _people_after(after: UUID) -> sa.Select[Any]:
     person = _DUE.c.beneficiary_id
-    return sa.select(person).distinct().where(person > after).order_by(person).limit(_PORTION)
+    return sa.select(person).distinct().where(person > after).order_by(person).limit(BATCH_SIZE)
 
 
 def _forget(session: Session, identities: Identities, found: Sequence[UUID], today: date) -> erasure.Forgotten:

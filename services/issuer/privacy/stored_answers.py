@@ -5,7 +5,7 @@ told that the answer is gone.
 """
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -13,30 +13,29 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from shared.http.idempotency import EMPTIED, KEPT
+from shared.process import slices
 from shared.process.runtime import Runtime
 from shared.values.encryption import CannotOpen, KeyRing
 
 KEPT_FOR = timedelta(days=30)
 """How long an answer can be had again."""
-_PORTION = 5_000
-# What is left of a long backlog is for the next time.
-_PORTIONS = 100
+BATCH_SIZE = 5_000
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _FULL = sa.func.octet_length(KEPT.c.body) > 0
 
 
-def empty_old(runtime: Runtime, now: datetime) -> int:
-    """Empties answers that have been kept long enough, the oldest first, a portion to a transaction; says how many."""
+def empty_old(runtime: Runtime, now: datetime, seconds: float = slices.SECONDS) -> int:
+    """Number of answers that had been kept long enough and are empty now: the oldest, for about so many seconds."""
     old = sa.select(KEPT.c.caller, KEPT.c.key).where(_FULL, KEPT.c.created_at < now - KEPT_FOR)
-    old = old.order_by(KEPT.c.created_at).limit(_PORTION)
+    old = old.where(KEPT.c.created_at >= sa.bindparam("since")).order_by(KEPT.c.created_at).limit(BATCH_SIZE)
     statement = sa.update(KEPT).where(sa.tuple_(KEPT.c.caller, KEPT.c.key).in_(old)).values(EMPTIED)
-    emptied = 0
-    for _ in range(_PORTIONS):
+
+    def empty_next(since: datetime) -> tuple[int, datetime | None]:
         with runtime.transaction() as session:
-            done = len(session.execute(statement.returning(KEPT.c.key)).all())
-        emptied += done
-        if done < _PORTION:
-            break
-    return emptied
+            emptied = session.scalars(statement.returning(KEPT.c.created_at), {"since": since}).all()
+        return len(emptied), max(emptied) if len(emptied) == BATCH_SIZE else None
+
+    return slices.run(empty_next, _BEGINNING, seconds)[0]
 
 
 def empty_of(session: Session, keys: Mapping[str, Mapping[str, bytes]], ids: Collection[UUID]) -> int:

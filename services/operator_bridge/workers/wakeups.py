@@ -19,7 +19,7 @@ def wake(runtime: Runtime, task: str, *args: str) -> None:
     """Sends a task of this service, unless the same is waiting to be taken up."""
     try:
         if runtime.redis.set(_key(task, args), 1, nx=True, ex=_SILENCE_SECONDS):
-            runtime.celery.send_task(task, args=args, queue=runtime.settings.service)
+            runtime.celery.send_task(task, args=args)
     except (redis.RedisError, OperationalError, OSError) as error:
         logger().warning("wake_unheard", task=task, error=type(error).__name__)
 

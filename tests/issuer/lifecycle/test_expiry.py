@@ -27,7 +27,9 @@ def town(empty_office: Office) -> Office:
 
 def warn(office: Office, days: int) -> int:
     """The warnings of the day that is so many days ahead."""
-    return expiry.warn(office.service.runtime, in_days(days))
+    posted, rest = expiry.warn(office.service.runtime, in_days(days))
+    assert rest is None
+    return posted
 
 
 def warnings(office: Office) -> list[dict[str, Any]]:
@@ -135,13 +137,13 @@ def test_the_grants_that_end_soon_are_a_table_without_anybodys_name(town: Office
 
 
 def test_a_run_ends_after_a_while_and_another_goes_on_from_there(town: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expiry, "_PORTION", 2)
+    monkeypatch.setattr(expiry, "BATCH_SIZE", 2)
     for _ in range(5):
         town.grant()
     place: expiry.Place | None = expiry.Place(in_days(31))
     posted = []
     while place is not None:
-        number, place = expiry.warn_from(town.service.runtime, place, in_days(31), seconds=0)
+        number, place = expiry.warn(town.service.runtime, in_days(31), place, seconds=0)
         assert place is None or expiry.Place.read(str(place)) == place
         posted.append(number)
     assert posted == [2, 2, 1]

@@ -19,6 +19,7 @@ from demo.embedded import free_port
 from shared.database import engine as db
 from shared.http import api_metrics
 from shared.observability.gauges import Gauge, Tables
+from shared.process.celery import QUEUES
 from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
 from tests.faults.town import eventually, is_ready
@@ -41,7 +42,7 @@ def told(service: ServiceUnderTest) -> dict[str, list[tuple[dict[str, str], floa
 def test_each_service_tells_its_gauges(service: Callable[[str], ServiceUnderTest], name: str) -> None:
     samples = told(service(name))
     assert ({"service": name}, 1.0) in samples["souche_gauges_up"]
-    assert {labels["queue"] for labels, _ in samples["souche_queue_tasks"]} == set(SERVICES)
+    assert {labels["queue"] for labels, _ in samples["souche_queue_tasks"]} == set(QUEUES)
     assert any(labels["service"] == name for labels, _ in samples["souche_log_events"])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from celery import shared_task
 
-from shared.process import celery
+from shared.process.runtime import Runtime
 from shared.settings.settings import load
 
 QUEUE = "redeemer"
@@ -20,6 +20,6 @@ def nap(begun: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    app = celery.create(load(QUEUE))
+    app = Runtime(load(QUEUE)).celery
     app.set_current()
     app.worker_main(["worker", f"--queues={QUEUE}", "--concurrency=2", "--without-gossip", "--without-mingle"])
