@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from shared.values.money import decimal
 from souche.client import Client
 
 BRIDGE = "operator_bridge"
@@ -95,7 +96,7 @@ def _write_claims(client: Client, switch_id: str, folder: Path) -> None:
 
 
 def _amount(given: Mapping[str, int]) -> str:
-    return f"{given['number']} ({given['cents'] // 100}.{given['cents'] % 100:02d} €)"
+    return f"{given['number']} ({decimal(given['cents'])} €)"
 
 
 def _contract(client: Client, code: str) -> str:

@@ -21,6 +21,7 @@ from shared.audit.hash_chain import Anchor, Broken
 from shared.database import engine as db
 from shared.eventlog.event_kinds import READERS
 from shared.settings.settings import SERVICES, ConfigurationError, with_files
+from shared.values.money import decimal
 from souche import verify_audit, verify_journal, verify_restored, verify_statements
 from souche.tables import write_table
 from souche.verify_rows import Fault, check_cheque, check_redemption
@@ -305,7 +306,7 @@ def _line(kind: str, name: str, tally: Tally) -> Sequence[str]:
 
 
 def _cell(number: int, cents: int) -> str:
-    return f"{number} / {cents // 100}.{cents % 100:02d} €" if number else "–"
+    return f"{number} / {decimal(cents)} €" if number else "–"
 
 
 def _scalar(engine: sa.Engine, query: str, **values: Any) -> Any:

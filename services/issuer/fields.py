@@ -4,19 +4,17 @@ import re
 from datetime import date
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import fields, validate
 
-from shared.values.text_rules import no_code
+from shared.values.text_rules import check_lines, no_code
 
-# Neither control characters (line breaks and tabs apart) nor halves of surrogate pairs: PostgreSQL stores neither.
-_UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 12, 31)
 MOST_CENTS = 10**12
 
 
 def text(most: int = 200, **options: Any) -> fields.Str:
     """A text that says something, of at most this many characters."""
-    checks = [*options.pop("validate", ()), validate.Length(max=most), _check_text]
+    checks = [*options.pop("validate", ()), validate.Length(max=most), check_lines]
     return fields.Str(validate=checks, **options)
 
 
@@ -39,14 +37,6 @@ def programme_code(**options: Any) -> fields.Str:
 def told_reason() -> fields.Str:
     """A reason that goes with an event."""
     return text(500, required=True, metadata={"description": "The other services are told it: name nobody in it."})
-
-
-def _check_text(value: str) -> None:
-    if not value.strip():
-        raise ValidationError("It says nothing.")
-    if _UNFIT.search(value):
-        raise ValidationError("It has a control character.")
-    no_code(value)
 
 
 CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

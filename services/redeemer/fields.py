@@ -6,21 +6,12 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from shared.values.text_rules import no_code
-
-# Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither.
-_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+from shared.values.text_rules import check_line
 
 
 def text(most: int = 500, **options: Any) -> fields.Str:
     """A text that says something, on one line, of at most this many characters."""
-    return fields.Str(validate=[validate.Length(1, most), _check_text], **options)
-
-
-def _check_text(value: str) -> None:
-    if not value.strip() or _UNFIT.search(value):
-        raise ValidationError("A text on one line is expected.")
-    no_code(value)
+    return fields.Str(validate=[validate.Length(1, most), check_line], **options)
 
 
 class ReasonSchema(Schema):

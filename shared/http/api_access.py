@@ -17,7 +17,7 @@ from shared.database.paging import PageQuery, page, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.problems import Conflict, Invalid, NotFound
-from shared.values.text_rules import no_code
+from shared.values.text_rules import LINE_PATTERN, no_code
 
 client_views = Blueprint("clients", __name__, url_prefix="/v1/oauth/clients", description="Programs with secrets.")
 membership_views = Blueprint(
@@ -32,12 +32,11 @@ _ROLES = tuple(role.value for role in Role if role is not Role.SERVICE)  # servi
 _LEEWAY = timedelta(minutes=5)
 
 
-# Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither, and nobody means them.
-FIT = validate.Regexp(r"^[^\x00-\x1f\x7f\ud800-\udfff]*\Z", error="Control characters are not expected.")
+ONE_LINE = validate.Regexp(LINE_PATTERN, error="Control characters are not expected.")
 
 
 def _line(longest: int = 200, **options: Any) -> fields.Str:
-    return fields.Str(required=True, validate=[validate.Length(1, longest), FIT, no_code], **options)
+    return fields.Str(required=True, validate=[validate.Length(1, longest), ONE_LINE, no_code], **options)
 
 
 class _RoleSchema(Schema):

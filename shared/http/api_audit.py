@@ -15,7 +15,7 @@ from shared.access.tokens import Caller, Role, roles
 from shared.audit import hash_chain, trail
 from shared.audit.trail import ENTRY, Act
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, line
-from shared.http.api_access import FIT
+from shared.http.api_access import ONE_LINE
 from shared.http.request_context import csv_file, runtime, transaction
 from shared.observability.logs import logger
 from shared.process.runtime import Runtime
@@ -37,12 +37,12 @@ _LONGEST = 200
 class AuditQuery(Schema):
     """Which entries: of an object, of whoever acted, of days in Paris (both included)."""
 
-    object_kind = fields.Str(load_default=None, validate=[validate.Length(max=100), FIT])
-    object_id = fields.Str(load_default=None, validate=[validate.Length(max=100), FIT])
-    subject = fields.Str(load_default=None, validate=[validate.Length(max=200), FIT])
+    object_kind = fields.Str(load_default=None, validate=[validate.Length(max=100), ONE_LINE])
+    object_id = fields.Str(load_default=None, validate=[validate.Length(max=100), ONE_LINE])
+    subject = fields.Str(load_default=None, validate=[validate.Length(max=200), ONE_LINE])
     role = fields.Str(load_default=None, validate=validate.OneOf([*Role, "system", "database", "nobody"]))
     scope = fields.UUID(load_default=None)
-    request_id = fields.Str(load_default=None, validate=[validate.Length(max=64), FIT])
+    request_id = fields.Str(load_default=None, validate=[validate.Length(max=64), ONE_LINE])
     outcome = fields.Str(load_default=None, validate=validate.OneOf((trail.DONE, trail.REFUSED)))
     since = fields.Date(load_default=None, data_key="from")
     until = fields.Date(load_default=None, data_key="to")

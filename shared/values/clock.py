@@ -13,7 +13,12 @@ def now() -> datetime:
 
 def today() -> date:
     """Today's day in Europe/Paris."""
-    return now().astimezone(PARIS).date()
+    return day_of(now())
+
+
+def day_of(instant: datetime) -> date:
+    """The day of an instant in Europe/Paris."""
+    return instant.astimezone(PARIS).date()
 
 
 def add_months(day: date, months: int) -> date:

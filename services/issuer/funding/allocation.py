@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.funding.models import Convention, Envelope
-from services.issuer.money import euros
 from services.issuer.prescribers.models import Prescriber
 from shared.database import engine
 from shared.problems import Conflict
+from shared.values.money import euros
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from services.issuer.funding.models import (
     Envelope,
     EnvelopeMovement,
 )
-from services.issuer.money import euros
 from shared.problems import Conflict, Invalid
 from shared.values import clock
+from shared.values.money import euros
 
 
 def amend(session: Session, convention_id: UUID, terms: Mapping[str, Any], reason: str, by: str) -> ConventionAmendment:

@@ -46,7 +46,7 @@ _BOOK = sa.text("""
 
 def day_of(instant: datetime) -> date:
     """The day in Paris on which something happened."""
-    return instant.astimezone(clock.PARIS).date()
+    return clock.day_of(instant)
 
 
 def engage(session: Session, charged: Sequence[tuple[UUID, Taken]]) -> None:

@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.grants import history
-from services.issuer.money import euros
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.prescribers.models import Prescriber
 from services.issuer.programmes import assessment, person_limits, programmes
 from services.issuer.programmes.assessment import Outcome
 from services.issuer.programmes.models import Programme
 from shared.values import clock
+from shared.values.money import euros
 
 ALLOWED, WITH_REASON, REFUSED = "allowed", "with_reason", "refused"
 VERDICTS = (ALLOWED, WITH_REASON, REFUSED)

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from services.issuer.cheques.models import REFUSED, REQUESTED, Cancellation, CancelledCheque, Cheque
 from services.issuer.grants.models import Grant
 from services.issuer.lifecycle import selection
-from services.issuer.money import euros
 from shared.eventlog import log
 from shared.problems import Conflict, NotFound
 from shared.values.ids import new_id
+from shared.values.money import euros
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ _HEADS = ("lot", "programme", "agreed_on", "envelope_id", "funder", "convention_
 
 def table(shown: Shown) -> Iterator[str]:
     """The lines of a CSV file: one for each envelope."""
-    day = shown.agreed_at.astimezone(clock.PARIS).date() if shown.agreed_at else None
+    day = clock.day_of(shown.agreed_at) if shown.agreed_at else None
     first = (shown.lot.code, shown.programme, day)
     names = _HEADS[len(first) :]
     rows = [(*first, *(line[name] for name in names)) for line in shown.figures["envelopes"]]
@@ -30,7 +30,7 @@ def document(shown: Shown) -> bytes:
 
 def _said(shown: Shown) -> dict[str, Any]:
     total = shown.figures["total"]
-    at = (shown.agreed_at or clock.now()).astimezone(clock.PARIS).date()
+    at = clock.day_of(shown.agreed_at or clock.now())
     return {
         "lot": shown.lot.name,
         "code": shown.lot.code,

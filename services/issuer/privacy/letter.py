@@ -90,4 +90,4 @@ def _request(request: Mapping[str, Any]) -> list[str]:
 
 
 def _day(instant: datetime) -> str:
-    return in_full(instant.astimezone(clock.PARIS).date())
+    return in_full(clock.day_of(instant))

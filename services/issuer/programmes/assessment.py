@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from services.issuer.money import euros
 from services.issuer.programmes import person_limits
 from services.issuer.programmes.models import Programme
 from shared.problems import Conflict, Invalid
+from shared.values.money import euros
 
 MOST_CHEQUES = 1000
 # What one cheque may be worth: every reader of the log keeps it as a 32-bit number.

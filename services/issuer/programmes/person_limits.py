@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from services.issuer.money import euros
 from services.issuer.programmes.models import Programme
 from shared.problems import Conflict, Invalid
 from shared.values import clock
+from shared.values.money import euros
 
 Limit = Mapping[str, Any]
 

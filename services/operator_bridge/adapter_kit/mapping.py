@@ -6,7 +6,6 @@ we do not know is ignored. Amounts are cents, never negative; instants have a zo
 
 import dataclasses
 import json
-import re
 import typing
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -16,14 +15,13 @@ from uuid import UUID
 
 from services.operator_bridge.interface import Order, Unreadable
 from shared.limiting import request_limits
+from shared.values.text_rules import is_line
 
 _T = TypeVar("_T")
 _MAX_CENTS = 1_000_000_000
 _LONGEST_AMOUNT = 50
 
 _LONGEST_TEXT = 500
-# Control characters and halves of surrogate pairs: PostgreSQL stores neither, and nobody means them.
-_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _FIRST_YEAR, _LAST_YEAR = 2000, 2200
 _MEMBERS = tuple(each.name for each in dataclasses.fields(Order))
 
@@ -118,7 +116,7 @@ def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
 def _text(given: Any) -> str:
     if not isinstance(given, str) or not 0 < len(given) <= _LONGEST_TEXT:
         raise ValueError(f"expected 1 to {_LONGEST_TEXT} characters.")
-    if _UNFIT.search(given):
+    if not is_line(given):
         raise ValueError("control characters are not expected.")
     return given
 

@@ -2,15 +2,14 @@
 
 from marshmallow import Schema, fields, validate
 
-from services.operator_bridge.fields import fit
 from services.operator_bridge.register import transitions
-from shared.values.text_rules import no_code
+from shared.values.text_rules import check_line, no_code
 
 
 class NewContractSchema(Schema):
     code = fields.Str(required=True, validate=[validate.Regexp(r"[a-z0-9][a-z0-9-]{0,62}\Z"), no_code])
-    operator = fields.Str(required=True, validate=[validate.Length(1, 63), fit, no_code])
-    programme = fields.Str(required=True, validate=[validate.Length(1, 63), fit, no_code])
+    operator = fields.Str(required=True, validate=[validate.Length(1, 63), check_line])
+    programme = fields.Str(required=True, validate=[validate.Length(1, 63), check_line])
     starts_on = fields.Date(required=True)
     ends_on = fields.Date(load_default=None, allow_none=True)
 
@@ -42,7 +41,7 @@ class ContractSchema(NewContractSchema):
 class HoldSchema(Schema):
     reason = fields.Str(
         required=True,
-        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), fit, no_code],
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), check_line],
         metadata={"description": "Shown to all who ask why nothing is sent."},
     )
 
@@ -54,7 +53,7 @@ class StateSchema(Schema):
 class ActivationSchema(Schema):
     payment_order = fields.Str(
         required=True,
-        validate=[validate.Length(1, 100), fit, no_code],
+        validate=[validate.Length(1, 100), check_line],
         metadata={"description": "Number of the mandat."},
     )
     cheque_ids = fields.List(

@@ -33,6 +33,7 @@ from services.operator_bridge.interface import (
     Receipt,
     Unreadable,
 )
+from shared.values.money import decimal
 
 _REFUSED = {
     452: "invalid-amount", 456: "invalid-serial-number", 458: "already-used", 459: "expired",
@@ -91,7 +92,7 @@ class Adapter(Operator):
         return ChequeStatus(cheque.cheque_id, found, mapping.cents(amount)) if found else None
 
     def _register(self, order: Order) -> str:
-        group, amount = self.settings["VOUCHER_GROUP"], f"{order.amount_cents // 100}.{order.amount_cents % 100:02}"
+        group, amount = self.settings["VOUCHER_GROUP"], decimal(order.amount_cents)
         wanted = {"voucher_amount": amount, "voucher_currency": "EUR", "voucher_group": group}
         voucher = self._call(order, "POST", "voucher_preactivation", wanted)
         serial, number = (mapping.member(voucher, f"voucher_{name}", str) for name in ("serial_number", "number"))

@@ -2,11 +2,10 @@
 
 from marshmallow import Schema, fields, validate
 
-from services.operator_bridge.fields import fit
 from services.operator_bridge.interface import KINDS
 from services.operator_bridge.register import transitions
 from shared.database.paging import PageQuery
-from shared.values.text_rules import no_code
+from shared.values.text_rules import check_line
 
 
 class OrderQuery(PageQuery):
@@ -45,7 +44,7 @@ class OrderSchema(Schema):
 class RetrySchema(Schema):
     note = fields.Str(
         required=True,
-        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), fit, no_code],
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), check_line],
         metadata={"description": "Why it may be sent again; kept with the order."},
     )
 
@@ -54,7 +53,7 @@ class OutcomeSchema(Schema):
     done = fields.Bool(required=True, metadata={"description": "Whether the operator did it."})
     note = fields.Str(
         required=True,
-        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say how you know."), fit, no_code],
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say how you know."), check_line],
         metadata={"description": "How that is known; kept with the order."},
     )
 

@@ -9,7 +9,6 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from services.operator_bridge.fields import fit
 from services.operator_bridge.reconciliation import exports, runs
 from services.operator_bridge.reconciliation.comparing import KINDS
 from services.operator_bridge.register import discrepancies, transitions
@@ -21,7 +20,7 @@ from shared.files.csv_export import export
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, runtime, transaction
 from shared.problems import NotFound, ProblemSchema
-from shared.values.text_rules import no_code
+from shared.values.text_rules import check_line
 
 reconciliations = Blueprint(
     "reconciliations",
@@ -106,7 +105,7 @@ class DiscrepancySchema(Schema):
 
 
 class ResolutionSchema(Schema):
-    note = fields.Str(required=True, validate=[validate.Length(1, 2000), fit, no_code])
+    note = fields.Str(required=True, validate=[validate.Length(1, 2000), check_line])
 
 
 class DayFilter(Schema):

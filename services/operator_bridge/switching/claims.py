@@ -23,6 +23,7 @@ from services.operator_bridge.switching import switchover
 from shared.files.csv_export import guarded
 from shared.problems import Conflict
 from shared.values import clock
+from shared.values.money import decimal
 
 KINDS = {
     "unspent": "Chèque prépayé non utilisé",
@@ -142,7 +143,7 @@ def _lines(session: Session, switch_id: UUID) -> Iterator[str]:
         yield _line(
             (
                 KINDS[row.kind], row.cheque_id, row.registration, row.name, row.siret, row.structure_id, row.reference,
-                _day(row.given_on), _day(row.redeemed_at), decimal(row.amount_cents),
+                _day(row.given_on), _day(row.redeemed_at), decimal(row.amount_cents).replace(".", ","),
             )
         )  # fmt: skip
 
@@ -159,17 +160,12 @@ def summary(session: Session, switch_id: UUID) -> Summary:
         debtor=lookup.adapter(contract.operator).name or contract.operator,
         contract=contract.code,
         programme=contract.programme,
-        counted_on=switch.started_at.astimezone(clock.PARIS).date(),
+        counted_on=clock.day_of(switch.started_at),
         unspent=unspent,
         structures=tuple(_by_structure(row for row in sums if row.kind != "unspent")),
         reference=str(switch_id),
         sha256=_digest(_lines(session, switch_id)),
     )
-
-
-def decimal(cents: int) -> str:
-    """Cents as euros with a decimal comma."""
-    return f"{cents // 100},{cents % 100:02d}"
 
 
 def _by_structure(rows: Iterable[Any]) -> Iterator[Owed]:

@@ -2,8 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from services.operator_bridge.fields import fit
-from shared.values.text_rules import no_code
+from shared.values.text_rules import check_line
 
 
 class NewSwitchSchema(Schema):
@@ -23,13 +22,13 @@ class NewSwitchSchema(Schema):
     )
     creditor = fields.Str(
         load_default="Le Département",
-        validate=[validate.Length(1, 200), fit, no_code],
+        validate=[validate.Length(1, 200), check_line],
         metadata={"description": "In whose name the claims are, as printed."},
     )
 
 
 class AcceptanceSchema(Schema):
-    note = fields.Str(required=True, validate=[validate.Length(1, 2000), fit, no_code])
+    note = fields.Str(required=True, validate=[validate.Length(1, 2000), check_line])
 
 
 class SwitchStepSchema(Schema):

@@ -21,6 +21,7 @@ from shared.files import file_import
 from shared.files.file_import import Terms
 from shared.values import clock
 from shared.values.ids import new_id
+from shared.values.money import euros
 
 _SEEN = "The same statement, day, amount and reference are recorded, or on a line before, already."
 _WITHDRAWN = "This payment was withdrawn. If it was made all the same, give it another reference."
@@ -136,11 +137,6 @@ def _remark(open_cents: int) -> str | None:
     if open_cents > 0:
         return f"In part: {euros(open_cents)} of the statement are still to be paid."
     return f"Too much: {euros(-open_cents)} more than the statement comes to were paid by now."
-
-
-def euros(cents: int) -> str:
-    """An amount as these reports write it."""
-    return f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02d} €"
 
 
 def _record(session: Session, recorded: Sequence[tuple[UUID, Line]], digest: str, by: str) -> int:

@@ -16,7 +16,7 @@ from stdnum.fr import siret as siret_rule
 from shared.files.file_import import LONGEST_HEAD, has_head, lines_at_least
 from shared.problems import Invalid
 from shared.values import cheque_code, clock
-from shared.values.text_rules import HOLDS_CODE
+from shared.values.text_rules import HOLDS_CODE, is_line
 
 MOST_LINES = 10_000
 MOST_BYTES = 5_000_000
@@ -37,7 +37,6 @@ _NUMBER = re.compile(r"(20[0-9]{2})-([0-9]{1,9})")
 _WITHIN = re.compile(r"(?<![0-9-])20[0-9]{2}-[0-9]{5,9}(?![0-9-])")
 _AMOUNT = re.compile(r"([0-9]{1,9}|[0-9]{1,3}(?: [0-9]{3}){1,2})(?:[.,]([0-9]{1,2}))?(?: ?€| ?EUR)?")
 _SPACES = re.compile(r"[\s\u00a0\u202f]+")
-_UNFIT = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +172,7 @@ def _statement(given: str, reference: str) -> str | None:
 
 
 def _reference(given: str) -> str:
-    if len(given) > _LONGEST_REFERENCE or _UNFIT.search(given):
+    if len(given) > _LONGEST_REFERENCE or not is_line(given):
         raise _Wrong("reference", f"At most {_LONGEST_REFERENCE} characters on one line are expected.")
     return given
 

@@ -90,4 +90,4 @@ def _told(report: Mapping[str, Any], made: Any) -> dict[str, Any]:
 
 
 def _day(report: Mapping[str, Any]) -> Any:
-    return report["redeemed_at"].astimezone(clock.PARIS).date()
+    return clock.day_of(report["redeemed_at"])

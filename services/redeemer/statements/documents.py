@@ -61,7 +61,7 @@ def _data(statement: Statement, lines: Sequence[Any]) -> dict[str, Any]:
         "siret": _spaced(statement.siret),
         "address": statement.address,
         "town": f"{statement.postcode} {statement.commune}".strip(),
-        "issued_on": in_full(statement.issued_at.astimezone(clock.PARIS).date()),
+        "issued_on": in_full(clock.day_of(statement.issued_at)),
         "due_on": in_full(statement.due_on),
         "redemptions": [_redemption(row) for row in redemptions],
         "corrections": [_correction(row) for row in corrections],

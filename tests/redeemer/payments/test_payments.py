@@ -50,7 +50,7 @@ def test_a_part_pays_the_lines_that_it_covers_in_their_order(books: Books) -> No
     books.spend(3)
     [statement] = books.issue()
 
-    assert books.paid(statement, "15")["reason"] == "In part: 15.00 € of the statement are still to be paid."
+    assert books.paid(statement, "15")["reason"] == "In part: 15.00 EUR of the statement are still to be paid."
     assert books.states() == ["paid", "due", "due"]
     assert books.paid(statement, "5", "M2")["outcome"] == "recorded"
     assert books.states() == ["paid", "paid", "due"]
@@ -83,7 +83,7 @@ def test_too_much_is_recorded_and_remarked_on(books: Books) -> None:
     books.paid(statement, "10")
     line = books.paid(statement, "10", "M2")
     assert line["outcome"] == "recorded"
-    assert line["reason"] == "Too much: 10.00 € more than the statement comes to were paid by now."
+    assert line["reason"] == "Too much: 10.00 EUR more than the statement comes to were paid by now."
     assert books.now(statement) == (1000, 2000, -1000)
 
 
@@ -218,7 +218,7 @@ def test_what_the_operator_reported_is_known_and_not_counted_twice(books: Books)
     answer = books.pay(f"{statement['number']};20;{TODAY};OP-7;", f";15;{TODAY};OP-7;").get_json()
 
     assert [line["outcome"] for line in answer["lines"]] == ["known", "known"]
-    assert answer["lines"][1]["reason"] == "An operator reported 20.00 € under this reference already, not 15.00 €."
+    assert answer["lines"][1]["reason"] == "An operator reported 20.00 EUR under this reference already, not 15.00 EUR."
     assert books.now(statement) == (2000, 2000, 0)
     assert books.till.told("redemptions.paid") == []
 
@@ -271,7 +271,7 @@ def test_a_statement_that_comes_to_nothing_is_not_to_be_paid(books: Books) -> No
     [second] = books.issue()
     line = books.paid(second, "10")
     assert line["outcome"] == "refused"
-    assert line["reason"] == f"Statement {second['number']} is not to be paid: -10.00 €."
+    assert line["reason"] == f"Statement {second['number']} is not to be paid: -10.00 EUR."
 
 
 def test_a_statement_is_late_when_its_term_is_over_and_something_of_it_open(books: Books) -> None:
