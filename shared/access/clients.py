@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.access import revocations
 from shared.access.models import Client, Secret
+from shared.database.lookup import get_or_404
 from shared.problems import Conflict, NotFound
 from shared.values import clock
 
@@ -20,10 +21,7 @@ _PREFIX = "souche_"  # by which programs that look for secrets in the wrong plac
 
 def find(session: Session, client_id: UUID) -> Client:
     """A client; raises NotFound."""
-    found = session.get(Client, client_id)
-    if found is None:
-        raise NotFound("There is no such client.")
-    return found
+    return get_or_404(session, Client, client_id, "There is no such client.")
 
 
 def register(session: Session, name: str, role: str, scope: UUID | None, created_by: str) -> Client:

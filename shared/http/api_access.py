@@ -13,10 +13,11 @@ from shared.access import clients, revocations
 from shared.access.login import Register
 from shared.access.models import Client, Membership, Revocation
 from shared.access.tokens import SCOPED, Role, caller, roles
+from shared.database.lookup import get_or_404
 from shared.database.paging import PageQuery, page, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
-from shared.problems import Conflict, Invalid, NotFound
+from shared.problems import Conflict, Invalid
 from shared.values.text_rules import LINE_PATTERN, no_code
 
 client_views = Blueprint("clients", __name__, url_prefix="/v1/oauth/clients", description="Programs with secrets.")
@@ -229,9 +230,7 @@ def list_memberships(query: dict[str, Any]) -> dict[str, Any]:
 def end_membership(membership_id: UUID) -> Membership:
     """Take a role from a person, and the tokens got so far."""
     with transaction() as session:
-        found = session.get(Membership, membership_id)
-        if found is None:
-            raise NotFound("There is no such membership.")
+        found = get_or_404(session, Membership, membership_id, "There is no such membership.")
         session.delete(found)
         subject = f"{found.provider}|{found.subject}"
         revocations.revoke(session, revocations.SUBJECT, subject, "a role was taken", str(caller()), _lifetime())

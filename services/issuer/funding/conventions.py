@@ -9,7 +9,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.funding.models import Convention, ConventionAmendment, Envelope
-from shared.problems import Conflict, Invalid, NotFound
+from shared.database.lookup import get_or_404
+from shared.problems import Conflict, Invalid
 from shared.values import clock
 from shared.values.ids import new_id
 
@@ -33,10 +34,7 @@ def create(session: Session, terms: Mapping[str, Any], by: str) -> Convention:
 
 def find(session: Session, convention_id: UUID) -> Convention:
     """A convention; raises NotFound."""
-    found = session.get(Convention, convention_id)
-    if found is None:
-        raise NotFound("There is no such convention.")
-    return found
+    return get_or_404(session, Convention, convention_id, "There is no such convention.")
 
 
 def every(funder: str | None) -> sa.Select[Any]:

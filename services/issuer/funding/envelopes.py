@@ -22,7 +22,8 @@ from services.issuer.funding.models import OPENED, Charge, Convention, Envelope,
 from services.issuer.notices import outbox
 from services.issuer.programmes.models import Programme
 from shared.database import engine
-from shared.problems import Conflict, Invalid, NotFound
+from shared.database.lookup import get_or_404
+from shared.problems import Conflict, Invalid
 from shared.values import clock
 from shared.values.ids import new_id
 
@@ -67,10 +68,7 @@ def create(session: Session, programme: Programme, terms: Mapping[str, Any], by:
 
 def find(session: Session, envelope_id: UUID) -> Envelope:
     """An envelope; raises NotFound."""
-    found = session.get(Envelope, envelope_id)
-    if found is None:
-        raise NotFound("There is no such envelope.")
-    return found
+    return get_or_404(session, Envelope, envelope_id, "There is no such envelope.")
 
 
 def every(programme: str | None, convention_id: UUID | None = None) -> sa.Select[Any]:

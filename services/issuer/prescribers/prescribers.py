@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.prescribers.models import Prescriber, PrescriberImport
+from shared.database.lookup import get_or_404
 from shared.files.file_import import Terms
 from shared.places import importer
 from shared.places.importer import Report
-from shared.problems import NotFound
 
 
 def take_in(session: Session, content: bytes, terms: Terms) -> Report:
@@ -20,10 +20,7 @@ def take_in(session: Session, content: bytes, terms: Terms) -> Report:
 
 def find(session: Session, prescriber_id: UUID) -> Prescriber:
     """A prescriber; raises NotFound."""
-    found = session.get(Prescriber, prescriber_id)
-    if found is None:
-        raise NotFound("There is no such prescriber.")
-    return found
+    return get_or_404(session, Prescriber, prescriber_id, "There is no such prescriber.")
 
 
 def every() -> sa.Select[Any]:

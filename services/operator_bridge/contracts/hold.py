@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.register.models import Contract, Order
 from services.operator_bridge.register.transitions import CONTRACT
+from shared.database.lookup import get_or_404
 from shared.observability.logs import logger
-from shared.problems import Conflict, NotFound
+from shared.problems import Conflict
 from shared.values import clock
 
 # Rows that are being settled just now are left for the next tick rather than waited for.
@@ -72,7 +73,4 @@ def hold_new(session: Session) -> None:
 
 
 def _locked(session: Session, contract_id: UUID) -> Contract:
-    contract = session.get(Contract, contract_id, with_for_update=True, populate_existing=True)
-    if contract is None:
-        raise NotFound("There is no such contract.")
-    return contract
+    return get_or_404(session, Contract, contract_id, "There is no such contract.", lock=True)

@@ -12,8 +12,9 @@ from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED, allowed
+from shared.database.lookup import get_or_404
 from shared.eventlog import log
-from shared.problems import Conflict, Invalid, NotFound
+from shared.problems import Conflict, Invalid
 from shared.settings.settings import ConfigurationError
 from shared.values import clock
 
@@ -38,10 +39,7 @@ def create(session: Session, given: Mapping[str, Any]) -> Contract:
 
 def find(session: Session, contract_id: UUID) -> Contract:
     """A contract; raises NotFound."""
-    contract = session.get(Contract, contract_id)
-    if contract is None:
-        raise NotFound("There is no such contract.")
-    return contract
+    return get_or_404(session, Contract, contract_id, "There is no such contract.")
 
 
 def change(
@@ -53,9 +51,7 @@ def change(
     Raises Conflict where that state may not follow, or where the operator's settings are incomplete.
     """
     creating.lock_orders(session)
-    contract = session.get(Contract, contract_id, with_for_update=True, populate_existing=True)
-    if contract is None:
-        raise NotFound("There is no such contract.")
+    contract = get_or_404(session, Contract, contract_id, "There is no such contract.", lock=True)
     if contract.state == state:
         return contract
     if not allowed(CONTRACT, contract.state, state):

@@ -13,8 +13,9 @@ from services.operator_bridge.interface import Receipt
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating, outcomes
 from services.operator_bridge.register.models import Contract, Order
+from shared.database.lookup import get_or_404
 from shared.observability.logs import logger
-from shared.problems import Conflict, NotFound
+from shared.problems import Conflict
 from shared.values import clock
 
 _NOTE = sa.text("""
@@ -31,9 +32,7 @@ def vouch(session: Session, order_id: UUID, done: bool, asked_by: str, note: str
     Conflict too for a registration that was done where the operator gave it a number: without that it is of no use.
     """
     creating.lock_orders(session)
-    order = session.get(Order, order_id, with_for_update=True)
-    if order is None:
-        raise NotFound("There is no such order.")
+    order = get_or_404(session, Order, order_id, "There is no such order.", lock=True)
     if order.state != "unknown":
         raise Conflict(f"This order is {order.state}: expected one whose outcome is unknown.", slug="not-unknown")
     operator = session.get_one(Contract, order.contract_id).operator

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register.models import MAX_UNANSWERED, Contract, Order
 from services.operator_bridge.register.transitions import LINK, WORKING, before
+from shared.database.lookup import get_or_404
 from shared.observability.logs import logger
-from shared.problems import Conflict, NotFound
+from shared.problems import Conflict
 from shared.values import clock
 
 _NOTED = """jsonb_set(details, '{retries}', coalesce(details -> 'retries', '[]') || CAST(:retry AS jsonb))"""
@@ -81,9 +82,7 @@ def retry(session: Session, order_id: UUID, asked_by: str, note: str) -> Order:
     settled otherwise, or nothing is sent under its contract now, or what it was about is somebody else's now.
     """
     creating.lock_orders(session)
-    order = session.get(Order, order_id, with_for_update=True)
-    if order is None:
-        raise NotFound("There is no such order.")
+    order = get_or_404(session, Order, order_id, "There is no such order.", lock=True)
     said = {"by": asked_by, "note": note, "at": clock.now().isoformat()}
     contract = session.get_one(Contract, order.contract_id)
     if contract.state not in WORKING or contract.held_at is not None:

@@ -15,11 +15,12 @@ from services.operator_bridge.register import discrepancies, transitions
 from services.operator_bridge.register.models_reconciliation import DailyBalance, Discrepancy, Reconciliation
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
+from shared.database.lookup import get_or_404
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.csv_export import export
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, runtime, transaction
-from shared.problems import NotFound, ProblemSchema
+from shared.problems import ProblemSchema
 from shared.values.text_rules import check_line
 
 reconciliations = Blueprint(
@@ -158,10 +159,7 @@ def browse(query: dict[str, Any]) -> dict[str, Any]:
 def show(reconciliation_id: UUID) -> Reconciliation:
     """One run."""
     with transaction() as session:
-        run = session.get(Reconciliation, reconciliation_id)
-    if run is None:
-        raise NotFound("There is no such reconciliation.")
-    return run
+        return get_or_404(session, Reconciliation, reconciliation_id, "There is no such reconciliation.")
 
 
 @reconciliations.route("/export.csv")
@@ -190,10 +188,7 @@ def browse_discrepancies(query: dict[str, Any]) -> dict[str, Any]:
 def show_discrepancy(discrepancy_id: UUID) -> Discrepancy:
     """One difference."""
     with transaction() as session:
-        found = session.get(Discrepancy, discrepancy_id)
-    if found is None:
-        raise NotFound("There is no such discrepancy.")
-    return found
+        return get_or_404(session, Discrepancy, discrepancy_id, "There is no such discrepancy.")
 
 
 @differences.route("/<uuid:discrepancy_id>/resolution", methods=["POST"])

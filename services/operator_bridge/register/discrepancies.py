@@ -8,8 +8,9 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.register.models_reconciliation import Discrepancy
+from shared.database.lookup import get_or_404
 from shared.observability.logs import logger
-from shared.problems import Conflict, NotFound
+from shared.problems import Conflict
 from shared.values import clock
 
 
@@ -49,9 +50,7 @@ def resolve(session: Session, discrepancy_id: UUID, resolver: str, note: str) ->
 
     Raises NotFound, or Conflict where it is resolved already.
     """
-    difference = session.get(Discrepancy, discrepancy_id, with_for_update=True)
-    if difference is None:
-        raise NotFound("There is no such discrepancy.")
+    difference = get_or_404(session, Discrepancy, discrepancy_id, "There is no such discrepancy.", lock=True)
     if difference.state == "resolved":
         raise Conflict("This discrepancy is resolved already.", slug="discrepancy-resolved")
     difference.state, difference.resolved_by, difference.resolved_at = "resolved", "person", clock.now()

@@ -17,8 +17,9 @@ from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_switch import Switch, SwitchStep
 from services.operator_bridge.switching.steps import STEPS, Figures, Waiting, Work
+from shared.database.lookup import get_or_404
 from shared.observability.logs import logger
-from shared.problems import Conflict, Invalid, NotFound
+from shared.problems import Conflict, Invalid
 from shared.process.runtime import Runtime
 from shared.values import clock
 
@@ -58,10 +59,7 @@ def start(session: Session, settings: Mapping[str, str], given: Mapping[str, Any
 
 def find(session: Session, switch_id: UUID) -> Switch:
     """A switch; raises NotFound."""
-    switch = session.get(Switch, switch_id)
-    if switch is None:
-        raise NotFound("There is no such switch.")
-    return switch
+    return get_or_404(session, Switch, switch_id, "There is no such switch.")
 
 
 def steps(session: Session, switch_id: UUID) -> list[SwitchStep]:
@@ -148,10 +146,7 @@ def _report(session: Session, switch: Switch, finished_at: datetime) -> dict[str
 
 
 def _lock(session: Session, switch_id: UUID) -> Switch:
-    switch = session.get(Switch, switch_id, with_for_update=True, populate_existing=True)
-    if switch is None:
-        raise NotFound("There is no such switch.")
-    return switch
+    return get_or_404(session, Switch, switch_id, "There is no such switch.", lock=True)
 
 
 def _refuse_unfit(old: Contract, new: Contract, payer: Contract) -> None:

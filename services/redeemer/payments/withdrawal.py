@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from services.redeemer.payments import payment_sql, settlement
 from services.redeemer.payments.models import PAYMENT, WITHDRAWAL, Payment
 from services.redeemer.statements.models import Statement
-from shared.problems import Conflict, NotFound
+from shared.database.lookup import get_or_404
+from shared.problems import Conflict
 
 _OPEN_AGAIN = sa.text(payment_sql.OPEN_AGAIN)
 _PAID_BY_OPERATOR = sa.text(payment_sql.PAID_BY_OPERATOR)
@@ -25,9 +26,7 @@ def withdraw(session: Session, payment_id: UUID, reason: str, by: str) -> Paymen
 
     Raises NotFound, Conflict where the entry is not of money that went.
     """
-    payment = session.get(Payment, payment_id)
-    if payment is None:
-        raise NotFound("There is no payment of this id.")
+    payment = get_or_404(session, Payment, payment_id, "There is no payment of this id.")
     if payment.kind != PAYMENT:
         raise Conflict("Only a payment can be withdrawn.", slug="not-a-payment")
     # As who takes a file in does: withdrawals and files of one statement follow each other.

@@ -9,17 +9,15 @@ from sqlalchemy.orm import Session
 from services.redeemer import transitions
 from services.redeemer.cheques.models import Cheque
 from services.redeemer.redemptions.models import Redemption
+from shared.database.lookup import get_or_404
 from shared.eventlog import log
-from shared.problems import Conflict, NotFound
+from shared.problems import Conflict
 from shared.values import clock
 
 
 def find(session: Session, redemption_id: UUID, *, lock: bool = False) -> Redemption:
     """A redemption by its id, locked against others who change it where asked; raises NotFound."""
-    found = session.get(Redemption, redemption_id, with_for_update=lock or None, populate_existing=lock)
-    if found is None:
-        raise NotFound("There is no redemption of this id.")
-    return found
+    return get_or_404(session, Redemption, redemption_id, "There is no redemption of this id.", lock=lock)
 
 
 def reverse(session: Session, redemption_id: UUID, reason: str) -> Redemption:

@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session, aliased
 from services.redeemer.payments import settlement
 from services.redeemer.statements import statement_sql, terms
 from services.redeemer.statements.models import Statement, StatementLine, StatementMonth, StatementRefusal
-from shared.problems import Invalid, NotFound
+from shared.database.lookup import get_or_404
+from shared.problems import Invalid
 from shared.process.runtime import Runtime
 from shared.values import clock
 from shared.values.ids import new_id
@@ -92,10 +93,7 @@ def set_off_all(runtime: Runtime) -> int:
 
 def find(session: Session, statement_id: UUID) -> Statement:
     """A statement by its id; raises NotFound."""
-    found = session.get(Statement, statement_id)
-    if found is None:
-        raise NotFound("There is no statement of this id.")
-    return found
+    return get_or_404(session, Statement, statement_id, "There is no statement of this id.")
 
 
 def lines(session: Session, statement_id: UUID) -> Sequence[Any]:

@@ -6,11 +6,11 @@ from sqlalchemy.orm import Session
 
 from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Structure, StructureImport
+from shared.database.lookup import get_or_404
 from shared.eventlog import log
 from shared.files.file_import import Terms
 from shared.places import importer
 from shared.places.importer import Report
-from shared.problems import NotFound
 from shared.values import clock
 
 
@@ -24,10 +24,7 @@ def take_in(session: Session, content: bytes, terms: Terms) -> Report:
 
 def find(session: Session, structure_id: UUID, *, lock: bool = False) -> Structure:
     """A structure by its id, locked against others who change it where asked; raises NotFound."""
-    found = session.get(Structure, structure_id, with_for_update=lock or None, populate_existing=lock)
-    if found is None:
-        raise NotFound("There is no structure of this id.")
-    return found
+    return get_or_404(session, Structure, structure_id, "There is no structure of this id.", lock=lock)
 
 
 def suspend(session: Session, structure_id: UUID, reason: str) -> Structure:
