@@ -36,7 +36,7 @@ from shared.settings import settings
 from shared.settings.settings import SERVICES
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
-from souche.keys import Signer
+from souche.keys.signer import Signer
 
 _WITHOUT = Statement(*(part for part in redeem_sql.ALONE if part is not redeem_sql.AUDITED))
 _WITH = Statement(*redeem_sql.ALONE)

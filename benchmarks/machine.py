@@ -21,7 +21,7 @@ from demo import children, environment
 from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from shared.database import migrations
 from shared.settings.settings import SERVICES
-from souche.keys import Signer
+from souche.keys.signer import Signer
 
 SETTINGS = {
     "shared_buffers": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 4 >> 20}MB",

@@ -46,7 +46,7 @@ from shared.process.runtime import Runtime
 from shared.settings import settings as config
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
-from souche.keys import Signer
+from souche.keys.signer import Signer
 
 SERVICE = "operator_bridge"
 PROGRAMME = "benchmark"

@@ -34,7 +34,7 @@ from shared.database import engine as db
 from shared.database import migrations
 from shared.settings import weak_secrets
 from shared.settings.settings import SERVICES, ConfigurationError
-from souche.keys import Signer
+from souche.keys.signer import Signer
 from souche.serving import PORTS
 
 OK = 200

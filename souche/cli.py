@@ -17,7 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "client": "souche.trusting:client",
     "demo": "souche.demonstration:demo",
     "import": "souche.importing:import_file",
-    "keys": "souche.keys:keys",
+    "keys": "souche.commands.keys:keys",
     "migrate": "souche.migrating:migrate",
     "operator": "souche.operators:operator",
     "permissions": "souche.permissions:permissions",

@@ -9,7 +9,7 @@ import click
 
 from shared.access.tokens import SCOPED, Role
 from shared.settings.settings import SERVICES, with_files
-from souche.keys import Signer
+from souche.keys.signer import Signer
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 

@@ -18,7 +18,8 @@ from shared.http.api_metrics import Gauges
 from shared.process.runtime import Runtime
 from shared.settings.settings import SERVICES, load, read_keys
 from souche.cli import COMMANDS, main
-from souche.keys import Signer, generate_secrets
+from souche.keys.generating import generate_secrets
+from souche.keys.signer import Signer
 from tests.harness import ServiceUnderTest
 from tests.serving import served
 

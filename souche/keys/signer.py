@@ -1,0 +1,68 @@
+"""Keys: the one that signs tokens, and the making of all that a deployment needs."""
+
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from marshmallow import ValidationError
+
+from shared.access import tokens
+from shared.settings import weak_secrets
+from shared.settings.settings import SERVICES, ConfigurationError, read_keys
+
+ONE_DAY = timedelta(days=1)
+ONE_YEAR = timedelta(days=366)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Holds the private key that tokens are signed with; the services hold the public one."""
+
+    key_id: str
+    private_key: bytes = field(repr=False)
+
+    @classmethod
+    def generate(cls, key_id: str = "k1") -> "Signer":
+        """A signer with a new Ed25519 key."""
+        return cls(key_id, secrets.token_bytes(32))
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> "Signer":
+        """The signer of TOKEN_PRIVATE_KEY; raises ConfigurationError where it is missing or wrong."""
+        given = environ.get("TOKEN_PRIVATE_KEY")
+        if not given:
+            raise ConfigurationError("TOKEN_PRIVATE_KEY is not set: it signs tokens (`souche keys` makes one).")
+        try:
+            key_id, key = next(iter(read_keys(given).items()))
+        except ValidationError as error:
+            raise ConfigurationError(f"TOKEN_PRIVATE_KEY: {error.args[0]}") from None
+        if fault := weak_secrets.of_ring({key_id: key}, demonstration=bool(environ.get("SOUCHE_DEMONSTRATION"))):
+            raise ConfigurationError(f"TOKEN_PRIVATE_KEY: {fault}")
+        return cls(key_id, key)
+
+    @property
+    def public_key(self) -> bytes:
+        """The raw Ed25519 public key."""
+        return Ed25519PrivateKey.from_private_bytes(self.private_key).public_key().public_bytes_raw()
+
+    def token(
+        self,
+        role: str,
+        scope: UUID | str | None = None,
+        subject: str = "souche",
+        lifetime: timedelta = ONE_DAY,
+        audience: Collection[str] = SERVICES,
+    ) -> str:
+        """A token; `prescriber` and `structure` need the id of theirs as scope, the others take none."""
+        of, as_role = None if scope is None else UUID(str(scope)), tokens.Role(role)
+        return tokens.issue(
+            self.key_id, self.private_key, role=as_role, subject=subject, scope=of, lifetime=lifetime, audience=audience
+        )
+
+    def service_token(self, service: str, lifetime: timedelta = ONE_YEAR) -> str:
+        """The token with which a service calls the other two, and them alone."""
+        others = [name for name in SERVICES if name != service]
+        return self.token("service", subject=service, lifetime=lifetime, audience=others)
