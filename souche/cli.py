@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "revoke": "souche.trusting:revoke",
     "serve": "souche.serving:serve",
     "token": "souche.tokens:token",
-    "verify": "souche.verify:verify",
+    "verify": "souche.commands.verify:verify",
     "worker": "souche.working:worker",
 }
 

@@ -10,7 +10,7 @@ from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.switching import switchover
 from shared.settings.settings import SERVICES
-from souche.verify import verify
+from souche.commands.verify import verify
 from tests.journey.conftest import World
 from tests.operator_bridge.switching.conftest import operator, operator_settings
 from tests.operator_bridge.switching.town import Operator

@@ -21,7 +21,7 @@ from services.operator_bridge.switching import switchover
 from shared.eventlog.event_kinds import READERS
 from shared.problems import Unavailable
 from shared.settings.settings import SERVICES
-from souche.verify import verify
+from souche.commands.verify import verify
 from tests.harness import ServiceUnderTest
 from tests.journey.conftest import PROGRAMME, World
 from tests.outside import operator_settings, outside

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
-from souche.verify import verify
+from souche.commands.verify import verify
 from tests.journey.conftest import World
 
 

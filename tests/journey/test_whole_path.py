@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from demo.embedded import EmbeddedPostgres
 from shared.settings.settings import SERVICES
 from shared.values import cheque_code
-from souche.verify import verify
+from souche.commands.verify import verify
 from tests.journey.conftest import World
 
 

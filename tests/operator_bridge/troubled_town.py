@@ -25,7 +25,7 @@ from shared.eventlog.event_kinds import READERS
 from shared.problems import Unavailable
 from shared.process.runtime import Runtime
 from shared.settings.settings import SERVICES
-from souche.verify import verify
+from souche.commands.verify import verify
 from tests.journey.conftest import World
 
 _ROUNDS = 25

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from shared.audit import trail
-from souche.verify import verify
+from souche.commands.verify import verify
 from tests.harness import ServiceUnderTest
 
 

@@ -5,28 +5,22 @@ number and in cents. The three services are read as three streams in the order o
 side, so memory stays flat and they may live in three databases.
 """
 
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import click
 import sqlalchemy as sa
 
-from shared.audit.hash_chain import Anchor, Broken
 from shared.database import engine as db
 from shared.eventlog.event_kinds import READERS
 from shared.settings.settings import SERVICES, ConfigurationError, with_files
-from shared.values.money import decimal
-from souche import verify_audit, verify_journal, verify_restored, verify_statements
-from souche.tables import write_table
-from souche.verify_rows import Fault, check_cheque, check_redemption
+from souche.verify import journal, statements
+from souche.verify.rows import Fault, check_cheque, check_redemption
 
-STATES = ("pending", "spendable", "redeemed", "cancelled", "expired", "blocked")
 _POLL_SECONDS = 0.25
 _TRIES = 5
 _STREAM = {"yield_per": 2_000}
@@ -113,33 +107,6 @@ class Tally:
 
 Books = dict[tuple[str, str], Tally]
 """Tallies by what they are of (`programme`, `envelope`, `contract`) and its name."""
-
-
-@click.command()
-@click.option("--wait", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to let news arrive.")
-@click.option("--all", "everything", is_flag=True, help="Name every difference, not only the first.")
-@click.option("--anchor", "anchors", multiple=True, type=verify_audit.AnchorType(), help="A head kept from before.")
-def verify(wait: float, everything: bool, anchors: tuple[Anchor, ...]) -> None:
-    """Recompute every balance across the three services; exit 1 at the first cheque that does not fit.
-
-    Where a log was restored from a backup, it says so, and names all that does not fit.
-    """
-    engines = connect(os.environ)
-    try:
-        heads = verify_audit.check(engines, anchors)
-        restored = verify_restored.remarks(engines)
-        for remark in restored:
-            click.echo(remark)
-        books = check_at_rest(engines, wait, everything or bool(restored))
-    except Fault as fault:
-        raise click.ClickException(f"it does not balance: {fault}") from None
-    except Broken as broken:
-        raise click.ClickException(f"the audit trail was tampered with: {broken}") from None
-    finally:
-        for engine in engines.values():
-            engine.dispose()
-    show(books)
-    verify_audit.show(heads)
 
 
 def connect(environ: Any) -> dict[str, sa.Engine]:
@@ -256,7 +223,7 @@ def side_by_side(key: str, *streams: Iterable[Any]) -> Iterator[tuple[UUID, list
 
 
 def _check_statements(redeemer: sa.Engine) -> None:
-    for fault in verify_statements.faults(redeemer):
+    for fault in statements.faults(redeemer):
         raise Fault(fault)
 
 
@@ -281,7 +248,7 @@ def _check_money(issuer: sa.Engine) -> None:
             if not row.engaged_cents == row.charged_cents <= row.amount_cents:
                 amounts = f"{row.engaged_cents} cents engaged, {row.charged_cents} charged, {row.amount_cents} in all"
                 raise Fault(f"envelope {row.envelope}: {amounts}")
-    for fault in verify_journal.faults(issuer):
+    for fault in journal.faults(issuer):
         raise Fault(fault)
 
 
@@ -290,23 +257,6 @@ def _count(books: Books, stub: Any, judged: Any, known: Any) -> None:
     places += [("contract", code) for code in known.contracts or ()]
     for place in places:
         books.setdefault(place, Tally()).add(judged.state, judged.value_cents)
-
-
-def show(books: Books) -> None:
-    """Prints the books as a table: number and euros per state, and the sum."""
-    rows = [_line(kind, name, tally) for (kind, name), tally in sorted(books.items())]
-    write_table(("of", "name", "issued", *STATES), rows)
-    cheques = sum(tally.number.total() for (kind, _), tally in books.items() if kind == "programme")
-    click.echo(f"{cheques} cheques: every one fits.")
-
-
-def _line(kind: str, name: str, tally: Tally) -> Sequence[str]:
-    issued = _cell(tally.number.total(), tally.cents.total())
-    return (kind, name, issued, *(_cell(tally.number[state], tally.cents[state]) for state in STATES))
-
-
-def _cell(number: int, cents: int) -> str:
-    return f"{number} / {decimal(cents)} €" if number else "–"
 
 
 def _scalar(engine: sa.Engine, query: str, **values: Any) -> Any:

@@ -1,0 +1,59 @@
+"""TODO."""
+
+import os
+from collections.abc import Sequence
+
+import click
+
+from shared.audit.hash_chain import Anchor, Broken
+from shared.values.money import decimal
+from souche.tables import write_table
+from souche.verify import audit, restored
+from souche.verify.balances import Books, Tally, check_at_rest, connect
+from souche.verify.rows import Fault
+
+STATES = ("pending", "spendable", "redeemed", "cancelled", "expired", "blocked")
+
+
+@click.command()
+@click.option("--wait", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to let news arrive.")
+@click.option("--all", "everything", is_flag=True, help="Name every difference, not only the first.")
+@click.option("--anchor", "anchors", multiple=True, type=audit.AnchorType(), help="A head kept from before.")
+def verify(wait: float, everything: bool, anchors: tuple[Anchor, ...]) -> None:
+    """Recompute every balance across the three services; exit 1 at the first cheque that does not fit.
+
+    Where a log was restored from a backup, it says so, and names all that does not fit.
+    """
+    engines = connect(os.environ)
+    try:
+        heads = audit.check(engines, anchors)
+        remarks = restored.remarks(engines)
+        for remark in remarks:
+            click.echo(remark)
+        books = check_at_rest(engines, wait, everything or bool(remarks))
+    except Fault as fault:
+        raise click.ClickException(f"it does not balance: {fault}") from None
+    except Broken as broken:
+        raise click.ClickException(f"the audit trail was tampered with: {broken}") from None
+    finally:
+        for engine in engines.values():
+            engine.dispose()
+    show(books)
+    audit.show(heads)
+
+
+def show(books: Books) -> None:
+    """Prints the books as a table: number and euros per state, and the sum."""
+    rows = [_line(kind, name, tally) for (kind, name), tally in sorted(books.items())]
+    write_table(("of", "name", "issued", *STATES), rows)
+    cheques = sum(tally.number.total() for (kind, _), tally in books.items() if kind == "programme")
+    click.echo(f"{cheques} cheques: every one fits.")
+
+
+def _line(kind: str, name: str, tally: Tally) -> Sequence[str]:
+    issued = _cell(tally.number.total(), tally.cents.total())
+    return (kind, name, issued, *(_cell(tally.number[state], tally.cents[state]) for state in STATES))
+
+
+def _cell(number: int, cents: int) -> str:
+    return f"{number} / {decimal(cents)} €" if number else "–"
