@@ -28,6 +28,6 @@ USER souche
 WORKDIR /tmp
 # A web server is asked whether it can serve, a worker and beat must have shown a sign of life within the minute.
 HEALTHCHECK --interval=10s --timeout=20s --start-period=180s --retries=4 \
-    CMD ["python", "-m", "souche.health"]
+    CMD ["python", "-m", "souche.commands.health"]
 ENTRYPOINT ["souche"]
 CMD ["--help"]

@@ -34,8 +34,8 @@ from shared.database import engine as db
 from shared.database import migrations
 from shared.settings import weak_secrets
 from shared.settings.settings import SERVICES, ConfigurationError
+from souche.commands.serve import PORTS
 from souche.keys.signer import Signer
-from souche.serving import PORTS
 
 OK = 200
 LOCK = Path(f"/tmp/souche-ports-{os.getuid()}.lock")  # noqa: S108 (nothing is in it, and nobody else opens it)

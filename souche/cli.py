@@ -13,22 +13,22 @@ from shared.audit import trail
 from shared.settings.settings import ConfigurationError
 
 COMMANDS: Mapping[str, str] = {
-    "beat": "souche.working:beat",
-    "client": "souche.trusting:client",
-    "demo": "souche.demonstration:demo",
-    "import": "souche.importing:import_file",
+    "beat": "souche.commands.worker:beat",
+    "client": "souche.commands.client:client",
+    "demo": "souche.commands.demo:demo",
+    "import": "souche.commands.import_file:import_file",
     "keys": "souche.commands.keys:keys",
-    "migrate": "souche.migrating:migrate",
-    "operator": "souche.operators:operator",
-    "permissions": "souche.permissions:permissions",
-    "recall": "souche.recalling:recall",
-    "reconcile": "souche.reconciling:reconcile",
-    "reencrypt": "souche.rotating:reencrypt",
-    "revoke": "souche.trusting:revoke",
-    "serve": "souche.serving:serve",
-    "token": "souche.tokens:token",
+    "migrate": "souche.commands.migrate:migrate",
+    "operator": "souche.commands.operator.contracts:operator",
+    "permissions": "souche.commands.permissions:permissions",
+    "recall": "souche.commands.recall:recall",
+    "reconcile": "souche.commands.reconcile:reconcile",
+    "reencrypt": "souche.commands.reencrypt:reencrypt",
+    "revoke": "souche.commands.revoke:revoke",
+    "serve": "souche.commands.serve:serve",
+    "token": "souche.commands.token:token",
     "verify": "souche.commands.verify:verify",
-    "worker": "souche.working:worker",
+    "worker": "souche.commands.worker:worker",
 }
 
 # Celery reads this when it is imported. SIGTERM, what containers are stopped with, then gives what a worker could not

@@ -7,7 +7,7 @@ import click
 
 from shared.audit.hash_chain import Anchor, Broken
 from shared.values.money import decimal
-from souche.tables import write_table
+from souche.commands.tables import write_table
 from souche.verify import audit, restored
 from souche.verify.balances import Books, Tally, check_at_rest, connect
 from souche.verify.rows import Fault

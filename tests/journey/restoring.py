@@ -15,8 +15,8 @@ from demo.simulators.docaposte import Simulator
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.reconciliation import comparing
 from shared.settings.settings import SERVICES
+from souche.commands.recall import recall
 from souche.commands.verify import verify
-from souche.recalling import recall
 from tests.journey.conftest import World
 
 Cheque = Mapping[str, Any]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from souche import health
+from souche.commands import health
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_where_nobody_looks_nothing_is_written(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_container_is_told_by_the_exit_code(heartbeat: Path) -> None:
-    command = [sys.executable, "-m", "souche.health"]
+    command = [sys.executable, "-m", "souche.commands.health"]
     assert subprocess.run(command, check=False).returncode == 1
     health.beat()
     assert subprocess.run(command, check=False).returncode == 0

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.eventlog import log
-from souche import recalling
+from souche.commands import recall
 from tests.harness import ServiceUnderTest
 
 
@@ -30,9 +30,9 @@ def restored(service: Callable[[str], ServiceUnderTest], owner: sa.Engine) -> Ca
 def test_the_issuer_and_the_bridge_begin_without_the_others_in_the_end(
     name: str, restored: Callable[[str], ServiceUnderTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(recalling._PATIENCE_SECONDS, "operator_bridge", 0.0)
+    monkeypatch.setitem(recall._PATIENCE_SECONDS, "operator_bridge", 0.0)
     made = restored(name)
-    recalling.before_work(made.settings)
+    recall.before_work(made.settings)
     assert not log.is_restored(made.runtime.engine)
 
 
@@ -40,7 +40,7 @@ def test_the_redeemer_does_not_begin_before_the_others_have_answered(
     restored: Callable[[str], ServiceUnderTest],
 ) -> None:
     made = restored("redeemer")
-    beginning = threading.Thread(target=recalling.before_work, args=(made.settings,), daemon=True)
+    beginning = threading.Thread(target=recall.before_work, args=(made.settings,), daemon=True)
     beginning.start()
     beginning.join(2)
     assert beginning.is_alive()

@@ -13,7 +13,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from shared.settings.settings import SERVICES, load
-from souche import health, recalling
+from souche.commands import health, recall
 
 PORTS = {"issuer": 8001, "redeemer": 8002, "operator_bridge": 8003}
 BACKLOG = 1024
@@ -36,7 +36,7 @@ def serve(service: str, host: str, port: int | None, workers: int, threads: int)
     _refuse_taken(host, port)
     if workers > 1:  # the processes add up their counters in files, so that each can tell those of all
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="souche-metrics-"))
-    recalling.before_work(settings)
+    recall.before_work(settings)
     health.announce(port)
     Granian(
         f"services.{service}:create_app",

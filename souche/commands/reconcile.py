@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from souche.client import Client
-from souche.tables import write_table
+from souche.commands.tables import write_table
 
 BRIDGE = "operator_bridge"
 COLUMNS = ("contract", "state", "lines", "moving", "differ", "settled", "resolved", "waiting")

@@ -1,10 +1,9 @@
-"""`souche client` and `souche revoke`: programs that are let in, and tokens taken back."""
+"""`souche client`: programs that get short-lived tokens by a secret."""
 
 from uuid import UUID
 
 import click
 
-from shared.access.revocations import KINDS
 from shared.access.tokens import SCOPED, Role
 from shared.settings.settings import SERVICES
 from souche.client import Client
@@ -12,7 +11,7 @@ from souche.client import Client
 _ROLES = [role.value for role in Role if role is not Role.SERVICE]
 _service = click.argument("service", type=click.Choice(SERVICES))
 _client = click.argument("client_id", type=click.UUID)
-_reason = click.option("--reason", required=True, help="For those who read about it later.")
+reason_option = click.option("--reason", required=True, help="For those who read about it later.")
 
 
 @click.group()
@@ -59,7 +58,7 @@ def end(service: str, client_id: UUID, secret_id: UUID) -> None:
 @client.command()
 @_service
 @_client
-@_reason
+@reason_option
 def disable(service: str, client_id: UUID, reason: str) -> None:
     """Let a program in no more; its tokens end within seconds."""
     Client(service).post(f"/v1/oauth/clients/{client_id}/suspension", json={"reason": reason})
@@ -84,28 +83,6 @@ def list_(service: str) -> None:
         state = f"disabled: {one['disabled_reason']}" if one["disabled_at"] else "let in"
         secrets = " ".join(each["secret_id"] for each in one["secrets"]) or "none"
         click.echo(f"{one['client_id']}  {one['name']}  {whom}  {state}  secrets: {secrets}")
-
-
-@click.command()
-@click.argument("kind", type=click.Choice(KINDS))
-@click.argument("value")
-@_reason
-@click.option("--service", type=click.Choice(SERVICES), multiple=True, default=SERVICES, show_default=True)
-def revoke(kind: str, value: str, reason: str, service: tuple[str, ...]) -> None:
-    """Take tokens back: one by its id (jti), or all that a subject or scope was given until now.
-
-    Told to each service in turn; one that does not answer is named, and the command ends with 1.
-    """
-    failed = False
-    for name in service:
-        try:
-            Client(name).post("/v1/revocations", json={"kind": kind, "value": value, "reason": reason})
-            click.echo(f"{name}: taken back")
-        except click.ClickException as error:
-            failed = True
-            click.echo(f"{name}: NOT taken back: {error.message}", err=True)
-    if failed:
-        raise click.exceptions.Exit(1)
 
 
 def _show_secret(calls: Client, client_id: str) -> None:

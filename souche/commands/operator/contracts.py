@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from souche import switching
 from souche.client import Client
-from souche.tables import write_table
+from souche.commands.operator import switch
+from souche.commands.tables import write_table
 
 BRIDGE = "operator_bridge"
 ORDER_COLUMNS = ("order_id", "kind", "state", "reason", "attempts", "created_at", "settled_at")
@@ -25,7 +25,7 @@ def operator() -> None:
     """
 
 
-for command in (switching.switch, switching.claims_of, switching.accept):
+for command in (switch.switch, switch.claims_of, switch.accept):
     operator.add_command(command)
 
 

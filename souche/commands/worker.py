@@ -12,7 +12,7 @@ from shared.observability import logs, tracing
 from shared.process.celery import LONG_QUEUES, sweeps
 from shared.process.runtime import Runtime
 from shared.settings.settings import SERVICES, Settings, load
-from souche import health, recalling
+from souche.commands import health, recall
 
 # Beat needs the broker's address and no secret: this service holds no keys.
 SERVICE_WITHOUT_KEYS = "operator_bridge"
@@ -33,12 +33,12 @@ _LONGEST_PAUSE_SECONDS = 10
 def worker(service: str, concurrency: int, jobs: str) -> None:
     """Run the Celery worker of SERVICE: it takes from the queues of that service, and from no other."""
     runtime = _runtime(service)
-    recalling.before_work(runtime.settings)
+    recall.before_work(runtime.settings)
     runtime.celery.set_current()
     importlib.import_module(f"services.{service}.tasks")
     _trace_children(runtime.settings)
     signals.heartbeat_sent.connect(_show_life)
-    gc.freeze()  # what is loaded by now stays: the children need not search it for garbage (see `souche.serving`)
+    gc.freeze()  # what is loaded by now stays: the children need not search it for garbage (see `souche.commands.serve`)
     runtime.celery.worker_main(
         [
             "worker",
