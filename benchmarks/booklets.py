@@ -26,7 +26,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from services.issuer.booklets import printing
 from services.issuer.booklets.models import OperatorContract, StructureAffiliation, TrainingStructure
 from services.issuer.cheques.codes import Codes

@@ -19,8 +19,8 @@ from benchmarks import bulk, desk
 from benchmarks.desk import CHEQUES, Desk
 from benchmarks.machine import machine, wait_for
 from benchmarks.table import Line, by_turns
-from demo.embedded import free_port
 from demo.simulators.docaposte import CODE, Account
+from demo.stack.embedded import free_port
 from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound.consuming import HANDLERS

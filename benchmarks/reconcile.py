@@ -25,7 +25,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from benchmarks.machine import SETTINGS
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.interface import ChequeStatus, Line, Operator
 from services.operator_bridge.reconciliation import comparing, recording

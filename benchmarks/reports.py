@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from services.issuer.reports import conventions
 from services.issuer.reports.api import ConventionReportsSchema
 from services.issuer.reports.conventions import Asked

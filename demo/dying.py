@@ -2,8 +2,7 @@
 
 import time
 
-from demo import children
-from demo.stack import Stack
+from demo.stack.stack import Stack, children
 from demo.year import Bar, Year
 
 PATIENCE_SECONDS = 10.0

@@ -12,10 +12,10 @@ from rich.console import Console
 from demo import dying, granting, preparing, replacing, settling, spending, summary, switching
 from demo.bars import act
 from demo.calls import Calls, Unexpected
-from demo.embedded import EmbeddedServerError
-from demo.interruptions import Interrupted
 from demo.spending import Ends
-from demo.stack import Stack, StackFailed, running
+from demo.stack.embedded import EmbeddedServerError
+from demo.stack.interruptions import Interrupted
+from demo.stack.stack import Stack, StackFailed, running
 from demo.summary import Outcome
 from demo.switching import Switched
 from demo.traffic import Traffic

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from demo.calls import Identity
 from demo.granting import BOOKLETS
-from demo.stack import Stack
+from demo.stack.stack import Stack
 from demo.switching import Switched, claims_folder
 from demo.traffic import Request
 from demo.year import FINANCE, OPERATIONS, Year

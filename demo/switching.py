@@ -9,7 +9,7 @@ from typing import Any
 
 from demo import preparing, settling
 from demo.calls import Unexpected
-from demo.stack import Stack
+from demo.stack.stack import Stack
 from demo.traffic import Traffic
 from demo.year import ADMIN, OPERATIONS, Bar, Year
 

@@ -1,7 +1,7 @@
 """Real servers for the tests, started when first asked for: a test that needs no database takes none.
 
 `postgres` and `redis_server` are one each per pytest(-xdist) process and are stopped with it. Their data are not
-durable. A test that breaks, kills or restores a server starts its own with `demo.embedded`.
+durable. A test that breaks, kills or restores a server starts its own with `demo.stack.embedded`.
 
 `issuer`, `redeemer` and `bridge` are one service each, migrated once per process and emptied before every test that
 asks for it: a `tests.harness.ServiceUnderTest` with `.runtime`, `.app`, `.client`, `.token(role, scope)` and
@@ -22,8 +22,8 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from demo import environment
-from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
+from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
+from demo.stack.stack import environment
 from shared.database import migrations
 from shared.http import api_metrics
 from shared.settings import settings as config

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import statements, till
 from benchmarks.load import Clients, Refused, post
 from benchmarks.machine import NotDurable, check_durable
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from shared.values.ids import new_id
 
 REQUEST = post("/v1/anything", b'{"codes": []}', {"Idempotency-Key": "1"})

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import redis
 
-from demo.embedded import EmbeddedPostgres, EmbeddedRedis
+from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis
 
 STARTS_BOTH_AND_WAITS = """
 import sys, time

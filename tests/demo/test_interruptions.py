@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from demo.interruptions import Interrupted, Interruptions
+from demo.stack.interruptions import Interrupted, Interruptions
 
 
 def test_a_signal_interrupts_with_the_exit_code_that_shells_expect() -> None:

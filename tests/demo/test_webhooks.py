@@ -8,9 +8,9 @@ from collections import Counter
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
-from demo.embedded import free_port
 from demo.simulators.faults import MESSAGES, Faults
 from demo.simulators.webhooks import Sender
+from demo.stack.embedded import free_port
 from tests.serving import served
 
 NUMBER = 20

@@ -12,10 +12,10 @@ from uuid import uuid4
 
 import requests
 
-from demo import children, preparing, settling
+from demo import preparing, settling
 from demo.calls import Calls
-from demo.embedded import EmbeddedPostgres, EmbeddedRedis
-from demo.stack import Stack, running
+from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis
+from demo.stack.stack import Stack, children, running
 from demo.world import World
 from demo.year import ADMIN, Year
 from shared.values import clock

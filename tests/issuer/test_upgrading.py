@@ -4,7 +4,7 @@ import json
 
 import sqlalchemy as sa
 
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from shared.database import engine as db
 from shared.database import migrations
 from shared.values.ids import new_id

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import redis
 
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from services.issuer.people.identities import normalised
 from shared.settings.settings import SERVICES
 

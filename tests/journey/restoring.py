@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
-from demo.embedded import EmbeddedPostgres
 from demo.simulators.docaposte import Simulator
+from demo.stack.embedded import EmbeddedPostgres
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.reconciliation import comparing
 from shared.settings.settings import SERVICES

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import request
 from werkzeug.test import TestResponse
 
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.people.models import Beneficiary
 from services.operator_bridge.inbound import statement_polling

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 import pytest
 import sqlalchemy as sa
 
-from demo.embedded import EmbeddedPostgres
 from demo.simulators.docaposte import Account, Simulator
+from demo.stack.embedded import EmbeddedPostgres
 from shared.settings.settings import SERVICES
 from tests.journey.conftest import World
 from tests.journey.restoring import Life, Town, live

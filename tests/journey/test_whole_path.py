@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from shared.settings.settings import SERVICES
 from shared.values import cheque_code
 from souche.commands.verify import verify

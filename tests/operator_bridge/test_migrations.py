@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from services.operator_bridge.register.models import Base
 from services.operator_bridge.register.models_reconciliation import Discrepancy
 from services.operator_bridge.register.models_switch import Switch

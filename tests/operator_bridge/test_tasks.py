@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from demo.embedded import free_port
 from demo.simulators.docaposte import Simulator
+from demo.stack.embedded import free_port
 from services.operator_bridge import tasks
 from services.operator_bridge.reconciliation import runs
 from services.operator_bridge.tasks import BEAT

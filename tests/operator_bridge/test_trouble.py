@@ -11,10 +11,10 @@ import requests
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from demo.embedded import free_port
 from demo.simulators import docaposte
 from demo.simulators.docaposte import Account, Simulator
 from demo.simulators.faults import CALLS, MESSAGES, STATEMENTS
+from demo.stack.embedded import free_port
 from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Order
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import sending

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from shared.access.tokens import Role, Verifier
 from shared.http.api_metrics import Gauges
 from shared.process.runtime import Runtime

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from demo.embedded import free_port
 from demo.simulators.docaposte import Account, Simulator
 from demo.simulators.serving import serving
+from demo.stack.embedded import free_port
 from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import applying, statement_polling
 from services.operator_bridge.switching import switchover

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 import requests
 
-from demo.embedded import free_port
+from demo.stack.embedded import free_port
 from services.redeemer import create_app
 from shared.values import cheque_code
 from shared.values.cheque_code import ALPHABET

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from services.redeemer import create_app
 from services.redeemer.cheques import expiring
 from shared.settings import settings as config

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
 
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from shared.database import engine as db
 from shared.database import migrations
 from shared.settings.settings import SERVICES

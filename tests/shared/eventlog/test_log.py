@@ -17,7 +17,7 @@ import structlog
 from marshmallow import ValidationError
 from sqlalchemy.orm import Session
 
-from demo.embedded import EmbeddedPostgres
+from demo.stack.embedded import EmbeddedPostgres
 from shared.eventlog import consumer, event_kinds, log
 from shared.eventlog.log import Event
 from shared.http.api_events import FeedPage

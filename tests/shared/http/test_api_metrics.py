@@ -15,7 +15,7 @@ import requests
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo.embedded import free_port
+from demo.stack.embedded import free_port
 from shared.database import engine as db
 from shared.http import api_metrics
 from shared.observability.gauges import Gauge, Tables

@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from demo.embedded import EmbeddedRedis, free_port
+from demo.stack.embedded import EmbeddedRedis, free_port
 from services.issuer import create_app
 from services.operator_bridge import create_app as create_bridge
 from shared.limiting.rate_limit import Pace

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from demo.embedded import free_port
+from demo.stack.embedded import free_port
 from shared.limiting import slow_bodies as waiting
 from shared.limiting.slow_bodies import Bodies, TooSlow
 from tests.harness import ServiceUnderTest

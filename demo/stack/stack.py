@@ -27,9 +27,9 @@ import requests
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from demo import children, environment
-from demo.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from demo.interruptions import Interrupted, Interruptions
+pass
+from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
+from demo.stack.interruptions import Interrupted, Interruptions
 from shared.database import engine as db
 from shared.database import migrations
 from shared.settings import weak_secrets
