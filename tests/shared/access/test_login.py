@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from demo.provider import CLIENT_ID, IDENTITY_PROVIDER, LocalProvider, provider
+from demo.simulators.provider import CLIENT_ID, IDENTITY_PROVIDER, LocalProvider, provider
 from shared.access import token_lockout
 from shared.access.login_audit import AN_HOUR, Refusals
 from shared.audit import hash_chain

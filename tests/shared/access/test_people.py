@@ -10,7 +10,7 @@ import jwt
 import pytest
 from werkzeug.test import TestResponse
 
-from demo.provider import CLIENT_ID, IDENTITY_PROVIDER, Key, LocalProvider, provider
+from demo.simulators.provider import CLIENT_ID, IDENTITY_PROVIDER, Key, LocalProvider, provider
 from shared.access import oidc_provider as providing
 from shared.access import token_lockout
 from shared.problems import Unavailable
