@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.calls import Identity, Unexpected
-from demo.world import PlannedGrant
+from demo.world.world import PlannedGrant
 from demo.year import ADMIN, Bar, Cheque, MadeGrant, Year
 
 CALM = 40  # grants made one after the other, to measure the lag as a prescriber feels it

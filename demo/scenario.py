@@ -19,7 +19,7 @@ from demo.stack.stack import Stack, StackFailed, running
 from demo.summary import Outcome
 from demo.switching import Switched
 from demo.traffic import Traffic
-from demo.world import World
+from demo.world.world import World
 from demo.year import Bar, Cheque, Visit, Year
 from shared.values import clock
 

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Protocol, TypeVar
 
 from demo.calls import Calls, Identity
-from demo.world import PlannedGrant, World
+from demo.world.world import PlannedGrant, World
 
 CLIENTS = 8
 

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from demo.world import World
+from demo.world.world import World
 from shared.places.reader import read_places
 
 TODAY = date(2026, 11, 22)

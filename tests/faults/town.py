@@ -16,7 +16,7 @@ from demo import preparing, settling
 from demo.calls import Calls
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis
 from demo.stack.stack import Stack, children, running
-from demo.world import World
+from demo.world.world import World
 from demo.year import ADMIN, Year
 from shared.values import clock
 from tests.faults import processes

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from demo.people import Person, invent
+from demo.world.people import Person, invent
 from shared.values.clock import add_months
 
 FOLDER = Path(__file__).parent / "world"
