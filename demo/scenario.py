@@ -9,18 +9,19 @@ from typing import Any
 
 from rich.console import Console
 
-from demo import dying, granting, preparing, replacing, settling, spending, summary, switching
-from demo.bars import act
-from demo.calls import Calls, Unexpected
-from demo.spending import Ends
+from demo import summary
+from demo.acts import dying, granting, preparing, replacing, settling, spending, switching
+from demo.acts.bars import act
+from demo.acts.calls import Calls, Unexpected
+from demo.acts.spending import Ends
+from demo.acts.switching import Switched
+from demo.acts.traffic import Traffic
+from demo.acts.year import Bar, Cheque, Visit, Year
 from demo.stack.embedded import EmbeddedServerError
 from demo.stack.interruptions import Interrupted
 from demo.stack.stack import Stack, StackFailed, running
 from demo.summary import Outcome
-from demo.switching import Switched
-from demo.traffic import Traffic
 from demo.world.world import World
-from demo.year import Bar, Cheque, Visit, Year
 from shared.values import clock
 
 WIDTH = 120  # of what is written to a file

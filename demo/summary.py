@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from demo.calls import Identity
-from demo.granting import BOOKLETS
+from demo.acts.calls import Identity
+from demo.acts.granting import BOOKLETS
+from demo.acts.switching import Switched, claims_folder
+from demo.acts.traffic import Request
+from demo.acts.year import FINANCE, OPERATIONS, Year
 from demo.stack.stack import Stack
-from demo.switching import Switched, claims_folder
-from demo.traffic import Request
-from demo.year import FINANCE, OPERATIONS, Year
 
 STATES = {
     "issued": "On its way",

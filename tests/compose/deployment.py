@@ -12,8 +12,8 @@ from uuid import uuid4
 
 import requests
 
-from demo.calls import Calls, Identity, Unexpected
-from demo.year import ADMIN
+from demo.acts.calls import Calls, Identity, Unexpected
+from demo.acts.year import ADMIN
 from souche.keys.signer import Signer
 from tests.journey.conftest import PLACE
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import requests
 
-from demo.calls import Identity
+from demo.acts.calls import Identity
 from tests.compose.deployment import Deployment
 
 _TIMEOUT = (5.0, 60.0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.calls import Unexpected
+from demo.acts.calls import Unexpected
 from tests.compose.deployment import Deployment, eventually
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]

@@ -5,9 +5,9 @@ from datetime import date
 
 import pytest
 
-from demo.calls import Identity
-from demo.spending import Ends
-from demo.year import Cheque, Visit
+from demo.acts.calls import Identity
+from demo.acts.spending import Ends
+from demo.acts.year import Cheque, Visit
 
 TILL = Identity("structure", "01890a5d-ac96-774b-bcce-b302099a8057")
 

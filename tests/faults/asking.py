@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import requests
 
-from demo.calls import Calls, Identity
+from demo.acts.calls import Calls, Identity
 from tests.faults.record import Entry, Record
 
 TIMEOUT = (2.0, 15.0)

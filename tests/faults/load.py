@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from demo.calls import Identity
-from demo.year import OPERATIONS, Year
+from demo.acts.calls import Identity
+from demo.acts.year import OPERATIONS, Year
 from tests.faults.asking import RETRY_SECONDS, TIMEOUT, TRIES, Client, Request
 from tests.faults.record import CANCELLED, REDEEMED, SPENDABLE, Entry, Outcome, Record
 

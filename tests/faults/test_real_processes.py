@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from demo import settling
+from demo.acts import settling
 from shared.settings.settings import SERVICES
 from tests.faults import town as towns
 from tests.faults.town import Silent, Town, eventually

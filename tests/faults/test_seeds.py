@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from demo import settling
+from demo.acts import settling
 from tests.faults import ground, judge
 from tests.faults.figures import Figures, Played
 from tests.faults.ground import Field

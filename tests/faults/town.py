@@ -12,12 +12,12 @@ from uuid import uuid4
 
 import requests
 
-from demo import preparing, settling
-from demo.calls import Calls
+from demo.acts import preparing, settling
+from demo.acts.calls import Calls
+from demo.acts.year import ADMIN, Year
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis
 from demo.stack.stack import Stack, children, running
 from demo.world.world import World
-from demo.year import ADMIN, Year
 from shared.values import clock
 from tests.faults import processes
 

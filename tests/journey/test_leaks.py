@@ -19,9 +19,9 @@ import pytest
 import redis
 import requests
 
-from demo import settling
-from demo.calls import Identity
-from demo.year import ADMIN, FINANCE, OPERATIONS
+from demo.acts import settling
+from demo.acts.calls import Identity
+from demo.acts.year import ADMIN, FINANCE, OPERATIONS
 from shared.settings.settings import SERVICES
 from shared.values import cheque_code, clock
 from tests.faults.town import Silent, Town, eventually, town

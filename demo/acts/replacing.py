@@ -3,8 +3,8 @@
 import time
 from dataclasses import replace
 
-from demo.calls import Unexpected
-from demo.year import Bar, MadeGrant, Year
+from demo.acts.calls import Unexpected
+from demo.acts.year import Bar, MadeGrant, Year
 from shared.values import clock
 
 PATIENCE_SECONDS = 60.0

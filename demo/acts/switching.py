@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo import preparing, settling
-from demo.calls import Unexpected
+from demo.acts import preparing, settling
+from demo.acts.calls import Unexpected
+from demo.acts.traffic import Traffic
+from demo.acts.year import ADMIN, OPERATIONS, Bar, Year
 from demo.stack.stack import Stack
-from demo.traffic import Traffic
-from demo.year import ADMIN, OPERATIONS, Bar, Year
 
 STEPS = 7
 PATIENCE_SECONDS = 300.0

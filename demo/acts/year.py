@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol, TypeVar
 
-from demo.calls import Calls, Identity
+from demo.acts.calls import Calls, Identity
 from demo.world.world import PlannedGrant, World
 
 CLIENTS = 8

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import requests
 
-from demo import spending
-from demo.calls import Unexpected
-from demo.year import Bar, Cheque, Visit, Year
+from demo.acts import spending
+from demo.acts.calls import Unexpected
+from demo.acts.year import Bar, Cheque, Visit, Year
 from shared.values import clock
 
 TILLS = 4

@@ -6,9 +6,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from demo.calls import Identity, Unexpected
+from demo.acts.calls import Identity, Unexpected
+from demo.acts.year import ADMIN, Bar, Cheque, MadeGrant, Year
 from demo.world.world import PlannedGrant
-from demo.year import ADMIN, Bar, Cheque, MadeGrant, Year
 
 CALM = 40  # grants made one after the other, to measure the lag as a prescriber feels it
 CALM_SECONDS = 0.06

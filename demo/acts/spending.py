@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from demo.calls import Identity, Unexpected
-from demo.year import Bar, Cheque, MadeGrant, Visit, Year
+from demo.acts.calls import Identity, Unexpected
+from demo.acts.year import Bar, Cheque, MadeGrant, Visit, Year
 from shared.values import cheque_code, clock
 
 CREATED, REFUSED = 201, 409

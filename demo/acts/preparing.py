@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from demo.calls import Identity
-from demo.settling import wait_until_read
-from demo.year import ADMIN, FINANCE, Bar, Year
+from demo.acts.calls import Identity
+from demo.acts.settling import wait_until_read
+from demo.acts.year import ADMIN, FINANCE, Bar, Year
 
 
 def prepare(year: Year, bar: Bar) -> None:

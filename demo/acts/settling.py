@@ -2,8 +2,8 @@
 
 import time
 
-from demo.calls import Unexpected
-from demo.year import OPERATIONS, Bar, Year
+from demo.acts.calls import Unexpected
+from demo.acts.year import OPERATIONS, Bar, Year
 from shared.eventlog.event_kinds import READERS
 from shared.settings.settings import SERVICES
 

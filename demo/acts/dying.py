@@ -2,8 +2,8 @@
 
 import time
 
+from demo.acts.year import Bar, Year
 from demo.stack.stack import Stack, children
-from demo.year import Bar, Year
 
 PATIENCE_SECONDS = 10.0
 
