@@ -1,0 +1,1 @@
+"""Simulated operators and a simulated identity provider, each a real server or folder."""

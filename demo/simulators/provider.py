@@ -1,7 +1,7 @@
 """An OpenID Connect provider as ProConnect is one: discovery, published keys, signed statements about people.
 
 There is no page to log in on: whoever runs it says who has logged in. For tests, and to try the exchange of tokens on a
-laptop: `python -m demo.provider` serves one and prints a token.
+laptop: `python -m demo.simulators.provider` serves one and prints a token.
 """
 
 import json

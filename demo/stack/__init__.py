@@ -1,1 +1,1 @@
-"""Stack."""
+"""Embedded servers and all processes of Souche on one machine."""

@@ -1,1 +1,1 @@
-"""World."""
+"""The sample world: its description, its people and the plan of its year."""

@@ -14,7 +14,7 @@ from typing import Any
 from demo.world.people import Person, invent
 from shared.values.clock import add_months
 
-FOLDER = Path(__file__).parent / "world"
+FOLDER = Path(__file__).parent
 MONTHS_BEFORE = 15  # conventions and affiliations cover the oldest grant…
 MONTHS_AFTER = 15  # … and the youngest cheque
 COMES_BACK = 0.04  # how often a grant goes to somebody who had one

@@ -1,1 +1,1 @@
-"""Commands."""
+"""One file for each command of `souche`."""

@@ -1,4 +1,4 @@
-"""`python -m souche.health`: whether the process that this container is for does its work; exit 0 if it does.
+"""`python -m souche.commands.health`: whether the process that this container is for does its work; exit 0 if it does.
 
 It is asked every few seconds in every container, so it loads next to nothing. What it looks at is the file that
 SOUCHE_HEARTBEAT names: a web server has written there where it is to be asked, a worker and beat touch it.

@@ -1,4 +1,4 @@
-"""TODO."""
+"""`souche keys`: makes, rotates and prints the secret settings of a deployment."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""TODO."""
+"""`souche verify`: recomputes every balance from the rows of all three services, and prints the books."""
 
 import os
 from collections.abc import Sequence

@@ -38,7 +38,7 @@ def worker(service: str, concurrency: int, jobs: str) -> None:
     importlib.import_module(f"services.{service}.tasks")
     _trace_children(runtime.settings)
     signals.heartbeat_sent.connect(_show_life)
-    gc.freeze()  # what is loaded by now stays: the children need not search it for garbage (see `souche.commands.serve`)
+    gc.freeze()  # what is loaded by now stays: the children need not search it for garbage (see `serve.py`)
     runtime.celery.worker_main(
         [
             "worker",

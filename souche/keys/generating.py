@@ -1,4 +1,4 @@
-"""TODO."""
+"""All secret settings of a new deployment."""
 
 import secrets
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from souche.keys.signer import Signer
 SECRET_KEYS = ("CODE_DIGEST_KEY", "CODE_ENCRYPTION_KEYS", "IDENTITY_DIGEST_KEY", "IDENTITY_ENCRYPTION_KEYS")
 
 
-def _random_key() -> bytes:
+def random_key() -> bytes:
     return secrets.token_bytes(32)
 
 
-def generate_secrets(signer: Signer, make_key: Callable[[], bytes] = _random_key) -> dict[str, str]:
+def generate_secrets(signer: Signer, make_key: Callable[[], bytes] = random_key) -> dict[str, str]:
     """Every secret setting of the three services, freshly made, by its name in `.env.example`."""
     names = (*SECRET_KEYS, *(f"{service.upper()}_SIGNING_KEYS" for service in SERVICES))
     return {

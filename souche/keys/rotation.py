@@ -1,9 +1,9 @@
-"""TODO."""
+"""The keys of a setting after each step of a rotation."""
 
 from collections.abc import Mapping
 
 from shared.settings.settings import SERVICES, ConfigurationError
-from souche.keys.generating import SECRET_KEYS, _random_key
+from souche.keys.generating import SECRET_KEYS, random_key
 
 ADD, USE, DROP = STEPS = ("add", "use", "drop")
 
@@ -14,7 +14,7 @@ def rotated(ring: Mapping[str, bytes], step: str) -> dict[str, bytes]:
     Raises ConfigurationError where there is nothing to use or drop.
     """
     if step == ADD:
-        return {**ring, _next_id(ring): _random_key()}
+        return {**ring, _next_id(ring): random_key()}
     if len(ring) < 2:
         raise ConfigurationError(f"There is one key alone: nothing to {step}. Begin with `add`.")
     if step == USE:

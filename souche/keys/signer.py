@@ -1,4 +1,4 @@
-"""Keys: the one that signs tokens, and the making of all that a deployment needs."""
+"""The private key that signs tokens."""
 
 import secrets
 from collections.abc import Collection, Mapping

@@ -1,1 +1,1 @@
-"""Verify."""
+"""What `souche verify` compares: cheques, redemptions, journals, statements and audit trails of the three services."""

@@ -1,1 +1,1 @@
-"""Operator."""
+"""The commands of `souche operator`: contracts, orders, switching."""
