@@ -20,8 +20,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask import Flask
 
+from demo.stack import environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from demo.stack.stack import environment
 from services import issuer, redeemer
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import eligibility, redeem_sql

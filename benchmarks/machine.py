@@ -17,8 +17,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from demo.stack import children, environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from demo.stack.stack import children, environment
 from shared.database import migrations
 from shared.settings.settings import SERVICES
 from souche.keys.signer import Signer

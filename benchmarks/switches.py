@@ -28,8 +28,8 @@ from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from demo.simulators.serving import serving
+from demo.stack import environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from demo.stack.stack import environment
 from services.operator_bridge.contracts import activation, lifecycle
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS

@@ -22,8 +22,8 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+from demo.stack import environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from demo.stack.stack import environment
 from shared.database import migrations
 from shared.http import api_metrics
 from shared.settings import settings as config

@@ -3,7 +3,8 @@
 import time
 
 from demo.acts.year import Bar, Year
-from demo.stack.stack import Stack, children
+from demo.stack import children
+from demo.stack.stack import Stack
 
 PATIENCE_SECONDS = 10.0
 

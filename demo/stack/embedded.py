@@ -22,7 +22,7 @@ from urllib.parse import quote
 import psycopg
 import redis
 
-from demo.stack.stack import children
+from demo.stack import children
 
 UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 START_SECONDS = 30.0

@@ -27,7 +27,7 @@ import requests
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-pass
+from demo.stack import children, environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.stack.interruptions import Interrupted, Interruptions
 from shared.database import engine as db

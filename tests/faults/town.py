@@ -15,8 +15,9 @@ import requests
 from demo.acts import preparing, settling
 from demo.acts.calls import Calls
 from demo.acts.year import ADMIN, Year
+from demo.stack import children
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis
-from demo.stack.stack import Stack, children, running
+from demo.stack.stack import Stack, running
 from demo.world.world import World
 from shared.values import clock
 from tests.faults import processes

@@ -16,7 +16,9 @@ from shared.settings.settings import load
 app = importlib.import_module("services.redeemer").create_app(load("redeemer"))
 importlib.import_module("services.redeemer.tasks")
 assert app.test_client().get("/docs/").status_code == 200
-traced = ("opentelemetry.sdk.trace", "opentelemetry.instrumentation", "opentelemetry.exporter", "shared.observability.otel")
+traced = (
+    "opentelemetry.sdk.trace", "opentelemetry.instrumentation", "opentelemetry.exporter", "shared.observability.otel"
+)
 print(*[name for name in traced if name in sys.modules])
 """
 

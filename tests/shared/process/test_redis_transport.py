@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from demo.stack import children
 from demo.stack.embedded import EmbeddedRedis
-from demo.stack.stack import children
 from shared.process import celery
 from shared.settings.settings import load
 from tests.faults.town import eventually

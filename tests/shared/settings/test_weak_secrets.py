@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from demo.stack.stack import environment
+from demo.stack import environment
 from shared.settings import settings, weak_secrets
 from shared.settings.settings import SERVICES, ConfigurationError, write_key
 from souche.cli import main

@@ -18,7 +18,7 @@ from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis
 STARTS_BOTH_AND_WAITS = """
 import sys, time
 from pathlib import Path
-from demo.embedded import EmbeddedPostgres, EmbeddedRedis
+from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis
 base = Path(sys.argv[1])
 postgres, valkey = EmbeddedPostgres.start(base / "pg", durable=False), EmbeddedRedis.start(base / "redis")
 print(postgres.process.pid, valkey.process.pid, flush=True)
