@@ -12,7 +12,7 @@ from shared.access.permissions import Permission
 from shared.access.tokens import Role, public, roles
 from shared.settings.settings import SERVICES
 from souche.cli import main
-from souche.permissions import of_service
+from souche.commands.permissions import of_service
 from tests.permissions.asking import PAGE, TABLES
 
 
