@@ -158,7 +158,7 @@ def test_every_layers_contract_refuses_an_import_upwards_and_a_module_of_no_laye
     environ = os.environ | {"PYTHONPATH": str(tmp_path)}
     told = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     report = " ".join(told.stdout.split())
-    assert len(contracts) == 4
+    assert len(contracts) == 6
     for package, layers in contracts:
         assert f"{package}.{layers[-1]} -> {package}.{layers[0]} " in report
         assert f"{package}.of_no_layer" in report

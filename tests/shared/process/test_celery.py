@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from demo import children
+from demo.stack import children
 from shared.process import celery, timeouts
 from shared.process.runtime import Runtime
 from shared.settings.settings import load

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from shared.observability import logs
 from shared.process.celery import LONG_TASKS
 from shared.settings.settings import SERVICES
-from souche import recalling, working
+from souche.commands import recall, worker
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_a_worker_takes_from_the_queues_of_its_jobs(
     monkeypatch.setattr(Celery, "worker_main", lambda self, arguments: begun.extend(arguments))
     monkeypatch.setattr(Celery, "set_current", lambda self: None)
     monkeypatch.setattr(logs, "configure", lambda *settings: None)
-    monkeypatch.setattr(recalling, "before_work", lambda settings: None)
-    done = CliRunner().invoke(working.worker, ["redeemer", *options])
+    monkeypatch.setattr(recall, "before_work", lambda settings: None)
+    done = CliRunner().invoke(worker.worker, ["redeemer", *options])
     assert done.exit_code == 0, done.output
     assert f"--queues={queues}" in begun
     assert f"--hostname={name}@%h" in begun
