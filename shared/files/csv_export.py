@@ -91,9 +91,14 @@ def lines(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
 
 
 def line(values: Sequence[Any], separator: str = ",") -> str:
-    """A line of a CSV file (RFC 4180)."""
+    """A line of a CSV file (RFC 4180) in which no spreadsheet finds a formula."""
+    return raw_line(map(_cell, values), separator)
+
+
+def raw_line(values: Iterable[Any], separator: str = ",", end: str = "\r\n") -> str:
+    """The same with its cells as they are, for files that programs read or whose cells are guarded already."""
     written = io.StringIO()
-    csv.writer(written, delimiter=separator, lineterminator="\r\n").writerow(map(_cell, values))
+    csv.writer(written, delimiter=separator, lineterminator=end).writerow(values)
     return written.getvalue()
 
 

@@ -3,16 +3,14 @@
 Text that a spreadsheet would take for a formula is guarded by an apostrophe, which reading takes away.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from shared.files.csv_export import guarded
+from shared.files.csv_export import guarded, raw_line
 from shared.places import vocabulary
 from shared.places.importer import PlaceColumns
 from shared.places.vocabulary import COLUMNS, DETAILS, LABELS, PUBLICS, SERVICES
@@ -43,7 +41,7 @@ def line(place: Mapping[str, Any]) -> str:
     """The line of a place, given by the columns of its table."""
     values = _values(place)
     cells = ((name, values.get(name, "")) for name in COLUMNS)
-    return _line([text if name in _SAFE else guarded(text) for name, text in cells])
+    return raw_line([text if name in _SAFE else guarded(text) for name, text in cells])
 
 
 def _values(place: Mapping[str, Any]) -> dict[str, str]:
@@ -82,10 +80,4 @@ def _degrees(value: float | None) -> str:
     return "" if value is None else f"{Decimal(repr(value)):f}"
 
 
-def _line(cells: Sequence[str]) -> str:
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\r\n").writerow(cells)
-    return written.getvalue()
-
-
-HEAD = _line(COLUMNS)
+HEAD = raw_line(COLUMNS)

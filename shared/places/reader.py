@@ -4,7 +4,6 @@ Source: https://github.com/LaMednum/standard-mediation-num, tags v1.0.2 (lists s
 Nothing is stored here. A bad line is refused with its number and why, and the good ones are read.
 """
 
-import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from datetime import date
 from stdnum.fr import siret as siret_rule
 
 from shared.files.csv_export import unguarded
+from shared.files.csv_reader import NotCsv, delimiter_of, records
 from shared.files.file_import import LONGEST_HEAD, NotText, file_digest, has_head, lines_at_least, text_of
 from shared.places import details as place_details
 from shared.places.details import Details
@@ -147,7 +147,7 @@ def _physical_lines(text: str) -> list[str]:
 
 def _columns(lines: Sequence[str], text: str) -> _Columns:
     header = lines[0] if lines else ""
-    delimiter = max(",;", key=header.count)
+    delimiter = delimiter_of(header)
     # Split by hand: the published example itself forgets a quote in its header, and no name has a delimiter in it.
     names = tuple(name.strip().strip('"').strip().lower() for name in header.split(delimiter))
     missing = [name for name in REQUIRED if name not in names]
@@ -171,16 +171,15 @@ def _rows(lines: Sequence[str], columns: _Columns) -> Iterator[_Row | Note]:
     at = 1
     while at < len(lines):
         window = lines[at : at + MAX_LINES_OF_A_RECORD]
-        reader = csv.reader(window, delimiter=columns.delimiter, strict=True)
         try:
-            record = next(reader)
-        except csv.Error as error:
+            physical_lines, record = next(records(window, columns.delimiter))
+        except NotCsv as error:
             yield Note(at + 1, "", f"not a CSV line: {error}")
             at += 1
             continue
         if any(value.strip() for value in record):
             yield _row(at + 1, record, columns)
-        at += reader.line_num
+        at += physical_lines
 
 
 def _row(line: int, record: list[str], columns: _Columns) -> _Row | Note:

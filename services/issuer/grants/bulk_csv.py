@@ -5,12 +5,12 @@ commas or semicolons. An answer to the question `x` is in the column `answer.x`.
 spreadsheets write them, DD/MM/YYYY.
 """
 
-import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from shared.files.csv_reader import NotCsv, delimiter_of, records
 from shared.files.file_import import LONGEST_HEAD, NotText, has_head, lines_at_least, text_of
 from shared.problems import Invalid, Problem
 
@@ -58,7 +58,7 @@ def of_csv(content: bytes) -> Iterator[tuple[int, Raw]]:
     if len(lines) > MOST_LINES + 1:
         raise too_many(len(lines) - 1)
     header = lines[0] if lines else ""
-    delimiter = max(",;", key=header.count)
+    delimiter = delimiter_of(header)
     names = _names(header, delimiter)
     for number, line in enumerate(lines[1:], start=2):
         if line.strip(f" {delimiter}\n"):
@@ -80,8 +80,8 @@ def _names(header: str, delimiter: str) -> list[str]:
 
 def _raw(line: str, names: Sequence[str], delimiter: str) -> Raw:
     try:
-        values = next(csv.reader([line], delimiter=delimiter, strict=True))
-    except csv.Error as error:
+        _, values = next(records([line], delimiter))
+    except NotCsv as error:
         return Invalid(f"Not a CSV line: {error}.")
     if len(values) != len(names):
         return Invalid(f"{len(values)} fields where the first line names {len(names)}.")

@@ -5,7 +5,6 @@ lines before it. So whatever the share does to a rename, a file without that lin
 """
 
 import contextlib
-import csv
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import TextIO
 
 from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Unreadable
+from shared.files.csv_export import raw_line
+from shared.files.csv_reader import NotCsv, records
 
 _DELIMITER = ";"
 # What the marker's line takes at most.
@@ -72,32 +73,32 @@ def read(path: Path, marker: str) -> Iterator[dict[str, str]]:
     number = 0
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(_short(file), delimiter=_DELIMITER, strict=True):
-                if next(iter(line.values())) == marker:
+            lines = (cells for _, cells in records(_short(file), _DELIMITER) if cells)
+            names = next(lines, [])
+            for cells in lines:
+                if cells[0] == marker:
                     break
                 number += 1
-                yield {name: value for name, value in line.items() if name and value}
-    except (csv.Error, UnicodeDecodeError):
+                yield {name: cell for name, cell in zip(names, cells, strict=False) if name and cell}
+    except (NotCsv, UnicodeDecodeError):
         raise Unreadable(f"no CSV in UTF-8 after line {number}") from None
     if number != _end(path, marker):
         raise Unreadable(f"{number} lines, and another number at its end")
 
 
 def _short(file: TextIO) -> Iterator[str]:
-    """The lines of a file; raises csv.Error where one has no end, before it fills the memory."""
+    """The lines of a file; raises NotCsv where one has no end, before it fills the memory."""
     while line := file.readline(_LONGEST_LINE):
         if len(line) == _LONGEST_LINE and not line.endswith("\n"):
-            raise csv.Error
+            raise NotCsv(0, "a line has no end")
         yield line
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]], marker: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
     with open(handle, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, delimiter=_DELIMITER, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        file.write(f"{marker}{_DELIMITER}{len(rows)}\n")
+        for cells in (columns, *([row.get(name, "") for name in columns] for row in rows), (marker, len(rows))):
+            file.write(raw_line(cells, _DELIMITER, "\n"))
         file.flush()
         os.fsync(handle)
 

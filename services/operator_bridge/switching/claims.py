@@ -3,9 +3,7 @@
 Amounts are cents of EUR here; the files are in French, for the liquidator (mandataire judiciaire).
 """
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.switching import switchover
-from shared.files.csv_export import guarded
+from shared.files.csv_export import line as csv_line
 from shared.problems import Conflict
 from shared.values import clock
 from shared.values.money import decimal
@@ -138,13 +136,14 @@ def table(session: Session, switch_id: UUID) -> IO[bytes]:
 
 
 def _lines(session: Session, switch_id: UUID) -> Iterator[str]:
-    yield "\ufeff" + _line(_COLUMNS)
+    yield "\ufeff" + csv_line(_COLUMNS, ";")
     for row in session.execute(_LINES, {"switch": switch_id}):
-        yield _line(
+        yield csv_line(
             (
                 KINDS[row.kind], row.cheque_id, row.registration, row.name, row.siret, row.structure_id, row.reference,
                 _day(row.given_on), _day(row.redeemed_at), decimal(row.amount_cents).replace(".", ","),
-            )
+            ),
+            ";",
         )  # fmt: skip
 
 
@@ -181,13 +180,6 @@ def _digest(lines: Iterable[str]) -> str:
     for line in lines:
         digest.update(line.encode())
     return digest.hexdigest()
-
-
-def _line(values: Iterable[object]) -> str:
-    written = io.StringIO()
-    safe = (guarded(value) if isinstance(value, str) else value for value in values)
-    csv.writer(written, delimiter=";", lineterminator="\r\n").writerow(safe)
-    return written.getvalue()
 
 
 def _day(when: date | None) -> str:

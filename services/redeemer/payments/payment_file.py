@@ -4,7 +4,6 @@ UTF-8 or Windows-1252, commas or semicolons, columns in any order, named in Fren
 (`1 234,50` or `1234.50`), days are `2026-11-30` or `30/11/2026`.
 """
 
-import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from datetime import date, datetime
 
 from stdnum.fr import siret as siret_rule
 
+from shared.files.csv_reader import NotCsv, delimiter_of, records
 from shared.files.file_import import LONGEST_HEAD, has_head, lines_at_least
 from shared.problems import Invalid
 from shared.values import cheque_code, clock
@@ -99,12 +99,10 @@ def _decode(content: bytes) -> str:
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     head = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(";,\t", key=head.count))
     try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise Invalid(f"The file is not CSV: line {reader.line_num}: {error}.", slug="file-refused") from None
+        yield from records(io.StringIO(text, newline=""), delimiter_of(head, ";,\t"))
+    except NotCsv as error:
+        raise Invalid(f"The file is not CSV: line {error.line}: {error}.", slug="file-refused") from None
 
 
 def _columns(heads: Sequence[str]) -> list[str]:

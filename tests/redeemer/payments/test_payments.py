@@ -185,6 +185,7 @@ def test_windows_1252_is_read_too(books: Books) -> None:
         (b"statement;amount\n1;2", "Missing: paid_on"),
         (b"amount;paid_on\n1;2", "Missing: statement or reference"),
         (b"statement;amount;montant;paid_on\n", "There twice: amount"),
+        (b'statement;amount;paid_on\n2026-00001;"20,00;2026-01-05\n2026-00002;5,00;2026-01-06\n', "not CSV: line 3"),
     ],
 )
 def test_a_file_that_is_none_is_refused_whole(books: Books, content: bytes, said: str) -> None:
