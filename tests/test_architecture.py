@@ -170,3 +170,22 @@ def test_no_other_file_of_the_product_names_an_operator(name: str) -> None:
     others = [path for path in PRODUCT if path.parent != OPERATORS]
     deployment = [path for path in (ROOT / "docker-compose.yml", ROOT / "Dockerfile") if path.exists()]
     assert [path.name for path in others + deployment if word.search(path.read_text(encoding="utf-8"))] == []
+
+
+# Every state of an order stands in `transitions`; where it is written is said once.
+WRITES_ORDERS = re.compile(
+    r"INSERT\s+INTO\s+operator_order|UPDATE\s+operator_order|DELETE\s+FROM\s+operator_order|\b(insert|update|delete)\(Order\)|"
+    r"\bsession\.add\w*\(Order\(",
+    re.IGNORECASE,
+)
+
+
+def test_orders_are_created_in_one_module_and_changed_in_one() -> None:
+    orders = ROOT / "services" / "operator_bridge" / "orders"
+    sources = [path for path in PRODUCT if "migrations" not in path.parts]
+    sources += ROOT.glob("services/**/*.sql")
+    writers = {path for path in sources if WRITES_ORDERS.search(path.read_text(encoding="utf-8"))}
+    assert writers == {orders / "creating.py", orders / "outcomes.py"}
+    changes = re.compile(r"UPDATE\s+operator_order", re.IGNORECASE)
+    assert not changes.search((orders / "creating.py").read_text(encoding="utf-8"))
+    assert not re.search(r"INTO\s+operator_order", (orders / "outcomes.py").read_text(encoding="utf-8"))

@@ -9,21 +9,19 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating
+from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register.transitions import UNFINISHED
 from shared.problems import Conflict
 
 # An activation that was refused may be ordered again, with another number.
-_ACTIVATE = sa.text("""
-    INSERT INTO operator_order (contract_id, kind, cheque_id, details)
-    SELECT contract_id, 'activate', cheque_id, jsonb_build_object('payment_order', CAST(:payment_order AS text))
-    FROM link
+_INACTIVE = sa.text("""
+    SELECT cheque_id FROM link
     WHERE contract_id = :contract AND state = 'wanted'
       AND (CAST(:cheques AS uuid[]) IS NULL OR cheque_id = ANY(:cheques))
       AND NOT EXISTS (
             SELECT FROM operator_order o WHERE o.contract_id = link.contract_id AND o.cheque_id = link.cheque_id
             AND o.kind = 'activate' AND o.state = ANY(:unfinished))
     ORDER BY cheque_id
-    RETURNING order_id
 """)
 
 
@@ -37,6 +35,9 @@ def activate(session: Session, contract_id: UUID, payment_order: str, cheques: S
     contract = lifecycle.find(session, contract_id)
     if not lookup.adapter(contract.operator).activates:
         raise Conflict("Cheques need no activation with this operator.", slug="needs-no-activation")
-    given = {"contract": contract_id, "payment_order": payment_order, "unfinished": list(UNFINISHED)}
-    cheque_ids = None if cheques is None else list(cheques)
-    return len(session.scalars(_ACTIVATE, {**given, "cheques": cheque_ids}).all())
+    chosen = None if cheques is None else list(cheques)
+    params = {"contract": contract_id, "unfinished": list(UNFINISHED), "cheques": chosen}
+    details = {"payment_order": payment_order}
+    orders = [NewOrder(contract_id, details, cheque_id) for cheque_id in session.scalars(_INACTIVE, params)]
+    creating.create(session, "activate", orders)
+    return len(orders)

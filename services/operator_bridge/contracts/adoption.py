@@ -11,12 +11,11 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.operators import lookup
-from services.operator_bridge.orders import creating
-from services.operator_bridge.register.references import reference_sql
+from services.operator_bridge.orders import creating, deriving
 from services.operator_bridge.register.transitions import WORKING
 from shared.problems import Conflict
 
-AT_ONCE = 20_000
+BATCH_SIZE = 20_000
 
 # Nobody has it, one refused it or gave it up as the accountant seemed to have paid; and it can be spent, or it was and
 # that was neither paid nor judged by an operator. The reference of a redemption at our till is the order that declared
@@ -47,15 +46,6 @@ _FOR = sa.text(f"""
     ORDER BY cheque_id LIMIT :limit
 """)  # noqa: S608 (as above)
 
-_REGISTER = sa.text(f"""
-    WITH wanted AS (
-        INSERT INTO link (cheque_id, contract_id) SELECT unnest(CAST(:cheques AS uuid[])), :contract
-        ON CONFLICT DO NOTHING RETURNING cheque_id
-    )
-    INSERT INTO operator_order (order_id, contract_id, kind, cheque_id)
-    SELECT {reference_sql(":contract", "register", "wanted.cheque_id")}, :contract, 'register', cheque_id FROM wanted
-""")  # noqa: S608 (as above)
-
 _NEVER_JUDGED = sa.text("""
     UPDATE redemption SET contract_id = :contract, reference = NULL
     FROM operator_order o
@@ -80,13 +70,13 @@ def adopt(session: Session, contract_id: UUID) -> int:
     contract = lifecycle.find(session, contract_id)
     if contract.state not in WORKING:
         raise Conflict(f"A contract that is {contract.state} takes no cheques.", slug="illegal-transition")
-    given = {"contract": contract_id, "programme": contract.programme, "working": list(WORKING), "limit": AT_ONCE}
+    params = {"contract": contract_id, "programme": contract.programme, "working": list(WORKING), "limit": BATCH_SIZE}
     adopted = 0
-    while cheques := list(session.scalars(_FOR, given)):
-        session.execute(_REGISTER, {"contract": contract_id, "cheques": cheques})
+    while cheques := list(session.scalars(_FOR, params)):
+        creating.register(session, cheques, contract_id)
         never_judged = session.scalars(_NEVER_JUDGED, {"contract": contract_id, "cheques": cheques}).all()
         if "declare" in lookup.adapter(contract.operator).supported_orders:
             creating.declare(session, never_judged)
-        creating.settle_due(session, cheques)
+        deriving.catch_up(session, cheques)
         adopted += len(cheques)
     return adopted

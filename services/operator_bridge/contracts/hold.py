@@ -10,28 +10,13 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.register.models import Contract, Order
+from services.operator_bridge.orders import outcomes
+from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import CONTRACT
 from shared.database.lookup import get_or_404
 from shared.observability.logs import logger
 from shared.problems import Conflict
 from shared.values import clock
-
-# Rows that are being settled just now are left for the next tick rather than waited for.
-_HOLD = sa.text("""
-    WITH waiting AS (
-        SELECT order_id, held_reason FROM operator_order JOIN contract USING (contract_id)
-        WHERE contract_id = ANY(:contracts) AND operator_order.state = 'pending' AND held_at IS NOT NULL
-        FOR UPDATE OF operator_order SKIP LOCKED
-    )
-    UPDATE operator_order SET state = 'held', reason = waiting.held_reason
-    FROM waiting WHERE operator_order.order_id = waiting.order_id
-""")
-
-_LET_GO = sa.text("""
-    UPDATE operator_order SET state = 'pending', reason = NULL, next_attempt_at = clock_timestamp()
-    WHERE contract_id = :contract AND state = 'held'
-""")
 
 _HELD = sa.text("SELECT contract_id FROM contract WHERE held_at IS NOT NULL FOR SHARE SKIP LOCKED")
 
@@ -47,9 +32,8 @@ def hold(session: Session, contract_id: UUID, reason: str) -> Contract:
     contract.held_at = contract.held_at or clock.now()
     contract.held_reason = reason
     session.flush()
-    said = sa.update(Order).where(Order.contract_id == contract_id, Order.state == "held").values(reason=reason)
-    session.execute(said)
-    session.execute(_HOLD, {"contracts": [contract_id]})
+    outcomes.change_held_reason(session, contract_id, reason)
+    outcomes.hold(session, [contract_id])
     logger().warning("contract_held", contract=contract.code, reason=reason)
     return contract
 
@@ -60,7 +44,7 @@ def release(session: Session, contract_id: UUID) -> Contract:
     if contract.held_at is not None:
         contract.held_at = contract.held_reason = None
         session.flush()
-        session.execute(_LET_GO, {"contract": contract_id})
+        outcomes.release(session, contract_id)
         logger().info("contract_released", contract=contract.code)
     return contract
 
@@ -69,7 +53,7 @@ def hold_new(session: Session) -> None:
     """Has the orders that came since a planned stop was made shown as held too; they were not sent in any case."""
     held = session.scalars(_HELD).all()
     if held:
-        session.execute(_HOLD, {"contracts": held})
+        outcomes.hold(session, held)
 
 
 def _locked(session: Session, contract_id: UUID) -> Contract:

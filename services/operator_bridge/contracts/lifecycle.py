@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
 from services.operator_bridge.operators import lookup
-from services.operator_bridge.orders import creating
+from services.operator_bridge.orders import creating, deriving
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED, allowed
 from shared.database.lookup import get_or_404
@@ -64,7 +64,7 @@ def change(
         contract.live_at = clock.now()
         session.flush()
         if linking:
-            creating.link_all(session, contract.contract_id)
+            deriving.link_all(session, contract.contract_id)
     tell(session, contract)
     return contract
 

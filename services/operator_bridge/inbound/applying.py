@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.interface import Event, Paid, Receipt, Redeemed
-from services.operator_bridge.orders import creating, outcomes
+from services.operator_bridge.orders import creating, deriving, outcomes
 from services.operator_bridge.register import discrepancies
 from services.operator_bridge.register.transitions import LINK, REDEMPTION, before
 from shared.eventlog import log
@@ -183,7 +183,7 @@ def _report(session: Session, operator: str, redeemed: Iterable[Redeemed]) -> No
         return
     fresh = session.execute(_REPORT, {"operator": operator, **_columns(said)}).mappings().all()
     # One whose report came later than the redeemer's word: this database was restored to before it.
-    creating.recognise(session, [row["report_id"] for row in fresh])
+    deriving.recognise(session, [row["report_id"] for row in fresh])
     log.append_many(
         session, "redemption.reported", [(row["report_id"], dict(row)) for row in fresh if row["amount_cents"] > 0]
     )

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.inbound import applying
-from services.operator_bridge.orders import accountant_payments, creating
+from services.operator_bridge.orders import accountant_payments, creating, deriving
 from services.operator_bridge.register import discrepancies
 from services.operator_bridge.register.models import Contract, Report
 from shared.eventlog.consumer import Handler, park, run_handlers, unpark
@@ -37,7 +37,7 @@ def _issued(session: Session, run: Sequence[Event]) -> None:
         for cheque in event.body["cheques"]
     ]
     creating.lock_orders(session)
-    creating.issue(session, cheques)
+    deriving.issue(session, cheques)
     run_handlers(session, unpark(session, [cheque["cheque_id"] for cheque in cheques]), HANDLERS)
 
 
@@ -59,7 +59,7 @@ def _redeemed(session: Session, run: Sequence[Event]) -> None:
         for redemption in event.body["redemptions"]
     ]
     if redemptions:
-        creating.redeem(session, redemptions)
+        deriving.redeem(session, redemptions)
         applying.match_payments(session)
         taken = [redemption["redemption_id"] for redemption in redemptions]
         run_handlers(session, unpark(session, taken), HANDLERS)
@@ -68,7 +68,7 @@ def _redeemed(session: Session, run: Sequence[Event]) -> None:
 def _reversed(session: Session, run: Sequence[Event]) -> None:
     known = _of_known_cheques(session, run, lambda event: [event.body["cheque_id"]], lambda event, _: event)
     reasons = {event.body["redemption_id"]: event.body["reason"] for event in known}
-    creating.reverse(session, reasons, [event.body["cheque_id"] for event in known])
+    deriving.reverse(session, reasons, [event.body["cheque_id"] for event in known])
     applying.dispute_payments(session, list(reasons))
 
 
@@ -96,21 +96,21 @@ def _unpaid(session: Session, run: Sequence[Event]) -> None:
 
 def _closed(session: Session, run: Sequence[Event], state: str) -> None:
     known = _of_known_cheques(session, run, _cheques, _only_cheque)
-    creating.close(session, state, {cheque_id: state for event in known for cheque_id in event.body["cheque_ids"]})
+    deriving.close(session, state, {cheque_id: state for event in known for cheque_id in event.body["cheque_ids"]})
 
 
 def _blocked(session: Session, run: Sequence[Event], kind: str) -> None:
     creating.lock_orders(session)
     reasons = {cheque_id: event.body["reason"] for event in run for cheque_id in event.body["cheque_ids"]}
-    creating.block(session, kind, reasons)
+    deriving.block(session, kind, reasons)
 
 
 def _affiliated(session: Session, run: Sequence[Event]) -> None:
-    creating.affiliate(session, [event.body for event in run])
+    deriving.affiliate(session, [event.body for event in run])
 
 
 def _suspended(session: Session, run: Sequence[Event]) -> None:
-    creating.suspend(session, {event.body["structure_id"]: event.body["reason"] for event in run})
+    deriving.suspend(session, {event.body["structure_id"]: event.body["reason"] for event in run})
 
 
 def _contested(session: Session, run: Sequence[Event]) -> None:

@@ -26,7 +26,7 @@ from services.operator_bridge.interface import (
     Unreadable,
 )
 from services.operator_bridge.operators import lookup
-from services.operator_bridge.orders import queue
+from services.operator_bridge.orders import outcomes, queue
 from services.operator_bridge.register.models import MAX_UNANSWERED, Contract
 from services.operator_bridge.register.transitions import WORKING
 from services.operator_bridge.workers import leases
@@ -48,9 +48,9 @@ _UNKNOWN = sa.text("""
 """)
 
 _NOT_DONE = sa.text("""
-    UPDATE operator_order SET state = 'pending', reason = 'not on the statement', next_attempt_at = clock_timestamp()
+    SELECT order_id FROM operator_order
     WHERE order_id = ANY(:orders) AND state = 'unknown' AND sent_at < :sent_before AND lost < :most
-    RETURNING order_id
+    FOR UPDATE
 """)
 
 _STILL_UNKNOWN = sa.text("SELECT count(*) FROM operator_order WHERE order_id = ANY(:orders) AND state = 'unknown'")
@@ -169,4 +169,6 @@ def _since(contract: Contract, unknown: Mapping[UUID, datetime], lag: timedelta)
 
 def _send_again(session: Session, orders: list[UUID], sent_before: datetime, most: int) -> int:
     given = {"orders": orders, "sent_before": sent_before, "most": most}
-    return len(session.scalars(_NOT_DONE, given).all())
+    not_done = session.scalars(_NOT_DONE, given).all()
+    outcomes.send_again(session, not_done, "not on the statement", "unknown")
+    return len(not_done)

@@ -12,35 +12,33 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.operators import lookup
-from services.operator_bridge.orders import creating
+from services.operator_bridge.orders import creating, deriving, outcomes
+from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import PAID_BY_ACCOUNTANT
 
 PAID = "paid-by-accountant"
 WITHDRAWN = "payment-withdrawn"
 
-# One that got no answer before (`unanswered`) may have been done.
-_WITHDRAW = sa.text("""
-    WITH withdrawn AS (
-        UPDATE operator_order o SET state = 'refused', reason = :reason, settled_at = clock_timestamp()
-        FROM redemption
-        WHERE redemption.redemption_id = ANY(:redemptions) AND redemption.state = 'due'
-          AND redemption.contract_id = ANY(:contracts)
-          AND o.order_id = CASE redemption.via WHEN 'till' THEN CAST(redemption.reference AS uuid) END
-          AND o.state IN ('pending', 'held') AND o.lost = 0
-        RETURNING o.redemption_id, o.contract_id, o.cheque_id
-    )
-    UPDATE redemption SET contract_id = NULL, reference = NULL FROM withdrawn
-    WHERE redemption.redemption_id = withdrawn.redemption_id
-    RETURNING withdrawn.contract_id, withdrawn.cheque_id
+# One that got no answer before may have been done.
+_DECLARATIONS = sa.text("""
+    SELECT o.order_id FROM redemption
+    JOIN operator_order o
+      ON o.order_id = CASE redemption.via WHEN 'till' THEN CAST(redemption.reference AS uuid) END
+    WHERE redemption.redemption_id = ANY(:redemptions) AND redemption.state = 'due'
+      AND redemption.contract_id = ANY(:contracts) AND o.state IN ('pending', 'held') AND o.lost = 0
+    FOR UPDATE OF o
 """)
 
-_GIVE_UP = sa.text("""
-    INSERT INTO operator_order (contract_id, kind, cheque_id, details)
-    SELECT contract_id, 'cancel', cheque_id, jsonb_build_object('reason', CAST(:reason AS text))
-    FROM link JOIN unnest(CAST(:contracts AS uuid[]), CAST(:cheques AS uuid[])) AS given (contract_id, cheque_id)
+_RELEASE = sa.text("""
+    UPDATE redemption SET contract_id = NULL, reference = NULL WHERE redemption_id = ANY(:redemptions)
+""")
+
+_LINKS = sa.text("""
+    SELECT contract_id, cheque_id FROM link
+    JOIN unnest(CAST(:contracts AS uuid[]), CAST(:cheques AS uuid[])) AS withdrawn (contract_id, cheque_id)
     USING (contract_id, cheque_id)
-    WHERE state IN ('wanted', 'registered') AND contract_id = ANY(:taking)
+    WHERE state IN ('wanted', 'registered') AND contract_id = ANY(:supporting)
 """)
 
 _PAY = sa.text("""
@@ -59,10 +57,11 @@ _OPEN = sa.text("""
     RETURNING cheque_id, contract_id
 """)
 
-_KEEP = sa.text("""
-    UPDATE operator_order SET state = 'refused', reason = :withdrawn, settled_at = clock_timestamp()
+_CANCELLATIONS = sa.text("""
+    SELECT order_id FROM operator_order
     WHERE cheque_id = ANY(:cheques) AND kind = 'cancel' AND details ->> 'reason' = :paid
       AND state IN ('pending', 'held') AND lost = 0
+    FOR UPDATE
 """)
 
 # A cheque that its operator was told to give up cannot be declared there: another contract has to adopt it.
@@ -75,12 +74,11 @@ _KEPT = sa.text("""
 
 def pay(session: Session, redemptions: Sequence[UUID]) -> None:
     """Marks redemptions that the accountant paid, and withdraws those of their declarations that were not sent yet."""
-    given = {"redemptions": list(redemptions), "contracts": _paying(session), "reason": PAID}
-    withdrawn = session.execute(_WITHDRAW, given).all()
+    params = {"redemptions": list(redemptions), "contracts": _paying(session)}
+    withdrawn = outcomes.refuse(session, session.scalars(_DECLARATIONS, params).all(), PAID)
     if withdrawn:
-        contracts, cheques = ([row[at] for row in withdrawn] for at in (0, 1))
-        taking = creating.taking(session, "cancel")
-        session.execute(_GIVE_UP, {"contracts": contracts, "cheques": cheques, "taking": taking, "reason": PAID})
+        session.execute(_RELEASE, {"redemptions": [order["redemption_id"] for order in withdrawn]})
+        _give_up(session, withdrawn)
     session.execute(_PAY, {"redemptions": list(redemptions), "before": list(PAID_BY_ACCOUNTANT)})
 
 
@@ -89,8 +87,17 @@ def unpay(session: Session, redemptions: Sequence[UUID]) -> None:
     opened = session.execute(_OPEN, {"redemptions": list(redemptions)}).all()
     cheques = [row.cheque_id for row in opened if row.contract_id is None]
     if cheques:
-        session.execute(_KEEP, {"cheques": cheques, "paid": PAID, "withdrawn": WITHDRAWN})
-        creating.settle_due(session, session.scalars(_KEPT, {"cheques": cheques, "paid": PAID}).all())
+        params = {"cheques": cheques, "paid": PAID}
+        outcomes.refuse(session, session.scalars(_CANCELLATIONS, params).all(), WITHDRAWN)
+        deriving.catch_up(session, session.scalars(_KEPT, params).all())
+
+
+def _give_up(session: Session, declarations: Sequence[sa.RowMapping]) -> None:
+    """Has the cheques of withdrawn declarations cancelled with their operators."""
+    contracts, cheques = ([order[name] for order in declarations] for name in ("contract_id", "cheque_id"))
+    supporting = creating.supporting(session, "cancel")
+    links = session.execute(_LINKS, {"contracts": contracts, "cheques": cheques, "supporting": supporting})
+    creating.create(session, "cancel", [NewOrder(contract, {"reason": PAID}, cheque) for contract, cheque in links])
 
 
 def _paying(session: Session) -> list[UUID]:

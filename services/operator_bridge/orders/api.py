@@ -52,10 +52,10 @@ def retry(body: dict[str, str], order_id: UUID) -> Order:
 @orders.arguments(schemas.OutcomeSchema)
 @orders.response(200, schemas.OrderSchema)
 @orders.alt_response(409, schema=ProblemSchema)
-def vouch(body: dict[str, Any], order_id: UUID) -> Order:
+def record_outcome(body: dict[str, Any], order_id: UUID) -> Order:
     """Settles an order whose outcome is unknown by the word of a person who asked the operator."""
     with transaction() as session:
-        order = manual_outcome.vouch(session, order_id, body["done"], caller().subject, body["note"])
+        order = manual_outcome.record(session, order_id, body["done"], caller().subject, body["note"])
     wakeups.wake(runtime(), "operator_bridge.push", str(order.contract_id))
     return order
 

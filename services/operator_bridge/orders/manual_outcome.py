@@ -6,7 +6,6 @@ is to be sent again, or goes to another operator in a switch.
 
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.interface import Receipt
@@ -18,15 +17,8 @@ from shared.observability.logs import logger
 from shared.problems import Conflict
 from shared.values import clock
 
-_NOTE = sa.text("""
-    UPDATE operator_order SET reason = :reason, lost = 0, next_attempt_at = clock_timestamp(),
-        state = CASE WHEN :done THEN state ELSE 'pending' END,
-        details = jsonb_set(details, '{vouched}', coalesce(details -> 'vouched', '[]') || CAST(:said AS jsonb))
-    WHERE order_id = :order
-""").bindparams(sa.bindparam("said", type_=sa.JSON))
 
-
-def vouch(session: Session, order_id: UUID, done: bool, asked_by: str, note: str) -> Order:
+def record(session: Session, order_id: UUID, done: bool, asked_by: str, note: str) -> Order:
     """Settles an order without an outcome by a person's word. Raises NotFound; Conflict where it has an outcome.
 
     Conflict too for a registration that was done where the operator gave it a number: without that it is of no use.
@@ -40,10 +32,12 @@ def vouch(session: Session, order_id: UUID, done: bool, asked_by: str, note: str
         raise Conflict("The operator gave the cheque a number, which only its answer tells: have it sent again.",
                        slug="number-unknown")  # fmt: skip
     reason = "done, by a person's word" if done else "not done, by a person's word"
-    said = {"by": asked_by, "note": note, "at": clock.now().isoformat(), "done": done}
-    session.execute(_NOTE, {"order": order_id, "done": done, "said": said, "reason": reason})
+    decision = {"by": asked_by, "note": note, "at": clock.now().isoformat(), "done": done}
+    outcomes.note(session, [order_id], "vouched", decision)
     if done:
         outcomes.settle(session, operator, [Receipt(str(order_id), "accepted", reason)])
+    else:
+        outcomes.send_again(session, [order_id], reason, "unknown")
     logger().info("order_vouched", order_id=str(order_id), done=done, by=asked_by)
     session.expire(order)
     return session.get_one(Order, order_id)

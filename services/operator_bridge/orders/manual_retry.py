@@ -5,14 +5,14 @@ do twice. One that was refused gets a fresh reference, as operators answer a kno
 was refused stays in the register, and stays refused until the operator has accepted it after all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.orders import creating
+from services.operator_bridge.orders import creating, deriving, outcomes
 from services.operator_bridge.register.models import MAX_UNANSWERED, Contract, Order
 from services.operator_bridge.register.transitions import LINK, WORKING, before
 from shared.database.lookup import get_or_404
@@ -20,21 +20,12 @@ from shared.observability.logs import logger
 from shared.problems import Conflict
 from shared.values import clock
 
-_NOTED = """jsonb_set(details, '{retries}', coalesce(details -> 'retries', '[]') || CAST(:retry AS jsonb))"""
-
-_SEND_AGAIN = f"""
-    UPDATE operator_order SET state = 'pending', lost = 0, reason = 'sent again by a person', details = {_NOTED},
-                              next_attempt_at = clock_timestamp()
-    FROM contract WHERE contract.contract_id = operator_order.contract_id AND contract.state = ANY(:working)
-      AND contract.held_at IS NULL AND operator_order.state = 'unknown'
-"""  # noqa: S608 (constants of this module)
-_ONE = sa.text(f"{_SEND_AGAIN} AND order_id = :order RETURNING order_id").bindparams(
-    sa.bindparam("retry", type_=sa.JSON)
-)
-_STUCK = sa.text(
-    f"{_SEND_AGAIN} AND lost >= :most AND operator_order.contract_id = coalesce(:contract, operator_order.contract_id)"
-    " RETURNING order_id"
-).bindparams(sa.bindparam("retry", type_=sa.JSON), sa.bindparam("contract", type_=sa.Uuid))
+_STUCK = sa.text("""
+    SELECT order_id FROM operator_order JOIN contract USING (contract_id)
+    WHERE contract.state = ANY(:working) AND contract.held_at IS NULL AND operator_order.state = 'unknown'
+      AND lost >= :max AND contract_id = coalesce(:contract, contract_id)
+    FOR UPDATE OF operator_order
+""").bindparams(sa.bindparam("contract", type_=sa.Uuid))
 
 _WANT_AGAIN = sa.text("""
     UPDATE link SET state = 'wanted', reason = NULL, changed_at = clock_timestamp()
@@ -43,15 +34,6 @@ _WANT_AGAIN = sa.text("""
         AND other.contract_id <> :contract AND other.state IN ('wanted', 'registered') AND contract.state = 'live')
     RETURNING cheque_id
 """)
-
-_AGAIN = sa.text("""
-    INSERT INTO operator_order (contract_id, kind, cheque_id, redemption_id, structure_id, details)
-    SELECT contract_id, kind, cheque_id, redemption_id, structure_id,
-           details || jsonb_build_object('retries',
-               coalesce(details -> 'retries', '[]')
-               || jsonb_build_array(CAST(:retry AS jsonb) || jsonb_build_object('of', order_id)))
-    FROM operator_order WHERE order_id = :order RETURNING order_id
-""").bindparams(sa.bindparam("retry", type_=sa.JSON))
 
 # The redemptions of a cheque that were not declared as it was not registered.
 _UNDECLARED = sa.text("""
@@ -68,10 +50,11 @@ _REFER = sa.text("""
 
 # What is to be sent again by a person's word was perhaps done the first time: another operator is not told of it
 # before that is known.
-_DOUBT = sa.text("""
-    UPDATE operator_order SET state = 'unknown', reason = 'it was to be sent again'
+_DOUBTFUL = sa.text("""
+    SELECT order_id FROM operator_order
     WHERE contract_id = :contract AND state IN ('pending', 'held') AND details ? 'retries'
       AND NOT details -> 'retries' -> -1 ? 'of'
+    FOR UPDATE
 """)
 
 
@@ -83,14 +66,15 @@ def retry(session: Session, order_id: UUID, asked_by: str, note: str) -> Order:
     """
     creating.lock_orders(session)
     order = get_or_404(session, Order, order_id, "There is no such order.", lock=True)
-    said = {"by": asked_by, "note": note, "at": clock.now().isoformat()}
+    decision = _retry(asked_by, note)
     contract = session.get_one(Contract, order.contract_id)
     if contract.state not in WORKING or contract.held_at is not None:
         raise Conflict("Nothing is sent under the contract of this order, or not now.", slug="contract-silent")
     if order.state == "unknown":
-        again = session.scalars(_ONE, {"order": order_id, "retry": said, "working": list(WORKING)}).one()
+        again = order_id
+        _send_again(session, [order_id], decision)
     elif order.state == "refused" and order.kind in _AFTER_ALL:
-        again = _AFTER_ALL[order.kind](session, order, said)
+        again = _AFTER_ALL[order.kind](session, order, decision)
     else:
         expected = "one whose outcome is unknown, or a registration or declaration that was refused"
         raise Conflict(f"This order is {order.kind} and {order.state}: {expected} is sent again.", slug="not-retried")
@@ -101,33 +85,43 @@ def retry(session: Session, order_id: UUID, asked_by: str, note: str) -> Order:
 
 def retry_stuck(session: Session, asked_by: str, note: str, contract_id: UUID | None = None) -> int:
     """Has all orders sent again that got no answer too often, of one contract or of all; says how many."""
-    said = {"by": asked_by, "note": note, "at": clock.now().isoformat()}
-    given = {"retry": said, "contract": contract_id, "most": MAX_UNANSWERED, "working": list(WORKING)}
-    again = session.scalars(_STUCK, given).all()
-    logger().info("orders_retried", number=len(again), by=asked_by)
-    return len(again)
+    params = {"contract": contract_id, "max": MAX_UNANSWERED, "working": list(WORKING)}
+    stuck = session.scalars(_STUCK, params).all()
+    _send_again(session, stuck, _retry(asked_by, note))
+    logger().info("orders_retried", number=len(stuck), by=asked_by)
+    return len(stuck)
 
 
 def doubt(session: Session, contract_id: UUID) -> None:
-    """Has what a person wanted sent again, and was not yet, be without outcome once more."""
-    session.execute(_DOUBT, {"contract": contract_id})
+    """Marks what a person wanted sent again, and was not yet, as unknown once more."""
+    doubtful = session.scalars(_DOUBTFUL, {"contract": contract_id}).all()
+    outcomes.mark_doubtful(session, doubtful, "it was to be sent again")
 
 
-def _register(session: Session, order: Order, said: Mapping[str, Any]) -> UUID:
-    given = {"contract": order.contract_id, "cheque": order.cheque_id}
-    if not session.scalar(_WANT_AGAIN, {**given, "before": before(LINK, "wanted")}):
+def _retry(asked_by: str, note: str) -> dict[str, Any]:
+    return {"by": asked_by, "note": note, "at": clock.now().isoformat()}
+
+
+def _send_again(session: Session, orders: Sequence[UUID], decision: Mapping[str, Any]) -> None:
+    outcomes.note(session, orders, "retries", decision)
+    outcomes.send_again(session, orders, "sent again by a person", "unknown")
+
+
+def _register(session: Session, order: Order, decision: Mapping[str, Any]) -> UUID:
+    params = {"contract": order.contract_id, "cheque": order.cheque_id}
+    if not session.scalar(_WANT_AGAIN, {**params, "before": before(LINK, "wanted")}):
         raise Conflict("The cheque is not refused by this operator any more, or another has it.", slug="not-retried")
-    again: UUID = session.scalars(_AGAIN, {"order": order.order_id, "retry": said}).one()
-    for undeclared in session.scalars(_UNDECLARED, given).all():
-        _declare(session, session.get_one(Order, undeclared), said)
-    creating.settle_due(session, [cheque_id for cheque_id in (order.cheque_id,) if cheque_id])
+    again = creating.repeat(session, order.order_id, decision)
+    for undeclared in session.scalars(_UNDECLARED, params).all():
+        _declare(session, session.get_one(Order, undeclared), decision)
+    deriving.catch_up(session, [cheque_id for cheque_id in (order.cheque_id,) if cheque_id])
     return again
 
 
-def _declare(session: Session, order: Order, said: Mapping[str, Any]) -> UUID:
-    again: UUID = session.scalars(_AGAIN, {"order": order.order_id, "retry": said}).one()
-    given = {"again": str(again), "refused": str(order.order_id), "redemption": order.redemption_id}
-    if not session.scalar(_REFER, {**given, "contract": order.contract_id}):
+def _declare(session: Session, order: Order, decision: Mapping[str, Any]) -> UUID:
+    again = creating.repeat(session, order.order_id, decision)
+    params = {"again": str(again), "refused": str(order.order_id), "redemption": order.redemption_id}
+    if not session.scalar(_REFER, {**params, "contract": order.contract_id}):
         raise Conflict("The redemption is not refused by this operator any more.", slug="not-retried")
     return again
 

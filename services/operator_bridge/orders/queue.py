@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.interface import Order
+from services.operator_bridge.orders import outcomes
 from services.operator_bridge.register.transitions import UNFINISHED, WORKING
 
 OPENS_AFTER = 5
@@ -64,34 +65,26 @@ _PERMIT = sa.text("""
     FROM contract WHERE contract_id = :contract AND held_at IS NULL FOR SHARE
 """)
 
-# What an operator is told of the orders of a table or of a set.
-_TOLD = """
+# Orders as an operator is told of them.
+_READ = sa.text("""
     SELECT o.order_id, o.kind, o.cheque_id, o.structure_id, o.details, contract.code AS contract, link.number,
            coalesce(redemption.amount_cents, cheque.value_cents, 0) AS amount_cents, cheque.valid_until,
            redemption.reference, redemption.redeemed_at
-    FROM {orders} o JOIN contract USING (contract_id)
+    FROM operator_order o JOIN contract USING (contract_id)
     LEFT JOIN cheque ON cheque.cheque_id = o.cheque_id
     LEFT JOIN link ON link.cheque_id = o.cheque_id AND link.contract_id = o.contract_id
     LEFT JOIN redemption ON redemption.redemption_id = o.redemption_id
-"""
+    WHERE o.order_id = ANY(:orders) ORDER BY o.sequence
+""")
 
-_CLAIM = sa.text(f"""
-    WITH ready AS (
-        SELECT o.order_id FROM operator_order o WHERE o.contract_id = :contract AND {_DUE}
-        ORDER BY o.sequence LIMIT :size FOR UPDATE OF o SKIP LOCKED
-    ), claimed AS (
-        UPDATE operator_order o SET state = 'sent', sent_at = clock_timestamp(), sent_by = :lease,
-                                    attempts = attempts + 1, reason = NULL
-        FROM ready WHERE o.order_id = ready.order_id RETURNING o.*
-    )
-    {_TOLD.format(orders="claimed")} ORDER BY o.sequence
+_READY = sa.text(f"""
+    SELECT o.order_id FROM operator_order o WHERE o.contract_id = :contract AND {_DUE}
+    ORDER BY o.sequence LIMIT :size FOR UPDATE OF o SKIP LOCKED
 """)  # noqa: S608 (as above)
 
 _MORE_WAIT = sa.text("""
     SELECT EXISTS (SELECT FROM operator_order WHERE contract_id = :contract AND state = 'pending' OFFSET :number)
 """)
-
-_READ = sa.text(f"{_TOLD.format(orders='operator_order')} WHERE o.order_id = ANY(:orders) ORDER BY o.sequence")
 
 _CONTRACTS_DUE = sa.text(f"""
     SELECT contract_id FROM contract
@@ -99,13 +92,7 @@ _CONTRACTS_DUE = sa.text(f"""
       AND EXISTS (SELECT FROM operator_order o WHERE o.contract_id = contract.contract_id AND {_DUE})
 """)  # noqa: S608 (as above)
 
-_PUT_BACK = sa.text("""
-    UPDATE operator_order SET state = 'pending', reason = :reason, next_attempt_at = clock_timestamp()
-        + make_interval(secs => least(:most, power(2, least(attempts, 10) - 1)) * (0.5 + random()))
-    WHERE order_id = ANY(:orders) AND state = 'sent'
-""")
-
-_STAND_BACK = sa.text("""
+_RECORD_FAILURE = sa.text("""
     UPDATE contract SET failures = least(failures + 1, 1000), last_failure = :reason,
         circuit_opened_at = coalesce(circuit_opened_at, CASE WHEN failures + 1 >= :opens THEN clock_timestamp() END),
         next_push_at = clock_timestamp()
@@ -114,7 +101,7 @@ _STAND_BACK = sa.text("""
     RETURNING failures = :opens AS opened
 """)
 
-_STAND_UP = sa.text("""
+_RECORD_SUCCESS = sa.text("""
     UPDATE contract SET failures = 0, last_failure = NULL, circuit_opened_at = NULL
     FROM contract before
     WHERE contract.contract_id = :contract AND before.contract_id = contract.contract_id AND contract.failures > 0
@@ -122,11 +109,10 @@ _STAND_UP = sa.text("""
 """)
 
 # A lease that can be taken is nobody's any more (`leases`).
-_SWEEP = sa.text("""
+_ABANDONED = sa.text("""
     WITH lease AS MATERIALIZED (SELECT DISTINCT sent_by FROM operator_order WHERE state = 'sent'),
          ended AS MATERIALIZED (SELECT sent_by FROM lease WHERE pg_try_advisory_xact_lock(sent_by))
-    UPDATE operator_order SET state = 'unknown', lost = lost + 1, reason = 'the worker that sent it ended'
-    FROM ended WHERE state = 'sent' AND operator_order.sent_by = ended.sent_by
+    SELECT order_id FROM operator_order JOIN ended USING (sent_by) WHERE state = 'sent' FOR UPDATE OF operator_order
 """)
 
 
@@ -160,8 +146,9 @@ def claim(session: Session, contract_id: UUID, size: int, lease: int) -> list[Or
     permitted = session.scalar(_PERMIT, {"contract": contract_id, "size": size, "probe": _PROBE_SIZE})
     if permitted is None:
         return []
-    given = {"contract": contract_id, "size": permitted, "lease": lease}
-    return [_order(row) for row in session.execute(_CLAIM, given).all()]
+    ready = session.scalars(_READY, {"contract": contract_id, "size": permitted}).all()
+    outcomes.mark_sent(session, ready, lease)
+    return read(session, ready)
 
 
 def read(session: Session, orders: Sequence[UUID]) -> list[Order]:
@@ -171,7 +158,7 @@ def read(session: Session, orders: Sequence[UUID]) -> list[Order]:
 
 def put_back(session: Session, orders: Sequence[UUID], reason: str) -> None:
     """Has orders that surely were not done sent again, later each time, from half a second to a minute and a half."""
-    session.execute(_PUT_BACK, {"orders": list(orders), "reason": reason, "most": _MAX_BACKOFF_SECONDS})
+    outcomes.send_again(session, orders, reason, "sent", _MAX_BACKOFF_SECONDS)
 
 
 def record_failure(session: Session, contract_id: UUID, retry_after: float | None, reason: str) -> bool:
@@ -187,17 +174,18 @@ def record_failure(session: Session, contract_id: UUID, retry_after: float | Non
         "opens": OPENS_AFTER,
         "reason": reason,
     }
-    return bool(session.scalar(_STAND_BACK, given))
+    return bool(session.scalar(_RECORD_FAILURE, given))
 
 
 def record_success(session: Session, contract_id: UUID) -> bool:
     """Forgets earlier failures, as the operator answered; says whether that closed the circuit."""
-    return bool(session.scalar(_STAND_UP, {"contract": contract_id}))
+    return bool(session.scalar(_RECORD_SUCCESS, {"contract": contract_id}))
 
 
 def sweep(session: Session) -> None:
     """Marks as unknown what a worker sent that ended before it could settle it."""
-    session.execute(_SWEEP)
+    abandoned = session.scalars(_ABANDONED).all()
+    outcomes.mark_unanswered(session, dict.fromkeys(abandoned, "the worker that sent it ended"))
 
 
 def _within(seconds: float) -> float:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Paid, Redeemed
 from services.operator_bridge.operators import lookup
+from services.operator_bridge.orders import outcomes
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_reconciliation import Discrepancy
 from services.operator_bridge.register.transitions import WORKING
@@ -49,7 +50,7 @@ _REMEDIES = """
            ('status_differs', 'redeemed', 'registered', 'declare', true)
 """
 
-_SEND_AGAIN = sa.text(f"""
+_REMEDIES_ORDERED = sa.text(f"""
     WITH remedy (kind, our_status, their_status, order_kind, needed) AS ({_REMEDIES}), chosen AS (
         SELECT discrepancy_id, cheque_id, kind, ours ->> 'status' AS our_status, theirs ->> 'status' AS their_status
         FROM discrepancy WHERE discrepancy_id = ANY(:discrepancies)
@@ -68,12 +69,8 @@ _SEND_AGAIN = sa.text(f"""
     ), complete AS (
         SELECT discrepancy_id FROM found GROUP BY discrepancy_id
         HAVING bool_and(order_id IS NOT NULL OR NOT needed)
-    ), again AS (
-        UPDATE operator_order SET state = 'pending', settled_at = NULL, reason = 'lost by the operator',
-                                  next_attempt_at = clock_timestamp()
-        WHERE order_id IN (SELECT order_id FROM found JOIN complete USING (discrepancy_id)) AND state = 'accepted'
     )
-    SELECT discrepancy_id FROM complete
+    SELECT discrepancy_id, order_id FROM found JOIN complete USING (discrepancy_id)
 """)  # noqa: S608 (a constant of this module)
 
 _WITHOUT_VALUE = sa.text("""
@@ -126,7 +123,10 @@ def _send_again(session: Session, contract: Contract, found: Sequence[Discrepanc
     if contract.state not in WORKING:
         return 0
     given = {"discrepancies": ids, "contract": contract.contract_id}
-    return _acted(session, SENT_AGAIN, session.scalars(_SEND_AGAIN, given).all())
+    remedies = session.execute(_REMEDIES_ORDERED, given).all()
+    orders = [remedy.order_id for remedy in remedies if remedy.order_id]
+    outcomes.send_again(session, orders, "lost by the operator", "accepted")
+    return _acted(session, SENT_AGAIN, list({remedy.discrepancy_id for remedy in remedies}))
 
 
 def _apply_redemptions(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:

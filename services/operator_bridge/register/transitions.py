@@ -30,11 +30,12 @@ LINK = _table(
     stranded="",
 )
 
-# An order that went back to `pending` may yet be settled by a late answer to its first sending. One that was accepted
-# is sent again, under its own reference, where the statement shows that the operator has lost what it did.
+# An order that went back to `pending` may yet be settled by a late answer to its first sending; before its cheque is
+# moved to another operator it is `unknown` once more. One that was accepted is sent again, under its own reference,
+# where the statement shows that the operator has lost what it did.
 ORDER = _table(
-    pending="sent held accepted refused",
-    held="pending accepted refused",
+    pending="sent held accepted refused unknown",
+    held="pending accepted refused unknown",
     sent="accepted refused unknown pending",
     unknown="accepted refused pending",
     accepted="pending",
@@ -63,6 +64,9 @@ DISCREPANCY = _table(
 
 UNFINISHED = tuple(state for state, following in ORDER.items() if "accepted" in following)
 """States of an order that the operator has still to settle."""
+
+UNSENT = ("pending", "held")
+"""States of an order that waits to be sent."""
 
 WORKING = ("live", "draining")
 """States of a contract under which orders are sent."""

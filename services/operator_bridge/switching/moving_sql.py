@@ -4,6 +4,7 @@ A part that is done is not found again, so whoever was interrupted begins at the
 link is rewritten: the old one is closed or stranded and a new one made. What a switch orders carries its id.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -12,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.operators import lookup
-from services.operator_bridge.orders import creating
+from services.operator_bridge.orders import creating, deriving, outcomes
+from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register.models import Contract
-from services.operator_bridge.register.references import reference_sql
 from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, UNFINISHED, before
 from shared.eventlog import log
 
@@ -60,32 +61,25 @@ _STRAND_REDEMPTIONS = sa.text("""
     RETURNING redemption.redemption_id
 """)
 
-_GIVE_UP = sa.text("""
-    WITH chosen AS (
-        SELECT order_id FROM operator_order WHERE contract_id = :old AND state = ANY(:before) LIMIT :limit
-    )
-    UPDATE operator_order o SET state = 'refused', reason = :reason, settled_at = clock_timestamp()
-    FROM chosen WHERE o.order_id = chosen.order_id RETURNING o.order_id
+_UNSETTLED = sa.text("""
+    SELECT order_id FROM operator_order WHERE contract_id = :old AND state = ANY(:before) LIMIT :limit FOR UPDATE
 """)
 
 # The structures of the programme that the new operator does not know: of several affiliations the old contract's.
-_INTRODUCE = sa.text("""
-    INSERT INTO operator_order (contract_id, kind, structure_id, details)
-    SELECT :new, 'affiliate', known.structure_id, jsonb_build_object('siret', siret, 'name', name,
-           'starts_on', starts_on, 'ends_on', ends_on, 'switch', CAST(:switch AS text))
+_UNKNOWN_STRUCTURES = sa.text("""
+    SELECT affiliated.structure_id, siret, name, starts_on, ends_on
     FROM (
         SELECT DISTINCT ON (structure_id) affiliation.* FROM affiliation JOIN contract USING (contract_id)
         WHERE contract.programme = :programme
         ORDER BY structure_id, contract_id = :old DESC, starts_on DESC
-    ) known
-    WHERE NOT EXISTS (SELECT FROM operator_order o WHERE o.structure_id = known.structure_id
+    ) affiliated
+    WHERE NOT EXISTS (SELECT FROM operator_order o WHERE o.structure_id = affiliated.structure_id
                       AND o.contract_id = :new AND o.kind = 'affiliate')
-    ORDER BY known.structure_id
+    ORDER BY affiliated.structure_id
 """)
 
-_SUSPEND = sa.text("""
-    INSERT INTO operator_order (contract_id, kind, structure_id, details)
-    SELECT :new, 'suspend', structure_id, details || jsonb_build_object('switch', CAST(:switch AS text))
+_SUSPENDED = sa.text("""
+    SELECT structure_id, details
     FROM (
         SELECT DISTINCT ON (structure_id) structure_id, kind, details FROM operator_order
         WHERE contract_id = :old AND structure_id IS NOT NULL AND cheque_id IS NULL
@@ -105,31 +99,12 @@ _SPENDABLE = sa.text("""
     ORDER BY cheque_id LIMIT :limit
 """)
 
-_REGISTER = sa.text(f"""
-    WITH wanted AS (
-        INSERT INTO link (cheque_id, contract_id) SELECT unnest(CAST(:cheques AS uuid[])), :new
-        ON CONFLICT DO NOTHING RETURNING cheque_id
-    )
-    INSERT INTO operator_order (order_id, contract_id, kind, cheque_id, details)
-    SELECT {reference_sql(":new", "register", "wanted.cheque_id")}, :new, 'register', cheque_id,
-           jsonb_build_object('switch', CAST(:switch AS text))
-    FROM wanted ORDER BY cheque_id
-""")  # noqa: S608 (SQL of this package)
+_BLOCKED = sa.text("SELECT cheque_id FROM cheque WHERE blocked AND state = 'open' AND cheque_id = ANY(:cheques)")
 
-_BLOCK = sa.text("""
-    INSERT INTO operator_order (contract_id, kind, cheque_id, details)
-    SELECT :new, 'block', cheque_id, jsonb_build_object('reason', 'blocked', 'switch', CAST(:switch AS text))
-    FROM cheque WHERE blocked AND state = 'open' AND cheque_id = ANY(:cheques)
-""")
-
-# Cheques that the old operator was never told of, and what it was to be told of them.
-_NEVER_TOLD = sa.text("""
-    WITH closed AS (
-        UPDATE link SET state = 'closed', changed_at = clock_timestamp()
-        WHERE contract_id = :old AND cheque_id = ANY(:cheques) AND state = 'wanted' RETURNING cheque_id
-    )
-    UPDATE operator_order o SET state = 'refused', reason = :reason, settled_at = clock_timestamp()
-    FROM closed WHERE o.contract_id = :old AND o.cheque_id = closed.cheque_id AND o.state IN ('pending', 'held')
+# Cheques that the old operator was never told of.
+_CLOSE_WANTED = sa.text("""
+    UPDATE link SET state = 'closed', changed_at = clock_timestamp()
+    WHERE contract_id = :old AND cheque_id = ANY(:cheques) AND state = 'wanted' RETURNING cheque_id
 """)
 
 _UNPAID = sa.text("""
@@ -139,28 +114,9 @@ _UNPAID = sa.text("""
     ORDER BY redemption_id LIMIT :limit FOR UPDATE OF redemption
 """)
 
-_NO_LONGER_DECLARE = sa.text("""
-    UPDATE operator_order SET state = 'refused', reason = :reason, settled_at = clock_timestamp()
-    WHERE contract_id = :old AND cheque_id = ANY(:cheques) AND redemption_id = ANY(:redemptions)
-      AND state IN ('pending', 'held')
-""")
-
 _REASSIGN = sa.text("""
     UPDATE redemption SET state = 'due', contract_id = :new, reference = NULL WHERE redemption_id = ANY(:redemptions)
 """)
-
-_DECLARE = sa.text(f"""
-    WITH declared AS (
-        INSERT INTO operator_order (order_id, contract_id, kind, cheque_id, redemption_id, structure_id, details)
-        SELECT {reference_sql(":new", "declare", "redemption.redemption_id")},
-               :new, 'declare', cheque_id, redemption_id, structure_id,
-               jsonb_build_object('switch', CAST(:switch AS text))
-        FROM redemption WHERE redemption_id = ANY(:redemptions) ORDER BY redemption_id
-        RETURNING order_id, redemption_id
-    )
-    UPDATE redemption SET reference = declared.order_id::text
-    FROM declared WHERE redemption.redemption_id = declared.redemption_id
-""")  # noqa: S608 (as above)
 
 # The next cheques of the old operator, and which of them another holds now while the old one is not to pay for them.
 # Of ids that are given, in sets of their own: after so many rows were moved nobody's statistics are right, and a join
@@ -170,25 +126,20 @@ _HELD = sa.text("""
     ORDER BY cheque_id LIMIT :limit
 """)
 
-_LEFT = """
+_LEFT = sa.text("""
     SELECT cheque_id FROM link WHERE cheque_id = ANY(:cheques) AND state = 'registered' AND contract_id <> :old
        AND contract_id IN (SELECT contract_id FROM contract WHERE state = 'live')
     EXCEPT SELECT cheque_id FROM redemption WHERE cheque_id = ANY(:cheques) AND contract_id = :old
        AND state IN ('confirmed', 'paid')
     EXCEPT SELECT cheque_id FROM operator_order WHERE cheque_id = ANY(:cheques) AND contract_id = :old
        AND kind = 'cancel'
-"""
-
-_CANCEL = sa.text(f"""
-    INSERT INTO operator_order (contract_id, kind, cheque_id, details)
-    SELECT :old, 'cancel', cheque_id, jsonb_build_object('reason', CAST(:reason AS text)) FROM ({_LEFT}) gone
     ORDER BY cheque_id
-""")  # noqa: S608 (a constant of this module)
+""")
 
-_CLOSE = sa.text(f"""
+_CLOSE = sa.text("""
     UPDATE link SET state = 'closed', changed_at = clock_timestamp()
-    FROM ({_LEFT}) gone WHERE link.contract_id = :old AND link.cheque_id = gone.cheque_id
-""")  # noqa: S608 (as above)
+    WHERE contract_id = :old AND cheque_id = ANY(:cheques)
+""")
 
 _FIRST = UUID(int=0)
 _IDS_AN_EVENT = 1000
@@ -203,6 +154,11 @@ class Move:
     old: Contract
     new: Contract
     at_once: int
+
+    @property
+    def details(self) -> dict[str, str]:
+        """By what the orders of a switch are found."""
+        return {"switch": str(self.switch_id)}
 
     def given(self, **more: Any) -> dict[str, Any]:
         """The parameters of every statement here."""
@@ -231,17 +187,22 @@ def strand_redemptions(session: Session, move: Move) -> int:
 def give_up(session: Session, move: Move) -> int:
     """Ends the orders that an operator that failed has not settled; says how many there were."""
     # A late answer to one of them changes nothing any more: what it was about is stranded and claimed.
-    return _rows(session, _GIVE_UP, move, before=[state for state in UNFINISHED if "refused" in ORDER[state]],
-                 reason=FAILED)  # fmt: skip
+    creating.lock_orders(session)
+    states = [state for state in before(ORDER, "refused") if state in UNFINISHED]
+    unsettled = session.scalars(_UNSETTLED, move.given(before=states)).all()
+    return len(outcomes.refuse(session, unsettled, FAILED, states))
 
 
 def introduce(session: Session, move: Move) -> None:
     """Has the new operator told of the structures of the programme, and which of them are suspended."""
-    takes = lookup.adapter(move.new.operator).supported_orders
-    if "affiliate" in takes:
-        session.execute(_INTRODUCE, move.given())
-    if "suspend" in takes:
-        session.execute(_SUSPEND, move.given())
+    supported = lookup.adapter(move.new.operator).supported_orders
+    if "affiliate" in supported:
+        structures = session.execute(_UNKNOWN_STRUCTURES, move.given())
+        details = {row.structure_id: deriving.affiliation_details(row._asdict()) for row in structures}
+        _order(session, move, "affiliate", details)
+    if "suspend" in supported:
+        suspended = session.execute(_SUSPENDED, move.given())
+        _order(session, move, "suspend", {row.structure_id: row.details for row in suspended})
 
 
 def register(session: Session, move: Move, after: UUID | None) -> UUID | None:
@@ -250,10 +211,12 @@ def register(session: Session, move: Move, after: UUID | None) -> UUID | None:
     cheques: list[UUID] = list(session.scalars(_SPENDABLE, move.given(after=after or _FIRST)))
     if not cheques:
         return None
-    session.execute(_REGISTER, move.given(cheques=cheques))
+    creating.register(session, cheques, move.new.contract_id, move.details)
     if "block" in lookup.adapter(move.new.operator).supported_orders:
-        session.execute(_BLOCK, move.given(cheques=cheques))
-    session.execute(_NEVER_TOLD, move.given(cheques=cheques, reason=MOVED))
+        details = {"reason": "blocked", **move.details}
+        blocked = session.scalars(_BLOCKED, {"cheques": cheques})
+        creating.create(session, "block", [NewOrder(move.new.contract_id, details, cheque) for cheque in blocked])
+    _close_wanted(session, move, cheques)
     return cheques[-1]
 
 
@@ -264,13 +227,13 @@ def redeclare(session: Session, move: Move, movable: str) -> int:
     cheques, redemptions = [row.cheque_id for row in rows], [row.redemption_id for row in rows]
     if not rows:
         return 0
-    moved = move.given(cheques=cheques, redemptions=redemptions, reason=MOVED)
-    session.execute(_NO_LONGER_DECLARE, moved)
-    session.execute(_REGISTER, moved)
-    session.execute(_NEVER_TOLD, moved)
-    session.execute(_REASSIGN, moved)
+    old, new = move.old.contract_id, move.new.contract_id
+    outcomes.withdraw(session, [(old, row.cheque_id, row.redemption_id) for row in rows], MOVED)
+    creating.register(session, cheques, new, move.details)
+    _close_wanted(session, move, cheques)
+    session.execute(_REASSIGN, move.given(redemptions=redemptions))
     if "declare" in lookup.adapter(move.new.operator).supported_orders:
-        session.execute(_DECLARE, moved)
+        creating.declare(session, redemptions, [new], ("till", "operator"), move.details)
     return len(rows)
 
 
@@ -280,9 +243,28 @@ def leave(session: Session, move: Move, after: UUID | None) -> UUID | None:
     cheques: list[UUID] = list(session.scalars(_HELD, move.given(after=after or _FIRST)))
     if not cheques:
         return None
-    takes = "cancel" in lookup.adapter(move.old.operator).supported_orders
-    session.execute(_CANCEL if takes else _CLOSE, move.given(cheques=cheques, reason=MOVED))
+    left = session.scalars(_LEFT, move.given(cheques=cheques)).all()
+    if "cancel" in lookup.adapter(move.old.operator).supported_orders:
+        orders = [NewOrder(move.old.contract_id, {"reason": MOVED}, cheque_id) for cheque_id in left]
+        creating.create(session, "cancel", orders)
+    else:
+        session.execute(_CLOSE, move.given(cheques=left))
     return cheques[-1]
+
+
+def _order(session: Session, move: Move, kind: str, structures: Mapping[UUID, Mapping[str, Any]]) -> None:
+    """Orders something of structures, by id with the details, from the new operator."""
+    orders = [
+        NewOrder(move.new.contract_id, {**details, **move.details}, structure_id=structure_id)
+        for structure_id, details in structures.items()
+    ]
+    creating.create(session, kind, orders)
+
+
+def _close_wanted(session: Session, move: Move, cheques: Sequence[UUID]) -> None:
+    """Has nothing more sent of those of the cheques that the old operator was never told of."""
+    closed = session.scalars(_CLOSE_WANTED, move.given(cheques=cheques)).all()
+    outcomes.withdraw(session, [(move.old.contract_id, cheque_id, None) for cheque_id in closed], MOVED)
 
 
 def _rows(session: Session, statement: sa.TextClause, move: Move, **more: Any) -> int:

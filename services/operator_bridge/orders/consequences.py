@@ -1,0 +1,144 @@
+"""What follows from the outcome of an order: links and redemptions change, the other services are informed."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.operator_bridge.operators import lookup
+from services.operator_bridge.register import discrepancies
+from services.operator_bridge.register.transitions import LINK, REDEMPTION, before
+from shared.eventlog import log
+
+Settled = sa.RowMapping
+"""An order that was settled just now, with its operator and the number that it gave the cheque."""
+
+_MOVE_LINKS = sa.text("""
+    UPDATE link SET state = :state, reason = r.reason, number = coalesce(r.number, link.number),
+                    changed_at = clock_timestamp()
+    FROM unnest(CAST(:contracts AS uuid[]), CAST(:cheques AS uuid[]), CAST(:reasons AS text[]),
+                CAST(:numbers AS text[])) AS r (contract_id, cheque_id, reason, number)
+    WHERE link.contract_id = r.contract_id AND link.cheque_id = r.cheque_id AND link.state || '' = ANY(:before)
+    RETURNING link.contract_id, link.cheque_id, link.reason
+""")
+
+_KEEP_NUMBERS = sa.text("""
+    UPDATE link SET number = r.number
+    FROM unnest(CAST(:contract AS uuid[]), CAST(:cheque AS uuid[]), CAST(:numbers AS text[]))
+         AS r (contract_id, cheque_id, number)
+    WHERE link.contract_id = r.contract_id AND link.cheque_id = r.cheque_id AND r.number IS NOT NULL
+""")
+
+_MOVE_REDEMPTIONS = sa.text("""
+    UPDATE redemption SET state = :state
+    FROM unnest(CAST(:contracts AS uuid[]), CAST(:redemptions AS uuid[]), CAST(:reasons AS text[]))
+         AS r (contract_id, redemption_id, reason)
+    WHERE redemption.redemption_id = r.redemption_id AND redemption.contract_id = r.contract_id
+      AND redemption.state = ANY(:before)
+    RETURNING r.contract_id, r.redemption_id, r.reason
+""")
+
+
+def _taken_in(session: Session, orders: Sequence[Settled]) -> None:
+    """Links are registered at once, or once they are activated where the operator needs that."""
+    waiting = [order for order in orders if lookup.adapter(order["operator"]).activates]
+    _registered(session, [order for order in orders if not lookup.adapter(order["operator"]).activates])
+    if waiting:
+        params = {name: _column(waiting, f"{name}_id") for name in ("contract", "cheque")}
+        session.execute(_KEEP_NUMBERS, {**params, "numbers": _column(waiting, "number")})
+
+
+def _registered(session: Session, orders: Sequence[Settled]) -> None:
+    for contract_id, links in _by_contract(_move_links(session, "registered", orders)).items():
+        body = {"contract_id": contract_id, "cheque_ids": [link["cheque_id"] for link in links]}
+        log.append(session, "cheques.registered", contract_id, body)
+
+
+def _not_registered(session: Session, orders: Sequence[Settled]) -> None:
+    for contract_id, links in _by_contract(_move_links(session, "refused", orders)).items():
+        cheques = [{"cheque_id": link["cheque_id"], "reason": link["reason"] or "refused"} for link in links]
+        log.append(session, "cheques.refused", contract_id, {"contract_id": contract_id, "cheques": cheques})
+
+
+def _declared(session: Session, orders: Sequence[Settled]) -> None:
+    for contract_id, moved in _by_contract(_move_redemptions(session, "confirmed", orders)).items():
+        ids = [redemption["redemption_id"] for redemption in moved]
+        log.append(session, "redemptions.confirmed", contract_id, {"contract_id": contract_id, "redemption_ids": ids})
+
+
+def _not_declared(session: Session, orders: Sequence[Settled]) -> None:
+    for contract_id, moved in _by_contract(_move_redemptions(session, "refused", orders)).items():
+        refused = [{"redemption_id": each["redemption_id"], "reason": each["reason"] or "refused"} for each in moved]
+        log.append(session, "redemptions.refused", contract_id, {"contract_id": contract_id, "redemptions": refused})
+
+
+def _cancelled(session: Session, orders: Sequence[Settled]) -> None:
+    _move_links(session, "closed", orders)
+
+
+def _disputed(session: Session, orders: Sequence[Settled]) -> None:
+    """What we took back or cancelled stands otherwise with the operator: a person has to look."""
+    differences = [
+        discrepancies.found(
+            order["operator"], "status_differs", str(order["order_id"]),
+            contract_id=order["contract_id"], cheque_id=order["cheque_id"],
+            ours={"ordered": order["kind"]}, theirs={"refused": order["reason"] or "refused"},
+        )
+        for order in orders
+    ]  # fmt: skip
+    discrepancies.record(session, differences)
+
+
+CONSEQUENCES: Mapping[tuple[str, str], Callable[[Session, Sequence[Settled]], None]] = {
+    ("register", "accepted"): _taken_in,
+    ("activate", "accepted"): _registered,
+    ("register", "refused"): _not_registered,
+    ("declare", "accepted"): _declared,
+    ("declare", "refused"): _not_declared,
+    ("cancel", "accepted"): _cancelled,
+    ("cancel", "refused"): _disputed,
+    ("reverse", "refused"): _disputed,
+}
+"""What follows from the orders of a kind that came to an outcome, in the order in which it is done."""
+
+VOIDED: Mapping[tuple[str, str], str] = {
+    ("register", "refused"): "cheque-not-registered",
+    ("declare", "refused"): "redemption-not-declared",
+}
+"""Why the orders that were to follow an order are not sent, where it is refused."""
+
+
+def _move_links(session: Session, state: str, orders: Sequence[Settled]) -> Sequence[Settled]:
+    params = {
+        "state": state,
+        "before": before(LINK, state),
+        "contracts": _column(orders, "contract_id"),
+        "cheques": _column(orders, "cheque_id"),
+        "reasons": _column(orders, "reason"),
+        "numbers": _column(orders, "number"),
+    }
+    return session.execute(_MOVE_LINKS, params).mappings().all()
+
+
+def _move_redemptions(session: Session, state: str, orders: Sequence[Settled]) -> Sequence[Settled]:
+    params = {
+        "state": state,
+        "before": before(REDEMPTION, state),
+        "contracts": _column(orders, "contract_id"),
+        "redemptions": _column(orders, "redemption_id"),
+        "reasons": _column(orders, "reason"),
+    }
+    return session.execute(_MOVE_REDEMPTIONS, params).mappings().all()
+
+
+def _column(rows: Sequence[Settled], name: str) -> list[Any]:
+    return [row[name] for row in rows]
+
+
+def _by_contract(rows: Iterable[Settled]) -> dict[UUID, list[Settled]]:
+    found: dict[UUID, list[Settled]] = {}
+    for row in rows:
+        found.setdefault(row["contract_id"], []).append(row)
+    return found

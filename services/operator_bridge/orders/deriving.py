@@ -1,0 +1,245 @@
+"""From what happened to what an operator has to be told: cheques, redemptions, links and orders, by set.
+
+The logs of issuer and redeemer are applied in any order relative to each other. An order is made as soon as its cause
+is known and waits, when it is to be sent, for its cheque's link and for the earlier orders of its cheque (`sending`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.orm import Session
+
+from services.operator_bridge.orders import creating
+from services.operator_bridge.orders.creating import NewOrder
+from services.operator_bridge.register.models import Affiliation
+from services.operator_bridge.register.transitions import REDEMPTION, WORKING, before
+from shared.database import engine
+
+_CHEQUE = ("cheque_id", "programme", "value_cents", "valid_until", "presentable_until")
+_TAKE_CHEQUES = sa.text("""
+    INSERT INTO cheque (cheque_id, programme, value_cents, valid_until, presentable_until)
+    SELECT * FROM unnest(
+        CAST(:cheque_id AS uuid[]), CAST(:programme AS text[]), CAST(:value_cents AS integer[]),
+        CAST(:valid_until AS date[]), CAST(:presentable_until AS date[])
+    )
+    ON CONFLICT DO NOTHING
+""")
+
+_REDEMPTION = (
+    "redemption_id", "presentation_id", "cheque_id", "structure_id", "amount_cents",
+    "via", "given_on", "redeemed_at", "state", "contract_id",
+)  # fmt: skip
+_TAKE_REDEMPTIONS = sa.text("""
+    INSERT INTO redemption (redemption_id, presentation_id, cheque_id, structure_id, amount_cents,
+                            via, given_on, redeemed_at, state, contract_id)
+    SELECT * FROM unnest(
+        CAST(:redemption_id AS uuid[]), CAST(:presentation_id AS uuid[]), CAST(:cheque_id AS uuid[]),
+        CAST(:structure_id AS uuid[]), CAST(:amount_cents AS integer[]), CAST(:via AS text[]),
+        CAST(:given_on AS date[]), CAST(:redeemed_at AS timestamptz[]), CAST(:state AS text[]),
+        CAST(:contract_id AS uuid[])
+    )
+    ON CONFLICT DO NOTHING
+""")
+
+_MARK = sa.text("UPDATE cheque SET state = :state WHERE cheque_id = ANY(:cheques)")
+_BLOCK = sa.text("UPDATE cheque SET blocked = :blocked WHERE cheque_id = ANY(:cheques)")
+
+# Who pays: the operator whose link the cheque has; of two, during a switch, the one that came last.
+_ASSIGN = sa.text("""
+    UPDATE redemption SET contract_id = payer.contract_id
+    FROM (
+        SELECT DISTINCT ON (link.cheque_id) link.cheque_id, link.contract_id
+        FROM link JOIN contract USING (contract_id)
+        WHERE link.cheque_id = ANY(:cheques) AND link.state IN ('wanted', 'registered')
+          AND contract.state = ANY(:working)
+        ORDER BY link.cheque_id, contract.live_at DESC
+    ) payer
+    WHERE redemption.cheque_id = payer.cheque_id AND redemption.contract_id IS NULL AND redemption.state = 'due'
+    RETURNING redemption_id
+""")
+
+# The operator's report that became a redemption: a payment will name its reference.
+_RECOGNISE = sa.text("""
+    UPDATE redemption SET reference = report.reference
+    FROM report
+    WHERE redemption.redemption_id = ANY(:redemptions) AND redemption.via = 'operator'
+      AND report.report_id = redemption.presentation_id
+""")
+
+_TAKE_BACK = sa.text("""
+    UPDATE redemption SET state = 'reversed' WHERE redemption_id = ANY(:redemptions) AND state = ANY(:before)
+""")
+
+_LINKS = sa.text("""
+    SELECT contract_id, cheque_id FROM link
+    WHERE cheque_id = ANY(:cheques) AND contract_id = ANY(:contracts) AND state IN ('wanted', 'registered')
+""")
+
+# A cheque that is open again while only an operator that takes no new ones, or none at all, holds it: the next has it.
+_ASTRAY = sa.text("""
+    SELECT cheque_id FROM cheque WHERE cheque_id = ANY(:cheques) AND state = 'open'
+      AND EXISTS (SELECT FROM link WHERE link.cheque_id = cheque.cheque_id)
+      AND NOT EXISTS (
+            SELECT FROM link JOIN contract USING (contract_id)
+            WHERE link.cheque_id = cheque.cheque_id AND link.state <> 'stranded' AND contract.state = 'live')
+""")
+
+_LEFT = sa.text("""
+    SELECT contract_id, cheque_id FROM link JOIN contract USING (contract_id)
+    WHERE cheque_id = ANY(:cheques) AND link.state = 'registered' AND contract.state = 'draining'
+      AND contract_id = ANY(:contracts)
+      AND EXISTS (
+            SELECT FROM link next JOIN contract holder USING (contract_id)
+            WHERE next.cheque_id = link.cheque_id AND next.state = 'wanted' AND holder.state = 'live')
+""")
+
+# The blocked among the open cheques given.
+_BLOCKED = sa.text("SELECT cheque_id FROM cheque WHERE blocked AND state = 'open' AND cheque_id = ANY(:cheques)")
+
+# The cheques of a programme that nobody has yet, and that somebody still has to know: to take them, or to pay for them.
+_WITHOUT_OPERATOR = sa.text("""
+    SELECT cheque_id FROM cheque JOIN contract USING (programme)
+    WHERE contract.contract_id = :contract
+      AND (cheque.state = 'open' OR EXISTS (
+            SELECT FROM redemption WHERE redemption.cheque_id = cheque.cheque_id
+            AND redemption.contract_id IS NULL AND redemption.state = 'due'))
+      AND NOT EXISTS (
+            SELECT FROM link JOIN contract holder USING (contract_id)
+            WHERE link.cheque_id = cheque.cheque_id AND link.state IN ('wanted', 'registered')
+            AND holder.state = ANY(:working))
+    LIMIT :limit
+""")
+
+_AFFILIATED = sa.text("""
+    SELECT DISTINCT contract_id, structure_id FROM operator_order
+    WHERE structure_id = ANY(:structures) AND cheque_id IS NULL AND kind = 'affiliate' AND contract_id = ANY(:contracts)
+""")
+
+# How many cheques one statement takes when a whole programme is linked.
+BATCH_SIZE = 20_000
+
+
+def issue(session: Session, cheques: Sequence[Mapping[str, Any]]) -> None:
+    """Takes new cheques in and has them registered with the operator of their programme, if it has one."""
+    session.execute(_TAKE_CHEQUES, engine.columns(_CHEQUE, cheques))
+    creating.register(session, [cheque["cheque_id"] for cheque in cheques])
+
+
+def redeem(session: Session, redemptions: Sequence[Mapping[str, Any]]) -> None:
+    """Takes redemptions in and has those of our tills declared to whoever has to pay them."""
+    cheques = [redemption["cheque_id"] for redemption in redemptions]
+    session.execute(_TAKE_REDEMPTIONS, engine.columns(_REDEMPTION, redemptions))
+    session.execute(_MARK, {"state": "redeemed", "cheques": cheques})
+    session.execute(_ASSIGN, {"cheques": cheques, "working": list(WORKING)})
+    by_way: dict[str, list[UUID]] = {"till": [], "operator": []}
+    for redemption in redemptions:
+        by_way[redemption["via"]].append(redemption["redemption_id"])
+    creating.declare(session, by_way["till"])
+    recognise(session, by_way["operator"])
+
+
+def recognise(session: Session, redemptions: Sequence[UUID]) -> None:
+    """Gives redemptions at an operator's till its reference, whichever of redemption and report came first."""
+    session.execute(_RECOGNISE, {"redemptions": redemptions})
+
+
+def reverse(session: Session, reasons: Mapping[UUID, str], cheques: Sequence[UUID]) -> None:
+    """Takes redemptions back, by id with the reason, and has the operators told."""
+    creating.reverse(session, reasons)
+    session.execute(_TAKE_BACK, {"redemptions": list(reasons), "before": before(REDEMPTION, "reversed")})
+    session.execute(_MARK, {"state": "open", "cheques": cheques})
+    _move_on(session, cheques)
+
+
+def close(session: Session, state: str, reasons: Mapping[UUID, str]) -> None:
+    """Has cheques that were cancelled or have expired cancelled with their operators."""
+    session.execute(_MARK, {"state": state, "cheques": list(reasons)})
+    _order(session, "cancel", reasons)
+
+
+def block(session: Session, kind: str, reasons: Mapping[UUID, str]) -> None:
+    """Has cheques blocked (`block`) or released (`unblock`) at the operator's own till."""
+    session.execute(_BLOCK, {"blocked": kind == "block", "cheques": list(reasons)})
+    _order(session, kind, reasons)
+
+
+def affiliate(session: Session, affiliations: Iterable[Mapping[str, Any]]) -> None:
+    """Has structures made known to the operator of the contract that they are affiliated to, and keeps that."""
+    affiliations = list(affiliations)
+    _keep(session, affiliations)
+    contracts = set(creating.supporting(session, "affiliate", ("draft", *WORKING)))
+    orders = [
+        NewOrder(affiliation["contract_id"], affiliation_details(affiliation), structure_id=affiliation["structure_id"])
+        for affiliation in affiliations
+        if affiliation["contract_id"] in contracts
+    ]
+    creating.create(session, "affiliate", orders)
+
+
+def affiliation_details(affiliation: Mapping[str, Any]) -> dict[str, Any]:
+    """What an operator has to know of an affiliated structure, with days as in ISO 8601."""
+    starts_on, ends_on = affiliation["starts_on"], affiliation["ends_on"]
+    return {
+        "siret": affiliation["siret"],
+        "name": affiliation["name"],
+        "starts_on": starts_on.isoformat(),
+        "ends_on": ends_on.isoformat() if ends_on else None,
+    }
+
+
+def suspend(session: Session, reasons: Mapping[UUID, str]) -> None:
+    """Has structures suspended with every operator that knows them."""
+    contracts = creating.supporting(session, "suspend", ("draft", *WORKING))
+    affiliated = session.execute(_AFFILIATED, {"structures": list(reasons), "contracts": contracts})
+    orders = [
+        NewOrder(contract_id, {"reason": reasons[structure_id]}, structure_id=structure_id)
+        for contract_id, structure_id in affiliated
+    ]
+    creating.create(session, "suspend", orders)
+
+
+def link_all(session: Session, contract_id: UUID) -> None:
+    """Has a contract that goes live take the cheques of its programme that no operator has, and what is due on them."""
+    params = {"contract": contract_id, "working": list(WORKING), "limit": BATCH_SIZE}
+    while cheques := list(session.scalars(_WITHOUT_OPERATOR, params)):
+        creating.register(session, cheques)
+        catch_up(session, cheques)
+
+
+def catch_up(session: Session, cheques: Sequence[UUID]) -> None:
+    """Declares what is due on cheques that were registered with an operator just now, and blocks the blocked."""
+    creating.declare(session, session.scalars(_ASSIGN, {"cheques": list(cheques), "working": list(WORKING)}).all())
+    blocked = session.scalars(_BLOCKED, {"cheques": list(cheques)})
+    _order(session, "block", dict.fromkeys(blocked, "blocked"))
+
+
+def _keep(session: Session, affiliations: Iterable[Mapping[str, Any]]) -> None:
+    columns = [column.key for column in Affiliation.__table__.columns]
+    last = {(affiliation["contract_id"], affiliation["structure_id"]): affiliation for affiliation in affiliations}
+    made = pg.insert(Affiliation)
+    changes = {name: made.excluded[name] for name in columns[2:]}
+    rows = [{name: affiliation[name] for name in columns} for affiliation in last.values()]
+    session.execute(made.on_conflict_do_update(index_elements=columns[:2], set_=changes), rows)
+
+
+def _move_on(session: Session, cheques: Sequence[UUID]) -> None:
+    """Has cheques that are open again taken by the operator that came after theirs, if there is one."""
+    astray = list(session.scalars(_ASTRAY, {"cheques": cheques}))
+    if astray:
+        creating.register(session, astray)
+        contracts = creating.supporting(session, "cancel", ("draining",))
+        left = session.execute(_LEFT, {"cheques": astray, "contracts": contracts})
+        details = {"reason": "moved-to-another-operator"}
+        creating.create(session, "cancel", [NewOrder(contract, details, cheque) for contract, cheque in left])
+
+
+def _order(session: Session, kind: str, reasons: Mapping[UUID, str]) -> None:
+    """Orders something of cheques, by id with the reason, from every operator that has them."""
+    params = {"cheques": list(reasons), "contracts": creating.supporting(session, kind)}
+    links = session.execute(_LINKS, params)
+    creating.create(
+        session, kind, [NewOrder(contract, {"reason": reasons[cheque]}, cheque) for contract, cheque in links]
+    )
