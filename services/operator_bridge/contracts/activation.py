@@ -6,10 +6,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating
 from services.operator_bridge.orders.creating import NewOrder
+from services.operator_bridge.register import contracts
 from services.operator_bridge.register.transitions import UNFINISHED
 from shared.problems import Conflict
 
@@ -32,7 +32,7 @@ def activate(session: Session, contract_id: UUID, payment_order: str, cheques: S
     if that is still on its way. Raises NotFound, or Conflict where the operator needs no activation.
     """
     creating.lock_orders(session)
-    contract = lifecycle.find(session, contract_id)
+    contract = contracts.find(session, contract_id)
     if not lookup.adapter(contract.operator).activates:
         raise Conflict("Cheques need no activation with this operator.", slug="needs-no-activation")
     chosen = None if cheques is None else list(cheques)

@@ -9,9 +9,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating, deriving
+from services.operator_bridge.register import contracts
 from services.operator_bridge.register.transitions import WORKING
 from shared.problems import Conflict
 
@@ -67,7 +67,7 @@ def adopt(session: Session, contract_id: UUID) -> int:
     Raises NotFound; Conflict where nothing is sent under the contract.
     """
     creating.lock_orders(session)
-    contract = lifecycle.find(session, contract_id)
+    contract = contracts.find(session, contract_id)
     if contract.state not in WORKING:
         raise Conflict(f"A contract that is {contract.state} takes no cheques.", slug="illegal-transition")
     params = {"contract": contract_id, "programme": contract.programme, "working": list(WORKING), "limit": BATCH_SIZE}

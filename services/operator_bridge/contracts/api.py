@@ -9,6 +9,7 @@ from flask_smorest import Blueprint
 from services.operator_bridge.contracts import activation, adoption, lifecycle, schemas
 from services.operator_bridge.contracts import hold as holding
 from services.operator_bridge.orders import schemas as orders_schemas
+from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import roles
@@ -47,7 +48,7 @@ def browse(query: dict[str, Any]) -> dict[str, Any]:
 def show(contract_id: UUID) -> Contract:
     """One contract."""
     with transaction() as session:
-        return lifecycle.find(session, contract_id)
+        return contracts.find(session, contract_id)
 
 
 @blueprint.route("/<uuid:contract_id>/state", methods=["POST"])

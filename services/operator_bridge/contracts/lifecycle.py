@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from services.operator_bridge import interface
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating, deriving
+from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED, allowed
-from shared.database.lookup import get_or_404
 from shared.eventlog import log
 from shared.problems import Conflict, Invalid
 from shared.settings.settings import ConfigurationError
@@ -37,11 +37,6 @@ def create(session: Session, given: Mapping[str, Any]) -> Contract:
     return contract
 
 
-def find(session: Session, contract_id: UUID) -> Contract:
-    """A contract; raises NotFound."""
-    return get_or_404(session, Contract, contract_id, "There is no such contract.")
-
-
 def change(
     session: Session, settings: Mapping[str, str], contract_id: UUID, state: str, *, linking: bool = True
 ) -> Contract:
@@ -51,7 +46,7 @@ def change(
     Raises Conflict where that state may not follow, or where the operator's settings are incomplete.
     """
     creating.lock_orders(session)
-    contract = get_or_404(session, Contract, contract_id, "There is no such contract.", lock=True)
+    contract = contracts.find(session, contract_id, lock=True)
     if contract.state == state:
         return contract
     if not allowed(CONTRACT, contract.state, state):

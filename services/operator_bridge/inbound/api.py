@@ -9,11 +9,11 @@ from flask.typing import ResponseReturnValue
 from flask_smorest import Blueprint
 
 from services.operator_bridge import interface
-from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound import schemas, statement_polling, webhook_inbox
 from services.operator_bridge.inbound.log_throttle import Complaints
 from services.operator_bridge.interface import BadSignature, UnknownOperator
 from services.operator_bridge.operators import lookup
+from services.operator_bridge.register import contracts
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import roles, uncounted
 from shared.http.request_context import runtime, transaction
@@ -99,7 +99,7 @@ def poll(contract_id: UUID) -> statement_polling.Poll:
     (`statement-being-read`).
     """
     with transaction() as session:
-        lifecycle.find(session, contract_id)
+        contracts.find(session, contract_id)
     done = statement_polling.poll(runtime(), contract_id)
     wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
     return done

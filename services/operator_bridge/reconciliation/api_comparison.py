@@ -4,8 +4,8 @@ from uuid import UUID
 
 from flask_smorest import Blueprint
 
-from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.reconciliation import comparing, schemas
+from services.operator_bridge.register import contracts
 from shared.access.tokens import roles
 from shared.http.request_context import runtime, transaction
 
@@ -20,5 +20,5 @@ blueprint = Blueprint(
 def compare(contract_id: UUID) -> comparing.Comparison:
     """Compares the operator's whole statement with our register; nothing is changed."""
     with transaction() as session:
-        lifecycle.find(session, contract_id)
+        contracts.find(session, contract_id)
     return comparing.compare(runtime(), contract_id)

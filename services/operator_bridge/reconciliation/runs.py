@@ -11,9 +11,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.reconciliation import auto_resolution, comparing, recording
 from services.operator_bridge.reconciliation.comparing import Sides
+from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models_reconciliation import Reconciliation
 from services.operator_bridge.register.transitions import WORKING
 from services.operator_bridge.workers import leases
@@ -66,7 +66,7 @@ _FINISH = sa.text("""
 
 def request(session: Session, contract_id: UUID) -> Reconciliation:
     """Asks for a run of a contract now; raises NotFound where there is no such contract."""
-    lifecycle.find(session, contract_id)
+    contracts.find(session, contract_id)
     run = Reconciliation(contract_id=contract_id)
     session.add(run)
     session.flush()

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.contracts import lifecycle
+from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_switch import Switch, SwitchStep
 from services.operator_bridge.switching.steps import STEPS, Figures, Waiting, Work
@@ -37,8 +38,8 @@ def start(session: Session, settings: Mapping[str, str], given: Mapping[str, Any
     step, and what was done stays done. Raises NotFound, Invalid where the contracts do not go together, Conflict where
     one of them is in no state for it or is in another switch.
     """
-    old, new = (lifecycle.find(session, given[name]) for name in ("from_contract_id", "to_contract_id"))
-    payer = lifecycle.find(session, given["payer_contract_id"]) if given.get("payer_contract_id") else new
+    old, new = (contracts.find(session, given[name]) for name in ("from_contract_id", "to_contract_id"))
+    payer = contracts.find(session, given["payer_contract_id"]) if given.get("payer_contract_id") else new
     _refuse_unfit(old, new, payer)
     known = _same(session, old, new, given["mode"])
     if known:
