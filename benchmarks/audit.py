@@ -137,7 +137,7 @@ def _redeeming(runtime: Runtime, needed: int) -> Callable[[bool], Callable[[], N
 
 
 def _tell(runtime: Runtime, kind: str, body: dict[str, object]) -> None:
-    loaded = event_kinds.load(kind, event_kinds.dump(kind, body))
+    loaded = event_kinds.load(kind, body)
     with runtime.transaction() as session:
         consumer.run_handlers(session, [Event(new_id(), kind, "key", clock.now(), loaded)], HANDLERS)
 

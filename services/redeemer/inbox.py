@@ -7,7 +7,7 @@ other's rows, so both do it under one lock.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -24,104 +24,116 @@ from services.redeemer.redemptions.models import Redemption
 from services.redeemer.structures import contracts
 from shared.eventlog import consumer
 from shared.eventlog.consumer import PARKED, Handler
+from shared.eventlog.event_kinds import (
+    CancellationRequested,
+    ChequesBlocked,
+    ChequesIssued,
+    ChequesRedigested,
+    ChequesRegistered,
+    ContractChanged,
+    RedemptionRemembered,
+    RedemptionReported,
+    RedemptionsConfirmed,
+    RedemptionsPaid,
+    RedemptionsRefused,
+    RedemptionsStranded,
+)
 from shared.eventlog.log import Event
+
+_OfRedemptions = TypeVar("_OfRedemptions", RedemptionsConfirmed, RedemptionsPaid, RedemptionsStranded)
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('parked_event'::regclass::oid::bigint)")
 
 
-def issued(session: Session, run: Sequence[Event]) -> None:
+def issued(session: Session, run: Sequence[Event[ChequesIssued]]) -> None:
     """Takes in issued cheques, then what was already said of them."""
     ids = intake.issue(session, [event.body for event in run])
     session.execute(_LOCK)
     _take_up(session, ids)
 
 
-def redigested(session: Session, run: Sequence[Event]) -> None:
+def redigested(session: Session, run: Sequence[Event[ChequesRedigested]]) -> None:
     """Takes new digests of codes in."""
-    intake.redigest(session, [cheque for event in run for cheque in event.body["cheques"]])
+    intake.redigest(session, [cheque for event in run for cheque in event.body.cheques])
 
 
-def cancellation_requested(session: Session, run: Sequence[Event]) -> None:
+def cancellation_requested(session: Session, run: Sequence[Event[CancellationRequested]]) -> None:
     """Cancels what can be, and answers."""
     cancelling.cancel(session, [event.body for event in run])
 
 
-def blocked(session: Session, run: Sequence[Event]) -> None:
+def blocked(session: Session, run: Sequence[Event[ChequesBlocked]]) -> None:
     """Blocks cheques."""
-    intake.block(session, _ids(run, "cheque_ids"), True)
+    intake.block(session, _cheque_ids(run), True)
 
 
-def unblocked(session: Session, run: Sequence[Event]) -> None:
+def unblocked(session: Session, run: Sequence[Event[ChequesBlocked]]) -> None:
     """Unblocks cheques."""
-    intake.block(session, _ids(run, "cheque_ids"), False)
+    intake.block(session, _cheque_ids(run), False)
 
 
-def registered(session: Session, run: Sequence[Event]) -> None:
+def registered(session: Session, run: Sequence[Event[ChequesRegistered]]) -> None:
     """Makes cheques spendable whose programme waits for an operator to register them."""
-    ids = _ids(run, "cheque_ids")
+    ids = _cheque_ids(run)
     missing = _missing(session, Cheque.id, ids)
     for event in run:
-        for cheque_id in missing.intersection(event.body["cheque_ids"]):
-            consumer.park(session, cheque_id, replace(event, body={**event.body, "cheque_ids": [cheque_id]}))
+        for cheque_id in missing.intersection(event.body.cheque_ids):
+            consumer.park(session, cheque_id, event.narrowed(cheque_ids=[cheque_id]))
     intake.register(session, [cheque_id for cheque_id in ids if cheque_id not in missing])
 
 
-def reported(session: Session, run: Sequence[Event]) -> None:
+def reported(session: Session, run: Sequence[Event[RedemptionReported]]) -> None:
     """Records redemptions at an operator's own till, then what was already said of these."""
-    missing = _missing(session, Cheque.id, [event.body["cheque_id"] for event in run])
+    missing = _missing(session, Cheque.id, [event.body.cheque_id for event in run])
     for event in run:
-        if event.body["cheque_id"] in missing:
-            consumer.park(session, event.body["cheque_id"], event)
-    operator_till.record(session, [event.body for event in run if event.body["cheque_id"] not in missing])
-    _take_up(session, [event.body["report_id"] for event in run])
+        if event.body.cheque_id in missing:
+            consumer.park(session, event.body.cheque_id, event)
+    operator_till.record(session, [event.body for event in run if event.body.cheque_id not in missing])
+    _take_up(session, [event.body.report_id for event in run])
 
 
-def confirmed(session: Session, run: Sequence[Event]) -> None:
+def confirmed(session: Session, run: Sequence[Event[RedemptionsConfirmed]]) -> None:
     """Marks redemptions that an operator accepted."""
     _settle(session, "confirmed", _by_redemption(run))
 
 
-def refused(session: Session, run: Sequence[Event]) -> None:
+def refused(session: Session, run: Sequence[Event[RedemptionsRefused]]) -> None:
     """Marks redemptions that an operator will not pay."""
-    told = [
-        (replace(event, body={**event.body, "redemptions": [line]}), line)
-        for event in run
-        for line in event.body["redemptions"]
-    ]
+    told = [(event.narrowed(redemptions=[line]), line) for event in run for line in event.body.redemptions]
     _settle(
         session,
         "refused",
-        [(event, News(line["redemption_id"], event.body["contract_id"], line["reason"])) for event, line in told],
+        [(event, News(line.redemption_id, event.body.contract_id, line.reason)) for event, line in told],
     )
 
 
-def paid(session: Session, run: Sequence[Event]) -> None:
+def paid(session: Session, run: Sequence[Event[RedemptionsPaid]]) -> None:
     """Marks redemptions that an operator paid."""
     told = [
-        (event, replace(news, payment_reference=event.body["payment_reference"], paid_on=event.body["paid_on"]))
+        (event, replace(news, payment_reference=event.body.payment_reference, paid_on=event.body.paid_on))
         for event, news in _by_redemption(run)
     ]
     _settle(session, "paid", told)
 
 
-def stranded(session: Session, run: Sequence[Event]) -> None:
+def stranded(session: Session, run: Sequence[Event[RedemptionsStranded]]) -> None:
     """Marks redemptions whose operator failed before it paid them."""
     _settle(session, "stranded", _by_redemption(run))
 
 
-def contract_changed(session: Session, run: Sequence[Event]) -> None:
+def contract_changed(session: Session, run: Sequence[Event[ContractChanged]]) -> None:
     """Keeps the mirror of contracts."""
     contracts.mirror(session, [event.body for event in run])
 
 
-def remembered(session: Session, run: Sequence[Event]) -> None:
+def remembered(session: Session, run: Sequence[Event[RedemptionRemembered]]) -> None:
     """Takes in redemptions that were lost here and that others remember, then what was already said of these."""
-    missing = _missing(session, Cheque.id, [event.body["cheque_id"] for event in run])
+    missing = _missing(session, Cheque.id, [event.body.cheque_id for event in run])
     for event in run:
-        if event.body["cheque_id"] in missing:
-            consumer.park(session, event.body["cheque_id"], event)
-    recalling.record(session, [event.body for event in run if event.body["cheque_id"] not in missing])
-    _take_up(session, [event.body["redemption_id"] for event in run])
+        if event.body.cheque_id in missing:
+            consumer.park(session, event.body.cheque_id, event)
+    recalling.record(session, [event.body for event in run if event.body.cheque_id not in missing])
+    _take_up(session, [event.body.redemption_id for event in run])
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -141,19 +153,19 @@ HANDLERS: Mapping[str, Handler] = {
 }
 
 
-def _ids(run: Iterable[Event], member: str) -> list[UUID]:
-    return [one for event in run for one in event.body[member]]
+def _cheque_ids(run: Iterable[Event[ChequesBlocked] | Event[ChequesRegistered]]) -> list[UUID]:
+    return [cheque_id for event in run for cheque_id in event.body.cheque_ids]
 
 
-def _by_redemption(run: Iterable[Event]) -> list[tuple[Event, News]]:
+def _by_redemption(run: Iterable[Event[_OfRedemptions]]) -> list[tuple[Event[_OfRedemptions], News]]:
     return [
-        (replace(event, body={**event.body, "redemption_ids": [one]}), News(one, event.body["contract_id"]))
+        (event.narrowed(redemption_ids=[redemption_id]), News(redemption_id, event.body.contract_id))
         for event in run
-        for one in event.body["redemption_ids"]
+        for redemption_id in event.body.redemption_ids
     ]
 
 
-def _settle(session: Session, state: str, told: Sequence[tuple[Event, News]]) -> None:
+def _settle(session: Session, state: str, told: Sequence[tuple[Event[Any], News]]) -> None:
     """Settles redemptions, and parks what was told of unknown ones: reports of them are still to come."""
     missing = _missing(session, Redemption.id, [news.redemption_id for _, news in told])
     for event, news in told:

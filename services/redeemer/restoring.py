@@ -11,6 +11,7 @@ from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions.models import Redemption
 from shared.database import engine
 from shared.eventlog import consumer, event_kinds
+from shared.eventlog.event_kinds import RedemptionRemembered
 from shared.eventlog.log import Event
 from shared.eventlog.peer_client import Peer
 from shared.process import recovery
@@ -34,9 +35,9 @@ def _missing(session: Session, ids: list[UUID]) -> int:
     return len(set(ids).difference(session.scalars(sa.select(Redemption.id).where(engine.among(Redemption.id, ids)))))
 
 
-def _event(item: Mapping[str, Any]) -> Event:
-    body = event_kinds.load(_KIND, item)
-    return Event(body["redemption_id"], _KIND, str(body["cheque_id"]), body["redeemed_at"], body)
+def _event(item: Mapping[str, Any]) -> Event[RedemptionRemembered]:
+    body: RedemptionRemembered = event_kinds.load(_KIND, item)
+    return Event(body.redemption_id, _KIND, str(body.cheque_id), body.redeemed_at, body)
 
 
 def _is_report(peer: Peer, item: Mapping[str, Any]) -> bool:

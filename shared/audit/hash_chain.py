@@ -1,8 +1,8 @@
 """The chain of the audit trail: each entry's hash is made of its content and of the hash before.
 
 An entry gets its position and hash after it was committed, under an advisory lock, as events get theirs
-(`shared.eventlog.log`): no transaction waits for another, and there are no gaps. A change of an entry, or its loss, is seen
-by whoever computes the hashes again. Who may rewrite the table may of course write a whole new chain, or cut off its
+(`shared.eventlog.log`): no transaction waits for another, and there are no gaps. A change of an entry, or its loss, is
+seen by whoever computes the hashes again. Who may rewrite the table may of course write a whole new chain, or cut off its
 end; that is seen against an anchor, a position and its hash that were kept where he cannot reach.
 """
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
@@ -24,7 +25,7 @@ from shared.eventlog.log import Event
 from shared.eventlog.peer_client import Peer
 from shared.observability import logs, tracing
 
-Handler = Callable[[Session, Sequence[Event]], None]
+Handler = Callable[[Session, Sequence[Event[Any]]], None]
 Transaction = Callable[[], Any]
 
 PAGE_SIZE = 500
@@ -65,8 +66,28 @@ _REMEMBER = sa.text("""
     INSERT INTO applied_event (event_id, publisher, occurred_at)
     SELECT event_id, :publisher, occurred_at
     FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[])) AS given (event_id, occurred_at)
-    ON CONFLICT DO NOTHING RETURNING CAST(event_id AS text)
+    ON CONFLICT DO NOTHING RETURNING event_id
 """)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One entry of a page of a feed; its body is read once it is known to be new, and of a kind that is handled."""
+
+    position: int
+    event_id: UUID
+    kind: str
+    key: str
+    occurred_at: datetime
+    request_id: str | None
+    body: Any
+
+
+class FeedPage(msgspec.Struct, frozen=True):
+    """A page of another service's feed."""
+
+    epoch: UUID
+    head: int
+    events: Sequence[Entry]
 
 
 def pull(transaction: Transaction, peer: Peer, handlers: Mapping[str, Handler]) -> int:
@@ -78,14 +99,14 @@ def pull(transaction: Transaction, peer: Peer, handlers: Mapping[str, Handler]) 
     while True:
         with transaction() as session:
             epoch, position = _cursor(session, peer.name)
-        page = peer.get("/v1/events", after=position, limit=PAGE_SIZE)
-        if UUID(page["epoch"]) != epoch or page["head"] < position:
-            _start_again(transaction, peer.name, epoch, UUID(page["epoch"]))
-        elif not page["events"]:
+        page = msgspec.convert(peer.get("/v1/events", after=position, limit=PAGE_SIZE), FeedPage)
+        if page.epoch != epoch or page.head < position:
+            _start_again(transaction, peer.name, epoch, page.epoch)
+        elif not page.events:
             return applied
         else:
-            applied += _apply(transaction, peer.name, UUID(page["epoch"]), position, page["events"], handlers)
-            if page["events"][-1]["position"] == page["head"]:
+            applied += _apply(transaction, peer.name, page.epoch, position, page.events, handlers)
+            if page.events[-1].position == page.head:
                 return applied
 
 
@@ -94,21 +115,21 @@ def _apply(
     publisher: str,
     epoch: UUID,
     position: int,
-    entries: Sequence[Mapping[str, Any]],
+    entries: Sequence[Entry],
     handlers: Mapping[str, Handler],
 ) -> int:
     with transaction() as session:
-        if not _move(session, publisher, epoch, position, entries[-1]["position"]):
+        if not _move(session, publisher, epoch, position, entries[-1].position):
             return 0
-        known = [entry for entry in entries if entry["kind"] in handlers]
-        fresh = _remember(session, publisher, known)
-        read = [_read(entry) for entry in known if entry["event_id"] in fresh]
+        handled = [entry for entry in entries if entry.kind in handlers]
+        fresh = _remember(session, publisher, handled)
+        read = [_event(entry) for entry in handled if entry.event_id in fresh]
         run_handlers(session, read, handlers)
     _say(publisher, read)
     return len(fresh)
 
 
-def run_handlers(session: Session, read: Iterable[Event], handlers: Mapping[str, Handler]) -> None:
+def run_handlers(session: Session, read: Iterable[Event[Any]], handlers: Mapping[str, Handler]) -> None:
     """Hands each run of consecutive events of one kind to its handler, under their request's id where they have one."""
     for kind, grouped in itertools.groupby(read, key=lambda event: event.kind):
         run = list(grouped)
@@ -121,7 +142,7 @@ def run_handlers(session: Session, read: Iterable[Event], handlers: Mapping[str,
             handlers[kind](session, run)
 
 
-def _say(publisher: str, applied: Sequence[Event]) -> None:
+def _say(publisher: str, applied: Sequence[Event[Any]]) -> None:
     """Names what was applied, by kind: the things that events are about, and the requests that they came of."""
     for kind in dict.fromkeys(event.kind for event in applied):
         alike = [event for event in applied if event.kind == kind]
@@ -133,7 +154,7 @@ def _say(publisher: str, applied: Sequence[Event]) -> None:
             )
 
 
-def park(session: Session, cheque_id: UUID, event: Event) -> None:
+def park(session: Session, cheque_id: UUID, event: Event[Any]) -> None:
     """Keeps an event until the cheque it speaks of is known here; `unpark` gives it back."""
     row = {
         "cheque_id": cheque_id,
@@ -142,12 +163,12 @@ def park(session: Session, cheque_id: UUID, event: Event) -> None:
         "kind": event.kind,
         "key": event.key,
         "occurred_at": event.occurred_at,
-        "body": event_kinds.dump(event.kind, event.body),
+        "body": sa.cast(sa.literal(event_kinds.encode(event.body), sa.Text), pg.JSONB),
     }
     session.execute(pg.insert(PARKED).values(row).on_conflict_do_nothing())
 
 
-def unpark(session: Session, cheque_ids: Sequence[UUID]) -> list[Event]:
+def unpark(session: Session, cheque_ids: Sequence[UUID]) -> list[Event[Any]]:
     """Takes the events that waited for these cheques, in the order of their log."""
     taken = PARKED.delete().where(engine.among(PARKED.c.cheque_id, cheque_ids)).returning(PARKED)
     rows = sorted(session.execute(taken), key=lambda row: row.position)
@@ -157,11 +178,9 @@ def unpark(session: Session, cheque_ids: Sequence[UUID]) -> list[Event]:
     ]
 
 
-def _read(entry: Mapping[str, Any]) -> Event:
-    body = event_kinds.load(entry["kind"], entry["body"])
-    occurred_at = datetime.fromisoformat(entry["occurred_at"])
-    event_id, kind, key = UUID(entry["event_id"]), entry["kind"], entry["key"]
-    return Event(event_id, kind, key, occurred_at, body, entry["position"], entry["request_id"])
+def _event(entry: Entry) -> Event[Any]:
+    body = event_kinds.load(entry.kind, entry.body)
+    return Event(entry.event_id, entry.kind, entry.key, entry.occurred_at, body, entry.position, entry.request_id)
 
 
 def _cursor(session: Session, publisher: str) -> tuple[UUID | None, int]:
@@ -190,9 +209,9 @@ def _start_again(transaction: Transaction, publisher: str, known: UUID | None, e
         logs.logger().warning("log_restored", publisher=publisher, effect="read again from the start")
 
 
-def _remember(session: Session, publisher: str, entries: Sequence[Mapping[str, Any]]) -> set[str]:
+def _remember(session: Session, publisher: str, entries: Sequence[Entry]) -> set[UUID]:
     """Records events as applied, in one statement, and returns the ids of those that were not before."""
     if not entries:
         return set()
-    ids, times = [entry["event_id"] for entry in entries], [entry["occurred_at"] for entry in entries]
+    ids, times = [entry.event_id for entry in entries], [entry.occurred_at for entry in entries]
     return set(session.scalars(_REMEMBER, {"publisher": publisher, "ids": ids, "times": times}))

@@ -9,19 +9,20 @@ The log names its epoch. A log restored from a dump, or rewound, is another log 
 be given anew. `current_epoch` notices by the identity of cluster, database, table and timeline, and names a new one.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from shared.database import engine as db
 from shared.eventlog import event_kinds
+from shared.eventlog.event_kinds import Body
 from shared.observability.logs import current_request_id
 from shared.values import clock
 from shared.values.ids import new_id
@@ -105,17 +106,24 @@ _PAGE = sa.text("""
 """)
 
 
+_Body_co = TypeVar("_Body_co", bound=Body, covariant=True)
+
+
 @dataclass(frozen=True)
-class Event:
-    """One entry of a service's log as a reader gets it; `body` is as `messages.load` gives it."""
+class Event(Generic[_Body_co]):
+    """One entry of a service's log as a reader gets it, with the struct of its kind as body."""
 
     event_id: UUID
     kind: str
     key: str
     occurred_at: datetime
-    body: Mapping[str, Any]
+    body: _Body_co
     position: int = 0
     request_id: str | None = None
+
+    def narrowed(self, **members: Any) -> Self:
+        """The same event with other values for some members of its body."""
+        return replace(self, body=msgspec.structs.replace(self.body, **members))
 
 
 @dataclass(frozen=True)
@@ -131,16 +139,17 @@ class Page:
         return f'{{"epoch":"{self.epoch}","head":{self.head},"events":[{",".join(self.events)}]}}'
 
 
-def append(session: Session, kind: str, key: object, body: Mapping[str, Any]) -> UUID:
+def append(session: Session, kind: str, key: object, body: object) -> UUID:
     """Appends an event in the caller's transaction and returns its id.
 
     Call it after the rows it tells of are written (they are flushed first): the lock on them is what keeps the order.
-    Raises marshmallow's ValidationError where the body does not fit its kind.
+    The body is a mapping, or an object, with the members of its kind. Raises msgspec's ValidationError where one is
+    missing or wrong.
     """
     return append_many(session, kind, [(key, body)])[0]
 
 
-def append_many(session: Session, kind: str, entries: Sequence[tuple[object, Mapping[str, Any]]]) -> list[UUID]:
+def append_many(session: Session, kind: str, entries: Sequence[tuple[object, object]]) -> list[UUID]:
     """Appends several events of one kind, in their order, by one statement."""
     session.flush()
     ids = [new_id() for _ in entries]
@@ -148,7 +157,7 @@ def append_many(session: Session, kind: str, entries: Sequence[tuple[object, Map
         told = {
             "ids": ids,
             "keys": [str(key) for key, _ in entries],
-            "bodies": [json.dumps(event_kinds.dump(kind, body)) for _, body in entries],
+            "bodies": [event_kinds.encode(event_kinds.load(kind, body)) for _, body in entries],
         }
         alike = {"kind": kind, "version": event_kinds.VERSION, "occurred_at": clock.now()}
         session.execute(_APPEND, {**told, **alike, "request_id": current_request_id()})

@@ -12,10 +12,10 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from shared.eventlog import consumer, event_kinds, log
+from shared.eventlog import consumer, log
 from shared.eventlog.consumer import Handler
 from shared.eventlog.event_kinds import READERS
 from shared.eventlog.peer_client import Peer, PeerUnavailable
@@ -38,10 +38,25 @@ class Query(Schema):
     after = fields.UUID(load_default=UUID(int=0), metadata={"description": "The last id of the page before."})
 
 
+class RedemptionRemembered(Schema):
+    """A redemption as the body of the event `redemption.remembered` has it."""
+
+    redemption_id = fields.UUID(required=True)
+    presentation_id = fields.UUID(required=True)
+    cheque_id = fields.UUID(required=True)
+    structure_id = fields.UUID(required=True)
+    amount_cents = fields.Int(required=True, strict=True, validate=validate.Range(1, 2**31 - 1))
+    via = fields.Str(required=True, validate=validate.OneOf(("till", "operator")))
+    contract_id = fields.UUID(required=True, allow_none=True)
+    redeemed_at = fields.AwareDateTime(required=True)
+    given_on = fields.Date(required=True)
+    reversed = fields.Bool(required=True)
+
+
 class RedemptionsRemembered(Schema):
     """A page of redemptions as the redeemer told of them."""
 
-    items = fields.List(fields.Nested(event_kinds.RedemptionRemembered), required=True)
+    items = fields.List(fields.Nested(RedemptionRemembered), required=True)
 
 
 def pages(peer: Peer, path: str, key: str) -> Iterator[Sequence[Mapping[str, Any]]]:

@@ -1,7 +1,7 @@
 """What no text that is kept may hold, wherever it comes from.
 
-Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither NUL nor these, and nobody means them.
-Nor a cheque's code, which is cash.
+Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither NUL nor these, and nobody means
+them. Nor a cheque's code, which is cash.
 """
 
 import re

@@ -174,12 +174,9 @@ class Office:
             return list(session.scalars(query, {"kind": kind}))
 
 
-def news(*told: tuple[str, Mapping[str, Any]]) -> list[Event]:
+def news(*told: tuple[str, Mapping[str, Any]]) -> list[Event[Any]]:
     """Events as a reader gets them, each given as kind and body."""
-    return [
-        Event(new_id(), kind, "key", clock.now(), event_kinds.load(kind, event_kinds.dump(kind, body)))
-        for kind, body in told
-    ]
+    return [Event(new_id(), kind, "key", clock.now(), event_kinds.load(kind, body)) for kind, body in told]
 
 
 def ids(grant: Mapping[str, Any]) -> list[str]:

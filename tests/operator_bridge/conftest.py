@@ -55,7 +55,7 @@ class Office:
 
     def tell(self, kind: str, body: Mapping[str, Any]) -> None:
         """Applies news of another service as the consumer would."""
-        loaded = event_kinds.load(kind, event_kinds.dump(kind, body))
+        loaded = event_kinds.load(kind, body)
         event = Event(new_id(), kind, "key", datetime.now(UTC), loaded)
         with self.bridge.runtime.transaction() as session:
             consumer.run_handlers(session, [event], HANDLERS)

@@ -76,10 +76,15 @@ def test_a_cancellation_reaches_what_is_not_over_and_says_why_of_the_rest(till: 
     assert [till.state(cheque) for cheque in (spendable, spent, waiting)] == ["cancelled", "redeemed", "cancelled"]
 
 
+def event(kind: str, body: Mapping[str, Any]) -> Event[Any]:
+    """An event as the consumer reads it."""
+    return Event(new_id(), kind, "", clock.now(), event_kinds.load(kind, body))
+
+
 def test_of_two_cancellations_of_a_cheque_in_one_page_the_first_has_it(till: Till) -> None:
     [cheque] = till.issue()
     bodies = [cancellation(cheque) for _ in range(2)]
-    run = [Event(new_id(), "cancellation.requested", "", clock.now(), body) for body in bodies]
+    run = [event("cancellation.requested", body) for body in bodies]
     with till.redeemer.runtime.transaction() as session:
         consumer.run_handlers(session, run, HANDLERS)
 
@@ -119,7 +124,7 @@ class TestTheOperatorsOwnTill:
     def test_of_two_reports_of_a_cheque_in_one_page_the_first_has_it(self, till: Till) -> None:
         [cheque] = till.issue()
         bodies = [till.reported(cheque) for _ in range(2)]
-        run = [Event(new_id(), "redemption.reported", "", clock.now(), body) for body in [*bodies, bodies[0]]]
+        run = [event("redemption.reported", body) for body in [*bodies, bodies[0]]]
         with till.redeemer.runtime.transaction() as session:
             consumer.run_handlers(session, run, HANDLERS)
 
@@ -208,7 +213,7 @@ def test_one_page_that_speaks_of_known_and_unknown_cheques_is_applied_to_the_kno
 def test_news_of_a_cheque_that_is_being_issued_at_that_moment_is_not_lost(till: Till, owner: sa.Engine) -> None:
     """Neither transaction sees the other's row: without a lock the news would be parked for ever."""
     [cheque], body = till.granted(1, ON_REGISTRATION)
-    issued = Event(new_id(), "cheques.issued", "", clock.now(), event_kinds.load(*_dumped("cheques.issued", body)))
+    issued = event("cheques.issued", body)
     registered = threading.Thread(
         target=till.tell, args=("cheques.registered", {"contract_id": till.contract, "cheque_ids": [cheque.id]})
     )
@@ -221,10 +226,6 @@ def test_news_of_a_cheque_that_is_being_issued_at_that_moment_is_not_lost(till: 
 
     assert till.state(cheque) == "spendable"
     assert not till.rows("SELECT FROM parked_event")
-
-
-def _dumped(kind: str, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    return kind, event_kinds.dump(kind, body)
 
 
 def test_a_contract_is_mirrored_as_it_was_last_told(till: Till) -> None:

@@ -19,6 +19,7 @@ from services.issuer.booklets.models import OperatorContract, StructureAffiliati
 from services.issuer.tables import Base
 from shared.database import engine
 from shared.eventlog.consumer import Handler
+from shared.eventlog.event_kinds import ContractChanged, StructureAffiliated, StructureDescribed, StructureSuspended
 from shared.eventlog.log import Event
 
 NEAREST = 6
@@ -97,30 +98,30 @@ def nearest(session: Session, pairs: Collection[Pair], today: date) -> dict[Pair
     return found
 
 
-def affiliated(session: Session, run: Sequence[Event]) -> None:
+def affiliated(session: Session, run: Sequence[Event[StructureAffiliated]]) -> None:
     """Keeps structures and what they are affiliated to; who is told of is not suspended."""
     bodies = [event.body for event in run]
     _keep_structures(session, bodies, suspended=False)
     keys = ("structure_id", "contract_id", "starts_on")
-    last = {tuple(body[key] for key in keys): body for body in bodies}
-    rows = [{key: body[key] for key in (*keys, "ends_on")} for body in last.values()]
+    last = {(body.structure_id, body.contract_id, body.starts_on): body for body in bodies}
+    rows = [{key: getattr(body, key) for key in (*keys, "ends_on")} for body in last.values()]
     _keep(session, StructureAffiliation, rows, keys)
 
 
-def described(session: Session, run: Sequence[Event]) -> None:
+def described(session: Session, run: Sequence[Event[StructureDescribed]]) -> None:
     """Keeps what changed about structures that were told of before."""
     _keep_structures(session, [event.body for event in run])
 
 
-def suspended(session: Session, run: Sequence[Event]) -> None:
+def suspended(session: Session, run: Sequence[Event[StructureSuspended]]) -> None:
     """Leaves structures out until they are told of again."""
-    ids = [event.body["structure_id"] for event in run]
+    ids = [event.body.structure_id for event in run]
     session.execute(sa.update(TrainingStructure).where(engine.among(TrainingStructure.id, ids)).values(suspended=True))
 
 
-def contract_changed(session: Session, run: Sequence[Event]) -> None:
+def contract_changed(session: Session, run: Sequence[Event[ContractChanged]]) -> None:
     """Keeps which programme each contract is for."""
-    last = {event.body["contract_id"]: event.body["programme"] for event in run}
+    last = {event.body.contract_id: event.body.programme for event in run}
     rows = [{"id": contract_id, "programme": programme} for contract_id, programme in last.items()]
     _keep(session, OperatorContract, rows, ("id",))
 
@@ -135,13 +136,15 @@ HANDLERS: Mapping[str, Handler] = {
 _TOLD = ("name", "address", "postcode", "commune", "insee_code", "latitude", "longitude", "services", "phone")
 
 
-def _keep_structures(session: Session, bodies: Iterable[Mapping[str, Any]], **members: Any) -> None:
+def _keep_structures(
+    session: Session, bodies: Iterable[StructureAffiliated | StructureDescribed], **members: Any
+) -> None:
     """The last word on each structure; a message from before places were told of does not take one away."""
     last: dict[UUID, dict[str, Any]] = {}
     for body in bodies:
-        earlier = last.get(body["structure_id"], {})
-        told = {name: body[name] for name in _TOLD}
-        last[body["structure_id"]] = told if body["postcode"] or not earlier else earlier
+        earlier = last.get(body.structure_id, {})
+        told = {name: getattr(body, name) for name in _TOLD}
+        last[body.structure_id] = told if body.postcode or not earlier else earlier
     whole = [row for row in last.items() if row[1]["postcode"]]
     bare = [row for row in last.items() if not row[1]["postcode"]]
     for rows, names in ((whole, _TOLD), (bare, ("name",))):

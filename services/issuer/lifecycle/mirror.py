@@ -12,6 +12,14 @@ from services.issuer.funding import envelopes, journal
 from services.issuer.funding.models import UNUSED, USED
 from services.issuer.lifecycle import redemptions, replacing, selection, suspending
 from shared.database import engine
+from shared.eventlog.event_kinds import (
+    CancellationRefused,
+    ChequesCancelled,
+    ChequesExpired,
+    ChequesRedeemed,
+    ChequesRegistered,
+    RedemptionReversed,
+)
 from shared.eventlog.log import Event
 
 # Arrays: a run of events may answer for more cheques than a statement takes parameters.
@@ -24,20 +32,20 @@ _SETTLE = sa.text("""
 """)
 
 
-def registered(session: Session, run: Sequence[Event]) -> None:
+def registered(session: Session, run: Sequence[Event[ChequesRegistered]]) -> None:
     """An operator knows them: those of a programme that waits for this are spendable."""
-    ids = [cheque_id for event in run for cheque_id in event.body["cheque_ids"]]
+    ids = [cheque_id for event in run for cheque_id in event.body.cheque_ids]
     session.execute(_update(ids).where(Cheque.active.is_(False)).values(active=True))
 
 
-def redeemed(session: Session, run: Sequence[Event]) -> None:
+def redeemed(session: Session, run: Sequence[Event[ChequesRedeemed]]) -> None:
     """They were spent."""
     days = redemptions.made(session, run)
     spent = _update(list(days)).where(Cheque.ending.is_(None)).values(ending=REDEEMED)
     _book(session, USED, spent, days)
 
 
-def reversed_(session: Session, run: Sequence[Event]) -> None:
+def reversed_(session: Session, run: Sequence[Event[RedemptionReversed]]) -> None:
     """Their redemption was taken back."""
     days = redemptions.taken_back(session, run)
     selection.hold_lots(session, list(days))
@@ -45,12 +53,12 @@ def reversed_(session: Session, run: Sequence[Event]) -> None:
     suspending.adopt(session, _book(session, UNUSED, unspent, days))
 
 
-def cancelled(session: Session, run: Sequence[Event]) -> None:
+def cancelled(session: Session, run: Sequence[Event[ChequesCancelled]]) -> None:
     """They were cancelled as was asked; their money goes back to its envelope, or to the cheques that replace them."""
     told = [
-        (event.body["cancellation_id"], cheque_id, event.body["cancelled_at"])
+        (event.body.cancellation_id, cheque_id, event.body.cancelled_at)
         for event in run
-        for cheque_id in event.body["cheque_ids"]
+        for cheque_id in event.body.cheque_ids
     ]
     at = {cheque_id: instant for _, cheque_id, instant in told}
     selection.hold_lots(session, list(at))
@@ -60,20 +68,18 @@ def cancelled(session: Session, run: Sequence[Event]) -> None:
     replacing.tell_refusals(session, [cancellation_id for cancellation_id, _, _ in told])
 
 
-def cancellation_refused(session: Session, run: Sequence[Event]) -> None:
+def cancellation_refused(session: Session, run: Sequence[Event[CancellationRefused]]) -> None:
     """The request came too late for them."""
     refusals = [
-        (event.body["cancellation_id"], cheque["cheque_id"], cheque["reason"])
-        for event in run
-        for cheque in event.body["cheques"]
+        (event.body.cancellation_id, cheque.cheque_id, cheque.reason) for event in run for cheque in event.body.cheques
     ]
     _settle(session, REFUSED, refusals)
     replacing.tell_refusals(session, [cancellation_id for cancellation_id, _, _ in refusals])
 
 
-def expired(session: Session, run: Sequence[Event]) -> None:
+def expired(session: Session, run: Sequence[Event[ChequesExpired]]) -> None:
     """Their time is over; their money goes back to its envelope."""
-    days = {cheque_id: event.body["expired_at"] for event in run for cheque_id in event.body["cheque_ids"]}
+    days = {cheque_id: event.body.expired_at for event in run for cheque_id in event.body.cheque_ids}
     _end(session, days, EXPIRED)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.funding import journal
 from services.issuer.funding.models import PAID, UNPAID
+from shared.eventlog.event_kinds import ChequesRedeemed, RedemptionReversed, RedemptionsPaid, RedemptionsUnpaid
 from shared.eventlog.log import Event
 
 # In the order of the ids: two who learn of the same redemptions never wait for each other crosswise.
@@ -69,54 +70,54 @@ _SETTLED = sa.text("""
 """)
 
 
-def made(session: Session, run: Sequence[Event]) -> dict[UUID, date]:
+def made(session: Session, run: Sequence[Event[ChequesRedeemed]]) -> dict[UUID, date]:
     """Writes redemptions down; returns the cheques of those not known before, each with its day."""
-    told = [(event.body, redemption) for event in run for redemption in event.body["redemptions"]]
-    ids = [redemption["redemption_id"] for _, redemption in told]
+    told = [(event.body, redemption) for event in run for redemption in event.body.redemptions]
+    ids = [redemption.redemption_id for _, redemption in told]
     given = {
         "ids": ids,
-        "cheque_ids": [redemption["cheque_id"] for _, redemption in told],
-        "structure_ids": [body["structure_id"] for body, _ in told],
-        "days": [journal.day_of(body["redeemed_at"]) for body, _ in told],
+        "cheque_ids": [redemption.cheque_id for _, redemption in told],
+        "structure_ids": [body.structure_id for body, _ in told],
+        "days": [journal.day_of(body.redeemed_at) for body, _ in told],
     }
     fresh = session.execute(_MADE, given).all()
     _book_payments(session, ids)
     return {row.cheque_id: row.redeemed_on for row in fresh if row.reversed_on is None}
 
 
-def taken_back(session: Session, run: Sequence[Event]) -> dict[UUID, date]:
+def taken_back(session: Session, run: Sequence[Event[RedemptionReversed]]) -> dict[UUID, date]:
     """Writes down that redemptions were taken back; returns the cheques of those not known to be, with the day."""
-    ids = [event.body["redemption_id"] for event in run]
+    ids = [event.body.redemption_id for event in run]
     given = {
         "ids": ids,
-        "cheque_ids": [event.body["cheque_id"] for event in run],
-        "structure_ids": [event.body["structure_id"] for event in run],
-        "days": [journal.day_of(event.body["reversed_at"]) for event in run],
+        "cheque_ids": [event.body.cheque_id for event in run],
+        "structure_ids": [event.body.structure_id for event in run],
+        "days": [journal.day_of(event.body.reversed_at) for event in run],
     }
     fresh = session.execute(_TAKEN_BACK, given).all()
     _book_payments(session, ids)
     return {row.cheque_id: row.reversed_on for row in fresh}
 
 
-def paid(session: Session, run: Sequence[Event]) -> None:
+def paid(session: Session, run: Sequence[Event[RedemptionsPaid]]) -> None:
     """Writes payments down, of each redemption the first, and books those whose cheque is known."""
-    told = [(event.body, redemption_id) for event in run for redemption_id in event.body["redemption_ids"]]
+    told = [(event.body, redemption_id) for event in run for redemption_id in event.body.redemption_ids]
     ids = [redemption_id for _, redemption_id in told]
     given = {
         "ids": ids,
-        "days": [body["paid_on"] for body, _ in told],
-        "references": [body["payment_reference"] for body, _ in told],
+        "days": [body.paid_on for body, _ in told],
+        "references": [body.payment_reference for body, _ in told],
     }
     session.execute(_PAID, given)
     _book_payments(session, ids)
 
 
-def unpaid(session: Session, run: Sequence[Event]) -> None:
+def unpaid(session: Session, run: Sequence[Event[RedemptionsUnpaid]]) -> None:
     """Takes back payments that the accountant had mistyped, and books that."""
-    told = [(event.body, redemption_id) for event in run for redemption_id in event.body["redemption_ids"]]
+    told = [(event.body, redemption_id) for event in run for redemption_id in event.body.redemption_ids]
     given = {
         "ids": [redemption_id for _, redemption_id in told],
-        "references": [body["payment_reference"] for body, _ in told],
+        "references": [body.payment_reference for body, _ in told],
     }
     opened = session.execute(_UNPAID, given)
     journal.book(session, UNPAID, [(row.cheque_id, row.paid_on) for row in opened if row.payment_booked])

@@ -4,7 +4,7 @@ The logs of issuer and redeemer are applied in any order relative to each other.
 is known and waits, when it is to be sent, for its cheque's link and for the earlier orders of its cheque (`sending`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register.models import Affiliation
 from services.operator_bridge.register.transitions import REDEMPTION, WORKING, before
 from shared.database import engine
+from shared.eventlog.event_kinds import StructureAffiliated
 
 _CHEQUE = ("cheque_id", "programme", "value_cents", "valid_until", "presentable_until")
 _TAKE_CHEQUES = sa.text("""
@@ -166,25 +167,24 @@ def block(session: Session, kind: str, reasons: Mapping[UUID, str]) -> None:
     _order(session, kind, reasons)
 
 
-def affiliate(session: Session, affiliations: Iterable[Mapping[str, Any]]) -> None:
+def affiliate(session: Session, affiliations: Sequence[StructureAffiliated]) -> None:
     """Has structures made known to the operator of the contract that they are affiliated to, and keeps that."""
-    affiliations = list(affiliations)
     _keep(session, affiliations)
     contracts = set(creating.supporting(session, "affiliate", ("draft", *WORKING)))
     orders = [
-        NewOrder(affiliation["contract_id"], affiliation_details(affiliation), structure_id=affiliation["structure_id"])
+        NewOrder(affiliation.contract_id, affiliation_details(affiliation), structure_id=affiliation.structure_id)
         for affiliation in affiliations
-        if affiliation["contract_id"] in contracts
+        if affiliation.contract_id in contracts
     ]
     creating.create(session, "affiliate", orders)
 
 
-def affiliation_details(affiliation: Mapping[str, Any]) -> dict[str, Any]:
+def affiliation_details(affiliation: StructureAffiliated | sa.Row[Any]) -> dict[str, Any]:
     """What an operator has to know of an affiliated structure, with days as in ISO 8601."""
-    starts_on, ends_on = affiliation["starts_on"], affiliation["ends_on"]
+    starts_on, ends_on = affiliation.starts_on, affiliation.ends_on
     return {
-        "siret": affiliation["siret"],
-        "name": affiliation["name"],
+        "siret": affiliation.siret,
+        "name": affiliation.name,
         "starts_on": starts_on.isoformat(),
         "ends_on": ends_on.isoformat() if ends_on else None,
     }
@@ -216,12 +216,12 @@ def catch_up(session: Session, cheques: Sequence[UUID]) -> None:
     _order(session, "block", dict.fromkeys(blocked, "blocked"))
 
 
-def _keep(session: Session, affiliations: Iterable[Mapping[str, Any]]) -> None:
+def _keep(session: Session, affiliations: Sequence[StructureAffiliated]) -> None:
     columns = [column.key for column in Affiliation.__table__.columns]
-    last = {(affiliation["contract_id"], affiliation["structure_id"]): affiliation for affiliation in affiliations}
+    last = {(affiliation.contract_id, affiliation.structure_id): affiliation for affiliation in affiliations}
     made = pg.insert(Affiliation)
     changes = {name: made.excluded[name] for name in columns[2:]}
-    rows = [{name: affiliation[name] for name in columns} for affiliation in last.values()]
+    rows = [{name: getattr(affiliation, name) for name in columns} for affiliation in last.values()]
     session.execute(made.on_conflict_do_update(index_elements=columns[:2], set_=changes), rows)
 
 

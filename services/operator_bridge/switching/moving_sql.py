@@ -198,7 +198,7 @@ def introduce(session: Session, move: Move) -> None:
     supported = lookup.adapter(move.new.operator).supported_orders
     if "affiliate" in supported:
         structures = session.execute(_UNKNOWN_STRUCTURES, move.given())
-        details = {row.structure_id: deriving.affiliation_details(row._asdict()) for row in structures}
+        details = {row.structure_id: deriving.affiliation_details(row) for row in structures}
         _order(session, move, "affiliate", details)
     if "suspend" in supported:
         suspended = session.execute(_SUSPENDED, move.given())

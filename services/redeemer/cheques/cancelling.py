@@ -8,19 +8,20 @@ from sqlalchemy.orm import Session
 from services.redeemer import transitions
 from services.redeemer.transitions import CHEQUE, before
 from shared.eventlog import log
+from shared.eventlog.event_kinds import CancellationRequested
 from shared.values import clock
 
 _REASONS = {"redeemed": "already-redeemed"}
 
 
-def cancel(session: Session, requests: Sequence[Mapping[str, Any]]) -> None:
+def cancel(session: Session, requests: Sequence[CancellationRequested]) -> None:
     """Answers `cancellation.requested` events, by their bodies, in their order, each with what was done."""
-    states = transitions.hold(session, {cheque_id for request in requests for cheque_id in request["cheque_ids"]})
+    states = transitions.hold(session, {cheque_id for request in requests for cheque_id in request.cheque_ids})
     cancellable = before(CHEQUE, "cancelled")
     cancelled: list[tuple[object, Mapping[str, Any]]] = []
     refused: list[tuple[object, Mapping[str, Any]]] = []
     for request in requests:
-        key, ids = request["cancellation_id"], set(request["cheque_ids"])
+        key, ids = request.cancellation_id, set(request.cheque_ids)
         good = sorted(one for one in ids if states.get(one) in cancellable)
         bad = [{"cheque_id": one, "reason": _reason(states.get(one))} for one in sorted(ids.difference(good))]
         states |= dict.fromkeys(good, "cancelled")

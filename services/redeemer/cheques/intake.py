@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
 from services.redeemer.cheques.models import Programme, SpendingRules
+from shared.eventlog import event_kinds
+from shared.eventlog.event_kinds import ChequesIssued, RedigestedCheque
 
 # What is a grant's is given once for it, and found from its cheques by its place among the grants.
 _ISSUE = sa.text("""
@@ -37,27 +38,28 @@ _REDIGEST = sa.text("""
 """)
 
 
-def issue(session: Session, grants: Sequence[Mapping[str, Any]]) -> list[UUID]:
+def issue(session: Session, grants: Sequence[ChequesIssued]) -> list[UUID]:
     """Takes in the cheques of some grants, by the bodies of their `cheques.issued`, and says which they are."""
-    rules = [_rules_digest(grant["programme"]) for grant in grants]
-    programmes = {digest: grant["programme"] for digest, grant in zip(rules, grants, strict=True)}
+    rules = [_rules_digest(grant.programme) for grant in grants]
+    programmes = {digest: grant.programme for digest, grant in zip(rules, grants, strict=True)}
     _keep_rules(session, programmes)
-    _keep_names(session, {given["code"]: given["name"] for given in programmes.values() if given["name"]})
-    lines = [(place, cheque) for place, grant in enumerate(grants, start=1) for cheque in grant["cheques"]]
+    _keep_names(session, {given.code: given.name for given in programmes.values() if given.name})
+    lines = [(place, cheque) for place, grant in enumerate(grants, start=1) for cheque in grant.cheques]
+    ids = [cheque.cheque_id for _, cheque in lines]
     columns = {
-        "ids": [cheque["cheque_id"] for _, cheque in lines],
-        "digests": [bytes.fromhex(cheque["digest"]) for _, cheque in lines],
-        "values": [cheque["value_cents"] for _, cheque in lines],
+        "ids": ids,
+        "digests": [bytes.fromhex(cheque.digest) for _, cheque in lines],
+        "values": [cheque.value_cents for _, cheque in lines],
         "places": [place for place, _ in lines],
-        "grants": [grant["grant_id"] for grant in grants],
+        "grants": [grant.grant_id for grant in grants],
         "rules": rules,
-        "granted": [grant["granted_on"] for grant in grants],
-        "valid": [grant["valid_until"] for grant in grants],
-        "presentable": [grant["presentable_until"] for grant in grants],
-        "active": [grant["programme"]["spendable"] == "on_issue" for grant in grants],
+        "granted": [grant.granted_on for grant in grants],
+        "valid": [grant.valid_until for grant in grants],
+        "presentable": [grant.presentable_until for grant in grants],
+        "active": [grant.programme.spendable == "on_issue" for grant in grants],
     }
     session.execute(_ISSUE, columns)
-    return columns["ids"]
+    return ids
 
 
 def register(session: Session, cheque_ids: Sequence[UUID]) -> None:
@@ -72,16 +74,16 @@ def block(session: Session, cheque_ids: Sequence[UUID], blocked: bool) -> None:
     session.execute(_BLOCK, {"ids": list(cheque_ids), "blocked": blocked})
 
 
-def redigest(session: Session, cheques: Sequence[Mapping[str, Any]]) -> None:
+def redigest(session: Session, cheques: Sequence[RedigestedCheque]) -> None:
     """Cheques are found by a new key's digests from now on; while keys are rotated, tills look for both."""
-    digests = {cheque["cheque_id"]: bytes.fromhex(cheque["digest"]) for cheque in cheques}  # the last word counts
+    digests = {cheque.cheque_id: bytes.fromhex(cheque.digest) for cheque in cheques}  # the last word counts
     transitions.hold(session, digests.keys())
     session.execute(_REDIGEST, {"ids": list(digests), "digests": list(digests.values())})
 
 
-def _keep_rules(session: Session, rules: Mapping[bytes, Mapping[str, Any]]) -> None:
+def _keep_rules(session: Session, rules: Mapping[bytes, event_kinds.Programme]) -> None:
     rows = [
-        {"digest": digest, "programme": given["code"], "services": given["services"], "territory": given["territory"]}
+        {"digest": digest, "programme": given.code, "services": given.services, "territory": given.territory}
         for digest, given in sorted(rules.items())
     ]
     session.execute(pg.insert(SpendingRules).on_conflict_do_nothing(), rows)
@@ -93,6 +95,6 @@ def _keep_names(session: Session, names: Mapping[str, str]) -> None:
         session.execute(pg.insert(Programme).on_conflict_do_nothing(), rows)
 
 
-def _rules_digest(programme: Mapping[str, Any]) -> bytes:
-    rules = [programme["code"], sorted(programme["services"]), sorted(programme["territory"])]
+def _rules_digest(programme: event_kinds.Programme) -> bytes:
+    rules = [programme.code, sorted(programme.services), sorted(programme.territory)]
     return hashlib.sha256(json.dumps(rules).encode()).digest()

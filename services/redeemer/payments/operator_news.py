@@ -63,7 +63,7 @@ class News:
     """What the operator of a contract said of one redemption."""
 
     redemption_id: UUID
-    contract_id: UUID
+    contract_id: UUID | None
     refusal_reason: str | None = None
     payment_reference: str | None = None
     paid_on: date | None = None

@@ -4,7 +4,7 @@ A cheque that is spent stays spent, whoever has to be asked for that: this happe
 readers are told of each again, as one of them may not have heard of it yet; for the other it is the same word twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
 from shared.eventlog import log
+from shared.eventlog.event_kinds import RedemptionRemembered
 from shared.observability.logs import logger
 from shared.values import clock
 
@@ -64,61 +65,56 @@ _REDEEM = sa.text("""
     RETURNING id, programme
 """)
 
-Memory = Mapping[str, Any]
-"""The body of a `redemption.remembered`."""
 
-
-def record(session: Session, memories: Sequence[Memory]) -> None:
+def record(session: Session, memories: Sequence[RedemptionRemembered]) -> None:
     """Takes in what is remembered of redemptions whose cheques are known here; what is here already stays as it is."""
-    transitions.hold(session, {memory["cheque_id"] for memory in memories})
+    transitions.hold(session, {memory.cheque_id for memory in memories})
     known = {row.id: row.reversed_at for row in session.execute(_KNOWN, {"ids": _column(memories, "redemption_id")})}
-    lost = [memory for memory in memories if memory["redemption_id"] not in known]
-    _insert(session, [memory for memory in lost if memory["reversed"]])
+    lost = [memory for memory in memories if memory.redemption_id not in known]
+    _insert(session, [memory for memory in lost if memory.reversed])
     standing = [one for one, reversed_at in known.items() if reversed_at is None]
-    _take_back(session, [m["redemption_id"] for m in memories if m["reversed"] and m["redemption_id"] in standing])
-    _insert(session, _spent(session, [memory for memory in lost if not memory["reversed"]]))
+    _take_back(session, [m.redemption_id for m in memories if m.reversed and m.redemption_id in standing])
+    _insert(session, _spent(session, [memory for memory in lost if not memory.reversed]))
 
 
 def _take_back(session: Session, redemption_ids: Sequence[UUID]) -> None:
     now = clock.now()
-    back = session.execute(_TAKE_BACK, {"ids": list(redemption_ids), "now": now, "reason": REASON}).mappings()
-    _tell_reversed(session, [dict(row) for row in back], now)
+    back = session.execute(_TAKE_BACK, {"ids": list(redemption_ids), "now": now, "reason": REASON})
+    _tell_reversed(session, back.all(), now)
 
 
-def _spent(session: Session, memories: Sequence[Memory]) -> list[Memory]:
+def _spent(session: Session, memories: Sequence[RedemptionRemembered]) -> list[RedemptionRemembered]:
     """Spends the cheques of these redemptions, and gives those whose cheque had not ended otherwise."""
     given = {"cheques": _column(memories, "cheque_id"), "times": _column(memories, "redeemed_at")}
     won = set(session.scalars(_SPEND, given))
     for memory in memories:
-        if memory["cheque_id"] not in won:
-            logger().error(
-                "redeemed_twice", cheque_id=str(memory["cheque_id"]), redemption_id=str(memory["redemption_id"])
-            )
-    return [memory for memory in memories if memory["cheque_id"] in won]
+        if memory.cheque_id not in won:
+            logger().error("redeemed_twice", cheque_id=str(memory.cheque_id), redemption_id=str(memory.redemption_id))
+    return [memory for memory in memories if memory.cheque_id in won]
 
 
-def _insert(session: Session, memories: Sequence[Memory]) -> None:
+def _insert(session: Session, memories: Sequence[RedemptionRemembered]) -> None:
     if not memories:
         return
     now = clock.now()
-    session.execute(_PRESENT, _columns([memory for memory in memories if memory["via"] == "till"]))
+    session.execute(_PRESENT, _columns([memory for memory in memories if memory.via == "till"]))
     made = session.execute(_REDEEM, {**_columns(memories), "now": now, "reason": REASON})
     programmes = {row.id: row.programme for row in made}
-    told = [(memory["presentation_id"], _told(memory, programmes[memory["redemption_id"]])) for memory in memories]
+    told = [(memory.presentation_id, _told(memory, programmes[memory.redemption_id])) for memory in memories]
     log.append_many(session, "cheques.redeemed", told)
-    _tell_reversed(session, [memory for memory in memories if memory["reversed"]], now)
+    _tell_reversed(session, [memory for memory in memories if memory.reversed], now)
 
 
-def _tell_reversed(session: Session, redemptions: Sequence[Mapping[str, Any]], at: datetime) -> None:
+def _tell_reversed(session: Session, redemptions: Sequence[Any], at: datetime) -> None:
     names = ("redemption_id", "cheque_id", "structure_id", "amount_cents")
     told = [
-        (one["redemption_id"], {**{name: one[name] for name in names}, "reason": REASON, "reversed_at": at})
+        (one.redemption_id, {**{name: getattr(one, name) for name in names}, "reason": REASON, "reversed_at": at})
         for one in redemptions
     ]
     log.append_many(session, "redemption.reversed", told)
 
 
-def _columns(memories: Sequence[Memory]) -> dict[str, list[Any]]:
+def _columns(memories: Sequence[RedemptionRemembered]) -> dict[str, list[Any]]:
     return {
         "ids": _column(memories, "redemption_id"),
         "cheques": _column(memories, "cheque_id"),
@@ -133,11 +129,11 @@ def _columns(memories: Sequence[Memory]) -> dict[str, list[Any]]:
     }
 
 
-def _column(memories: Sequence[Memory], name: str) -> list[Any]:
-    return [memory[name] for memory in memories]
+def _column(memories: Sequence[RedemptionRemembered], name: str) -> list[Any]:
+    return [getattr(memory, name) for memory in memories]
 
 
-def _told(memory: Memory, programme: str) -> dict[str, Any]:
-    line = {name: memory[name] for name in ("redemption_id", "cheque_id", "amount_cents")}
+def _told(memory: RedemptionRemembered, programme: str) -> dict[str, Any]:
+    line = {name: getattr(memory, name) for name in ("redemption_id", "cheque_id", "amount_cents")}
     names = ("presentation_id", "structure_id", "via", "contract_id", "redeemed_at", "given_on")
-    return {**{name: memory[name] for name in names}, "programme": programme, "redemptions": [line]}
+    return {**{name: getattr(memory, name) for name in names}, "programme": programme, "redemptions": [line]}

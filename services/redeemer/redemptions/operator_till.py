@@ -1,6 +1,7 @@
 """Redemptions that an operator reports from its own till: the first of all who took the cheque has it, here too."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session
 from services.redeemer import transitions
 from services.redeemer.redemptions.models import Redemption
 from shared.eventlog import log
+from shared.eventlog.event_kinds import RedemptionReported
 from shared.values import clock
 
 _REASONS = {"redeemed": "already-redeemed", "pending": "not-yet-spendable"}
@@ -36,58 +38,59 @@ _SPEND = sa.text("""
 """)
 
 
-def record(session: Session, reports: Sequence[Mapping[str, Any]]) -> None:
+def record(session: Session, reports: Sequence[RedemptionReported]) -> None:
     """Takes in reports, by the bodies of their `redemption.reported`, in their order; their cheques are known here.
 
     One that came before is passed over. One whose cheque is not spendable is contested.
     """
-    states = transitions.hold(session, {report["cheque_id"] for report in reports})
-    known = set(session.scalars(_KNOWN.where(Redemption.id.in_([report["report_id"] for report in reports]))))
-    won: list[Mapping[str, Any]] = []
+    states = transitions.hold(session, {report.cheque_id for report in reports})
+    known = set(session.scalars(_KNOWN.where(Redemption.id.in_([report.report_id for report in reports]))))
+    won: list[RedemptionReported] = []
     contested: list[tuple[object, Mapping[str, Any]]] = []
     for report in reports:
-        if report["report_id"] in known:
+        if report.report_id in known:
             continue
-        known.add(report["report_id"])
-        state = states[report["cheque_id"]]
+        known.add(report.report_id)
+        state = states[report.cheque_id]
         if state == "spendable":
-            states[report["cheque_id"]] = "redeemed"
+            states[report.cheque_id] = "redeemed"
             won.append(report)
         else:
-            contested.append((report["report_id"], {**report, "reason": _REASONS.get(state, state)}))
+            body = {"report_id": report.report_id, "cheque_id": report.cheque_id}
+            contested.append((report.report_id, {**body, "reason": _REASONS.get(state, state)}))
     _spend(session, won)
     log.append_many(session, "redemption.contested", contested)
 
 
-def _spend(session: Session, reports: Sequence[Mapping[str, Any]]) -> None:
+def _spend(session: Session, reports: Sequence[RedemptionReported]) -> None:
     columns = {
-        "reports": [report["report_id"] for report in reports],
-        "cheques": [report["cheque_id"] for report in reports],
-        "structures": [report["structure_id"] for report in reports],
-        "contracts": [report["contract_id"] for report in reports],
-        "times": [report["redeemed_at"] for report in reports],
+        "reports": [report.report_id for report in reports],
+        "cheques": [report.cheque_id for report in reports],
+        "structures": [report.structure_id for report in reports],
+        "contracts": [report.contract_id for report in reports],
+        "times": [report.redeemed_at for report in reports],
         "days": [_day(report) for report in reports],
     }
     made = {row.id: row for row in session.execute(_SPEND, columns)}
     entries: list[tuple[object, Mapping[str, Any]]] = [
-        (report["report_id"], _told(report, made[report["report_id"]])) for report in reports
+        (report.report_id, _told(report, made[report.report_id])) for report in reports
     ]
     log.append_many(session, "cheques.redeemed", entries)
 
 
-def _told(report: Mapping[str, Any], made: Any) -> dict[str, Any]:
-    line = {"redemption_id": made.id, "cheque_id": report["cheque_id"], "amount_cents": made.amount_cents}
+def _told(report: RedemptionReported, made: Any) -> dict[str, Any]:
+    line = {"redemption_id": made.id, "cheque_id": report.cheque_id, "amount_cents": made.amount_cents}
     return {
         "presentation_id": made.id,
-        "structure_id": report["structure_id"],
+        "structure_id": report.structure_id,
         "programme": made.programme,
         "via": "operator",
-        "contract_id": report["contract_id"],
-        "redeemed_at": report["redeemed_at"],
+        "contract_id": report.contract_id,
+        "redeemed_at": report.redeemed_at,
         "given_on": _day(report),
         "redemptions": [line],
     }
 
 
-def _day(report: Mapping[str, Any]) -> Any:
-    return clock.day_of(report["redeemed_at"])
+def _day(report: RedemptionReported) -> date:
+    return clock.day_of(report.redeemed_at)

@@ -241,7 +241,7 @@ def test_a_page_of_news_that_fails_releases_nothing(office: Office) -> None:
     office.envelope(5_000)
     grant = office.grant()
 
-    def fail(session: Session, run: Sequence[Event]) -> None:
+    def fail(session: Session, run: Sequence[Event[Any]]) -> None:
         raise KeyError(run[0].kind)
 
     def apply() -> None:

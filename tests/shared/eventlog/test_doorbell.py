@@ -9,7 +9,7 @@ import pytest
 import redis
 import structlog
 from celery.contrib.testing.worker import start_worker
-from marshmallow import ValidationError
+from msgspec import ValidationError
 
 from shared.database import engine
 from shared.eventlog import log

@@ -14,11 +14,12 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 import structlog
-from marshmallow import ValidationError
+from msgspec import ValidationError
 from sqlalchemy.orm import Session
 
 from demo.stack.embedded import EmbeddedPostgres
 from shared.eventlog import consumer, event_kinds, log
+from shared.eventlog.event_kinds import ChequesBlocked
 from shared.eventlog.log import Event
 from shared.http.api_events import FeedPage
 from shared.observability.logs import current_request_id
@@ -38,13 +39,13 @@ def block(cheque_id: UUID, reason: str) -> dict[str, Any]:
     return {"cheque_ids": [cheque_id], "reason": reason}
 
 
-def note(session: Session, run: Sequence[Event]) -> None:
+def note(session: Session, run: Sequence[Event[ChequesBlocked]]) -> None:
     """Writes each event beside its cheque: what came, how often and in which order."""
     for event in run:
-        session.execute(STEP, {"cheque_id": event.body["cheque_ids"][0], "step": event.body["reason"]})
+        session.execute(STEP, {"cheque_id": event.body.cheque_ids[0], "step": event.body.reason})
 
 
-def die_halfway(session: Session, run: Sequence[Event]) -> None:
+def die_halfway(session: Session, run: Sequence[Event[ChequesBlocked]]) -> None:
     """What a kill -9 leaves: everything applied, nothing committed."""
     note(session, run)
     session.flush()
@@ -137,7 +138,9 @@ def test_a_page_of_the_feed_says_what_was_told_letter_for_letter(logs: Logs) -> 
                 log.append(session, "structure.described", told["structure_id"], told)
         page = json.loads(log.page(publisher.engine, 0, 10).json())
     assert FeedPage().validate(page) == {}
-    assert [entry["body"] for entry in page["events"]] == [event_kinds.dump("structure.described", told)] * 2
+    written = json.loads(event_kinds.encode(event_kinds.load("structure.described", told)))
+    assert written == told | {"structure_id": str(told["structure_id"])}
+    assert [entry["body"] for entry in page["events"]] == [written] * 2
     assert [entry["request_id"] for entry in page["events"]] == ["till-7", None]
     assert [entry["position"] for entry in page["events"]] == [1, 2] == [1, page["head"]]
 
@@ -237,7 +240,7 @@ def restore(dump: bytes, other: EmbeddedPostgres, restored: Logs, original: Logs
 
 def test_an_event_for_a_cheque_not_known_yet_is_parked_and_given_back_once(logs: Logs) -> None:
     reader, cheque = logs.runtime("redeemer"), new_id()
-    body = {"contract_id": new_id(), "cheque_ids": [cheque]}
+    body = event_kinds.load("cheques.registered", {"contract_id": new_id(), "cheque_ids": [cheque]})
     second, first = (Event(new_id(), "cheques.registered", "k", clock.now(), body, place) for place in (2, 1))
     with reader.transaction() as session:
         for waiting in (second, first, second):
