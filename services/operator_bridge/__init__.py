@@ -10,7 +10,7 @@ from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import api as orders
 from services.operator_bridge.reconciliation import api as reconciliation
 from services.operator_bridge.reconciliation import api_balances as reconciliation_balances
-from services.operator_bridge.reconciliation import api_comparison as reconciliation_comparison
+from services.operator_bridge.reconciliation import api_discrepancies as reconciliation_discrepancies
 from services.operator_bridge.switching import api as switching
 from shared.http.app import build
 from shared.settings.settings import Settings, load
@@ -22,10 +22,10 @@ BLUEPRINTS = (
     inbound.blueprint,
     inbound.polls,
     reconciliation.reconciliations,
-    reconciliation.differences,
-    reconciliation.balances,
+    reconciliation.comparisons,
+    reconciliation_discrepancies.blueprint,
     reconciliation_balances.blueprint,
-    reconciliation_comparison.blueprint,
+    reconciliation_balances.daily,
     switching.blueprint,
 )
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +14,7 @@ from services.operator_bridge import tasks
 from services.operator_bridge.reconciliation import runs
 from services.operator_bridge.tasks import BEAT
 from services.operator_bridge.workers import leases, wakeups
+from shared.process.celery import LONG_QUEUES
 from shared.process.runtime import Runtime
 from tests.harness import ServiceUnderTest
 from tests.operator_bridge.conftest import Office
@@ -117,7 +118,7 @@ def test_a_comparison_that_ended_wakes_those_that_found_it_at_work(runtime: Runt
         tasks.reconcile(str(second))
     runtime.redis.flushall()
     tasks.reconcile(str(first))
-    (message,) = runtime.redis.lrange(QUEUE, 0, -1)
+    (message,) = cast(Any, runtime.redis.lrange(LONG_QUEUES[QUEUE], 0, -1))
     assert str(second) in json.loads(message)["headers"]["argsrepr"]
     tasks.reconcile(str(second))
     assert office.rows("SELECT state FROM reconciliation") == [("done",), ("done",)]
@@ -126,4 +127,5 @@ def test_a_comparison_that_ended_wakes_those_that_found_it_at_work(runtime: Runt
 def test_every_tick_is_a_task_of_this_service(runtime: Runtime) -> None:
     for entry in BEAT.values():
         assert entry["task"] in runtime.celery.tasks
-        assert entry["options"]["queue"] == QUEUE
+        queue = runtime.celery.amqp.router.route({}, entry["task"])["queue"]
+        assert queue.name in (QUEUE, LONG_QUEUES[QUEUE])

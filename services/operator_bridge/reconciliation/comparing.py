@@ -2,14 +2,14 @@
 
 Comparing changes nothing. What is on its way is not compared: a cheque with an order that is not settled, or was
 settled after the statement was begun, or with a report that the redeemer has not judged yet. What becomes of the
-differences is decided elsewhere (`recording`, `policies`).
+differences is decided in `recording` and `auto_resolution`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.interface import Line, NumberedCheque, Operator, Period
 from services.operator_bridge.operators import lookup
-from services.operator_bridge.reconciliation import comparison_sql, statement_loading
+from services.operator_bridge.reconciliation import statement_loading
 from services.operator_bridge.register import numbered_cheques
 from services.operator_bridge.register.models import Contract
+from shared.database import sql_files
 from shared.process.runtime import Runtime
 from shared.values import clock
 
@@ -35,15 +36,51 @@ KINDS = (
 )
 """Everything in which an operator's word may differ from ours."""
 
-_AT_ONCE = 5000
-_EXAMPLES = 5
+_BATCH_SIZE = 5000
+_MAX_EXAMPLES = 5
 # Operators pay within this time of the declaration: as long as French public buyers have (décret 2013-269).
 _PAYMENT_TERM = timedelta(days=30)
 # A comparison of millions takes longer than any other statement may, and takes every table whole: looking rows up one
 # by one, as is done where the statistics still say that a table is small, would take a thousand times as long.
-_WHOLE = sa.text("""
+_WHOLE_TABLES = sa.text("""
     SET LOCAL statement_timeout = '10min'; SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'
 """)
+
+_CREATE_DIFFERENCE = sa.text("""
+    CREATE TEMPORARY TABLE difference (
+        kind text NOT NULL, reference text NOT NULL, cheque_id uuid, ours jsonb NOT NULL, theirs jsonb NOT NULL,
+        PRIMARY KEY (kind, reference)
+    )
+""")
+_MOVING, _COMPARISON, *_DIFFERENCES = (
+    sa.text(sql_files.load(__file__, f"{name}.sql"))
+    for name in (
+        "moving", "comparison", "difference_cheques", "difference_redemptions", "difference_payments",
+        "difference_overdue",
+    )
+)  # fmt: skip
+
+_TOTALS = sa.text("""
+    SELECT count(our_status) AS our_cheques, coalesce(sum(our_cents), 0) AS our_cents,
+           coalesce(sum(our_redeemed_cents), 0) AS our_redeemed_cents,
+           count(their_status) AS their_cheques, coalesce(sum(their_cents), 0) AS their_cents,
+           coalesce(sum(their_redeemed_cents), 0) AS their_redeemed_cents
+    FROM comparison
+""")
+_COUNT_MOVING = sa.text("SELECT count(*) FROM comparison WHERE moving")
+_COUNT = sa.text("SELECT count(*) FROM difference")
+_BY_KIND = sa.text("SELECT kind, count(*) AS number FROM difference GROUP BY kind ORDER BY kind")
+_EXAMPLES = sa.text("""
+    SELECT kind, count(*) AS count,
+           jsonb_agg(to_jsonb(ranked) - 'kind' - 'rank' ORDER BY rank) FILTER (WHERE rank <= :examples) AS examples
+    FROM (SELECT *, row_number() OVER (PARTITION BY kind ORDER BY reference) AS rank FROM difference) ranked
+    GROUP BY kind ORDER BY kind
+""")
+_BY_STATUS = """
+    SELECT {side}_status AS status, count(*) AS number, sum({side}_cents)::bigint AS cents,
+           sum({side}_redeemed_cents)::bigint AS redeemed_cents
+    FROM comparison WHERE {side}_status IS NOT NULL GROUP BY 1 ORDER BY 1
+"""
 
 
 @dataclass(frozen=True)
@@ -64,79 +101,87 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Sides:
-    """Who is compared, and what instant the operator's statement is of."""
+    """The contract and the operator to be compared."""
 
     contract: Contract
     operator: Operator
-    taken_at: datetime
+    statement_date: datetime
+    """The instant at which cheques stood as the statement says."""
     comparable: bool
     """Whether the operator says how cheques stand, at all and yet."""
     cheques: Iterable[NumberedCheque] = ()
-    """Those to be asked for, where it is asked one by one."""
+    """The cheques to ask for, where the operator is asked for each."""
 
 
 def sides(runtime: Runtime, contract_id: UUID) -> Sides:
-    """A contract and its operator, to be compared now."""
+    """A contract and its operator, to be compared now; raises Unavailable."""
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
     operator = lookup.connect(contract.operator, runtime.settings.operators)
-    statement_date = statement_polling.statement_date(operator, contract.code)
-    able = statement_date is not None and (operator.has_statement or operator.by_status)
-    asked = numbered_cheques.cheques(runtime, contract_id) if operator.by_status else ()
-    return Sides(contract, operator, statement_date or clock.now(), able, asked)
+    date = statement_polling.statement_date(operator, contract.code)
+    comparable = date is not None and (operator.has_statement or operator.by_status)
+    cheques = numbered_cheques.cheques(runtime, contract_id) if operator.by_status else ()
+    return Sides(contract, operator, date or clock.now(), comparable, cheques)
 
 
 def compare(runtime: Runtime, contract_id: UUID) -> Comparison:
-    """Compares the whole statement of a contract with our register; raises Unavailable where it cannot be had whole."""
-    between = sides(runtime, contract_id)
-    if not between.comparable:
-        return Comparison(between.taken_at, compared=False)
-    with compared(runtime.engine, between, statement(between)) as (connection, _):
+    """The differences between a contract's whole statement and our register.
+
+    Raises Unavailable where the operator does not give its statement whole.
+    """
+    both = sides(runtime, contract_id)
+    if not both.comparable:
+        return Comparison(both.statement_date, compared=False)
+    with compared(runtime.engine, both, statement(both)) as (connection, _):
         return Comparison(
-            between.taken_at,
-            True,
-            connection.execute(comparison_sql.TOTALS).one()._asdict(),
-            moving(connection),
-            connection.execute(comparison_sql.COUNT).scalar_one(),
-            [row._asdict() for row in connection.execute(comparison_sql.EXAMPLES, {"examples": _EXAMPLES})],
+            both.statement_date,
+            compared=True,
+            totals=connection.execute(_TOTALS).one()._asdict(),
+            moving=moving(connection),
+            count=connection.execute(_COUNT).scalar_one(),
+            differences=[row._asdict() for row in connection.execute(_EXAMPLES, {"examples": _MAX_EXAMPLES})],
         )
 
 
-def statement(between: Sides) -> Iterator[Sequence[Line]]:
-    """The operator's whole statement, part by part."""
-    return statement_polling.parts(between.operator, Period(between.contract.code, cheques=between.cheques), _AT_ONCE)
+def statement(both: Sides) -> Iterator[Sequence[Line]]:
+    """The operator's whole statement, part by part; raises Unavailable."""
+    return statement_polling.parts(both.operator, Period(both.contract.code, cheques=both.cheques), _BATCH_SIZE)
 
 
 @contextmanager
-def compared(engine: sa.Engine, between: Sides, parts: Iterator[Sequence[Line]]) -> Iterator[tuple[sa.Connection, int]]:
-    """A connection on which `comparison` and `difference` are temporary tables, and how many lines were compared."""
-    given = {
-        "contract": between.contract.contract_id,
-        "operator": between.contract.operator,
-        "taken_at": between.taken_at,
-        "overdue": between.taken_at - _PAYMENT_TERM,
-        "tells_payments": between.operator.has_statement,
-        "blocks": "block" in between.operator.supported_orders,
+def compared(engine: sa.Engine, both: Sides, parts: Iterator[Sequence[Line]]) -> Iterator[tuple[sa.Connection, int]]:
+    """A connection with the temporary tables `moving`, `comparison` and `difference`, and the number of lines compared.
+
+    `moving` holds the cheques that are not compared, `comparison` every cheque of either side beside the other,
+    `difference` a row for each difference, with both sides' rows as JSON.
+    """
+    params = {
+        "contract": both.contract.contract_id,
+        "operator": both.contract.operator,
+        "taken_at": both.statement_date,
+        "overdue": both.statement_date - _PAYMENT_TERM,
+        "lists_payments": both.operator.has_statement,
+        "blocks": "block" in both.operator.supported_orders,
     }
     with statement_loading.tables(engine) as connection:
-        lines = statement_loading.gather(connection, parts)
-        connection.execute(_WHOLE)
-        for statement in (comparison_sql.MOVING, comparison_sql.COMPARE, *comparison_sql.DIFFER):
-            connection.execute(statement, given)
+        lines = statement_loading.load(connection, parts)
+        connection.execute(_WHOLE_TABLES)
+        for query in (_MOVING, _COMPARISON, _CREATE_DIFFERENCE, *_DIFFERENCES):
+            connection.execute(query, params)
         yield connection, lines
 
 
 def moving(connection: sa.Connection) -> int:
-    """How many cheques were not compared."""
-    return int(connection.execute(comparison_sql.MOVED).scalar_one())
+    """The number of cheques that were not compared."""
+    return int(connection.execute(_COUNT_MOVING).scalar_one())
 
 
-def by_status(connection: sa.Connection, side: str) -> dict[str, dict[str, int]]:
-    """What one side (`our`, `their`) has: by status number, cents and redeemed cents."""
-    rows = connection.execute(comparison_sql.BY_STATUS[side])
-    return {row.status: {"number": row.number, "cents": row.cents, "redeemed_cents": row.redeemed} for row in rows}
+def by_status(connection: sa.Connection, side: Literal["our", "their"]) -> dict[str, dict[str, int]]:
+    """By status the number of cheques of one side, their cents and their redeemed cents."""
+    rows = connection.execute(sa.text(_BY_STATUS.format(side=side))).mappings()
+    return {row["status"]: {name: row[name] for name in ("number", "cents", "redeemed_cents")} for row in rows}
 
 
 def by_kind(connection: sa.Connection) -> dict[str, int]:
-    """How many differences there are of each kind."""
-    return {row.kind: row.number for row in connection.execute(comparison_sql.BY_KIND)}
+    """The number of differences of each kind."""
+    return {row.kind: row.number for row in connection.execute(_BY_KIND)}

@@ -17,6 +17,7 @@ from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models_reconciliation import Reconciliation
 from services.operator_bridge.register.transitions import WORKING
 from services.operator_bridge.workers import leases
+from shared.database.lookup import get_or_404
 from shared.observability.logs import logger
 from shared.problems import Unavailable
 from shared.process.runtime import Runtime
@@ -74,6 +75,11 @@ def request(session: Session, contract_id: UUID) -> Reconciliation:
     return run
 
 
+def find(session: Session, reconciliation_id: UUID) -> Reconciliation:
+    """A run; raises NotFound."""
+    return get_or_404(session, Reconciliation, reconciliation_id, "There is no such reconciliation.")
+
+
 def request_nightly(session: Session, now: datetime) -> None:
     """Asks, once a day and not before its hour, for a run of every contract that orders are sent under."""
     there = now.astimezone(clock.PARIS)
@@ -101,8 +107,8 @@ def _attempt(runtime: Runtime, reconciliation_id: UUID) -> None:
     if contract_id is None:
         return
     try:
-        between = comparing.sides(runtime, contract_id)
-        settled = _reconcile(runtime, between, reconciliation_id) if between.comparable else 0
+        both = comparing.sides(runtime, contract_id)
+        settled = _reconcile(runtime, both, reconciliation_id) if both.comparable else 0
     except (Unavailable, ConfigurationError) as error:
         given = {"run": reconciliation_id, "error": str(error), "wait": _RETRY_SECONDS, "most": _MOST_ATTEMPTS}
         with runtime.transaction() as session:
@@ -110,15 +116,15 @@ def _attempt(runtime: Runtime, reconciliation_id: UUID) -> None:
         logger().warning("reconciliation_failed", contract_id=str(contract_id), error=str(error))
         return
     with runtime.transaction() as session:
-        _note(session, reconciliation_id, compared=between.comparable)
+        _note(session, reconciliation_id, compared=both.comparable)
         session.execute(_FINISH, {"run": reconciliation_id, "settled": settled})
-    logger().info("reconciled", contract=between.contract.code, settled=settled)
+    logger().info("reconciled", contract=both.contract.code, settled=settled)
 
 
-def _reconcile(runtime: Runtime, between: Sides, reconciliation_id: UUID) -> int:
+def _reconcile(runtime: Runtime, both: Sides, reconciliation_id: UUID) -> int:
     """Compares and keeps in one transaction, then settles in others; says on how many differences policy acted."""
-    statement = comparing.statement(between)
-    with comparing.compared(runtime.engine, between, statement) as (connection, lines):
+    statement = comparing.statement(both)
+    with comparing.compared(runtime.engine, both, statement) as (connection, lines):
         found = comparing.by_kind(connection)
         noted: dict[str, Any] = {
             "lines": lines,
@@ -126,7 +132,7 @@ def _reconcile(runtime: Runtime, between: Sides, reconciliation_id: UUID) -> int
             "ours": comparing.by_status(connection, "our"),
             "theirs": comparing.by_status(connection, "their"),
             "differences": found,
-            "resolved": recording.keep(connection, between.contract, reconciliation_id),
+            "resolved": recording.keep(connection, both.contract, reconciliation_id),
         }
         connection.commit()
     cheques = sum(each["number"] for each in noted["ours"].values())
@@ -134,9 +140,9 @@ def _reconcile(runtime: Runtime, between: Sides, reconciliation_id: UUID) -> int
     with runtime.transaction() as session:
         _note(session, reconciliation_id, withheld=withheld, **noted)
     if withheld:
-        logger().error("reconciliation_doubtful", contract=between.contract.code, differences=found)
+        logger().error("reconciliation_doubtful", contract=both.contract.code, differences=found)
         return 0
-    return auto_resolution.settle(runtime, between.contract, reconciliation_id)
+    return auto_resolution.settle(runtime, both.contract, reconciliation_id)
 
 
 def _note(session: Session, reconciliation_id: UUID, **columns: Any) -> None:

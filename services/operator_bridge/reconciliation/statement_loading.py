@@ -1,6 +1,6 @@
 """An operator's whole statement in temporary tables of one connection: streamed by COPY, in constant memory."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,13 +21,11 @@ _CREATE = sa.text("""
     )
 """)
 _ANALYZE = sa.text("ANALYZE statement_line; ANALYZE statement_redemption; ANALYZE statement_payment")
-_COPY: Mapping[str, str] = {
-    "line": "COPY statement_line (cheque_id, status, value_cents, redeemed_cents) FROM STDIN",
-    "redemption": """
-        COPY statement_redemption (reference, cheque_id, structure_id, amount_cents, redeemed_at) FROM STDIN
-    """,
-    "payment": "COPY statement_payment (reference, payment_reference, paid_on) FROM STDIN",
-}
+_COPY_CHEQUES = "COPY statement_line (cheque_id, status, value_cents, redeemed_cents) FROM STDIN"
+_COPY_REDEMPTIONS = """
+    COPY statement_redemption (reference, cheque_id, structure_id, amount_cents, redeemed_at) FROM STDIN
+"""
+_COPY_PAYMENTS = "COPY statement_payment (reference, payment_reference, paid_on) FROM STDIN"
 
 
 @contextmanager
@@ -45,13 +43,24 @@ def tables(engine: sa.Engine) -> Iterator[sa.Connection]:
             connection.invalidate()
 
 
-def gather(connection: sa.Connection, parts: Iterable[Sequence[Line]]) -> int:
-    """Copies a statement, part by part, and says how many lines it had; outcomes of orders are passed over."""
+def load(connection: sa.Connection, parts: Iterable[Sequence[Line]]) -> int:
+    """Copies a statement, part by part, and gives the number of its lines; receipts of orders are passed over."""
     lines = 0
     for part in parts:
-        _copy(connection, "line", _standings(part))
-        _copy(connection, "redemption", _redemptions(part))
-        _copy(connection, "payment", _payments(part))
+        cheques = [line for line in part if isinstance(line, ChequeStatus)]
+        redemptions = [line for line in part if isinstance(line, Redeemed)]
+        payments = [line for line in part if isinstance(line, Paid)]
+        _copy(connection, _COPY_CHEQUES, [(c.cheque_id, c.status, c.value_cents, c.redeemed_cents) for c in cheques])
+        _copy(
+            connection,
+            _COPY_REDEMPTIONS,
+            [(r.reference, r.cheque_id, r.structure_id, r.amount_cents, r.redeemed_at) for r in redemptions],
+        )
+        _copy(
+            connection,
+            _COPY_PAYMENTS,
+            [(reference, p.payment_reference, p.paid_on) for p in payments for reference in p.redemptions],
+        )
         connection.commit()
         lines += len(part)
     connection.execute(_ANALYZE)
@@ -59,35 +68,10 @@ def gather(connection: sa.Connection, parts: Iterable[Sequence[Line]]) -> int:
     return lines
 
 
-def _standings(part: Sequence[Line]) -> list[tuple[Any, ...]]:
-    return [
-        (line.cheque_id, line.status, line.value_cents, line.redeemed_cents)
-        for line in part
-        if isinstance(line, ChequeStatus)
-    ]
-
-
-def _redemptions(part: Sequence[Line]) -> list[tuple[Any, ...]]:
-    return [
-        (line.reference, line.cheque_id, line.structure_id, line.amount_cents, line.redeemed_at)
-        for line in part
-        if isinstance(line, Redeemed)
-    ]
-
-
-def _payments(part: Sequence[Line]) -> list[tuple[Any, ...]]:
-    return [
-        (reference, line.payment_reference, line.paid_on)
-        for line in part
-        if isinstance(line, Paid)
-        for reference in line.redemptions
-    ]
-
-
-def _copy(connection: sa.Connection, what: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _copy(connection: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
     if not rows:
         return
     driver: Any = connection.connection.driver_connection
-    with driver.cursor().copy(_COPY[what]) as copy:
+    with driver.cursor().copy(statement) as copy:
         for row in rows:
             copy.write_row(row)

@@ -45,6 +45,11 @@ def record(session: Session, differences: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
+def find(session: Session, discrepancy_id: UUID) -> Discrepancy:
+    """A difference; raises NotFound."""
+    return get_or_404(session, Discrepancy, discrepancy_id, "There is no such discrepancy.")
+
+
 def resolve(session: Session, discrepancy_id: UUID, resolver: str, note: str) -> Discrepancy:
     """Closes a difference as a person decided, whose note says why; it stays as it is and is not opened again for it.
 

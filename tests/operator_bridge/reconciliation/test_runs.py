@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge.reconciliation import auto_resolution, runs
@@ -165,6 +166,28 @@ def test_an_operator_without_a_statement_has_nothing_to_compare(office: Office) 
 
 def test_a_run_of_no_contract_is_refused(office: Office) -> None:
     assert office.post("/v1/reconciliations", {"contract_id": str(new_id())}).status_code == 404
+
+
+def test_a_worker_is_woken_when_the_run_is_committed_and_not_before(office: Office, contract: UUID) -> None:
+    """A worker that is woken earlier finds no run, and nobody wakes it again for minutes."""
+    runtime, woken = office.bridge.runtime, "souche:wake:operator_bridge.reconcile:*"
+    found: list[int] = []
+
+    def look(_: sa.Connection) -> None:
+        found.append(len(list(runtime.redis.scan_iter(woken))))
+
+    runtime.redis.flushall()
+    sa.event.listen(runtime.engine, "commit", look)
+    try:
+        headers = office.bridge.headers("admin", key="wake")
+        body = {"contract_id": str(contract)}
+        assert office.bridge.client.post("/v1/reconciliations", json=body, headers=headers).status_code == 202
+    finally:
+        sa.event.remove(runtime.engine, "commit", look)
+    assert found
+    assert set(found) == {0}
+    assert len(list(runtime.redis.scan_iter(woken))) == 1
+    runtime.redis.flushall()
 
 
 def test_another_day_is_late_and_today_is_not(office: Office, contract: UUID, cheques: list[UUID]) -> None:
