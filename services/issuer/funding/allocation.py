@@ -18,8 +18,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.funding.models import Convention, Envelope
-from services.issuer.prescribers.models import Prescriber
-from shared.database import engine
 from shared.problems import Conflict
 from shared.values.money import euros
 
@@ -34,7 +32,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class FundingNeed:
     """A grant that looks for its money: what each cheque is worth in cents, for whom, when and where."""
 
     programme_id: UUID
@@ -45,8 +43,8 @@ class Need:
 
 
 @dataclass(slots=True)
-class Fund:
-    """An envelope as a plan sees it."""
+class EnvelopeView:
+    """An envelope as a plan sees it: its terms and what is left."""
 
     id: UUID
     name: str
@@ -63,7 +61,7 @@ class Fund:
     reserved_left_cents: int = 0
     """What of the available money only the reserved publics may take."""
 
-    def unfit(self, need: Need) -> str | None:
+    def unfit(self, need: FundingNeed) -> str | None:
         """Why the money is not meant for such a grant, if it is not."""
         if not self.starts_on <= need.day <= self.ends_on:
             return f"runs from {self.starts_on} to {self.ends_on}"
@@ -110,7 +108,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Allocation:
     """The envelope of each cheque of a grant, the same summed, and the kind of prescriber that it counts for."""
 
     envelope_ids: Sequence[UUID]
@@ -121,16 +119,18 @@ class Taken:
 class Plan:
     """Charges grants, one after another, to envelopes as they were seen."""
 
-    def __init__(self, funds: Iterable[Fund]) -> None:
-        self._funds = {fund.id: fund for fund in sorted(funds, key=lambda fund: (fund.priority, fund.id))}
+    def __init__(self, envelopes: Iterable[EnvelopeView]) -> None:
+        in_order = sorted(envelopes, key=lambda envelope: (envelope.priority, envelope.id))
+        self._envelopes = {envelope.id: envelope for envelope in in_order}
         self.charges: Counter[tuple[UUID, bool]] = Counter()
         """Cents to engage, by envelope and by whether they are for a public that it reserves money for."""
 
-    def take(self, need: Need) -> Taken:
+    def take(self, need: FundingNeed) -> Allocation:
         """Finds the envelope of each cheque; raises Conflict, having taken nothing, where there is not the money."""
-        funds = [replace(fund) for fund in self._funds.values() if fund.programme_id == need.programme_id]
-        eligible = [fund for fund in funds if fund.unfit(need) is None]
-        left = sum(fund.free_cents(need.public) for fund in eligible)
+        of_programme = (seen for seen in self._envelopes.values() if seen.programme_id == need.programme_id)
+        envelopes = [replace(envelope) for envelope in of_programme]
+        eligible = [envelope for envelope in envelopes if envelope.unfit(need) is None]
+        left = sum(envelope.free_cents(need.public) for envelope in eligible)
         payers = []
         for cents in need.values:
             payer = _next(eligible, need.public, cents)
@@ -138,11 +138,11 @@ class Plan:
                 raise _refusal(bool(eligible), sum(need.values), left)
             payer.take(need.public, cents)
             payers.append(payer)
-        self._funds.update((fund.id, fund) for fund in funds)
-        parts = list(_parts(need, funds, payers))
+        self._envelopes.update((envelope.id, envelope) for envelope in envelopes)
+        parts = list(_parts(need, envelopes, payers))
         for part in parts:
             self.charges[part.envelope_id, part.reserved] += part.cents
-        return Taken([fund.id for fund in payers], parts, need.place.kind)
+        return Allocation([envelope.id for envelope in payers], parts, need.place.kind)
 
 
 def plan(session: Session, programme_ids: Iterable[UUID], *, lock: bool) -> Plan:
@@ -169,34 +169,27 @@ def plan(session: Session, programme_ids: Iterable[UUID], *, lock: bool) -> Plan
     )
     if lock:
         query = query.with_for_update(key_share=True, of=Envelope)
-    return Plan(Fund(**row) for row in session.execute(query).mappings())
+    return Plan(EnvelopeView(**row) for row in session.execute(query).mappings())
 
 
-def places(session: Session, prescriber_ids: Sequence[UUID]) -> dict[UUID, Place]:
-    """Where these prescribers are."""
-    kind = Prescriber.typologies[1]
-    query = sa.select(Prescriber.id, Prescriber.postcode, Prescriber.insee_code, kind.label("kind"))
-    found = session.execute(query.where(engine.among(Prescriber.id, prescriber_ids)))
-    return {row.id: Place(row.postcode, row.insee_code, row.kind) for row in found}
-
-
-def _next(eligible: Iterable[Fund], public: str | None, cents: int) -> Fund | None:
+def _next(eligible: Iterable[EnvelopeView], public: str | None, cents: int) -> EnvelopeView | None:
     """The envelope that pays the next cheque, if one can."""
-    able = (fund for fund in eligible if fund.free_cents(public) >= cents)
-    return min(able, key=lambda fund: fund.rank(cents), default=None)
+    able = (envelope for envelope in eligible if envelope.free_cents(public) >= cents)
+    return min(able, key=lambda envelope: envelope.rank(cents), default=None)
 
 
-def _parts(need: Need, funds: Sequence[Fund], payers: Sequence[Fund]) -> Iterator[Part]:
+def _parts(need: FundingNeed, envelopes: Sequence[EnvelopeView], payers: Sequence[EnvelopeView]) -> Iterator[Part]:
     """What each envelope pays of a grant, given the envelope of each cheque."""
     values: dict[UUID, list[int]] = {}
-    for fund, cents in zip(payers, need.values, strict=True):
-        values.setdefault(fund.id, []).append(cents)
-    for fund in {fund.id: fund for fund in payers}.values():
-        paid = values[fund.id]
-        yield Part(fund.id, len(paid), sum(paid), _why(fund, need, funds), fund.reserves_for(need.public))
+    for envelope, cents in zip(payers, need.values, strict=True):
+        values.setdefault(envelope.id, []).append(cents)
+    for envelope in {envelope.id: envelope for envelope in payers}.values():
+        paid = values[envelope.id]
+        why = _why(envelope, need, envelopes)
+        yield Part(envelope.id, len(paid), sum(paid), why, envelope.reserves_for(need.public))
 
 
-def _why(payer: Fund, need: Need, funds: Iterable[Fund]) -> str:
+def _why(payer: EnvelopeView, need: FundingNeed, envelopes: Iterable[EnvelopeView]) -> str:
     """The rule as it fell out: what speaks for the envelope, and why those that come before it were passed over."""
     reasons = [f"Priority {payer.priority}"]
     if payer.share_bp is not None:
@@ -207,20 +200,20 @@ def _why(payer: Fund, need: Need, funds: Iterable[Fund]) -> str:
         reasons.append(f"for prescribers in {', '.join(payer.territory)}")
     if payer.reserves_for(need.public):
         reasons.append(f"which keeps money for {need.public}")
-    before = [fund for fund in funds if fund is not payer and (fund.priority, fund.id) < (payer.priority, payer.id)]
-    passed = [f"{fund.name}: {_passed_over(fund, payer, need)}" for fund in before]
+    before = [other for other in envelopes if (other.priority, other.id) < (payer.priority, payer.id)]
+    passed = [f"{envelope.name}: {_passed_over(envelope, payer, need)}" for envelope in before]
     return ", ".join(reasons) + (f". Passed over: {'; '.join(passed)}." if passed else ".")
 
 
-def _passed_over(fund: Fund, payer: Fund, need: Need) -> str:
-    unfit = fund.unfit(need)
+def _passed_over(envelope: EnvelopeView, payer: EnvelopeView, need: FundingNeed) -> str:
+    unfit = envelope.unfit(need)
     if unfit:
         return unfit
-    if fund.free_cents(need.public) >= min(need.values):
-        return "nearer to its share" if fund.share_bp is not None else "has no share, so comes after"
-    if fund.available_cents >= min(need.values):
-        return f"what is left is kept for {', '.join(fund.reserved_publics)}"
-    return f"{euros(fund.available_cents)} left"
+    if envelope.free_cents(need.public) >= min(need.values):
+        return "nearer to its share" if envelope.share_bp is not None else "has no share, so comes after"
+    if envelope.available_cents >= min(need.values):
+        return f"what is left is kept for {', '.join(envelope.reserved_publics)}"
+    return f"{euros(envelope.available_cents)} left"
 
 
 def _refusal(eligible: bool, wanted_cents: int, left_cents: int) -> Conflict:

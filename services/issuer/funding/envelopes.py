@@ -1,6 +1,6 @@
 """Envelopes: money of one funder for one programme, of which none is ever engaged beyond its amount.
 
-`planning` says which envelope a cheque is charged to, from what is seen, without locks. `charge` holds the plan against
+`allocation` plans which envelope each cheque is charged to, without locks. `charge` checks the plan against
 what there is, by a conditional update that comes last in its transaction: an envelope's row, which every grant of its
 programme writes, is locked only while the transaction commits.
 """
@@ -43,7 +43,7 @@ class Engaged:
     engaged_cents: int
 
 
-class Outrun(Exception):
+class AllocationConflict(Exception):
     """Between plan and charge another transaction took what the plan counted on: plan again."""
 
 
@@ -115,8 +115,8 @@ def move(
 def charge(session: Session, charges: Mapping[tuple[UUID, bool], int]) -> None:
     """Engages these cents, by envelope and by whether they are for a public that it reserves money for.
 
-    Raises Outrun where an envelope has not so much left. Locks in the order of the ids, as everybody does, so that two
-    never wait for each other crosswise.
+    Raises AllocationConflict where an envelope has less left. Locks in the order of the ids, as every transaction
+    does, so that two never deadlock.
     """
     for envelope_id in sorted({envelope_id for envelope_id, _ in charges}):
         reserved, others = charges.get((envelope_id, True), 0), charges.get((envelope_id, False), 0)
@@ -129,7 +129,7 @@ def charge(session: Session, charges: Mapping[tuple[UUID, bool], int]) -> None:
         )
         engaged = _engage(session, envelope_id, cents, reserved, enough)
         if engaged is None:
-            raise Outrun
+            raise AllocationConflict
         warn(session, engaged, engaged.engaged_cents - cents, engaged.amount_cents)
 
 

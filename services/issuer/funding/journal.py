@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.funding.allocation import Taken
+from services.issuer.funding.allocation import Allocation
 from services.issuer.funding.models import ENGAGED
 from shared.values import clock
 
@@ -49,12 +49,12 @@ def day_of(instant: datetime) -> date:
     return clock.day_of(instant)
 
 
-def engage(session: Session, charged: Sequence[tuple[UUID, Taken]]) -> None:
+def engage(session: Session, charged: Sequence[tuple[UUID, Allocation]]) -> None:
     """Keeps which envelopes pay for new grants and why, and books what is engaged by them, by set."""
     rows = [
-        (grant_id, part.envelope_id, part.number, part.cents, part.why, part.reserved, taken.prescriber_kind)
-        for grant_id, taken in charged
-        for part in taken.parts
+        (grant_id, part.envelope_id, part.number, part.cents, part.why, part.reserved, allocation.prescriber_kind)
+        for grant_id, allocation in charged
+        for part in allocation.parts
     ]
     if rows:
         session.execute(_CHARGE, dict(zip(_CHARGE_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))

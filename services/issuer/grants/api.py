@@ -11,17 +11,14 @@ from services.issuer.cheques.schemas import ChequeSchema, PrintedChequeSchema
 from services.issuer.fields import programme_code
 from services.issuer.grants import granting, queries
 from services.issuer.grants.models import Grant
-from services.issuer.grants.requests import Order
-from services.issuer.grants.schemas import OrderSchema
+from services.issuer.grants.schemas import GrantOrderSchema, grant_request
 from services.issuer.grants.secrets import Secrets
-from services.issuer.people.identities import Identity
 from shared.access.tokens import caller, roles
 from shared.audit import trail
 from shared.database.paging import PageQuery, page, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.observability.logs import logger
-from shared.problems import Invalid
 
 blueprint = Blueprint(
     "grants", __name__, url_prefix="/v1/grants", description="Amounts granted to people, handed over as cheques."
@@ -99,12 +96,6 @@ class CodesSchema(Schema):
     cheques = fields.List(fields.Nested(PrintedChequeSchema), required=True)
 
 
-class GrantOrderSchema(OrderSchema):
-    """A grant as it is asked for, and for whom an admin makes it."""
-
-    prescriber_id = fields.UUID(metadata={"description": "Required of an admin; a prescriber grants for itself."})
-
-
 class GrantQuery(PageQuery):
     """Which grants."""
 
@@ -116,28 +107,6 @@ class GrantQuery(PageQuery):
             "description": "True: those that went beyond what the programme gives one person. False: the others."
         },
     )
-
-
-def granting_for(named: UUID | None) -> UUID:
-    """The prescriber that the caller grants for; raises Invalid where it names none, or another's."""
-    scope = caller().scope
-    prescriber_id = named or scope
-    if prescriber_id is None:
-        raise _invalid_prescriber("Say which prescriber grants.")
-    if scope not in (None, prescriber_id):
-        raise _invalid_prescriber("A prescriber grants for itself only.")
-    return prescriber_id
-
-
-def _invalid_prescriber(fault: str) -> Invalid:
-    return Invalid("Some fields are not valid: see `errors`.", errors={"prescriber_id": [fault]})
-
-
-def order(body: dict[str, Any], prescriber_id: UUID) -> Order:
-    """An order as the schema read it, of this prescriber."""
-    beneficiary, who = body.pop("beneficiary", None), caller()
-    person = Identity(**beneficiary) if beneficiary else None
-    return Order(prescriber_id, beneficiary=person, role=who.role, asked_by=str(who), **body)
 
 
 _SHOWN = [field.attribute or name for name, field in GrantSchema().fields.items()]
@@ -155,10 +124,10 @@ def _shown(grant: Grant, **members: Any) -> dict[str, Any]:
 @blueprint.response(201, GrantedSchema)
 def create_grant(body: dict[str, Any]) -> dict[str, Any]:
     """Grant an amount: the cheques exist from now on, each charged to one envelope."""
-    asked = order(body, granting_for(body.pop("prescriber_id", None)))
+    request = grant_request(body, caller())
     with transaction() as session:
-        granted = granting.grant(session, Secrets.of(runtime().settings.keys), asked)
-        return _shown(granted.grant, already=granted.already, cheques=granted.cheques)
+        issued = granting.grant(session, Secrets.of(runtime().settings.keys), request)
+        return _shown(issued.grant, already=issued.already, cheques=issued.cheques)
 
 
 @blueprint.route("")

@@ -11,9 +11,9 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields
 
 from services.issuer.grants import bulk, bulk_csv
-from services.issuer.grants.api import GrantOrderSchema, granting_for, order
-from services.issuer.grants.bulk import Line, Sent
+from services.issuer.grants.bulk import BulkRequest, Line
 from services.issuer.grants.bulk_csv import Raw
+from services.issuer.grants.schemas import GrantOrderSchema, grant_request
 from services.issuer.grants.secrets import Secrets
 from shared.access.tokens import caller, roles
 from shared.files.file_import import TERMS, Terms, TermsQuery
@@ -24,12 +24,12 @@ from shared.problems import Invalid, Problem, Unavailable
 blueprint = Blueprint("bulk grants", __name__, url_prefix="/v1/grants/bulk", description="Many grants at once.")
 BLUEPRINTS = (blueprint,)
 
-# Each holds two connections of the pool: the request's, and the one of the portion in hand.
-_AT_ONCE = threading.BoundedSemaphore(2)
+# Each uses two connections of the pool: the request's, and the one of the current batch.
+_SLOTS = threading.BoundedSemaphore(2)
 
 
 class AnswerSchema(Schema):
-    """What became of a line: a grant, or a problem."""
+    """The result of a line: a grant, or a problem."""
 
     line = fields.Int(required=True, metadata={"description": "CSV: the file's line. JSON: 1 is the first."})
     grant_id = fields.Str(metadata={"format": "uuid", "description": "On trial a new grant has none."})
@@ -39,7 +39,7 @@ class AnswerSchema(Schema):
 
 
 class AnswersSchema(Schema):
-    """What became of all lines."""
+    """The results of all lines."""
 
     already_imported_at = fields.Str(
         required=True,
@@ -58,7 +58,7 @@ _BODY = {
     "requestBody": {
         "required": True,
         "description": (
-            f"At most {bulk_csv.MOST_LINES} grants, {bulk.MOST_AT_ONCE} where they are to be all or nothing."
+            f"At most {bulk_csv.MAX_LINES} grants, {bulk.MAX_ALL_OR_NOTHING} where they are to be all or nothing."
             f" CSV columns: {_COLUMNS}."
         ),
         "content": {
@@ -83,20 +83,19 @@ def create_grants(terms: Terms) -> dict[str, Any]:
     effect. Codes are not in the answer: see `/v1/grants/{grant_id}/codes`.
     """
     is_csv = request.mimetype == "text/csv"
-    given = bulk_csv.of_csv(request.get_data()) if is_csv else bulk_csv.of_json(request.get_json())
-    lines = [_line(number, raw) for number, raw in given]
-    with _turn():
+    rows = bulk_csv.of_csv(request.get_data()) if is_csv else bulk_csv.of_json(request.get_json())
+    lines = [_line(number, raw) for number, raw in rows]
+    with _slot():
         wait_for_others()
-        secrets, sent = Secrets.of(runtime().settings.keys), Sent(lines, _origin(), _digest(), terms)
-        return bulk.grant_lines(runtime().transaction, secrets, sent).told()
+        bulk_request = BulkRequest(lines, _origin(), _digest(), terms)
+        return bulk.grant_lines(runtime().transaction, Secrets.of(runtime().settings.keys), bulk_request).payload()
 
 
 def _line(number: int, raw: Raw) -> Line:
     if isinstance(raw, Problem):
         return Line(number, raw)
     try:
-        body = _LINE.load(raw)
-        return Line(number, order(body, granting_for(body.pop("prescriber_id", None))))
+        return Line(number, grant_request(_LINE.load(raw), caller()))
     except ValidationError as error:
         return Line(number, _invalid(error.messages_dict))
     except Problem as problem:
@@ -108,7 +107,7 @@ def _invalid(errors: dict[str, Any]) -> Invalid:
 
 
 def _origin() -> str | None:
-    """Names this very request of this caller, whenever it is repeated; None where it has no key."""
+    """The digest of this request of this caller, the same for every repeat; None without an Idempotency-Key."""
     key = idempotency.key()
     if key is None:
         return None
@@ -118,15 +117,15 @@ def _origin() -> str | None:
 
 
 def _digest() -> str:
-    """Knows a file again that the same prescriber, or the team, sent before."""
+    """The digest of the file, by which it is recognised when the same prescriber, or the team, sends it again."""
     return idempotency.request_digest(f"grants of {caller().scope}").hex()
 
 
 @contextmanager
-def _turn() -> Iterator[None]:
-    if not _AT_ONCE.acquire(blocking=False):
+def _slot() -> Iterator[None]:
+    if not _SLOTS.acquire(blocking=False):
         raise Unavailable("Other bulk grants are in hand. Nothing was done.", headers={"Retry-After": "5"})
     try:
         yield
     finally:
-        _AT_ONCE.release()
+        _SLOTS.release()

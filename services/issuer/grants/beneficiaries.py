@@ -15,22 +15,22 @@ from shared.database import engine
 
 
 @dataclass(slots=True)
-class Known:
-    """A person's row, and how many grants they had before."""
+class BeneficiaryRecord:
+    """A person's row and how many grants they had before; `new` where this transaction added it."""
 
     id: UUID
     previous_grants: int
     new: bool = False
 
     def count(self) -> int:
-        """Counts one grant more, and says how many there were before it."""
+        """How many grants there were before the next one, which is counted."""
         self.previous_grants += 1
         return self.previous_grants - 1
 
 
-def remember(
+def find_or_add(
     session: Session, identities: Identities, people: Iterable[Identity | None]
-) -> dict[Identity | None, Known]:
+) -> dict[Identity | None, BeneficiaryRecord]:
     """The rows of these people, made where they are new, and locked, so that their grants are counted in turn."""
     digests = {identity: identities.digest(identity) for identity in people if identity}
     if not digests:
@@ -44,12 +44,12 @@ def remember(
     found = session.execute(upsert.returning(Beneficiary.digest, Beneficiary.id), rows).all()
     earlier = _grants_of(session, [row.id for row in found])
     made = {row["id"] for row in rows}
-    known = {row.digest: Known(row.id, earlier.get(row.id, 0), new=row.id in made) for row in found}
+    known = {row.digest: BeneficiaryRecord(row.id, earlier.get(row.id, 0), new=row.id in made) for row in found}
     return {identity: known[digest] for identity, digest in digests.items()}
 
 
-def forget_unused(session: Session, unused: Collection[Known]) -> None:
-    """Takes back that these people were remembered, in the same transaction: nothing was granted to them."""
+def forget_unused(session: Session, unused: Collection[BeneficiaryRecord]) -> None:
+    """Undoes `find_or_add` of people to whom nothing was granted, in the same transaction."""
     made = [person.id for person in unused if person.new]
     if made:
         session.execute(sa.delete(Beneficiary).where(engine.among(Beneficiary.id, made)))

@@ -1,7 +1,7 @@
-"""Grants by the thousand, answered line by line: in portions, each in its own transaction, or all or nothing in one.
+"""Grants by the thousand, answered line by line: in batches, each in its own transaction, or all or nothing in one.
 
-A line is granted once. Its reference says which one it is: its own, or one made from the request's origin and the
-line's number. So what was cut off half way is sent again as it was, and goes on where it stopped.
+A line is granted once, under its own reference or one made from the request's origin and the line's number. So a
+request that was interrupted can be sent again as it was: it continues where it stopped.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +16,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from services.issuer.grants import granting
-from services.issuer.grants.issuing import Granted
+from services.issuer.grants.issuing import IssuedGrant
 from services.issuer.grants.models import GrantImport
-from services.issuer.grants.requests import Order
+from services.issuer.grants.requests import GrantRequest
 from services.issuer.grants.secrets import Secrets
 from services.issuer.people import access_log
 from services.issuer.people.identities import Identities
@@ -28,26 +28,26 @@ from shared.files.file_import import Terms
 from shared.observability.logs import logger
 from shared.problems import Conflict, Invalid, Problem, Unavailable
 
-_PORTION = 500
-# One transaction: so many people and references are locked until it ends, and an envelope while it commits.
-MOST_AT_ONCE = 2_000
+BATCH_SIZE = 500
+# In one transaction this many people and references are locked until its end, and an envelope while it commits.
+MAX_ALL_OR_NOTHING = 2_000
 
 Transactions = Callable[[], AbstractContextManager[Session]]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line and its order, or what is wrong with it."""
+    """A numbered line: its request, or the problem that makes it unreadable."""
 
     number: int
-    order: Order | Problem
+    request: GrantRequest | Problem
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """Lines as they were sent, and how they are to be taken.
+class BulkRequest:
+    """Lines and the terms on which they are granted.
 
-    `origin` names the request, None where it may not be repeated; `digest` knows the file again.
+    `origin` identifies the HTTP request, None where it has no Idempotency-Key; `digest` identifies the file.
     """
 
     lines: Sequence[Line]
@@ -57,108 +57,106 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A grant that a line made, or had made `already`; on trial a new one has no identifier."""
-
-    grant_id: UUID | None
-    amount_cents: int
-    already: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a line."""
+class LineAnswer:
+    """The result of a line: a grant (without an id where a trial made it), or the problem that refused it."""
 
     number: int
-    outcome: Made | Problem
+    problem: Problem | None = None
+    grant_id: UUID | None = None
+    amount_cents: int = 0
+    already: bool = False
 
-    def told(self) -> dict[str, Any]:
-        """It, JSON-ready."""
-        made = self.outcome
-        if isinstance(made, Problem):
-            return {"line": self.number, "problem": made.body()}
-        named = {"grant_id": str(made.grant_id)} if made.grant_id else {}
-        return {"line": self.number, **named, "amount_cents": made.amount_cents, "already": made.already}
+    def payload(self) -> dict[str, Any]:
+        """The answer, JSON-ready."""
+        if self.problem:
+            return {"line": self.number, "problem": self.problem.body()}
+        named = {"grant_id": str(self.grant_id)} if self.grant_id else {}
+        return {"line": self.number, **named, "amount_cents": self.amount_cents, "already": self.already}
 
 
 @dataclass(slots=True)
-class Taken:
-    """What became of all lines, and when the very same file was sent before."""
+class BulkReport:
+    """The answers of all lines, and when the same file was imported before."""
 
-    answers: list[Answer]
+    answers: list[LineAnswer]
     already_imported_at: datetime | None = None
 
-    def told(self) -> dict[str, Any]:
-        """The report, JSON-ready: counts, the cents that are granted anew, and each line."""
-        made = [answer.outcome for answer in self.answers if isinstance(answer.outcome, Made)]
+    def payload(self) -> dict[str, Any]:
+        """The report, JSON-ready: counts, the newly granted cents, and the answer of each line."""
+        accepted = [answer for answer in self.answers if answer.problem is None]
         return {
             "already_imported_at": self.already_imported_at and self.already_imported_at.isoformat(),
-            "accepted": len(made),
-            "refused": len(self.answers) - len(made),
-            "amount_cents": sum(grant.amount_cents for grant in made if not grant.already),
-            "lines": [answer.told() for answer in self.answers],
+            "accepted": len(accepted),
+            "refused": len(self.answers) - len(accepted),
+            "amount_cents": sum(answer.amount_cents for answer in accepted if not answer.already),
+            "lines": [answer.payload() for answer in self.answers],
         }
 
 
-def grant_lines(transaction: Transactions, secrets: Secrets, sent: Sent) -> Taken:
-    """Grants the good lines, in their order; where all or nothing is asked, they are granted only if all are good.
+def grant_lines(transaction: Transactions, secrets: Secrets, bulk_request: BulkRequest) -> BulkReport:
+    """The report of the good lines, granted in their order; on all-or-nothing terms only if every line is good.
 
-    Raises Invalid where too many are to be taken at once, Unavailable where the database went away: what was granted
-    stays granted.
+    Raises Invalid where too many lines are all or nothing, and Unavailable where the database connection broke: what
+    was granted stays granted.
     """
-    ready = list(_once(sent.lines, sent.origin))
-    if sent.terms.all_or_nothing and len(ready) > MOST_AT_ONCE:
+    terms, lines = bulk_request.terms, list(_with_references(bulk_request.lines, bulk_request.origin))
+    if terms.all_or_nothing and len(lines) > MAX_ALL_OR_NOTHING:
         raise Invalid(
-            f"At most {MOST_AT_ONCE} lines can be all or nothing; these are {len(ready)}.", slug="too-many-lines"
+            f"At most {MAX_ALL_OR_NOTHING} lines can be all or nothing; these are {len(lines)}.", slug="too-many-lines"
         )
-    # A trial is one portion too: a second one would stand on money that the first one did not really take.
-    portion = _PORTION if sent.terms == Terms() else max(len(ready), 1)
-    taken = Taken([])
-    with _told_where_interrupted(taken, len(ready)):
-        for at in range(0, len(ready), portion):
-            lines = ready[at : at + portion]
-            looks = _looks_recorded(transaction, secrets.identities, lines, sent.terms)
-            with looks as answers, transaction() as session, file_import.taking(session, sent.terms):
-                if at == 0:
-                    taken.already_imported_at = file_import.known_since(session, sent.digest, GrantImport)
-                answers += _grant_portion(session, secrets, lines, on_trial=sent.terms.dry_run)
-                _require_whole(sent.terms, taken.already_imported_at, answers)
-            taken.answers += answers
-    return taken
+    # A trial is one batch too: a second one would count on money that the first did not really take.
+    size = BATCH_SIZE if terms == Terms() else max(len(lines), 1)
+    report = BulkReport([])
+    with _unavailable_where_interrupted(report, len(lines)):
+        for start in range(0, len(lines), size):
+            batch = lines[start : start + size]
+            audited = _audited_disclosures(transaction, secrets.identities, batch, terms)
+            with audited as answers, transaction() as session, file_import.taking(session, terms):
+                if start == 0:
+                    report.already_imported_at = file_import.known_since(session, bulk_request.digest, GrantImport)
+                answers += _grant_batch(session, secrets, batch, on_trial=terms.dry_run)
+                _require_whole(terms, report.already_imported_at, answers)
+            report.answers += answers
+    return report
 
 
 @contextmanager
-def _looks_recorded(
+def _audited_disclosures(
     transaction: Transactions, identities: Identities, lines: Sequence[Line], terms: Terms
-) -> Iterator[list[Answer]]:
-    """The block's answers say how people stand against limits: that is recorded of all to whom nothing was granted.
+) -> Iterator[list[LineAnswer]]:
+    """Audits the people to whom nothing was granted: the block's answers disclose their remaining entitlement.
 
-    It has a transaction of its own, as the block's may be undone and its answers are told all the same.
+    In a transaction of its own, as the block's may be rolled back while its answers are sent all the same.
     """
-    answers: list[Answer] = []
+    answers: list[LineAnswer] = []
     undone = True
     try:
         yield answers
         undone = terms.dry_run
     finally:
-        told = {each.number for each in answers if undone or isinstance(each.outcome, person_limits.Exceeded)}
-        orders = [line.order for line in lines if line.number in told and isinstance(line.order, Order)]
-        if whom := {order.beneficiary for order in orders if order.beneficiary}:
+        disclosed = {
+            answer.number for answer in answers if undone or isinstance(answer.problem, person_limits.Exceeded)
+        }
+        requests = [line.request for line in lines if line.number in disclosed]
+        people = {
+            request.beneficiary for request in requests if isinstance(request, GrantRequest) and request.beneficiary
+        }
+        if people:
             with transaction() as session:
-                access_log.looked_at(session, identities, whom)
+                access_log.record_assessed(session, identities, people)
 
 
-def _require_whole(terms: Terms, since: datetime | None, answers: Sequence[Answer]) -> None:
-    bad = [answer for answer in answers if isinstance(answer.outcome, Problem)]
-    file_import.require_whole(terms, len(bad), len(answers), Taken(bad, since).told())
+def _require_whole(terms: Terms, since: datetime | None, answers: Sequence[LineAnswer]) -> None:
+    bad = [answer for answer in answers if answer.problem]
+    file_import.require_whole(terms, len(bad), len(answers), BulkReport(bad, since).payload())
 
 
 @contextmanager
-def _told_where_interrupted(taken: Taken, lines: int) -> Iterator[None]:
+def _unavailable_where_interrupted(report: BulkReport, lines: int) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, PoolTimeout) as error:
-        settled = len(taken.answers)
+        settled = len(report.answers)
         logger().error("bulk_interrupted", lines_answered=settled, error=type(error).__name__)
         raise Unavailable(
             f"Interrupted after {settled} of {lines} lines, which are settled. Send the same again: nothing is granted"
@@ -168,40 +166,45 @@ def _told_where_interrupted(taken: Taken, lines: int) -> Iterator[None]:
         ) from error
 
 
-def _grant_portion(session: Session, secrets: Secrets, lines: Sequence[Line], *, on_trial: bool) -> list[Answer]:
-    orders = [line.order for line in lines if isinstance(line.order, Order)]
-    outcomes = iter(granting.grant_all(session, secrets, orders))
+def _grant_batch(session: Session, secrets: Secrets, lines: Sequence[Line], *, on_trial: bool) -> list[LineAnswer]:
+    requests = [line.request for line in lines if isinstance(line.request, GrantRequest)]
+    results = iter(granting.grant_all(session, secrets, requests))
     return [
-        Answer(line.number, _made(next(outcomes), on_trial) if isinstance(line.order, Order) else line.order)
+        _answer(line.number, next(results) if isinstance(line.request, GrantRequest) else line.request, on_trial)
         for line in lines
     ]
 
 
-def _made(outcome: Granted | Problem, on_trial: bool) -> Made | Problem:
-    if isinstance(outcome, Problem):
-        return outcome
-    is_new = not outcome.already
-    return Made(None if on_trial and is_new else outcome.grant.id, outcome.grant.amount_cents, outcome.already)
+def _answer(number: int, result: IssuedGrant | Problem, on_trial: bool) -> LineAnswer:
+    if isinstance(result, Problem):
+        return LineAnswer(number, result)
+    grant, already = result.grant, result.already
+    return LineAnswer(number, None, None if on_trial and not already else grant.id, grant.amount_cents, already)
 
 
-def _once(lines: Sequence[Line], origin: str | None) -> Iterator[Line]:
-    """The lines, each with a reference of its own."""
-    seen: dict[tuple[UUID, str], int] = {}
+def _with_references(lines: Sequence[Line], origin: str | None) -> Iterator[Line]:
+    """The lines, each with a reference of its own, or with the problem of a missing or repeated one."""
+    first_lines: dict[tuple[UUID, str], int] = {}
     for line in lines:
         try:
-            yield line if isinstance(line.order, Problem) else _referred(line, line.order, origin, seen)
+            if isinstance(line.request, Problem):
+                yield line
+            else:
+                yield _with_reference(line.number, line.request, origin, first_lines)
         except Problem as problem:
             yield Line(line.number, problem)
 
 
-def _referred(line: Line, order: Order, origin: str | None, seen: dict[tuple[UUID, str], int]) -> Line:
-    reference = order.reference or (f"{origin}/{line.number}" if origin else None)
+def _with_reference(
+    number: int, request: GrantRequest, origin: str | None, first_lines: dict[tuple[UUID, str], int]
+) -> Line:
+    reference = request.reference or (f"{origin}/{number}" if origin else None)
     if reference is None:
         raise Invalid(
             "Give the line a reference, or the request an Idempotency-Key: else it could be granted twice.",
             slug="reference-missing",
         )
-    first = seen.setdefault((order.prescriber_id, reference), line.number)
-    if first != line.number:
+    first = first_lines.setdefault((request.prescriber_id, reference), number)
+    if first != number:
         raise Conflict(f"Line {first} has the same reference.", slug="reference-repeated")
-    return Line(line.number, replace(order, reference=reference))
+    return Line(number, replace(request, reference=reference))

@@ -14,7 +14,7 @@ from shared.files.csv_reader import NotCsv, delimiter_of, records
 from shared.files.file_import import LONGEST_HEAD, NotText, has_head, lines_at_least, text_of
 from shared.problems import Invalid, Problem
 
-MOST_LINES = 10_000
+MAX_LINES = 10_000
 _PLAIN = ("prescriber_id", "reference", "programme", "reason", "target_public", "granted_on", "lot", "exception_reason")
 _PERSON = ("family_name", "given_name", "birth_date")
 _DAYS = ("granted_on", "birth_date")
@@ -30,7 +30,7 @@ def of_json(document: Any) -> Iterator[tuple[int, Raw]]:
     """The objects of a JSON array, numbered from 1; raises Invalid where it is none."""
     if not isinstance(document, list):
         raise Invalid("A JSON array of grants is expected.")
-    if len(document) > MOST_LINES:
+    if len(document) > MAX_LINES:
         raise too_many(len(document))
     for number, item in enumerate(document, start=1):
         yield number, item if isinstance(item, dict) else Invalid("A JSON object is expected.")
@@ -38,7 +38,7 @@ def of_json(document: Any) -> Iterator[tuple[int, Raw]]:
 
 def too_many(lines: int) -> Invalid:
     """The problem of a request that is too long."""
-    return Invalid(f"At most {MOST_LINES} lines at once; these are {lines}.", slug="too-many-lines")
+    return Invalid(f"At most {MAX_LINES} lines at once; these are {lines}.", slug="too-many-lines")
 
 
 def of_csv(content: bytes) -> Iterator[tuple[int, Raw]]:
@@ -50,12 +50,12 @@ def of_csv(content: bytes) -> Iterator[tuple[int, Raw]]:
         text, _ = text_of(content)
     except NotText as refusal:
         raise Invalid(f"The file cannot be read: {refusal}.") from None
-    if (many := lines_at_least(text)) > MOST_LINES + 1:
+    if (many := lines_at_least(text)) > MAX_LINES + 1:
         raise too_many(many)
     if not has_head(text):
         raise Invalid(f"The first line names the columns; it is longer than {LONGEST_HEAD} characters.")
     lines = list(io.StringIO(text, newline=None))
-    if len(lines) > MOST_LINES + 1:
+    if len(lines) > MAX_LINES + 1:
         raise too_many(len(lines) - 1)
     header = lines[0] if lines else ""
     delimiter = delimiter_of(header)

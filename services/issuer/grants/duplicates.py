@@ -1,6 +1,6 @@
-"""Repeats: under one reference of a prescriber there is one grant, ever, and who asks again is given that one.
+"""Repeated requests: under one reference of a prescriber there is one grant, and a repeated request is answered by it.
 
-A repeat is held against the rule that the grant was made by, not against what the programme says by now.
+A repeat is judged by the rule that was in force when the grant was made, not by today's.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.grants.models import Grant
-from services.issuer.grants.requests import Order, outcome
+from services.issuer.grants.requests import GrantRequest, outcome
 from services.issuer.people.identities import Identities
 from services.issuer.people.models import Beneficiary
 from services.issuer.programmes.assessment import Rule
@@ -25,43 +25,57 @@ Key = tuple[UUID, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
-    """A grant made before, the digest of its person while that is known, and the rule of then."""
+class EarlierGrant:
+    """A grant made before, the digest of its person unless that was erased, and the rule in force then."""
 
     grant: Grant
     digest: bytes | None
     rule: Rule | None
 
 
-def key(order: Order) -> Key:
-    """By what an order is known again."""
-    return order.prescriber_id, order.reference
+def key(request: GrantRequest) -> Key:
+    """The prescriber and reference by which a repeat of the request is recognised."""
+    return request.prescriber_id, request.reference
 
 
-def earlier(session: Session, orders: Iterable[Order], identities: Identities) -> Mapping[Key, Earlier]:
-    """The grants made before under the references of these orders, of people who were forgotten too."""
-    named = {written: key(order) for order in orders if order.reference for written in _written(order, identities)}
+def find_earlier(
+    session: Session, requests: Iterable[GrantRequest], identities: Identities
+) -> Mapping[Key, EarlierGrant]:
+    """The grants made before under the references of these requests, by key; those of erased people too."""
+    with_reference = [request for request in requests if request.reference]
+    named = {stored: key(request) for request in with_reference for stored in _stored_keys(request, identities)}
     if not named:
         return {}
     # Before versions were kept there was one rule, which is the first.
-    then = sa.and_(
+    rule_of_grant = sa.and_(
         AssessmentRule.programme_id == Grant.programme_id,
         AssessmentRule.version == sa.func.coalesce(Grant.rule_version, 1),
     )
     query = (
         sa.select(Grant, Beneficiary.digest, AssessmentRule.assessment)
         .outerjoin(Beneficiary, Beneficiary.id == Grant.beneficiary_id)
-        .outerjoin(AssessmentRule, then)
+        .outerjoin(AssessmentRule, rule_of_grant)
         .where(sa.tuple_(Grant.prescriber_id, Grant.reference).in_(_pairs(named)))
     )
-    found = (Earlier(*row) for row in session.execute(query))
-    return {named[known.grant.prescriber_id, known.grant.reference]: known for known in found}
+    found = (EarlierGrant(*row) for row in session.execute(query))
+    return {named[earlier.grant.prescriber_id, earlier.grant.reference]: earlier for earlier in found}
 
 
-def _written(order: Order, identities: Identities) -> list[Key]:
-    """The keys under which the order's grant may be written down."""
-    stand_ins = identities.stand_ins(order.prescriber_id, order.reference or "")
-    return [key(order), *((order.prescriber_id, stand_in) for stand_in in stand_ins)]
+def same_grant(earlier: EarlierGrant, request: GrantRequest, identities: Identities) -> Grant:
+    """The grant made before, if the request is for the same; raises Conflict where it differs."""
+    grant = earlier.grant
+    cents = outcome(request, earlier.rule).amount_cents
+    wanted = (request.programme, cents, request.target_public, request.granted_on or grant.granted_on)
+    alike = wanted == (grant.programme_code, grant.amount_cents, grant.target_public, grant.granted_on)
+    if not alike or not _same_person(earlier.digest, request, identities):
+        raise Conflict("Another grant was made under this reference.", slug="reference-reused", grant_id=str(grant.id))
+    return grant
+
+
+def _stored_keys(request: GrantRequest, identities: Identities) -> list[Key]:
+    """The keys under which the request's grant may be stored: an erased person's has a stand-in as its reference."""
+    stand_ins = identities.stand_ins(request.prescriber_id, request.reference or "")
+    return [key(request), *((request.prescriber_id, stand_in) for stand_in in stand_ins)]
 
 
 def _pairs(named: Collection[Key]) -> sa.Select[Any]:
@@ -72,17 +86,6 @@ def _pairs(named: Collection[Key]) -> sa.Select[Any]:
     return sa.select(pairs.c.prescriber_id, pairs.c.reference)
 
 
-def same(known: Earlier, order: Order, identities: Identities) -> Grant:
-    """The grant made before, if it is the one that is asked for; raises Conflict where it is another."""
-    grant = known.grant
-    cents = outcome(order, known.rule).amount_cents
-    asked = (order.programme, cents, order.target_public, order.granted_on or grant.granted_on)
-    alike = asked == (grant.programme_code, grant.amount_cents, grant.target_public, grant.granted_on)
-    if not alike or not _same_person(known.digest, order, identities):
-        raise Conflict("Another grant was made under this reference.", slug="reference-reused", grant_id=str(grant.id))
-    return grant
-
-
-def _same_person(digest: bytes | None, order: Order, identities: Identities) -> bool:
-    """Whether the order is for the person of the grant; of one that nobody knows any more, nothing can be said."""
-    return digest is None or (order.beneficiary is not None and digest in identities.digests(order.beneficiary))
+def _same_person(digest: bytes | None, request: GrantRequest, identities: Identities) -> bool:
+    """Whether the request is for the person of the grant; where that person was erased, it is taken to be."""
+    return digest is None or (request.beneficiary is not None and digest in identities.digests(request.beneficiary))

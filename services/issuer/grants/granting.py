@@ -1,36 +1,35 @@
-"""Granting: orders held against rules and money, each granted or refused by itself, in the order given."""
+"""Granting: each request is assessed, allocated to envelopes and issued, or refused by itself, in the order given."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from uuid import UUID
 
 import psycopg.errors
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from services.issuer.funding import allocation, envelopes
-from services.issuer.funding.envelopes import Outrun
-from services.issuer.grants import duplicates, history, issuing
-from services.issuer.grants.beneficiaries import Known, forget_unused, remember
-from services.issuer.grants.issuing import Charged, Granted
-from services.issuer.grants.requests import Draft, Order, draft_all
+from services.issuer.funding.envelopes import AllocationConflict
+from services.issuer.grants import beneficiaries, duplicates, history, issuing
+from services.issuer.grants.beneficiaries import BeneficiaryRecord
+from services.issuer.grants.issuing import AllocatedGrant, IssuedGrant
+from services.issuer.grants.requests import EligibleGrant, GrantRequest, assess_all
 from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.programmes import person_limits
-from services.issuer.programmes.person_limits import Past
+from services.issuer.programmes.person_limits import PastGrant
 from shared.database import engine
 from shared.problems import Problem, Unavailable
 
-_ONCE = "cheque_grant_once_key"
-# Plans made without locks before the envelopes are locked first, and after how many in all one gives up.
-_UNLOCKED_PLANS = 3
-_PLANS = 10
+_REFERENCE_CONSTRAINT = "cheque_grant_once_key"
+# Plans made without locks before the envelopes are locked first, and after how many in all granting gives up.
+_MAX_UNLOCKED_PLANS = 3
+_MAX_PLANS = 10
 
 
-def grant(session: Session, secrets: Secrets, order: Order) -> Granted:
-    """Grants one order; raises the Problem for which it is refused."""
-    [answer] = grant_all(session, secrets, [order])
+def grant(session: Session, secrets: Secrets, request: GrantRequest) -> IssuedGrant:
+    """The grant made for one request, with its codes; raises the Problem for which it is refused."""
+    [answer] = grant_all(session, secrets, [request])
     if isinstance(answer, Problem):
         raise answer
     if answer.already:
@@ -38,21 +37,21 @@ def grant(session: Session, secrets: Secrets, order: Order) -> Granted:
     return answer
 
 
-def grant_all(session: Session, secrets: Secrets, orders: Sequence[Order]) -> list[Granted | Problem]:
-    """Grants what can be granted, and answers for each order in its place.
+def grant_all(session: Session, secrets: Secrets, requests: Sequence[GrantRequest]) -> list[IssuedGrant | Problem]:
+    """An answer for each request in its place: the grant made for it, or the problem for which it is refused.
 
-    No envelope is overdrawn by anybody's concurrent grants, and none is called exhausted while there is money for an
-    order in it: a plan that others outran is made again, at last with the envelopes locked.
+    Concurrent grants never overdraw an envelope, and no envelope is called exhausted while it has money for a request:
+    a plan that others outran is made again, at last with the envelopes locked. Raises Unavailable after too many plans.
     """
-    drafts = draft_all(session, orders)
-    for attempt in range(_PLANS):
+    assessed = assess_all(session, requests)
+    for attempt in range(_MAX_PLANS):
         try:
             with session.begin_nested():
-                answers = _attempt(session, secrets, orders, drafts, lock=attempt >= _UNLOCKED_PLANS)
-            made = [answer for answer in answers if isinstance(answer, Granted) and not answer.already]
-            engine.after_commit(session, partial(issuing.say, made))
+                answers = _attempt(session, secrets, requests, assessed, lock=attempt >= _MAX_UNLOCKED_PLANS)
+            made = [answer for answer in answers if isinstance(answer, IssuedGrant) and not answer.already]
+            engine.after_commit(session, partial(issuing.log_grants, made))
             return answers
-        except Outrun:
+        except AllocationConflict:
             continue
         except DBAPIError as error:
             if not _lost_a_race(error):
@@ -61,84 +60,108 @@ def grant_all(session: Session, secrets: Secrets, orders: Sequence[Order]) -> li
 
 
 def _lost_a_race(error: DBAPIError) -> bool:
-    """Somebody granted under the same reference, or waited for what we hold while we waited for theirs."""
+    """Whether another transaction granted under the same reference, or the two waited for each other."""
     cause = error.orig
     if isinstance(cause, psycopg.errors.UniqueViolation):
-        return cause.diag.constraint_name == _ONCE
+        return cause.diag.constraint_name == _REFERENCE_CONSTRAINT
     return isinstance(cause, psycopg.errors.DeadlockDetected)
 
 
 def _attempt(
-    session: Session, secrets: Secrets, orders: Sequence[Order], drafts: Sequence[Draft | Problem], *, lock: bool
-) -> list[Granted | Problem]:
-    """Plans, writes, and charges the envelopes last; raises Outrun where they have not what was planned.
+    session: Session,
+    secrets: Secrets,
+    requests: Sequence[GrantRequest],
+    assessed: Sequence[EligibleGrant | Problem],
+    *,
+    lock: bool,
+) -> list[IssuedGrant | Problem]:
+    """Plans, writes, and charges the envelopes last; raises AllocationConflict where they lack what was planned.
 
-    The people are locked first, so that what one of them has is not judged by two at once.
+    The people are locked first, so that no two transactions judge one person's limit at once.
     """
-    earlier = duplicates.earlier(session, orders, secrets.identities)
-    fresh = [draft for draft in drafts if isinstance(draft, Draft) and duplicates.key(draft.order) not in earlier]
-    people = remember(session, secrets.identities, {draft.order.beneficiary for draft in fresh})
-    pasts = history.histories(session, (draft.programme for draft in fresh), (known.id for known in people.values()))
-    places = allocation.places(session, [draft.order.prescriber_id for draft in fresh])
-    plan = allocation.plan(session, {draft.programme.id for draft in fresh}, lock=lock)
-    desk = _Desk(secrets.identities, earlier, people, pasts, places, plan)
-    placed = [desk.place(order, draft) for order, draft in zip(orders, drafts, strict=True)]
-    _recognise(session, secrets.identities, orders, placed)
-    charged = [each for each in placed if isinstance(each, Charged)]
-    granted_to = {each.person.id for each in charged if each.person}
-    forget_unused(session, [person for person in people.values() if person.id not in granted_to])
-    granted = iter(issuing.issue(session, secrets, charged))
-    envelopes.charge(session, plan.charges)
-    return [next(granted) if isinstance(each, Charged) else each for each in placed]
+    identities = secrets.identities
+    earlier = duplicates.find_earlier(session, requests, identities)
+    judged = [
+        _repeated(known, request, identities) if (known := earlier.get(duplicates.key(request))) else result
+        for request, result in zip(requests, assessed, strict=True)
+    ]
+    eligible = [result for result in judged if isinstance(result, EligibleGrant)]
+    context = _context(session, identities, eligible, lock=lock)
+    allocated = [context.allocate(result) if isinstance(result, EligibleGrant) else result for result in judged]
+    _check_no_repeat_was_refused(session, identities, requests, allocated)
+    to_issue = [result for result in allocated if isinstance(result, AllocatedGrant)]
+    granted_to = {result.person.id for result in to_issue if result.person}
+    people = context.people.values()
+    beneficiaries.forget_unused(session, [person for person in people if person.id not in granted_to])
+    issued = iter(issuing.issue(session, secrets, to_issue))
+    envelopes.charge(session, context.plan.charges)
+    return [next(issued) if isinstance(result, AllocatedGrant) else result for result in allocated]
+
+
+def _repeated(earlier: duplicates.EarlierGrant, request: GrantRequest, identities: Identities) -> IssuedGrant | Problem:
+    try:
+        return IssuedGrant(duplicates.same_grant(earlier, request, identities), (), already=True)
+    except Problem as problem:
+        return problem
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
-    """What an order is held against."""
+class GrantContext:
+    """The people, their past grants and the envelopes by which eligible grants are judged."""
 
-    identities: Identities
-    earlier: Mapping[duplicates.Key, duplicates.Earlier]
-    people: Mapping[Identity | None, Known]
-    pasts: history.Histories
-    places: Mapping[UUID, allocation.Place]
+    people: Mapping[Identity | None, BeneficiaryRecord]
+    histories: history.Histories
     plan: allocation.Plan
 
-    def place(self, order: Order, draft: Draft | Problem) -> Charged | Granted | Problem:
-        """Charges one draft in the plan, unless it was granted before or cannot be."""
+    def allocate(self, eligible: EligibleGrant) -> AllocatedGrant | Problem:
+        """The grant with its envelopes, charged in the plan; or the problem for which it cannot be made."""
+        person = self.people.get(eligible.request.beneficiary)
         try:
-            if known := self.earlier.get(duplicates.key(order)):
-                return Granted(duplicates.same(known, order, self.identities), (), already=True)
-            return draft if isinstance(draft, Problem) else self._charge(draft)
+            exception_reason = self._enforce_limit(eligible, person)
+            allocated = AllocatedGrant(eligible, self.plan.take(eligible.need), person, exception_reason)
         except Problem as problem:
             return problem
-
-    def _charge(self, draft: Draft) -> Charged:
-        order, person = draft.order, self.people.get(draft.order.beneficiary)
-        exception_reason = self._hold(draft, person)
-        place = self.places[order.prescriber_id]
-        need = allocation.Need(draft.programme.id, order.target_public, draft.granted_on, draft.values, place)
-        taken = self.plan.take(need)
         if person:
-            self.pasts[person.id, draft.programme.id].append(Past(draft.granted_on, draft.outcome.amount_cents))
-        return Charged(draft, taken, person, exception_reason)
+            past = PastGrant(eligible.need.day, eligible.outcome.amount_cents)
+            self.histories[person.id, eligible.programme.id].append(past)
+        return allocated
 
-    def _hold(self, draft: Draft, person: Known | None) -> str | None:
-        """Holds the draft against the programme's limit; gives the reason for which it goes beyond it, if it does."""
-        limit = person_limits.of(draft.programme)
+    def _enforce_limit(self, eligible: EligibleGrant, person: BeneficiaryRecord | None) -> str | None:
+        """The reason for which the grant exceeds the programme's limit; None where it does not. Raises Problem."""
+        limit = person_limits.of(eligible.programme)
         if limit is None:
             return None
         if person is None:
-            person_limits.check_nobody(limit)
+            person_limits.require_beneficiary(limit)
             return None
-        standing = person_limits.standing(limit, self.pasts[person.id, draft.programme.id], draft.granted_on)
-        reason, cents = draft.order.exception_reason, draft.outcome.amount_cents
-        return person_limits.hold(limit, standing, cents, reason=reason, allowed=draft.may_exceed)
+        pasts = self.histories[person.id, eligible.programme.id]
+        usage = person_limits.usage(limit, pasts, eligible.need.day)
+        reason, cents = eligible.request.exception_reason, eligible.outcome.amount_cents
+        return person_limits.enforce(limit, usage, cents, reason=reason, allowed=eligible.may_exceed)
 
 
-def _recognise(
-    session: Session, identities: Identities, orders: Sequence[Order], placed: Sequence[Charged | Granted | Problem]
+def _context(
+    session: Session, identities: Identities, eligible: Sequence[EligibleGrant], *, lock: bool
+) -> GrantContext:
+    people = beneficiaries.find_or_add(session, identities, {grant.request.beneficiary for grant in eligible})
+    histories = history.histories(
+        session, (grant.programme for grant in eligible), (person.id for person in people.values())
+    )
+    plan = allocation.plan(session, {grant.programme.id for grant in eligible}, lock=lock)
+    return GrantContext(people, histories, plan)
+
+
+def _check_no_repeat_was_refused(
+    session: Session,
+    identities: Identities,
+    requests: Sequence[GrantRequest],
+    allocated: Sequence[AllocatedGrant | IssuedGrant | Problem],
 ) -> None:
-    """Raises Outrun where what seems too much for a person is the very order, granted while this one waited for it."""
-    refused = [order for order, each in zip(orders, placed, strict=True) if isinstance(each, person_limits.Exceeded)]
-    if duplicates.earlier(session, refused, identities):
-        raise Outrun
+    """Raises AllocationConflict where a request that exceeds a person's limit is a duplicate granted meanwhile."""
+    refused = [
+        request
+        for request, result in zip(requests, allocated, strict=True)
+        if isinstance(result, person_limits.Exceeded)
+    ]
+    if duplicates.find_earlier(session, refused, identities):
+        raise AllocationConflict

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What people had of programmes that limit it."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,15 +10,15 @@ from sqlalchemy.orm import Session
 from services.issuer.cheques.models import CANCELLED, Cheque
 from services.issuer.grants.models import Grant
 from services.issuer.programmes.models import Programme
-from services.issuer.programmes.person_limits import Past, of
+from services.issuer.programmes.person_limits import PastGrant, of
 from shared.database import engine
 
-Histories = defaultdict[tuple[UUID, UUID], list[Past]]
-"""What people had, by beneficiary and programme."""
+Histories = defaultdict[tuple[UUID, UUID], list[PastGrant]]
+"""Past grants by beneficiary and programme."""
 
 
 def histories(session: Session, programmes: Iterable[Programme], beneficiary_ids: Iterable[UUID]) -> Histories:
-    """What these people have had of those of these programmes that limit it."""
+    """The past grants of these people from those of these programmes that have a limit, less cancelled cheques."""
     found: Histories = defaultdict(list)
     limited = {programme.id for programme in programmes if of(programme)}
     people = set(beneficiary_ids)
@@ -34,5 +34,5 @@ def histories(session: Session, programmes: Iterable[Programme], beneficiary_ids
     )
     for beneficiary_id, programme_id, granted_on, cents in session.execute(query):
         if beneficiary_id:
-            found[beneficiary_id, programme_id].append(Past(granted_on, int(cents)))
+            found[beneficiary_id, programme_id].append(PastGrant(granted_on, int(cents)))
     return found

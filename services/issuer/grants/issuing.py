@@ -1,4 +1,4 @@
-"""Issuing: grants that have their money become rows, cheques with codes, and the event that tells of them."""
+"""Issuing: allocated grants become rows, cheques with codes, and the event `cheques.issued`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from services.issuer.cheques.codes import Codes, Minted, Revealed
 from services.issuer.cheques.models import ISSUED, SPENDABLE
 from services.issuer.funding import journal
-from services.issuer.funding.allocation import Taken
-from services.issuer.grants.beneficiaries import Known
+from services.issuer.funding.allocation import Allocation
+from services.issuer.grants.beneficiaries import BeneficiaryRecord
 from services.issuer.grants.models import Grant
-from services.issuer.grants.requests import Draft
+from services.issuer.grants.requests import EligibleGrant
 from services.issuer.grants.secrets import Secrets
 from services.issuer.programmes.models import ON_ISSUE
 from shared.eventlog import log
@@ -21,8 +21,8 @@ from shared.observability import logs
 from shared.values import clock
 from shared.values.ids import new_id
 
-# Collectors of logs cut lines that are longer than 16 kB.
-_NAMED_ON_A_LINE = 100
+# Log collectors cut lines that are longer than 16 kB.
+_MAX_IDS_PER_LINE = 100
 _COLUMNS = ("id", "grant_id", "envelope_id", "value_cents", "sealed_code", "active")
 _GRANT_COLUMNS = (
     "id", "prescriber_id", "programme_id", "beneficiary_id", "lot_id", "reference", "target_public", "amount_cents",
@@ -51,42 +51,42 @@ _INSERT_CHEQUES = sa.text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Charged:
-    """A draft, the envelopes it is charged to, who it is for, and why it may go beyond the person's limit."""
+class AllocatedGrant:
+    """An eligible grant, the envelopes that pay for it, its beneficiary, and why it may exceed the person's limit."""
 
-    draft: Draft
-    taken: Taken
-    person: Known | None = None
+    eligible: EligibleGrant
+    allocation: Allocation
+    person: BeneficiaryRecord | None = None
     exception_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
-    """A grant and its cheques with their codes; `already` where its reference was known."""
+class IssuedGrant:
+    """A grant and its cheques with their codes; `already` where it was made by an earlier request."""
 
     grant: Grant
     cheques: Sequence[Revealed]
     already: bool = False
 
 
-def issue(session: Session, secrets: Secrets, charged: Sequence[Charged]) -> list[Granted]:
-    """Writes grants, their cheques and the events that tell of them, by set."""
-    grants = [_grant(each.draft, each.person, each.exception_reason) for each in charged]
-    cheques = [list(_mint(secrets.codes, each)) for each in charged]
+def issue(session: Session, secrets: Secrets, allocated: Sequence[AllocatedGrant]) -> list[IssuedGrant]:
+    """The grants, written with their cheques, their charges and their events, by set."""
+    grants = [_grant(grant) for grant in allocated]
+    cheques = [list(_mint(secrets.codes, grant)) for grant in allocated]
     issued = list(zip(grants, cheques, strict=True))
     _insert(session, issued)
-    journal.engage(session, [(grant.id, each.taken) for grant, each in zip(grants, charged, strict=True)])
-    log.append_many(session, "cheques.issued", [(grant.id, told(grant, minted)) for grant, minted in issued])
-    return [Granted(grant, minted) for grant, minted in issued]
+    journal.engage(session, [(row.id, grant.allocation) for row, grant in zip(grants, allocated, strict=True)])
+    log.append_many(session, "cheques.issued", [(grant.id, event_body(grant, minted)) for grant, minted in issued])
+    return [IssuedGrant(grant, minted) for grant, minted in issued]
 
 
-def say(granted: Sequence[Granted]) -> None:
-    """Names new grants, and the cheques where they are few: by those ids they are found in the other services' logs."""
-    for start in range(0, len(granted), _NAMED_ON_A_LINE):
-        some = granted[start : start + _NAMED_ON_A_LINE]
-        cheques = [cheque.cheque_id for each in some for cheque in each.cheques]
-        few = logs.ids(cheques) if len(cheques) <= _NAMED_ON_A_LINE else None
-        grants = logs.ids(each.grant.id for each in some)
+def log_grants(issued: Sequence[IssuedGrant]) -> None:
+    """Logs the ids of new grants, and of their cheques where they are few: the other services' logs name those too."""
+    for start in range(0, len(issued), _MAX_IDS_PER_LINE):
+        batch = issued[start : start + _MAX_IDS_PER_LINE]
+        cheques = [cheque.cheque_id for grant in batch for cheque in grant.cheques]
+        few = logs.ids(cheques) if len(cheques) <= _MAX_IDS_PER_LINE else None
+        grants = logs.ids(issued_grant.grant.id for issued_grant in batch)
         logs.logger().info("grants_made", grant_ids=grants, cheques=len(cheques), cheque_ids=few)
 
 
@@ -102,34 +102,36 @@ def _insert(session: Session, issued: Sequence[tuple[Grant, Sequence[Minted]]]) 
         session.execute(_INSERT_CHEQUES, dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
 
 
-def _grant(draft: Draft, person: Known | None, exception_reason: str | None) -> Grant:
+def _grant(allocated: AllocatedGrant) -> Grant:
+    eligible, person, exception_reason = allocated.eligible, allocated.person, allocated.exception_reason
+    request, outcome = eligible.request, eligible.outcome
     return Grant(
         id=new_id(),
-        prescriber_id=draft.order.prescriber_id,
-        programme_id=draft.programme.id,
-        programme=draft.programme,
+        prescriber_id=request.prescriber_id,
+        programme_id=eligible.programme.id,
+        programme=eligible.programme,
         beneficiary_id=person.id if person else None,
-        lot_id=draft.lot_id,
-        reference=draft.order.reference,
-        target_public=draft.order.target_public,
-        amount_cents=draft.outcome.amount_cents,
-        points=draft.outcome.points,
-        reason=draft.outcome.reason,
-        rule_version=draft.programme.assessment_version,
+        lot_id=eligible.lot_id,
+        reference=request.reference,
+        target_public=request.target_public,
+        amount_cents=outcome.amount_cents,
+        points=outcome.points,
+        reason=outcome.reason,
+        rule_version=eligible.programme.assessment_version,
         exception_reason=exception_reason,
-        exception_by=draft.order.asked_by if exception_reason else None,
+        exception_by=request.requested_by if exception_reason else None,
         previous_grants=person.count() if person else 0,
-        granted_on=draft.granted_on,
-        valid_until=draft.valid_until,
-        presentable_until=draft.presentable_until,
+        granted_on=eligible.need.day,
+        valid_until=eligible.valid_until,
+        presentable_until=eligible.presentable_until,
         created_at=clock.now(),
     )
 
 
-def _mint(codes: Codes, charged: Charged) -> Iterator[Minted]:
-    programme = charged.draft.programme
-    state = SPENDABLE if programme.spendable == ON_ISSUE else ISSUED
-    for cents, envelope_id in zip(charged.draft.values, charged.taken.envelope_ids, strict=True):
+def _mint(codes: Codes, allocated: AllocatedGrant) -> Iterator[Minted]:
+    eligible = allocated.eligible
+    state = SPENDABLE if eligible.programme.spendable == ON_ISSUE else ISSUED
+    for cents, envelope_id in zip(eligible.need.values, allocated.allocation.envelope_ids, strict=True):
         yield codes.mint(cents, envelope_id, state)
 
 
@@ -139,7 +141,7 @@ def _row(grant: Grant, cheque: Minted) -> tuple[Any, ...]:
     return cheque.cheque_id, grant.id, cheque.envelope_id, cheque.value_cents, cheque.sealed_code, active
 
 
-def told(grant: Grant, cheques: Sequence[Any]) -> dict[str, Any]:
+def event_body(grant: Grant, cheques: Sequence[Any]) -> dict[str, Any]:
     """The body of the event: what spending needs to know, so neither codes nor who it is for."""
     return {
         "grant_id": grant.id,

@@ -1,8 +1,8 @@
-"""Lots: grants that belong together, suspended and resumed as a whole, and drawn up at their end.
+"""Lots: grants that belong together, suspended, resumed and closed as a whole.
 
-The order of locks is the lot, then its cheques. Whoever grants in a lot, or changes cheques of it, holds the lot until
-the commit (`cheques.hold_lots`): so whoever suspends or closes one waits for what is in hand and misses none of it, and
-what comes after sees that it is suspended or closed.
+The order of locks is the lot, then its cheques. Whoever grants in a lot, or changes cheques of it, locks the lot until
+the commit: whoever suspends or closes it waits for them and misses none of their cheques, and those who come later see
+that it is suspended or closed.
 """
 
 from collections.abc import Collection
@@ -49,8 +49,8 @@ def every(programme: str | None) -> sa.Select[Any]:
     return query.join(Programme, Programme.id == Lot.programme_id).where(Programme.code == programme)
 
 
-def named(session: Session, codes: Collection[str]) -> dict[str, Lot]:
-    """Lots by their codes, held until the commit against whoever would suspend or close them."""
+def lock_shared(session: Session, codes: Collection[str]) -> dict[str, Lot]:
+    """Lots by their codes, locked until the commit against those who would suspend or close them."""
     if not codes:
         return {}
     query = sa.select(Lot).where(Lot.code.in_(codes)).order_by(Lot.id).with_for_update(read=True)

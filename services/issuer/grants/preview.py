@@ -23,7 +23,7 @@ VERDICTS = (ALLOWED, WITH_REASON, REFUSED)
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What somebody would ask for, and for whom."""
+    """The request that a preview is about: like a `GrantRequest`, but of a caller who need be no prescriber."""
 
     programme: str
     answers: Mapping[str, str] | None = field(default=None, repr=False)
@@ -33,8 +33,8 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How the person stands against the programme's limit, and what that means for the asker."""
+class PersonVerdict:
+    """The person's usage of the programme's limit, and whether the caller may grant this to them."""
 
     verdict: str
     detail: str | None
@@ -52,7 +52,7 @@ class Preview:
     reason: str
     rule_version: int | None
     cheques: Sequence[int]
-    per_person: Standing | None
+    per_person: PersonVerdict | None
     person_id: UUID | None
     """Whose earlier grants were looked at, if anybody's."""
 
@@ -67,15 +67,15 @@ def preview(
     typologies = session.scalar(sa.select(Prescriber.typologies).where(Prescriber.id == prescriber_id)) or ()
     outcome = _outcome(programme, situation, role, typologies)
     limit = person_limits.of(programme)
-    standing, person_id = None, None
+    per_person, person_id = None, None
     if limit and situation.beneficiary:
         person_id = identities.by_digest(session, situation.beneficiary)
-        now = _now(session, programme, limit, person_id, day)
+        usage = _usage(session, programme, limit, person_id, day)
         allowed = person_limits.may_exceed(limit, role, typologies)
-        standing = _judged(limit, now, outcome.amount_cents, allowed=allowed)
+        per_person = _verdict(limit, usage, outcome.amount_cents, allowed=allowed)
     cheques = assessment.values(programme, outcome.amount_cents) if outcome.amount_cents else ()
     version = programme.assessment_version
-    return Preview(outcome.amount_cents, outcome.points, outcome.reason, version, cheques, standing, person_id)
+    return Preview(outcome.amount_cents, outcome.points, outcome.reason, version, cheques, per_person, person_id)
 
 
 def _outcome(programme: Programme, situation: Situation, role: str, typologies: Collection[str]) -> Outcome:
@@ -86,17 +86,17 @@ def _outcome(programme: Programme, situation: Situation, role: str, typologies: 
     return Outcome(cents, f"Stated: {euros(cents)}.")
 
 
-def _now(
+def _usage(
     session: Session, programme: Programme, limit: person_limits.Limit, person: UUID | None, day: date
-) -> person_limits.Standing:
+) -> person_limits.Usage:
     had = history.histories(session, [programme], [person])[person, programme.id] if person else []
-    return person_limits.standing(limit, had, day)
+    return person_limits.usage(limit, had, day)
 
 
-def _judged(limit: person_limits.Limit, now: person_limits.Standing, cents: int, *, allowed: bool) -> Standing:
+def _verdict(limit: person_limits.Limit, usage: person_limits.Usage, cents: int, *, allowed: bool) -> PersonVerdict:
     verdict, detail = ALLOWED, None
     try:
-        person_limits.hold(limit, now, cents, reason=None, allowed=allowed)
+        person_limits.enforce(limit, usage, cents, reason=None, allowed=allowed)
     except person_limits.Exceeded as excess:
         verdict, detail = WITH_REASON if allowed else REFUSED, excess.detail
-    return Standing(verdict, detail, now.grants, now.granted_cents, now.remaining_cents)
+    return PersonVerdict(verdict, detail, usage.grants, usage.granted_cents, usage.remaining_cents)

@@ -1,13 +1,15 @@
-"""Orders: what prescribers ask for, held against the programme's rules before any money is looked at."""
+"""Requests for grants, judged by the programme's rules before any money is looked at."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from services.issuer.funding.allocation import FundingNeed, Place
 from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
 from services.issuer.people.identities import Identity
@@ -20,8 +22,8 @@ from shared.values import clock
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """One grant as it is asked for: by answers, or as a stated amount with its reason."""
+class GrantRequest:
+    """A request for one grant: by answers to the programme's questions, or by an amount and its reason."""
 
     prescriber_id: UUID
     programme: str
@@ -32,82 +34,109 @@ class Order:
     granted_on: date | None = None
     beneficiary: Identity | None = None
     exception_reason: str | None = None
-    """Why the person is to have more than the programme gives one person, if it comes to that."""
+    """Why the person should have more than the programme's limit; used only where the grant exceeds it."""
     role: str = "prescriber"
-    asked_by: str = "prescriber"
-    """The role of who asks, and who it is."""
+    requested_by: str = "prescriber"
     reference: str | None = None
     """The prescriber's own name for the grant: under one reference there is one grant."""
     lot: str | None = None
-    """The lot that it belongs to, by its code."""
+    """The code of the lot that the grant belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """An order that is granted if there is money for it."""
+class EligibleGrant:
+    """A request that the programme's rules allow, and the money that it needs."""
 
-    order: Order
+    request: GrantRequest
     programme: Programme
     outcome: Outcome
-    granted_on: date
+    need: FundingNeed
     valid_until: date
     presentable_until: date
-
     may_exceed: bool
-    """Whether who asks may go beyond what the programme gives one person."""
+    """Whether the requester may exceed the programme's limit for one person."""
     lot_id: UUID | None = None
 
-    @property
-    def values(self) -> tuple[int, ...]:
-        """What each cheque is worth, in cents."""
-        return assessment.values(self.programme, self.outcome.amount_cents)
 
-
-def draft_all(session: Session, orders: Sequence[Order]) -> list[Draft | Problem]:
-    """A draft of each order, or the problem for which its programme does not allow it."""
-    codes = {order.programme for order in orders}
+def assess_all(session: Session, requests: Sequence[GrantRequest]) -> list[EligibleGrant | Problem]:
+    """For each request the eligible grant, or the problem for which the programme's rules refuse it."""
+    codes = {request.programme for request in requests}
     found = session.scalars(sa.select(Programme).where(Programme.code.in_(codes)))
     by_code = {programme.code: programme for programme in found}
-    wanted = {order.prescriber_id for order in orders}
-    registered = session.execute(sa.select(Prescriber.id, Prescriber.typologies).where(Prescriber.id.in_(wanted)))
-    typologies = {row.id: row.typologies for row in registered}
-    by_name = lots.named(session, {order.lot for order in orders if order.lot})
+    prescribers = _prescribers(session, {request.prescriber_id for request in requests})
+    lots_by_code = lots.lock_shared(session, {request.lot for request in requests if request.lot})
     return [
-        _draft(order, by_code.get(order.programme), typologies.get(order.prescriber_id), by_name.get(order.lot or ""))
-        for order in orders
+        _assess(
+            request,
+            by_code.get(request.programme),
+            prescribers.get(request.prescriber_id),
+            lots_by_code.get(request.lot or ""),
+        )
+        for request in requests
     ]
 
 
-def outcome(order: Order, rule: Rule | None) -> Outcome:
-    """What an order comes to by a rule: the amount that it states, or what its answers give."""
-    if order.answers is None:
-        return Outcome(order.amount_cents or 0, order.reason or "")
-    return assessment.assess(rule, order.answers)
+def outcome(request: GrantRequest, rule: Rule | None) -> Outcome:
+    """The amount of a request by a rule: the stated one, or the one that its answers give."""
+    if request.answers is None:
+        return Outcome(request.amount_cents or 0, request.reason or "")
+    return assessment.assess(rule, request.answers)
 
 
-def _draft(
-    order: Order, programme: Programme | None, typologies: Sequence[str] | None, lot: Lot | None
-) -> Draft | Problem:
+def _prescribers(session: Session, prescriber_ids: set[UUID]) -> dict[UUID, Any]:
+    columns = (Prescriber.id, Prescriber.typologies, Prescriber.postcode, Prescriber.insee_code)
+    query = sa.select(*columns).where(Prescriber.id.in_(prescriber_ids))
+    return {row.id: row for row in session.execute(query)}
+
+
+def _assess(
+    request: GrantRequest, programme: Programme | None, prescriber: Any, lot: Lot | None
+) -> EligibleGrant | Problem:
     try:
-        if typologies is None:
+        if prescriber is None:
             raise Forbidden("This prescriber is not registered here.", slug="unknown-prescriber")
         if programme is None:
             raise programmes.unknown()
-        given = _eligible(order, programme, typologies)
-        lot_id = lots.admit(lot, order.lot, programme)
-        granted_on = order.granted_on or clock.today()
-        limit = person_limits.of(programme)
-        may_exceed = limit is not None and person_limits.may_exceed(limit, order.role, typologies)
-        valid = programmes.validity(programme, granted_on)
-        return Draft(order, programme, given, granted_on, *valid, may_exceed, lot_id)
+        result = _eligible_outcome(request, programme, prescriber.typologies)
+        lot_id = lots.admit(lot, request.lot, programme)
+        granted_on = request.granted_on or clock.today()
+        valid_until, presentable_until = programmes.validity(programme, granted_on)
+        return EligibleGrant(
+            request=request,
+            programme=programme,
+            outcome=result,
+            need=_need(request, programme, result.amount_cents, granted_on, prescriber),
+            valid_until=valid_until,
+            presentable_until=presentable_until,
+            may_exceed=_may_exceed(request, programme, prescriber.typologies),
+            lot_id=lot_id,
+        )
     except Problem as problem:
         return problem
 
 
-def _eligible(order: Order, programme: Programme, typologies: Sequence[str]) -> Outcome:
-    given = outcome(order, programme.assessment)
-    if order.answers is None:
-        assessment.check_stated(programme, given.amount_cents, order.role, typologies)
-    elif given.amount_cents == 0:
-        raise Conflict(given.reason, slug="not-eligible", points=given.points)
-    return given
+def _eligible_outcome(request: GrantRequest, programme: Programme, typologies: Sequence[str]) -> Outcome:
+    result = outcome(request, programme.assessment)
+    if request.answers is None:
+        assessment.check_stated(programme, result.amount_cents, request.role, typologies)
+    elif result.amount_cents == 0:
+        raise Conflict(result.reason, slug="not-eligible", points=result.points)
+    return result
+
+
+def _may_exceed(request: GrantRequest, programme: Programme, typologies: Sequence[str]) -> bool:
+    limit = person_limits.of(programme)
+    return limit is not None and person_limits.may_exceed(limit, request.role, typologies)
+
+
+def _need(
+    request: GrantRequest, programme: Programme, amount_cents: int, granted_on: date, prescriber: Any
+) -> FundingNeed:
+    kind = next(iter(prescriber.typologies), None)
+    return FundingNeed(
+        programme_id=programme.id,
+        public=request.target_public,
+        day=granted_on,
+        values=assessment.values(programme, amount_cents),
+        place=Place(prescriber.postcode, prescriber.insee_code, kind),
+    )

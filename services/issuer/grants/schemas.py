@@ -1,16 +1,22 @@
-"""TODO."""
+"""The body of a request for a grant, alone or as a line of many, and the request made of it."""
 
 from typing import Any
+from uuid import UUID
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from services.issuer.fields import cents, programme_code, text
+from services.issuer.grants.requests import GrantRequest
+from services.issuer.people.identities import Identity
 from services.issuer.people.schemas import BeneficiarySchema
+from shared.access.tokens import Caller
+from shared.problems import Invalid
 
 
-class OrderSchema(Schema):
-    """What a grant is asked for with: answers to the programme's questions, or an amount and its reason."""
+class GrantOrderSchema(Schema):
+    """A request for a grant: answers to the programme's questions, or an amount and its reason."""
 
+    prescriber_id = fields.UUID(metadata={"description": "Required of an admin; a prescriber grants for itself."})
     programme = programme_code(required=True)
     answers = fields.Dict(
         keys=fields.Str(), values=fields.Str(), metadata={"description": "By question; they are not kept."}
@@ -18,19 +24,18 @@ class OrderSchema(Schema):
     amount_cents = cents(metadata={"description": "Instead of answers; needs a reason."})
     reason = text(500, metadata={"description": "Why this amount. Name nobody in it."})
     target_public = text()
-    granted_on = fields.Date(metadata={"description": "Today (Europe/Paris) if not said; never in the future."})
+    granted_on = fields.Date(metadata={"description": "Default: today (Europe/Paris). Must not be in the future."})
     beneficiary = fields.Nested(BeneficiarySchema)
     exception_reason = text(
         500,
         metadata={
-            "description": "Why the person is to have more than the programme gives one person, where its rule lets"
-            " you decide that. It is kept only if it comes to that. Name nobody in it."
+            "description": "Why the person should have more than the programme's limit, where its rule lets you decide"
+            " that. Kept only if the grant exceeds the limit. Name nobody in it."
         },
     )
     reference = text(
         metadata={
-            "description": "Your own name for this grant. Under one reference there is one grant, ever."
-            " Name nobody in it."
+            "description": "Your own name for this grant. A reference is used for one grant only. Name nobody in it."
         }
     )
     lot = programme_code(metadata={"description": "The lot that the grant belongs to."})
@@ -41,3 +46,28 @@ class OrderSchema(Schema):
             raise ValidationError("Either `answers` or `amount_cents`.", "amount_cents")
         if ("amount_cents" in data) != ("reason" in data):
             raise ValidationError("`amount_cents` and `reason` go together.", "reason")
+
+
+def grant_request(body: dict[str, Any], caller: Caller) -> GrantRequest:
+    """The caller's request from a loaded body; raises Invalid where the caller cannot grant for its prescriber."""
+    beneficiary = body.pop("beneficiary", None)
+    return GrantRequest(
+        prescriber_id=_prescriber_id(body.pop("prescriber_id", None), caller.scope),
+        beneficiary=Identity(**beneficiary) if beneficiary else None,
+        role=caller.role,
+        requested_by=str(caller),
+        **body,
+    )
+
+
+def _prescriber_id(named: UUID | None, scope: UUID | None) -> UUID:
+    prescriber_id = named or scope
+    if prescriber_id is None:
+        raise _invalid_prescriber("Say which prescriber grants.")
+    if scope not in (None, prescriber_id):
+        raise _invalid_prescriber("A prescriber grants for itself only.")
+    return prescriber_id
+
+
+def _invalid_prescriber(fault: str) -> Invalid:
+    return Invalid("Some fields are not valid: see `errors`.", errors={"prescriber_id": [fault]})

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The keys that granting needs, as what uses them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -184,7 +184,9 @@ def _tell(session: Session, made: Sequence[Any]) -> None:
     lines = {grant_id: [Made(row.new_cheque_id, row.digest.hex(), row.value_cents) for row in rows]
              for grant_id, rows in grouped}  # fmt: skip
     grants = session.scalars(sa.select(Grant).where(engine.among(Grant.id, list(lines))).order_by(Grant.id))
-    log.append_many(session, "cheques.issued", [(grant.id, issuing.told(grant, lines[grant.id])) for grant in grants])
+    log.append_many(
+        session, "cheques.issued", [(grant.id, issuing.event_body(grant, lines[grant.id])) for grant in grants]
+    )
 
 
 _REFUSALS = (

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The record of who looked at the data of a person: which row, never whose."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -19,8 +19,8 @@ def recorded(session: Session, action: str, person_id: UUID | None, by: str) -> 
     logger().info("person_data", action=action, person_id=str(person_id) if person_id else None, caller=by)
 
 
-def looked_at(session: Session, identities: Identities, people: Iterable[Identity]) -> None:
-    """Records of whom it was told how they stand against a programme's limit, where there was anything to tell."""
+def record_assessed(session: Session, identities: Identities, people: Iterable[Identity]) -> None:
+    """Audits the known people whose remaining entitlement was disclosed."""
     if found := identities.rows_of(session, people):
         trail.record(session, "beneficiary", found, after={"shown": "assessed"})
         logger().info("people_assessed", people=len(found))

@@ -5,7 +5,7 @@ A rule is data. It may ask questions: `{"questions": [{"key", "label", "answers"
 or `"conditions": [{"when": {question: [answer]}, "from_points", "cents", "reason"}]`, of which the first that holds
 counts. 0 cents, or no condition that holds, means that nothing is granted. `"stating": {"roles", "typologies"}` names
 who may state an amount instead; not said, everybody. What one person may have in all is its part `per_person`: see
-`limits`. What was answered is not kept, only what came of it.
+`person_limits`. Answers are not kept, only their outcome.
 """
 
 from collections.abc import Collection, Iterable, Mapping

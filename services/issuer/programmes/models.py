@@ -44,7 +44,7 @@ class Programme(Base):
     territory: Mapped[list[str]]
     """Beginnings of postcodes or INSEE codes where they are taken; empty: anywhere."""
     assessment: Mapped[dict[str, Any] | None]
-    """The rule in force, as `assessing` and `limits` read it."""
+    """The rule in force, as `assessment` and `person_limits` read it."""
     assessment_version: Mapped[int | None]
     """Which of its rules that is; null where it never had one."""
     retention_months: Mapped[int] = mapped_column(server_default="24")

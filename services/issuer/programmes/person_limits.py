@@ -23,8 +23,8 @@ Limit = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """A grant that a person had: its day, and what of it was not cancelled, in cents."""
+class PastGrant:
+    """A grant that a person had: its day, and its cents less cancelled cheques."""
 
     granted_on: date
     cents: int
@@ -35,24 +35,24 @@ class Exceeded(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a person has of a programme in the period of a day, and what of it may still be granted; None: no end."""
+class Usage:
+    """What a person had of a programme in the period of a day, and its limits; None: no limit."""
 
     grants: int
     granted_cents: int
-    most_grants: int | None
+    max_grants: int | None
     ceiling_cents: int | None
 
     @property
     def remaining_cents(self) -> int | None:
-        """What may still be granted, by amount alone."""
+        """The cents that may still be granted; None where the limit has no ceiling."""
         return None if self.ceiling_cents is None else max(0, self.ceiling_cents - self.granted_cents)
 
     def fault(self, cents: int) -> str | None:
-        """Why so much more would be too much, if it would."""
-        if self.most_grants is not None and self.grants >= self.most_grants:
+        """Why these cents more would exceed the limit; None where they would not."""
+        if self.max_grants is not None and self.grants >= self.max_grants:
             had = "1 grant" if self.grants == 1 else f"{self.grants} grants"
-            return f"The person has {had} of the programme in this period, and may have {self.most_grants}."
+            return f"The person has {had} of the programme in this period, and may have {self.max_grants}."
         if self.ceiling_cents is not None and self.granted_cents + cents > self.ceiling_cents:
             return (
                 f"The person has {euros(self.granted_cents)} of the programme in this period; {euros(cents)} more would"
@@ -67,37 +67,37 @@ def of(programme: Programme) -> Limit | None:
 
 
 def needs_beneficiary(limit: Limit) -> bool:
-    """Whether nothing is granted without saying to whom."""
+    """Whether a grant must name its beneficiary."""
     return bool(limit.get("beneficiary", "required") == "required")
 
 
 def may_exceed(limit: Limit, role: str, typologies: Collection[str]) -> bool:
-    """Whether such a caller may go beyond the limit, with a reason."""
+    """Whether such a caller may exceed the limit, with a reason."""
     return permits(limit.get("exceeding") or {}, role, typologies)
 
 
 def permits(who: Mapping[str, Any], role: str, typologies: Collection[str]) -> bool:
-    """Whether a caller is one of those whom a rule names, by roles and kinds of prescribers: without roles, nobody."""
+    """Whether a rule's part names such a caller, by roles and kinds of prescribers; without roles it names nobody."""
     kinds = who.get("typologies")
     of_kind = role != "prescriber" or not kinds or not set(kinds).isdisjoint(typologies)
     return role in who.get("roles", ()) and of_kind
 
 
-def standing(limit: Limit, pasts: Sequence[Past], day: date) -> Standing:
-    """How a person with these grants stands on a day: by the fullest of the periods that hold it."""
+def usage(limit: Limit, pasts: Sequence[PastGrant], day: date) -> Usage:
+    """The usage of a person with these grants on a day: of the fullest of the periods that contain it."""
     periods = [list(period) for period in _periods(limit.get("period"), pasts, day)]
-    return Standing(
+    return Usage(
         grants=max(map(len, periods)),
         granted_cents=max(sum(past.cents for past in period) for period in periods),
-        most_grants=limit.get("grants"),
+        max_grants=limit.get("grants"),
         ceiling_cents=limit.get("ceiling_cents"),
     )
 
 
-def hold(limit: Limit, now: Standing, cents: int, *, reason: str | None, allowed: bool) -> str | None:
-    """Holds a grant against the limit. Gives the reason for which it may go beyond it, None where it does not.
+def enforce(limit: Limit, now: Usage, cents: int, *, reason: str | None, allowed: bool) -> str | None:
+    """The reason for which a grant of these cents exceeds the limit; None where it does not.
 
-    Raises Exceeded where it does and may not, or has no reason.
+    Raises Exceeded where the grant exceeds the limit without a reason, or where that is not `allowed`.
     """
     fault = now.fault(cents)
     if fault is None:
@@ -115,15 +115,15 @@ def hold(limit: Limit, now: Standing, cents: int, *, reason: str | None, allowed
     )
 
 
-def check_nobody(limit: Limit) -> None:
-    """Raises Invalid where nothing is granted without saying to whom."""
+def require_beneficiary(limit: Limit) -> None:
+    """Raises Invalid where the limit requires a beneficiary, as the grant has none."""
     if needs_beneficiary(limit):
         fault = "The programme limits what one person may have: say who it is for."
         raise Invalid("The order names nobody: see `errors`.", errors={"beneficiary": [fault]})
 
 
 def faults(programme: Programme, limit: Limit | None) -> list[str]:
-    """What is wrong with a limit for a programme, if its shape is right."""
+    """What is wrong with a limit of the right shape for a programme."""
     ceiling = (limit or {}).get("ceiling_cents")
     least = programme.minimum_grant_cents
     if ceiling is not None and ceiling < least:
@@ -131,7 +131,7 @@ def faults(programme: Programme, limit: Limit | None) -> list[str]:
     return []
 
 
-def _periods(period: Limit | None, pasts: Sequence[Past], day: date) -> Iterator[Iterable[Past]]:
+def _periods(period: Limit | None, pasts: Sequence[PastGrant], day: date) -> Iterator[Iterable[PastGrant]]:
     """The grants of each period that holds the day and could be the fullest."""
     if period is None:
         yield pasts

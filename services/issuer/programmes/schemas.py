@@ -1,4 +1,4 @@
-"""The shape of an assessment rule; what it means is said in `assessing` and `limits`."""
+"""The shape of an assessment rule; what it means is said in `assessment` and `person_limits`."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.issuer.funding.allocation import Fund, Need, Place, Plan
+from services.issuer.funding.allocation import EnvelopeView, FundingNeed, Place, Plan
 from shared.problems import Conflict
 
 PROGRAMME, OTHER = UUID(int=1), UUID(int=2)
@@ -22,10 +22,10 @@ AGEN = Place("47000", "47001", "CCAS")
 
 
 @st.composite
-def funds(draw: st.DrawFn) -> list[Fund]:
+def funds(draw: st.DrawFn) -> list[EnvelopeView]:
     """A few envelopes, of which some are for somebody else, elsewhere, or for another time."""
     return [
-        Fund(
+        EnvelopeView(
             id=UUID(int=number),
             name=f"convention {number}",
             programme_id=draw(st.sampled_from([PROGRAMME, PROGRAMME, OTHER])),
@@ -48,16 +48,16 @@ ORDERS = st.lists(
 )
 
 
-def fund(number: int, available_cents: int = 100_000, **terms: Any) -> Fund:
+def fund(number: int, available_cents: int = 100_000, **terms: Any) -> EnvelopeView:
     """An envelope open to everybody."""
     usual: dict[str, Any] = {"priority": 0, "starts_on": DAY, "ends_on": DAY, "target_publics": []}
     names: dict[str, Any] = {"id": UUID(int=number), "name": f"convention {number}", "programme_id": PROGRAMME}
-    return Fund(**(names | usual | {"available_cents": available_cents} | terms))
+    return EnvelopeView(**(names | usual | {"available_cents": available_cents} | terms))
 
 
-def need(*values: int, public: str | None = None, place: Place = AGEN, day: date = DAY) -> Need:
+def need(*values: int, public: str | None = None, place: Place = AGEN, day: date = DAY) -> FundingNeed:
     """A grant of these cheques."""
-    return Need(PROGRAMME, public, day, values, place)
+    return FundingNeed(PROGRAMME, public, day, values, place)
 
 
 def numbers(ids: Sequence[UUID]) -> list[int]:
@@ -67,7 +67,7 @@ def numbers(ids: Sequence[UUID]) -> list[int]:
 
 @given(funds(), ORDERS)
 def test_a_plan_never_overdraws_and_never_refuses_what_there_is_money_for(
-    seen: list[Fund], orders: list[tuple[int, str | None, date, int]]
+    seen: list[EnvelopeView], orders: list[tuple[int, str | None, date, int]]
 ) -> None:
     by_id = {each.id: each for each in seen}
     left = {each.id: each.available_cents for each in seen}
@@ -96,7 +96,7 @@ def test_a_plan_never_overdraws_and_never_refuses_what_there_is_money_for(
 
 
 @given(funds())
-def test_a_plan_takes_by_priority_then_shares_then_age(seen: list[Fund]) -> None:
+def test_a_plan_takes_by_priority_then_shares_then_age(seen: list[EnvelopeView]) -> None:
     asked = need(1000)
     order = {each.id: (each.priority, each.share_bp is None, each.id if each.share_bp is None else 0) for each in seen}
     eligible = [each for each in seen if each.programme_id == PROGRAMME and each.unfit(asked) is None]

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from services.issuer.grants import bulk
-from services.issuer.grants.bulk import Line, Made, Sent
-from services.issuer.grants.bulk_csv import MOST_LINES
-from services.issuer.grants.requests import Order
+from services.issuer.grants.bulk import BulkRequest, Line
+from services.issuer.grants.bulk_csv import MAX_LINES
+from services.issuer.grants.requests import GrantRequest
 from services.issuer.grants.secrets import Secrets
 from shared.problems import Unavailable
 from tests.issuer.office import ALICE, Office, problem
@@ -120,8 +120,8 @@ def test_a_file_whose_columns_are_not_known_is_refused_whole(office: Office, con
 
 def test_what_is_neither_an_array_nor_short_enough_is_refused_whole(office: Office) -> None:
     assert problem(send(office, {"lines": []})) == (422, "invalid")
-    assert problem(send(office, [0] * (MOST_LINES + 1))) == (422, "too-many-lines")
-    assert problem(send(office, b"programme\n" + b"pass\n" * (MOST_LINES + 1))) == (422, "too-many-lines")
+    assert problem(send(office, [0] * (MAX_LINES + 1))) == (422, "too-many-lines")
+    assert problem(send(office, b"programme\n" + b"pass\n" * (MAX_LINES + 1))) == (422, "too-many-lines")
 
 
 def test_the_same_file_again_is_harmless_when_its_lines_have_references(office: Office) -> None:
@@ -160,26 +160,25 @@ def test_a_request_that_was_cut_off_goes_on_where_it_stopped(office: Office) -> 
 
 def test_a_database_that_goes_away_in_the_middle_is_told_and_nothing_is_granted_twice(office: Office) -> None:
     office.envelope(10_000_000)
-    lines = [Line(number, Order(office.prescriber, "pass", amount_cents=5000, reason="?")) for number in range(700)]
-    sent = Sent(lines, "origin", "digest")
+    request = GrantRequest(office.prescriber, "pass", amount_cents=5000, reason="?")
+    lines = [Line(number, request) for number in range(700)]
+    bulk_request = BulkRequest(lines, "origin", "digest")
     secrets, turns = Secrets.of(office.service.settings.keys), itertools.count()
 
     @contextmanager
-    def cut_off_in_the_second_portion() -> Iterator[Session]:
+    def cut_off_in_the_second_batch() -> Iterator[Session]:
         with office.service.runtime.transaction() as session:
             yield session
             if next(turns) == 1:
                 session.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(Unavailable) as interrupted:
-        bulk.grant_lines(cut_off_in_the_second_portion, secrets, sent)
+        bulk.grant_lines(cut_off_in_the_second_batch, secrets, bulk_request)
     assert interrupted.value.members == {"lines_settled": 500}
     assert office.engaged() == [2_500_000]
-    taken = bulk.grant_lines(office.service.runtime.transaction, secrets, sent)
-    assert [answer.outcome.already for answer in taken.answers if isinstance(answer.outcome, Made)] == (
-        [True] * 500 + [False] * 200
-    )
-    assert taken.already_imported_at is not None
+    report = bulk.grant_lines(office.service.runtime.transaction, secrets, bulk_request)
+    assert [answer.already for answer in report.answers] == [True] * 500 + [False] * 200
+    assert report.already_imported_at is not None
     assert office.engaged() == [3_500_000]
 
 

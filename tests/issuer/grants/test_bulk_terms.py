@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
-from services.issuer.grants.bulk import MOST_AT_ONCE
+from services.issuer.grants.bulk import MAX_ALL_OR_NOTHING
 from tests.issuer.office import ALICE, Office, problem
 
 PATH = "/v1/grants/bulk"
@@ -137,10 +137,10 @@ def test_a_file_that_was_refused_whole_goes_in_once_it_is_mended(office: Office)
 
 
 def test_how_many_lines_can_be_all_or_nothing_is_bounded(office: Office) -> None:
-    lines = [order()] * (MOST_AT_ONCE + 1)
+    lines = [order()] * (MAX_ALL_OR_NOTHING + 1)
     answer = send(office, lines, "mode=all-or-nothing")
     assert problem(answer) == (422, "too-many-lines")
-    assert str(MOST_AT_ONCE) in body(answer)["detail"]
+    assert str(MAX_ALL_OR_NOTHING) in body(answer)["detail"]
 
 
 @pytest.mark.parametrize("terms", ["dry-run=true", "dry_run=perhaps", "mode=some", "mode="])

@@ -17,8 +17,8 @@ from services.issuer import create_app
 from services.issuer.funding import amendments
 from services.issuer.funding.models import EnvelopeMovement
 from services.issuer.grants import granting
-from services.issuer.grants.issuing import Granted
-from services.issuer.grants.requests import Order
+from services.issuer.grants.issuing import IssuedGrant
+from services.issuer.grants.requests import GrantRequest
 from services.issuer.grants.secrets import Secrets
 from shared.problems import Problem
 from tests.harness import ServiceUnderTest
@@ -50,12 +50,12 @@ def wide(issuer: ServiceUnderTest) -> Iterator[Office]:
     office.service.runtime.engine.dispose()
 
 
-def grant(office: Office, **changes: Any) -> Granted | Problem:
+def grant(office: Office, **changes: Any) -> IssuedGrant | Problem:
     """A grant of 50 €, straight through the use case."""
-    order = Order(office.prescriber, "pass", amount_cents=5000, reason="?", **changes)
+    request = GrantRequest(office.prescriber, "pass", amount_cents=5000, reason="?", **changes)
     try:
         with office.service.runtime.transaction() as session:
-            return granting.grant(session, Secrets.of(office.service.settings.keys), order)
+            return granting.grant(session, Secrets.of(office.service.settings.keys), request)
     except Problem as refusal:
         return refusal
 
@@ -65,14 +65,14 @@ def test_forty_threads_exhaust_the_envelopes_to_the_last_cent(wide: Office) -> N
         wide.envelope(20_500, priority=number)
     assert wide.prescriber
 
-    def until_refused(_: int) -> list[Granted | Problem]:
+    def until_refused(_: int) -> list[IssuedGrant | Problem]:
         answers = [grant(wide)]
-        while isinstance(answers[-1], Granted):
+        while isinstance(answers[-1], IssuedGrant):
             answers.append(grant(wide))
         return answers
 
     answers = [answer for told in at_once(THREADS, until_refused) for answer in told]
-    granted = [answer for answer in answers if isinstance(answer, Granted)]
+    granted = [answer for answer in answers if isinstance(answer, IssuedGrant)]
     refused = [answer for answer in answers if isinstance(answer, Problem)]
     assert len(granted) == 16
     assert wide.engaged() == [20_000] * 4
@@ -86,7 +86,7 @@ def test_forty_threads_charge_exactly_the_amount_of_one_envelope(wide: Office) -
     wide.envelope(150_000)
     assert wide.prescriber
     answers = at_once(THREADS, lambda _: grant(wide))
-    assert [type(answer) for answer in answers].count(Granted) == 30
+    assert [type(answer) for answer in answers].count(IssuedGrant) == 30
     assert wide.engaged() == [150_000]
     assert len(wide.events("cheques.issued")) == 30
 
@@ -96,7 +96,7 @@ def test_a_grant_does_not_wait_for_an_envelope_that_it_does_not_touch(office: Of
     office.envelope(100_000, target_publics=["jeunes"])
     assert office.prescriber
     with _locked(office, "envelope", held):
-        assert isinstance(grant(office, target_public="jeunes"), Granted)
+        assert isinstance(grant(office, target_public="jeunes"), IssuedGrant)
     assert office.engaged() == [0, 5000]
 
 
@@ -108,7 +108,7 @@ def test_an_envelope_that_is_written_is_planned_with_all_the_same(office: Office
         with _locked(office, "envelope", held):
             waiting = pool.submit(grant, office)
             _wait_for_a_lock(office)
-        assert isinstance(waiting.result(), Granted)
+        assert isinstance(waiting.result(), IssuedGrant)
 
 
 def test_money_taken_between_plan_and_charge_is_looked_for_elsewhere(office: Office) -> None:
@@ -120,7 +120,7 @@ def test_money_taken_between_plan_and_charge_is_looked_for_elsewhere(office: Off
             waiting = pool.submit(grant, office)
             _wait_for_a_lock(office)
         granted = waiting.result()
-    assert isinstance(granted, Granted)
+    assert isinstance(granted, IssuedGrant)
     assert {str(cheque.envelope_id) for cheque in granted.cheques} == {second}
     assert len(office.events("cheques.issued")) == 1
 
@@ -138,7 +138,7 @@ def test_a_grant_that_meets_another_crosswise_is_made_after_it(office: Office) -
             with suppress(sa.exc.OperationalError):
                 _engage(other, first, 1_000)
                 other.commit()
-        assert isinstance(waiting.result(), Granted)
+        assert isinstance(waiting.result(), IssuedGrant)
     assert office.engaged() in ([2_000, 5_000], [2_000, 3_000])
 
 
@@ -167,7 +167,7 @@ def test_a_grant_that_waited_while_its_envelope_was_closed_is_charged_elsewhere(
             waiting = pool.submit(grant, office)
             _wait_for_a_lock(office)
         granted = waiting.result()
-    assert isinstance(granted, Granted)
+    assert isinstance(granted, IssuedGrant)
     assert {str(cheque.envelope_id) for cheque in granted.cheques} == {second}
 
 
@@ -183,7 +183,7 @@ def test_envelopes_that_name_a_new_convention_at_once_make_one(wide: Office) -> 
     assert len(wide.made(wide.get("/v1/conventions"), 200)["items"]) == 1
 
 
-def _lower_or_grant(office: Office, envelope: str, number: int) -> EnvelopeMovement | Granted | Problem:
+def _lower_or_grant(office: Office, envelope: str, number: int) -> EnvelopeMovement | IssuedGrant | Problem:
     if number < 2:
         return grant(office)
     try:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.issuer.grants import granting
-from services.issuer.grants.requests import Order
+from services.issuer.grants.requests import GrantRequest
 from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identity
 from shared.values import cheque_code, clock
@@ -212,10 +212,10 @@ def test_what_holds_secrets_does_not_show_them(office: Office) -> None:
     office.envelope(100_000)
     secrets = Secrets.of(office.service.settings.keys)
     person = Identity("Caché", "Caché", clock.today())
-    order = Order(office.prescriber, "pass", amount_cents=5000, reason="?", beneficiary=person)
+    request = GrantRequest(office.prescriber, "pass", amount_cents=5000, reason="?", beneficiary=person)
     with office.service.runtime.transaction() as session:
-        granted = granting.grant(session, secrets, order)
-    shown = repr(granted) + repr(order)
+        granted = granting.grant(session, secrets, request)
+    shown = repr(granted) + repr(request)
     assert "Caché" not in shown
     assert not any(cheque.code in shown for cheque in granted.cheques)
 

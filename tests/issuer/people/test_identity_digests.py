@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.issuer.grants import granting
-from services.issuer.grants.requests import Order
+from services.issuer.grants.requests import GrantRequest
 from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identities, Identity, normalised
 from tests.issuer.office import ALICE, Office
@@ -71,7 +71,7 @@ def rotation(office: Office) -> Iterator[dict[str, bytes]]:
 def grant(office: Office, given: Mapping[str, Any], **order: Any) -> Any:
     made: dict[str, Any] = {"amount_cents": 5000, "reason": "x", "beneficiary": identity(ALICE)} | order
     with office.service.runtime.transaction() as session:
-        return granting.grant(session, Secrets.of(given), Order(office.prescriber, "pass", **made))
+        return granting.grant(session, Secrets.of(given), GrantRequest(office.prescriber, "pass", **made))
 
 
 def test_a_person_is_known_again_while_and_after_the_key_is_changed(desk: Office) -> None:

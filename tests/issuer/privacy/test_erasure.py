@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.issuer.grants import granting
-from services.issuer.grants.requests import Order
+from services.issuer.grants.requests import GrantRequest
 from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identity
 from services.issuer.privacy import erasure as erasing
@@ -254,10 +254,10 @@ def test_forgetting_changes_no_balance_and_no_report_by_a_byte(desk: Office) -> 
 def test_what_is_being_granted_meanwhile_is_forgotten_too(desk: Office) -> None:
     desk.grant(beneficiary=ALICE)
     person, runtime = find(desk), desk.service.runtime
-    order = Order(desk.prescriber, "pass", amount_cents=5000, reason="x", beneficiary=identity(ALICE))
+    request = GrantRequest(desk.prescriber, "pass", amount_cents=5000, reason="x", beneficiary=identity(ALICE))
     with ThreadPoolExecutor(1) as threads:
         with runtime.transaction() as session:
-            granting.grant(session, Secrets.of(desk.service.settings.keys), order)
+            granting.grant(session, Secrets.of(desk.service.settings.keys), request)
             erasing_now = threads.submit(erase, desk, person)
             wait([erasing_now], timeout=0.5)
             assert not erasing_now.done()
