@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -16,6 +16,7 @@ from services.operator_bridge.tasks import BEAT
 from services.operator_bridge.workers import leases, wakeups
 from shared.process.celery import LONG_QUEUES
 from shared.process.runtime import Runtime
+from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 from tests.operator_bridge.conftest import Office
 
@@ -43,6 +44,62 @@ def test_a_task_is_woken_once_until_it_is_taken_up(runtime: Runtime) -> None:
     wakeups.acknowledge(runtime, "operator_bridge.apply")
     wakeups.wake(runtime, "operator_bridge.apply")
     assert waiting(runtime) == 2
+
+
+def _a_retry(office: Office) -> tuple[str, dict[str, Any]]:
+    office.execute("UPDATE operator_order SET state = 'unknown'")
+    (row,) = office.rows("SELECT order_id FROM operator_order LIMIT 1")
+    return f"/v1/orders/{row.order_id}/retry", {"note": "they asked for it"}
+
+
+def _all_retries(office: Office) -> tuple[str, dict[str, Any]]:
+    return "/v1/orders/retries", {"note": "they asked for it"}
+
+
+def _a_run(office: Office) -> tuple[str, dict[str, Any]]:
+    return "/v1/reconciliations", {"contract_id": str(_contract(office))}
+
+
+def _an_activation(office: Office) -> tuple[str, dict[str, Any]]:
+    office.execute("UPDATE contract SET operator = 'aptic'")
+    return f"/v1/contracts/{_contract(office)}/activations", {"payment_order": "M-1"}
+
+
+def _an_adoption(office: Office) -> tuple[str, dict[str, Any]]:
+    return f"/v1/contracts/{_contract(office)}/adoptions", {}
+
+
+def _a_switch(office: Office) -> tuple[str, dict[str, Any]]:
+    contracts = {"from_contract_id": str(_contract(office)), "to_contract_id": str(office.contract("regie", code="r"))}
+    return "/v1/switches", {**contracts, "mode": "failure", "creditor": "Département"}
+
+
+def _contract(office: Office) -> Any:
+    return office.rows("SELECT contract_id FROM contract ORDER BY contract_id LIMIT 1")[0].contract_id
+
+
+@pytest.mark.parametrize("prepare", [_a_retry, _all_retries, _a_run, _an_activation, _an_adoption, _a_switch])
+def test_who_is_woken_by_a_repeatable_request_finds_what_it_did(
+    runtime: Runtime,
+    office: Office,
+    monkeypatch: pytest.MonkeyPatch,
+    prepare: Callable[[Office], tuple[str, dict[str, Any]]],
+) -> None:
+    office.contract()
+    office.issue()
+    path, body = prepare(office)
+    runtime.redis.flushall()
+    key, found = str(new_id()), []
+
+    def send_task(name: str, **_: Any) -> None:
+        committed = office.rows("SELECT 1 FROM idempotent_answer WHERE key = :key", key=key)
+        found.append((name, len(committed)))
+
+    monkeypatch.setattr(runtime.celery, "send_task", send_task)
+    headers = office.bridge.headers("admin") | {"Idempotency-Key": key}
+    answer = office.bridge.client.post(path, json=body, headers=headers)
+    assert answer.status_code in (201, 202), answer.json
+    assert [seen for name, seen in found if name.startswith("operator_bridge.")] == [1]
 
 
 def test_waking_without_a_broker_is_no_failure_and_keeps_nobody_waiting(bridge: ServiceUnderTest) -> None:

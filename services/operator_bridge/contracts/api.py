@@ -60,7 +60,7 @@ def change(body: dict[str, str], contract_id: UUID) -> Contract:
     """Takes a contract from draft to live, draining, ended or failed; going live registers its programme's cheques."""
     with transaction() as session:
         contract = lifecycle.change(session, runtime().settings.operators, contract_id, body["state"])
-    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
+        wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(contract_id))
     return contract
 
 
@@ -82,7 +82,7 @@ def release(contract_id: UUID) -> Contract:
     """Ends a planned stop: what was held is sent."""
     with transaction() as session:
         contract = holding.release(session, contract_id)
-    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
+        wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(contract_id))
     return contract
 
 
@@ -95,7 +95,7 @@ def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
     """Has cheques activated by the number of the payment order that paid for them, where the operator needs it."""
     with transaction() as session:
         ordered = activation.activate(session, contract_id, body["payment_order"], body["cheque_ids"])
-    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
+        wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(contract_id))
     return {"ordered": ordered}
 
 
@@ -107,5 +107,5 @@ def adopt(contract_id: UUID) -> dict[str, int]:
     """Has the contract take the cheques that an operator refused or gave up and no other has, and what is due."""
     with transaction() as session:
         adopted = adoption.adopt(session, contract_id)
-    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
+        wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(contract_id))
     return {"adopted": adopted}

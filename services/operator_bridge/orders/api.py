@@ -43,7 +43,7 @@ def retry(body: dict[str, str], order_id: UUID) -> Order:
     """Sends an order again whose outcome is unknown, under its reference; one that was refused, under a fresh one."""
     with transaction() as session:
         order = manual_retry.retry(session, order_id, caller().subject, body["note"])
-    wakeups.wake(runtime(), "operator_bridge.push", str(order.contract_id))
+        wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(order.contract_id))
     return order
 
 
@@ -56,7 +56,7 @@ def record_outcome(body: dict[str, Any], order_id: UUID) -> Order:
     """Settles an order whose outcome is unknown by the word of a person who asked the operator."""
     with transaction() as session:
         order = manual_outcome.record(session, order_id, body["done"], caller().subject, body["note"])
-    wakeups.wake(runtime(), "operator_bridge.push", str(order.contract_id))
+        wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(order.contract_id))
     return order
 
 
@@ -69,5 +69,5 @@ def retry_stuck(body: dict[str, Any]) -> dict[str, int]:
     """Sends all orders again that got no answer too often, under the references that their operators know."""
     with transaction() as session:
         retried = manual_retry.retry_stuck(session, caller().subject, body["note"], body["contract_id"])
-    wakeups.wake(runtime(), "operator_bridge.wake_pushes")
+        wakeups.wake_after_commit(session, runtime(), "operator_bridge.wake_pushes")
     return {"retried": retried}

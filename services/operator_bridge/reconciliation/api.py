@@ -1,6 +1,5 @@
 """Runs of reconciliation over HTTP, and comparing at once."""
 
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +11,6 @@ from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models_reconciliation import Reconciliation
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import roles
-from shared.database.engine import after_commit
 from shared.database.paging import page_of
 from shared.files.csv_export import CSV_ANSWER, export
 from shared.http.idempotency import idempotent
@@ -40,9 +38,8 @@ def ask(body: dict[str, Any]) -> Reconciliation:
     """Requests a run for a contract: a worker does it, and this run says when it is done."""
     with transaction() as session:
         run = runs.request(session, body["contract_id"])
-        wake = partial(wakeups.wake, runtime(), "operator_bridge.reconcile", str(run.reconciliation_id))
-        after_commit(session, wake)
-        return run
+        wakeups.wake_after_commit(session, runtime(), "operator_bridge.reconcile", str(run.reconciliation_id))
+    return run
 
 
 @reconciliations.route("")

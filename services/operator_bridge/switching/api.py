@@ -38,7 +38,7 @@ def start(body: dict[str, Any]) -> Switch:
     """Begins a switch; asked for again, it is given as it stands, and a handover is turned into a failure."""
     with transaction() as session:
         switch = switchover.start(session, runtime().settings.operators, body, caller().subject)
-    _wake(switch.switch_id)
+        wakeups.wake_after_commit(session, runtime(), "operator_bridge.switch", str(switch.switch_id))
     return switch
 
 
@@ -72,7 +72,7 @@ def accept(body: dict[str, str], switch_id: UUID) -> Switch:
     """Has a switch cut over although something differs, with a person's note of why."""
     with transaction() as session:
         switch = switchover.accept(session, switch_id, body["note"])
-    _wake(switch_id)
+        wakeups.wake_after_commit(session, runtime(), "operator_bridge.switch", str(switch_id))
     return switch
 
 
@@ -100,7 +100,3 @@ def claims_document(switch_id: UUID) -> Response:
 
 def _file(content: Any, kind: str, name: str) -> Response:
     return Response(content, content_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
-
-
-def _wake(switch_id: UUID) -> None:
-    wakeups.wake(runtime(), "operator_bridge.switch", str(switch_id))

@@ -4,10 +4,13 @@ Waking never fails and loses nothing that counts: what there is to do is in Post
 """
 
 from contextlib import suppress
+from functools import partial
 
 import redis
 from kombu.exceptions import OperationalError
+from sqlalchemy.orm import Session
 
+from shared.database.engine import after_commit
 from shared.observability.logs import logger
 from shared.process.runtime import Runtime
 
@@ -22,6 +25,11 @@ def wake(runtime: Runtime, task: str, *args: str) -> None:
             runtime.celery.send_task(task, args=args)
     except (redis.RedisError, OperationalError, OSError) as error:
         logger().warning("wake_unheard", task=task, error=type(error).__name__)
+
+
+def wake_after_commit(session: Session, runtime: Runtime, task: str, *args: str) -> None:
+    """Sends a task once the transaction is committed, as before that its worker would find nothing."""
+    after_commit(session, partial(wake, runtime, task, *args))
 
 
 def acknowledge(runtime: Runtime, task: str, *args: str) -> None:
