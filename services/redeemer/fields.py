@@ -26,6 +26,10 @@ _MONTH = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])")
 class Month(fields.Field[date]):
     """A month as `2026-11`; in Python its first day."""
 
+    def __init__(self, **options: Any) -> None:
+        options["metadata"] = {"type": "string", "pattern": f"^{_MONTH.pattern}$", "example": "2026-11"}
+        super().__init__(**options)
+
     def _serialize(self, value: date | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return f"{value:%Y-%m}" if value else None
 
@@ -34,7 +38,3 @@ class Month(fields.Field[date]):
         if found is None:
             raise ValidationError("A month like 2026-11 is expected.")
         return date(int(found[1]), int(found[2]), 1)
-
-
-def _month(**options: Any) -> Month:
-    return Month(**options, metadata={"type": "string", "pattern": f"^{_MONTH.pattern}$", "example": "2026-11"})

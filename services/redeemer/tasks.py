@@ -4,9 +4,10 @@ from celery import shared_task
 
 from services.redeemer.cheques import expiring
 from services.redeemer.inbox import HANDLERS
+from services.redeemer.payments import closing
 from services.redeemer.redemptions import lockout
-from services.redeemer.statements import issuing
 from shared.audit import hash_chain
+from shared.process import slices
 from shared.process.celery import every, runtime
 
 
@@ -18,15 +19,17 @@ def pull(publisher: str) -> None:
 
 @shared_task(name="redeemer.expire")
 def expire() -> None:
-    """Expires what may no longer be presented."""
-    expiring.expire(runtime())
+    """Expires the cheques that may no longer be presented."""
+    _, unfinished = expiring.expire(runtime(), seconds=slices.SECONDS)
+    if unfinished:
+        expire.delay()
 
 
 @shared_task(name="redeemer.issue_statements")
 def issue_statements() -> None:
-    """Issues last month's statements, when it is time and they are not issued yet, and clears what can be."""
-    issuing.issue_last_month(runtime())
-    issuing.set_off_all(runtime())
+    """Issues last month's statements when it is time, then settles those whose credits cover what is due."""
+    if closing.close_last_month(runtime()):
+        issue_statements.delay()
 
 
 @shared_task(name="redeemer.forget_guesses")

@@ -21,4 +21,5 @@ class ExpirySchema(Schema):
 @blueprint.response(200, ExpirySchema)
 def expire() -> dict[str, int]:
     """Expire every cheque that may no longer be presented. It is done every hour anyway; twice does no harm."""
-    return {"expired": expiring.expire(runtime())}
+    expired, _ = expiring.expire(runtime())
+    return {"expired": expired}

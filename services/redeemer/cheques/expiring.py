@@ -1,6 +1,14 @@
-"""Expiring the cheques whose last day to be presented has passed. A run that was cut short is made good by the next."""
+"""Expiring the cheques whose last day to be presented has passed.
 
+A run reads the cheques whose last day lies between the day up to which everything was expired before and today. Whoever
+makes a cheque spendable whose last day lies further back has that day read again: `read_again`. A run that was cut
+short is made good by the next.
+"""
+
+import math
+from collections.abc import Collection
 from datetime import date
+from functools import partial
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -9,30 +17,63 @@ from sqlalchemy.orm import Session
 from services.redeemer import transitions
 from services.redeemer.transitions import CHEQUE, before
 from shared.eventlog import log
+from shared.process import slices
 from shared.process.runtime import Runtime
 from shared.values import clock
 from shared.values.ids import new_id
 
-BATCH = 1000
+BATCH_SIZE = 1000
 
-_OVERDUE = sa.text("SELECT id FROM cheque WHERE presentable_until < :today AND state = ANY(:before)")
+# Found by the index on the last day: those that have ended since then are the only others that are read.
+DUE = """
+    SELECT id, presentable_until FROM cheque
+    WHERE presentable_until >= :since AND presentable_until < :today AND state = ANY(:before)
+      AND presentable_until >= coalesce((SELECT done_before FROM expiry), '-infinity')
+"""
+_NEXT = sa.text(f"{DUE} ORDER BY presentable_until LIMIT :limit")
+
+# It waits for everybody who has a day read again, and lets nobody begin to until it ends.
+_LOCK = sa.text("LOCK TABLE expiry IN SHARE ROW EXCLUSIVE MODE")
+_DONE = sa.text(f"""
+    INSERT INTO expiry (everything, done_before) SELECT true, :today WHERE NOT EXISTS ({DUE})
+    ON CONFLICT (everything) DO UPDATE SET done_before = excluded.done_before
+""")
+_READ_AGAIN = sa.text("""
+    UPDATE expiry SET done_before = earliest.day
+    FROM (SELECT min(presentable_until) AS day FROM cheque WHERE id = ANY(:ids)) earliest
+    WHERE earliest.day < done_before
+""")
 
 
-def expire(runtime: Runtime, today: date | None = None) -> int:
-    """Expires every cheque that may no longer be presented, a batch to a transaction, and says how many."""
-    query = {"today": today or clock.today(), "before": before(CHEQUE, "expired")}
-    expired = 0
-    # The list is streamed from a snapshot of its own; what has changed since is left alone by the update.
-    with runtime.engine.connect().execution_options(yield_per=BATCH) as connection:
-        for cheque_ids in connection.execute(_OVERDUE, query).scalars().partitions(BATCH):
-            with runtime.transaction() as session:
-                expired += _expire(session, list(cheque_ids))
-    return expired
+def expire(runtime: Runtime, today: date | None = None, seconds: float = math.inf) -> tuple[int, bool]:
+    """Number of cheques that expired in about so many seconds, and whether some are left for the next run."""
+    do_slice = partial(expire_slice, runtime, today or clock.today())
+    expired, following = slices.run(do_slice, date.min, seconds)
+    return expired, following is not None
 
 
-def _expire(session: Session, cheque_ids: list[UUID]) -> int:
+def expire_slice(runtime: Runtime, today: date, since: date) -> tuple[int, date | None]:
+    """Number of cheques that expired in one transaction, and the last day with which the next one begins."""
+    params = {"since": since, "today": today, "before": before(CHEQUE, "expired")}
+    with runtime.transaction() as session:
+        cheques = session.execute(_NEXT, {**params, "limit": BATCH_SIZE}).all()
+        expired = _expire(session, [cheque.id for cheque in cheques])
+    if len(cheques) == BATCH_SIZE:
+        return expired, cheques[-1].presentable_until
+    with runtime.transaction() as session:
+        session.execute(_LOCK)
+        session.execute(_DONE, {**params, "since": date.min})
+    return expired, None
+
+
+def read_again(session: Session, cheque_ids: Collection[UUID]) -> None:
+    """Has the next run read the last days of these cheques, which have become spendable."""
+    session.execute(_READ_AGAIN, {"ids": list(cheque_ids)})
+
+
+def _expire(session: Session, cheque_ids: Collection[UUID]) -> int:
     transitions.hold(session, cheque_ids)
-    expired = transitions.end(session, cheque_ids, "expired")
+    expired = transitions.end(session, list(cheque_ids), "expired")
     if expired:
         body = {"cheque_ids": expired, "expired_at": clock.now()}
         log.append(session, "cheques.expired", new_id(), body)

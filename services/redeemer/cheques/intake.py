@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
+from services.redeemer.cheques import expiring
 from services.redeemer.cheques.models import Programme, SpendingRules
 from shared.eventlog import event_kinds
 from shared.eventlog.event_kinds import ChequesIssued, RedigestedCheque
@@ -59,6 +60,7 @@ def issue(session: Session, grants: Sequence[ChequesIssued]) -> list[UUID]:
         "active": [grant.programme.spendable == "on_issue" for grant in grants],
     }
     session.execute(_ISSUE, columns)
+    expiring.read_again(session, ids)
     return ids
 
 
@@ -72,6 +74,7 @@ def block(session: Session, cheque_ids: Sequence[UUID], blocked: bool) -> None:
     """Cheques that are not to be taken for now, or are again; one that is spent or void already stays so."""
     transitions.hold(session, cheque_ids)
     session.execute(_BLOCK, {"ids": list(cheque_ids), "blocked": blocked})
+    expiring.read_again(session, cheque_ids)
 
 
 def redigest(session: Session, cheques: Sequence[RedigestedCheque]) -> None:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The tables of cheques: the rules by which they are spent, how each stands, and how far expiry has come."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -64,3 +64,13 @@ class Cheque(Base):
     ending: Mapped[str | None]
     state: Mapped[str] = mapped_column(sa.Computed(STATE, persisted=True))
     redeemed_at: Mapped[datetime | None]
+
+
+class Expiry(Base):
+    """The day before which no cheque is left that has to expire; its only row is made by the first run."""
+
+    __tablename__ = "expiry"
+    __table_args__ = (sa.CheckConstraint("everything", name="everything"),)
+
+    everything: Mapped[bool] = mapped_column(primary_key=True)
+    done_before: Mapped[date]

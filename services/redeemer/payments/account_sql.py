@@ -1,6 +1,6 @@
 """TODO."""
 
-from services.redeemer.statements.statement_sql import PENDING, _account
+from services.redeemer.statements.statement_sql import PENDING, account
 
 # Statements that come to nothing or less, with lines that nothing settles, although all that was stated to the
 # structure until then is paid: what they take back was paid, so it pays these lines.
@@ -8,19 +8,19 @@ SET_OFF = f"""
     WITH waiting AS (
         SELECT DISTINCT statement.id, statement.name, statement.structure_id, statement.month
         FROM statement JOIN redemption ON redemption.statement_id = statement.id
-        WHERE statement.due_cents <= 0 AND redemption.state = ANY(:before) AND 0 < coalesce((
+        WHERE statement.due_cents <= 0 AND statement.id > :after AND redemption.state = ANY(:before) AND 0 < coalesce((
             SELECT owed_cents FROM redemption_correction WHERE redemption_correction.redemption_id = redemption.id
-            ORDER BY redemption_correction.id DESC LIMIT 1
+            ORDER BY redemption_correction.sequence DESC LIMIT 1
         ), 1)
     ),
     account AS (
-        {_account("'infinity'", "statement.structure_id IN (SELECT structure_id FROM waiting)")}
+        {account("'infinity'", "statement.structure_id IN (SELECT structure_id FROM waiting)")}
     )
     SELECT waiting.id, waiting.name
     FROM waiting JOIN account USING (structure_id) JOIN statement ON statement.id = account.id
     WHERE statement.month <= waiting.month
     GROUP BY waiting.id, waiting.name HAVING sum(account.due_cents - account.paid_cents) <= 0
-    ORDER BY waiting.id
+    ORDER BY waiting.id LIMIT :limit
 """  # noqa: S608 (constants of this module)
 
 
@@ -34,7 +34,7 @@ _ISSUED_BY_THEN = """
 LATE = f"""
     WITH account AS MATERIALIZED (
         SELECT account.*, account.due_cents - account.paid_cents AS open_cents
-        FROM ({_account(":today", _ISSUED_BY_THEN)}) account
+        FROM ({account(":today", _ISSUED_BY_THEN)}) account
     ),
     credit AS (
         SELECT structure_id, sum(cents) AS cents FROM (

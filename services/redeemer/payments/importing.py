@@ -28,7 +28,7 @@ _WITHDRAWN = "This payment was withdrawn. If it was made all the same, give it a
 RECORDED, KNOWN, REFUSED = "recorded", "known", "refused"
 
 _ACCOUNTS = sa.text(statement_sql.ACCOUNT_OF)
-_HOLD, _KNOWN, _REPORTED = sa.text(payment_sql.HOLD), sa.text(payment_sql.KNOWN), sa.text(payment_sql.REPORTED)
+_LOCK, _KNOWN, _REPORTED = sa.text(payment_sql.LOCK), sa.text(payment_sql.KNOWN), sa.text(payment_sql.REPORTED)
 _RECORD = sa.text(payment_sql.RECORD)
 
 
@@ -86,7 +86,7 @@ def take_in(session: Session, content: bytes, terms: Terms, by: str) -> Report:
 
 def _open(session: Session, lines: Sequence[Line]) -> _Books:
     names = sorted({line.statement for line in lines if line.statement})
-    statements = {row.name: row for row in session.execute(_HOLD, {"names": names})}
+    statements = {row.name: row for row in session.execute(_LOCK, {"names": names})}
     ids = [row.id for row in statements.values()]
     references = sorted({line.reference for line in lines if line.reference})
     return _Books(
@@ -152,7 +152,7 @@ def _record(session: Session, recorded: Sequence[tuple[UUID, Line]], digest: str
     }
     session.execute(_RECORD, {**columns, "digest": digest, "by": by, "now": clock.now()})
     settled = settlement.settle(session, {statement_id for statement_id, _ in recorded})
-    settlement.tell_paid(session, settled)
+    settlement.publish_paid(session, settled)
     return len(settled) + settlement.set_off(session)
 
 

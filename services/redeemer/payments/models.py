@@ -1,4 +1,4 @@
-"""TODO."""
+"""The tables of payments: what the accountant typed, and what operators paid a second time."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -6,7 +6,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from services.redeemer.statements.models import _NOW
 from services.redeemer.tables import Base
 from shared.files.file_import import FileColumns
 from shared.values.ids import new_id
@@ -44,7 +43,7 @@ class Payment(Base):
     file_digest: Mapped[str]
     """SHA-256 of the file that said so; empty where none did."""
     typed_by: Mapped[str]
-    typed_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    typed_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     withdraws: Mapped[UUID | None] = mapped_column(sa.ForeignKey("payment.id"), unique=True)
     reason: Mapped[str | None]
 
@@ -64,4 +63,4 @@ class RepeatedPayment(Base):
     payment_reference: Mapped[str] = mapped_column(primary_key=True)
     contract_id: Mapped[UUID | None]
     paid_on: Mapped[date]
-    noticed_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    noticed_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

@@ -79,7 +79,7 @@ def settle(session: Session, state: str, news: Sequence[News]) -> None:
     session.execute(_SETTLE, given)
     if state == "paid":
         session.execute(_NOTE_REPEATED, _columns(news))
-        settlement.tell_paid(session, session.execute(_AFTER_WITHDRAWAL, given).all())
+        settlement.publish_paid(session, session.execute(_AFTER_WITHDRAWAL, given).all())
     else:
         session.execute(_MEANWHILE, given)
 

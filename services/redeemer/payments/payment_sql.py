@@ -31,7 +31,7 @@ SETTLE = """
         WHERE statement_line.statement_id = ANY(CAST(:statements AS uuid[])) AND due_cents > 0
           AND state = ANY(:before) AND 0 < coalesce((
               SELECT owed_cents FROM redemption_correction WHERE redemption_correction.redemption_id = redemption.id
-              ORDER BY redemption_correction.id DESC LIMIT 1
+              ORDER BY redemption_correction.sequence DESC LIMIT 1
           ), 1)
     ),
     covered AS (
@@ -101,7 +101,7 @@ SET_OFF = """
 """
 
 # Statements stay locked until the payments are in: two files at once are taken in one after the other.
-HOLD = """
+LOCK = """
     SELECT id, name, siret, due_cents FROM statement WHERE name = ANY(:names) ORDER BY id FOR UPDATE
 """
 

@@ -1,7 +1,7 @@
-"""What the accountant's payments clear: which redemptions they pay, told to the other services.
+"""Settling redemptions by the accountant's payments, and publishing which of them are paid.
 
-A statement that comes to nothing or less is cleared without a payment, by what it takes back: an entry of 0 cents says
-so (a set-off), once all that was stated to its structure until then is paid.
+A statement that comes to nothing or less is settled without a payment, by its credits: an entry of 0 cents records
+that (a set-off), once everything that was stated to its structure until then is paid.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,47 +20,68 @@ from shared.values import clock
 from shared.values.ids import new_id
 
 BY_ITSELF = "schedule"
-_IDS_AN_EVENT = 1000
+_MAX_IDS = 1000  # in an event
+BATCH_SIZE = 25
+FIRST = UUID(int=0)
+"""Comes before every statement."""
+
 # A redemption that its operator refuses is not owed: what was paid for it is taken off the next statement.
 _PAYABLE = [state for state in before(REDEMPTION, "paid") if state != "refused"]
 
-_SETTLE, _HOLD = sa.text(payment_sql.SETTLE), sa.text(payment_sql.HOLD)
-_WAITING, _SET_OFF = sa.text(account_sql.SET_OFF), sa.text(payment_sql.SET_OFF)
+_SETTLE, _LOCK = sa.text(payment_sql.SETTLE), sa.text(payment_sql.LOCK)
+_COVERED_BY_CREDITS, _SET_OFF = sa.text(account_sql.SET_OFF), sa.text(payment_sql.SET_OFF)
 
 
 def settle(session: Session, statement_ids: Collection[UUID]) -> Sequence[Any]:
-    """Marks what the payments of statements pay that was not paid yet; `tell_paid` tells of it."""
+    """The redemptions that the payments of these statements pay and that were not paid yet, marked as paid.
+
+    The caller publishes them: `publish_paid`.
+    """
     return session.execute(_SETTLE, {"statements": sorted(statement_ids), "before": _PAYABLE}).all()
 
 
-def set_off(session: Session) -> int:
-    """Clears the statements that what they take back pays; says how many redemptions that is."""
-    waiting = session.execute(_WAITING, {"before": _PAYABLE}).all()
-    if not waiting:
-        return 0
-    session.execute(_HOLD, {"names": [row.name for row in waiting]})
-    given = {
-        "ids": [new_id() for _ in waiting],
-        "statements": [row.id for row in waiting],
-        "names": [row.name for row in waiting],
+def set_off_slice(session: Session, after: UUID) -> tuple[int, UUID | None]:
+    """Settles the first statements behind a statement whose credits cover what is due.
+
+    Gives the number of redemptions that were settled, and the last of these statements: None behind the last of all.
+    """
+    limits = {"before": _PAYABLE, "after": after, "limit": BATCH_SIZE}
+    unpaid = session.execute(_COVERED_BY_CREDITS, limits).all()
+    if not unpaid:
+        return 0, None
+    session.execute(_LOCK, {"names": [row.name for row in unpaid]})
+    columns = {
+        "ids": [new_id() for _ in unpaid],
+        "statements": [row.id for row in unpaid],
+        "names": [row.name for row in unpaid],
     }
-    session.execute(_SET_OFF, {**given, "today": clock.today(), "by": BY_ITSELF, "now": clock.now()})
-    settled = settle(session, given["statements"])
-    tell_paid(session, settled)
-    return len(settled)
+    session.execute(_SET_OFF, {**columns, "today": clock.today(), "by": BY_ITSELF, "now": clock.now()})
+    settled = settle(session, columns["statements"])
+    publish_paid(session, settled)
+    return len(settled), unpaid[-1].id
 
 
-def tell_paid(session: Session, rows: Iterable[Any]) -> None:
-    """Tells of redemptions that were paid, by contract and payment."""
-    log.append_many(session, "redemptions.paid", list(_told(rows)))
+def set_off(session: Session) -> int:
+    """Settles all statements whose credits cover what is due; gives the number of redemptions that were settled."""
+    settled = 0
+    after: UUID | None = FIRST
+    while after is not None:
+        number, after = set_off_slice(session, after)
+        settled += number
+    return settled
 
 
-def tell_unpaid(session: Session, rows: Iterable[Any]) -> None:
-    """Tells of redemptions that were told to be paid and are not, by contract and payment."""
-    log.append_many(session, "redemptions.unpaid", list(_told(rows)))
+def publish_paid(session: Session, rows: Iterable[Any]) -> None:
+    """Publishes redemptions as paid, an event for each contract and payment."""
+    log.append_many(session, "redemptions.paid", list(_bodies(rows)))
 
 
-def _told(rows: Iterable[Any]) -> Iterator[tuple[object, Mapping[str, Any]]]:
+def publish_unpaid(session: Session, rows: Iterable[Any]) -> None:
+    """Publishes redemptions that were published as paid and are not, an event for each contract and payment."""
+    log.append_many(session, "redemptions.unpaid", list(_bodies(rows)))
+
+
+def _bodies(rows: Iterable[Any]) -> Iterator[tuple[object, Mapping[str, Any]]]:
     def payment(row: Any) -> tuple[str, str, date]:
         return str(row.contract_id or ""), row.payment_reference, row.paid_on
 
@@ -68,5 +89,5 @@ def _told(rows: Iterable[Any]) -> Iterator[tuple[object, Mapping[str, Any]]]:
         paid = list(group)
         body = {"contract_id": paid[0].contract_id, "payment_reference": reference, "paid_on": paid_on}
         ids = sorted(row.id for row in paid)
-        for at in range(0, len(ids), _IDS_AN_EVENT):
-            yield paid[0].contract_id or reference, {**body, "redemption_ids": ids[at : at + _IDS_AN_EVENT]}
+        for at in range(0, len(ids), _MAX_IDS):
+            yield paid[0].contract_id or reference, {**body, "redemption_ids": ids[at : at + _MAX_IDS]}

@@ -60,8 +60,8 @@ def _clear_anew(session: Session, statement_id: UUID) -> None:
     before = session.execute(_OPEN_AGAIN, {"statement": statement_id}).all()
     by_operator = session.execute(_PAID_BY_OPERATOR, {"ids": [row.id for row in before]}).all()
     after = [*by_operator, *settlement.settle(session, [statement_id])]
-    settlement.tell_unpaid(session, _missing(before, after))
-    settlement.tell_paid(session, _missing(after, before))
+    settlement.publish_unpaid(session, _missing(before, after))
+    settlement.publish_paid(session, _missing(after, before))
 
 
 def _missing(rows: Iterable[Any], others: Sequence[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
+from services.redeemer.cheques import expiring
 from shared.eventlog import log
 from shared.eventlog.event_kinds import RedemptionRemembered
 from shared.observability.logs import logger
@@ -79,8 +80,9 @@ def record(session: Session, memories: Sequence[RedemptionRemembered]) -> None:
 
 def _take_back(session: Session, redemption_ids: Sequence[UUID]) -> None:
     now = clock.now()
-    back = session.execute(_TAKE_BACK, {"ids": list(redemption_ids), "now": now, "reason": REASON})
-    _tell_reversed(session, back.all(), now)
+    back = session.execute(_TAKE_BACK, {"ids": list(redemption_ids), "now": now, "reason": REASON}).all()
+    expiring.read_again(session, [row.cheque_id for row in back])
+    _tell_reversed(session, back, now)
 
 
 def _spent(session: Session, memories: Sequence[RedemptionRemembered]) -> list[RedemptionRemembered]:

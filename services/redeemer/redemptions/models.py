@@ -1,4 +1,4 @@
-"""TODO."""
+"""The tables of redemptions, of what was presented together, and of who tries codes in vain."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -47,6 +47,11 @@ class Redemption(Base):
         ),
         sa.Index("redemption_statement_id_idx", "statement_id", postgresql_where=sa.text("statement_id IS NOT NULL")),
         sa.Index("redemption_refused_idx", "id", postgresql_where=sa.text("state = 'refused'")),
+        sa.Index(
+            "redemption_payment_reference_idx",
+            "payment_reference",
+            postgresql_where=sa.text("payment_reference IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
+from services.redeemer.cheques import expiring
 from services.redeemer.cheques.models import Cheque
 from services.redeemer.redemptions.models import Redemption
 from shared.database.lookup import get_or_404
@@ -32,6 +33,7 @@ def reverse(session: Session, redemption_id: UUID, reason: str) -> Redemption:
         transitions.hold(session, [redemption.cheque_id])
         free = {"ending": None, "redeemed_at": None}
         session.execute(sa.update(Cheque).where(Cheque.id == redemption.cheque_id).values(free))
+        expiring.read_again(session, [redemption.cheque_id])
         log.append(session, "redemption.reversed", redemption.id, _told(redemption))
     return redemption
 

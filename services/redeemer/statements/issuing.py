@@ -4,9 +4,10 @@ A redemption belongs to the month in which it was presented (Europe/Paris), what
 becomes known when its month is closed is on the structure's next statement; so is what corrects an earlier one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session, aliased
 
-from services.redeemer.payments import settlement
 from services.redeemer.statements import statement_sql, terms
 from services.redeemer.statements.models import Statement, StatementLine, StatementMonth, StatementRefusal
 from shared.database.lookup import get_or_404
@@ -27,11 +27,14 @@ BY_SCHEDULE = "schedule"
 # The first days of a month are for what operators have still to report of the month before.
 _ISSUED_FROM_DAY = 3
 # Structures, and lines: their redemptions are locked for the second or so that their statements take.
-_AT_ONCE = 25
-_LINES_AT_ONCE = 25_000
+BATCH_SIZE = 25
+_MAX_LINES = 25_000
+
+FIRST = UUID(int=0)
+"""Comes before every structure."""
 
 # A structure with very many redemptions takes its time, and reading all that is unstated does.
-_PATIENTLY = sa.text("SET LOCAL statement_timeout = '10min'")
+ALLOW_LONG_STATEMENTS = sa.text("SET LOCAL statement_timeout = '10min'")
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('statement'::regclass::oid::bigint)")
 _ISSUE = sa.text(statement_sql.ISSUE)
@@ -48,47 +51,62 @@ class Account:
     paid_cents: int
 
     @property
-    def open_cents(self) -> int:
+    def unpaid_cents(self) -> int:
         """What is still to be paid; negative where too much was."""
         return self.due_cents - self.paid_cents
 
 
-def issue(runtime: Runtime, month: date, by: str, only: UUID | None = None) -> list[Statement]:
-    """Issues the statements of a month, of every structure or of one, and says which were made: none the second time.
+@dataclass(frozen=True)
+class Issuance:
+    """Statements to be issued: the month, who issues them, and the only structure that gets one, None for all."""
 
-    Some structures at once, each time in a transaction of its own: a run that was cut short is made good by the next.
-    Then the month is closed, unless it was for one structure. Raises Invalid where the month is not over.
+    month: date
+    by: str
+    only: UUID | None = None
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """The month, and the instant at which it ends."""
+        return {"month": self.month, "until": _until(self.month)}
+
+
+def issue(runtime: Runtime, month: date, by: str, only: UUID | None = None) -> list[Statement]:
+    """The statements that were made for a month, for every structure or for one: none the second time.
+
+    Raises Invalid where the month is not over.
     """
     if clock.today() < _following(month):
         raise Invalid("The month is not over.", slug="month-not-over", errors={"month": ["It must be a past month."]})
-    bounds = {"month": month, "until": _until(month)}
-    with runtime.transaction() as session:
-        session.execute(_PATIENTLY)
-        candidates = session.execute(_CANDIDATES, {**bounds, "only": only}).all()
     made: list[Statement] = []
-    for structures in _portions(candidates):
-        with runtime.transaction() as session:
-            made += _issue(session, structures, bounds, by, runtime.settings.authority_name)
-    if only is None:
-        _close(runtime, month)
-    set_off_all(runtime)
+    after: UUID | None = FIRST
+    while after is not None:
+        statements, after = issue_slice(runtime, Issuance(month, by, only), after)
+        made += statements
     return made
 
 
-def issue_last_month(runtime: Runtime) -> list[Statement]:
-    """Issues what is to be issued by itself: last month's statements, once, some days after its end."""
+def issue_slice(runtime: Runtime, issuance: Issuance, after: UUID) -> tuple[list[Statement], UUID | None]:
+    """The statements that were made for the structures that follow a structure, and the last of these.
+
+    A slice is a transaction of its own, so a run that was cut short is made good by the next. The last slice, which has
+    None for a structure, closes the month, unless it was for one structure.
+    """
+    structures = _next_structures(runtime, issuance, after)
+    if not structures:
+        if issuance.only is None:
+            _close(runtime, issuance.month)
+        return [], None
+    with runtime.transaction() as session:
+        return _issue(session, structures, issuance, runtime.settings.authority_name), structures[-1]
+
+
+def due_by_schedule(runtime: Runtime) -> Issuance | None:
+    """Last month's statements, some days after its end; None before then, and where that month is closed."""
     today = clock.today()
     month = clock.add_months(today.replace(day=1), -1)
     with runtime.transaction() as session:
         closed = session.get(StatementMonth, month)
-    return [] if closed or today.day < _ISSUED_FROM_DAY else issue(runtime, month, BY_SCHEDULE)
-
-
-def set_off_all(runtime: Runtime) -> int:
-    """Clears the statements that what they take back pays, of all structures."""
-    with runtime.transaction() as session:
-        session.execute(_PATIENTLY)
-        return settlement.set_off(session)
+    return None if closed or today.day < _ISSUED_FROM_DAY else Issuance(month, BY_SCHEDULE)
 
 
 def find(session: Session, statement_id: UUID) -> Statement:
@@ -121,37 +139,36 @@ def account(session: Session, statement_id: UUID) -> Account:
     return Account(int(row.due_cents), int(row.confirmed_cents), int(row.paid_cents))
 
 
-def _portions(candidates: Iterable[Any]) -> Iterator[Sequence[UUID]]:
-    """Structures whose statements are made together: some, with not too many lines; one with more than that, alone."""
-    portion: list[UUID] = []
-    lines = 0
-    for structure in candidates:
-        if portion and (len(portion) == _AT_ONCE or lines + structure.lines > _LINES_AT_ONCE):
-            yield portion
-            portion, lines = [], 0
-        portion.append(structure.id)
-        lines += structure.lines
-    if portion:
-        yield portion
+def _next_structures(runtime: Runtime, issuance: Issuance, after: UUID) -> list[UUID]:
+    """The structures whose statements are made in one transaction."""
+    with runtime.transaction() as session:
+        session.execute(ALLOW_LONG_STATEMENTS)
+        limits = {"only": issuance.only, "after": after, "limit": BATCH_SIZE}
+        return portion(session.execute(_CANDIDATES, {**issuance.bounds, **limits}).all())
 
 
-def _issue(
-    session: Session, structures: Sequence[UUID], bounds: dict[str, Any], by: str, authority: str
-) -> list[Statement]:
+def portion(candidates: Sequence[Any]) -> list[UUID]:
+    """The first of these structures, up to so many lines; one that has more than that comes alone."""
+    lines = list(accumulate(structure.lines for structure in candidates))
+    fitting = sum(total <= _MAX_LINES for total in lines)
+    return [structure.id for structure in candidates[: max(1, fitting)]]
+
+
+def _issue(session: Session, structures: Sequence[UUID], issuance: Issuance, authority: str) -> list[Statement]:
     """Issues the statements of some structures; those that have one of this month by now are passed over."""
     session.execute(_LOCK)
-    session.execute(_PATIENTLY)
-    if session.get(StatementMonth, bounds["month"]):
+    session.execute(ALLOW_LONG_STATEMENTS)
+    if session.get(StatementMonth, issuance.month):
         return []
     today = clock.today()
     given = {
-        **bounds,
+        **issuance.bounds,
         "structures": list(structures),
         "ids": sorted(new_id() for _ in structures),
         "year": today.year,
         "today": today,
         "now": clock.now(),
-        "by": by,
+        "by": issuance.by,
         "authority": authority,
         "term": terms.USUAL_TERM_DAYS,
     }

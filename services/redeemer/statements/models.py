@@ -126,10 +126,12 @@ class Correction(Base):
     __tablename__ = "redemption_correction"
     __table_args__ = (
         sa.CheckConstraint("owed_cents >= 0", name="owed"),
-        sa.Index("redemption_correction_redemption_id_idx", "redemption_id", "id"),
+        sa.Index("redemption_correction_redemption_id_idx", "redemption_id", "sequence"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    sequence: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True))
+    """The order in which corrections of a redemption were made, whatever the clocks of those who made them."""
     redemption_id: Mapped[UUID] = mapped_column(sa.ForeignKey("redemption.id"))
     owed_cents: Mapped[int]
     reason: Mapped[str]

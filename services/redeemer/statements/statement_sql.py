@@ -15,7 +15,7 @@ PENDING = f"""
     FROM redemption
     LEFT JOIN LATERAL (
         SELECT owed_cents, reason FROM redemption_correction WHERE redemption_id = redemption.id
-        ORDER BY id DESC LIMIT 1
+        ORDER BY sequence DESC LIMIT 1
     ) said ON true
     CROSS JOIN LATERAL (
         SELECT redemption.amount_cents + coalesce(sum(due_cents), 0) AS cents
@@ -40,7 +40,8 @@ CANDIDATES = f"""
     JOIN structure ON structure.id = waiting.structure_id
     WHERE NOT EXISTS (SELECT FROM statement WHERE structure_id = structure.id AND statement.month >= :month)
       AND (CAST(:only AS uuid) IS NULL OR structure.id = :only)
-    GROUP BY structure.id ORDER BY structure.id
+      AND structure.id > :after
+    GROUP BY structure.id ORDER BY structure.id LIMIT :limit
 """  # noqa: S608 (constants of this module)
 
 # `held` locks what is stated and gives it as it stands once locked: who took a redemption back a moment ago has won,
@@ -119,7 +120,7 @@ ISSUE = f"""
 """  # noqa: S608 (constants of this module)
 
 
-def _account(until: str, which: str) -> str:
+def account(until: str, which: str) -> str:
     """What statements come to: what the accountant typed, what operators paid, and what they paid a second time.
 
     `until` is the last day of payments that count, `which` are the statements, as SQL. Each table is read once, however
@@ -155,7 +156,7 @@ def _account(until: str, which: str) -> str:
     """  # noqa: S608 (constants of this module)
 
 
-ACCOUNT_OF = _account("'infinity'", "statement.id = ANY(:ids)")
+ACCOUNT_OF = account("'infinity'", "statement.id = ANY(:ids)")
 
 _OF_THE_REGISTER = """
     statement.id IN (
@@ -174,6 +175,6 @@ REGISTER = f"""
            statement.redemptions, statement.corrections, statement.due_cents, statement.confirmed_cents,
            statement.paid_cents, account.confirmed_cents AS confirmed_now_cents, account.paid_cents AS paid_now_cents,
            account.due_cents - account.paid_cents AS open_cents
-    FROM ({_account("'infinity'", _OF_THE_REGISTER)}) account JOIN statement USING (id)
+    FROM ({account("'infinity'", _OF_THE_REGISTER)}) account JOIN statement USING (id)
     ORDER BY statement.id
 """  # noqa: S608 (constants of this module)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from services.redeemer.payments import overdue
+from services.redeemer.payments import overdue, payment_sql
 from shared.values import clock
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
 from tests.redeemer.conftest import Till, day
@@ -342,3 +342,8 @@ def test_what_was_late_on_a_past_day_is_told_by_the_days_of_the_payments(books: 
         return int(answer["late_cents"])
 
     assert [found(offset) for offset in (-70, -10, -9, -4, -3, 0)] == [0, 0, 1000, 1000, 0, 0]
+
+
+def test_what_operators_reported_under_a_reference_is_found_by_an_index(books: Books) -> None:
+    plan = books.till.rows(f"EXPLAIN {payment_sql.REPORTED}", references=["OP-1"])
+    assert any("redemption_payment_reference_idx" in line for (line,) in plan), plan

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.redeemer.payments import withdrawal
+from services.redeemer.payments import closing, withdrawal
 from services.redeemer.statements import issuing
 from shared.values import clock
 from souche.verify import statements
@@ -178,7 +178,7 @@ def test_a_statement_that_takes_back_what_was_paid_pays_its_own_redemptions(book
         ("set_off", 0, second["number"])
     ]
     assert told(books) == [("paid", "M1", 1), ("paid", second["number"], 1)]
-    assert issuing.set_off_all(books.till.redeemer.runtime) == 0
+    assert closing.set_off(books.till.redeemer.runtime) == 0
     assert faults(books) == []
 
 
@@ -226,7 +226,7 @@ def test_structures_are_issued_in_portions_of_so_many_lines(books: Books) -> Non
     def candidate(lines: int) -> Any:
         return type("Row", (), {"id": lines, "lines": lines})
 
-    given = [candidate(lines) for lines in (24_000, 900, 200, 90_000, 1, *[2] * 30)]
-    assert [len(portion) for portion in issuing._portions(given)] == [2, 1, 1, 25, 6]
+    candidates = [candidate(lines) for lines in (24_000, 900, 200, 90_000, 1)]
+    assert [len(issuing.portion(candidates[begin:])) for begin in (0, 2, 3, 4)] == [2, 1, 1, 1]
     books.spend(2, noon(LAST_MONTH))
     assert len(books.issue()) == 1

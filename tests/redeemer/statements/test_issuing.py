@@ -1,11 +1,14 @@
 """Monthly statements: which redemptions stand on which, their numbers, and that nothing rewrites them."""
 
 from datetime import date, datetime, timedelta
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
+from services.redeemer.payments import closing
 from services.redeemer.statements import issuing
+from services.redeemer.statements.models import Correction
 from services.redeemer.tasks import issue_statements
 from shared.values import clock
 from shared.values.ids import new_id
@@ -198,6 +201,29 @@ def test_the_last_correction_holds_and_is_stated_once(books: Books) -> None:
     assert [(line["due_cents"], line["reason"]) for line in books.whole(third)["lines"]] == [(600, "cours rattrapé")]
 
 
+def correct_with_clocks_that_differ(books: Books, redemption: UUID, *owed: int) -> None:
+    """Corrects a redemption several times, each time in a process whose clock is behind that of the one before."""
+    ids = [new_id() for _ in owed]
+    with books.till.redeemer.runtime.transaction() as session:
+        for owed_cents, identifier in zip(owed, reversed(ids), strict=True):
+            words = {"owed_cents": owed_cents, "reason": "cours non donné", "made_by": "test"}
+            session.add(Correction(id=identifier, redemption_id=redemption, **words))
+            session.flush()
+
+
+def test_the_last_correction_holds_whatever_the_clocks_of_those_who_made_them(books: Books) -> None:
+    redemption, _ = books.spend(2, noon(MONTH_BEFORE))
+    [first] = books.issue(MONTH_BEFORE)
+    correct_with_clocks_that_differ(books, redemption, 200, 0)
+    books.spend()
+
+    [second] = books.issue()
+    books.paid(first, "20")
+
+    assert [line["due_cents"] for line in books.whole(second)["lines"]] == [1000, -1000]
+    assert books.states() == ["due", "paid", "paid"]
+
+
 def test_a_redemption_that_its_operator_refuses_after_it_was_stated_is_taken_off_the_next(books: Books) -> None:
     [redemption] = books.spend(1, noon(clock.add_months(MONTH_BEFORE, -1)))
     books.issue(clock.add_months(MONTH_BEFORE, -1))
@@ -238,15 +264,37 @@ def test_a_structure_sees_its_own_statements_only(books: Books) -> None:
     assert len(books.till.get(f"/v1/statements?month={LAST_MONTH:%Y-%m}", "finance").get_json()["items"]) == 2
 
 
+def months_closed(books: Books) -> int:
+    return len(books.till.rows("SELECT FROM statement_month"))
+
+
 def test_statements_are_issued_by_themselves_once_some_days_after_the_month(books: Books) -> None:
     runtime = books.till.redeemer.runtime
     books.spend()
-    issued = issuing.issue_last_month(runtime)
-    late = clock.today().day >= 3
-    assert len(issued) == (1 if late else 0)
+    assert not closing.close_last_month(runtime)
+    made = 1 if clock.today().day >= 3 else 0
+    assert (len(books.till.rows("SELECT FROM statement")), months_closed(books)) == (made, made)
     books.spend(structure=books.till.affiliated("s2"))
-    assert issuing.issue_last_month(runtime) == []
+    assert not closing.close_last_month(runtime)
+    assert len(books.till.rows("SELECT FROM statement")) == made
     assert issue_statements.name == "redeemer.issue_statements"
+
+
+def test_a_run_that_is_out_of_time_leaves_the_rest_of_the_month_to_the_next(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issuing, "BATCH_SIZE", 1)
+    monkeypatch.setattr(clock, "today", lambda: THIS_MONTH.replace(day=5))
+    for number in range(3):
+        books.spend(structure=books.till.affiliated(f"t{number}"))
+    runtime = books.till.redeemer.runtime
+
+    for number in range(1, 4):
+        assert closing.close_last_month(runtime, seconds=0)
+        assert (len(books.till.rows("SELECT FROM statement")), months_closed(books)) == (number, 0)
+
+    assert not closing.close_last_month(runtime)
+    assert (len(books.till.rows("SELECT FROM statement")), months_closed(books)) == (3, 1)
 
 
 def test_the_day_to_pay_by_follows_the_programme_s_term(books: Books) -> None:

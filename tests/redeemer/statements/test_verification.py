@@ -122,7 +122,8 @@ def _check_stated(books: Books) -> None:
     """What was stated, and the corrections to come, are what is owed; what is open, and paid, are what was stated."""
     owed = """
         SELECT coalesce(sum(CASE WHEN state = 'refused' THEN 0 ELSE coalesce((
-            SELECT owed_cents FROM redemption_correction WHERE redemption_id = redemption.id ORDER BY id DESC LIMIT 1
+            SELECT owed_cents FROM redemption_correction WHERE redemption_id = redemption.id
+            ORDER BY sequence DESC LIMIT 1
         ), amount_cents) END), 0) AS cents FROM redemption WHERE statement_id IS NOT NULL
     """
     [expected] = books.till.rows(owed)
@@ -133,10 +134,10 @@ def _check_stated(books: Books) -> None:
         ids = session.scalars(sa.text("SELECT id FROM statement")).all()
         accounts = [issuing.account(session, one) for one in ids]
         overdue = late.late(session, clock.today() + timedelta(days=400))
-    assert sum(one.open_cents + one.paid_cents for one in accounts) == stated.cents
-    least = max(0, sum(one.open_cents for one in accounts) + int(pending.cents))
+    assert sum(one.unpaid_cents + one.paid_cents for one in accounts) == stated.cents
+    least = max(0, sum(one.unpaid_cents for one in accounts) + int(pending.cents))
     assert sum(one["late_cents"] for one in overdue) >= least
-    assert sum(one["late_cents"] for one in overdue) <= sum(max(0, one.open_cents) for one in accounts)
+    assert sum(one["late_cents"] for one in overdue) <= sum(max(0, one.unpaid_cents) for one in accounts)
 
 
 def _empty(books: Books, owner: sa.Engine) -> None:
