@@ -8,6 +8,7 @@ weighs most. Then the chain: how long it takes to chain what was added and to co
 """
 
 import argparse
+import re
 import statistics
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from demo.stack import environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
 from services.redeemer.inbox import HANDLERS
-from services.redeemer.redemptions import eligibility, redeem_sql
+from services.redeemer.redemptions import attempts, eligibility
 from shared.audit import hash_chain
 from shared.database import engine, migrations
 from shared.eventlog import consumer, event_kinds
@@ -38,8 +39,8 @@ from shared.values import cheque_code, clock
 from shared.values.ids import new_id
 from souche.keys.signer import Signer
 
-_WITHOUT = Statement(*(part for part in redeem_sql.ALONE if part is not redeem_sql.AUDITED))
-_WITH = Statement(*redeem_sql.ALONE)
+_WITH = Statement(eligibility.ALONE)
+_WITHOUT = Statement(re.sub(r",\n-- Who presented what.*?\n\)\n", "\n", eligibility.ALONE, flags=re.DOTALL))
 _PLACES = "id,pivot,nom,commune,code_postal,adresse,date_maj\nccas,00000000000000,CCAS,Agen,47000,1 rue,2026-01-15\n"
 
 
@@ -124,9 +125,9 @@ def _redeeming(runtime: Runtime, needed: int) -> Callable[[bool], Callable[[], N
 
         def redeem() -> None:
             typed, workshop = eligibility.read([next(codes)]), eligibility.workshop(None, None, None)
-            request = redeem_sql.Request(structure, str(new_id()), b"", typed, workshop)
-            attempt = redeem_sql.Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
-            judged = single_statement.ask(runtime, statement, redeem_sql.parameters([attempt]), redeem_sql.Line)
+            request = attempts.Request(structure, str(new_id()), b"", typed, workshop)
+            attempt = attempts.Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
+            judged = single_statement.ask(runtime, statement, attempts.parameters([attempt]), attempts.Line)
             if not judged[0].done:
                 raise SystemExit(f"refused: {judged[0].verdict}")
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from benchmarks import pgbench
 from benchmarks.load import post
 from benchmarks.machine import Machine
-from services.redeemer.redemptions import redeem_sql
+from services.redeemer.redemptions import eligibility
 from shared.eventlog import event_kinds
 from shared.settings import settings
 from shared.values import cheque_code
@@ -99,7 +99,7 @@ def _json(row: Mapping[str, str]) -> str:
 
 
 _PARAMETERS = {
-    "asked": _json(_PRESENTED),
+    "questions": _json(_PRESENTED),
     "codes": _json(_CODE),
     "now": "now()",
     "today": "current_date",
@@ -181,7 +181,8 @@ class Till:
 
 def script() -> str:
     """The redeemer's statement as pgbench has it, for one presentation."""
-    statement = re.sub(r"%\((\w+)\)s", lambda found: _PARAMETERS[found[1]], "".join(redeem_sql.ALONE))
+    statement = re.sub(r"(?<!:):([a-z]\w*)", lambda found: _PARAMETERS[found[1]], eligibility.ALONE)
+    statement = re.sub(r"--.*", "", statement)  # pgbench would look for variables there
     return f"\\set i :i + 1\n\\set n :i * :clients + :client_id\n{statement.strip()};\n"
 
 

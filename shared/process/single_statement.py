@@ -23,11 +23,11 @@ _Row = TypeVar("_Row")
 
 
 class Statement:
-    """SQL whose parameters are written `%(name)s`, read once: psycopg reads a long one anew at each execution."""
+    """SQL whose parameters are written `:name`, read once: psycopg reads a long one anew at each execution."""
 
     def __init__(self, *parts: str) -> None:
         self.names: list[str] = []
-        self.sql = re.sub(r"%\((\w+)\)s", self._number, "".join(parts)).encode()
+        self.sql = re.sub(r"(?<!:):([a-z]\w*)", self._number, "".join(parts)).encode()
 
     def _number(self, parameter: re.Match[str]) -> str:
         if parameter[1] not in self.names:
@@ -40,7 +40,7 @@ def rows_of_json(parameter: str, columns: str) -> str:
 
     It goes through an array, as the planner takes those to be short and what a function returns to be long.
     """
-    each = f"unnest(ARRAY(SELECT json_array_elements(%({parameter})s::json)))"
+    each = f"unnest(ARRAY(SELECT json_array_elements(CAST(:{parameter} AS json))))"
     return f"SELECT given.* FROM {each} AS given_row, json_to_record(given_row) AS given ({columns})"  # noqa: S608
 
 

@@ -10,31 +10,17 @@ from services.redeemer.redemptions.eligibility import UNKNOWN, Workshop
 from services.redeemer.redemptions.lockout import Guesser
 from shared.process import single_statement
 from shared.process.runtime import Runtime
-from shared.process.single_statement import Statement, json_rows, rows_of_json
+from shared.process.single_statement import Statement, json_rows
 from shared.values import clock
 
-_CHECK = Statement(
-    "WITH asked AS (",
-    rows_of_json("asked", eligibility.QUESTION),
-    "), code AS (",
-    rows_of_json("codes", eligibility.CODE),
-    "), gate AS MATERIALIZED (SELECT ",
-    eligibility.GATE,
-    """ FROM asked),
-    known AS MATERIALIZED (
-        SELECT code.number, code.index, cheque.*
-        FROM gate JOIN code USING (number) JOIN cheque ON digest = ANY(digests) WHERE rules_id = ANY(rules)
-    ),""",
-    eligibility.JUDGED,
-    "SELECT barred_until, value_cents, valid_until, programme, verdict, redeemed_at FROM judged",
-)
+_CHECK = Statement(eligibility.CHECK)
 
 _NOTHING: Mapping[str, Any] = {"reason": None, "detail": None}
 
 
 @dataclass(frozen=True)
 class _Checked:
-    barred_until: datetime | None
+    locked_out_until: datetime | None
     value_cents: int | None
     valid_until: date | None
     programme: str | None
@@ -50,14 +36,14 @@ def check(runtime: Runtime, guesser: Guesser, code: str, paid_for: Workshop) -> 
     typed = eligibility.read([code])
     [digests] = typed.digests([*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
     parameters = {
-        "asked": json_rows([eligibility.asked(1, guesser, paid_for)]),
+        "questions": json_rows([eligibility.question(1, guesser, paid_for)]),
         "codes": json_rows([{"number": 1, "index": 0, "digests": digests}]),
         "now": clock.now(),
         "today": clock.today(),
     }
     found = single_statement.ask(runtime, _CHECK, parameters, _Checked)[0]
-    if found.barred_until:
-        raise lockout.too_many(found.barred_until)
+    if found.locked_out_until:
+        raise lockout.too_many(found.locked_out_until)
     if found.verdict == UNKNOWN and not typed.faults:
         lockout.count(runtime, guesser, 1, lockout.A_CHECK)
     why = eligibility.refusal(found.verdict, found.redeemed_at, typed.faults.get(0)) if found.verdict else _NOTHING

@@ -1,8 +1,8 @@
 """Whether a cheque may be spent by this structure, for this workshop, today: one judgement for checks and redemptions.
 
-The judgement is SQL, so that what is judged is the row that is locked. It takes several questions at once and judges
-each by itself: `gate` has the questions, `code` their codes, `known` the cheques found, and `judged` a row per code. A
-structure that may not take a cheque does not learn that there is one.
+The judgement is the first half of `redeem.sql`, so that what is judged is the row that is locked. It takes several
+questions at once and judges each by itself: `questions` has the questions, `code` their codes, `cheques` the cheques
+found, and `judged` a row per code. A structure that may not take a cheque does not learn that it exists.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from services.redeemer.redemptions import lockout
 from services.redeemer.redemptions.lockout import Guesser
+from shared.database import sql_files
 from shared.problems import Invalid
 from shared.values import cheque_code, clock
 from shared.values.cheque_code import InvalidCode
@@ -40,54 +40,15 @@ class Typed:
         return [[cheque_code.digest(code, key) for key in keys] if code else [] for code in self.codes]
 
 
-# The rules of the cheques that the structure may take on that day. A cheque of any other is not looked for: what the
-# structure may not take is answered as what does not exist, in the same words, after the same work, without a lock.
-TAKEN_HERE = """
-    ARRAY(
-        SELECT taken.id FROM spending_rules taken
-        JOIN contract USING (programme) JOIN affiliation ON contract_id = contract.id
-        JOIN structure ON structure.id = structure_id AND suspended_at IS NULL
-        WHERE structure_id = asked.structure_id AND affiliation.starts_on <= asked.given_on
-              AND coalesce(affiliation.ends_on, 'infinity') >= asked.given_on
-    )"""
-
-# What is asked: questions by their number, and their codes with the digests under which each may be known.
-QUESTION = "number int, structure_id uuid, address text, given_on date, service text, postcode text"
-CODE = "number int, index int, digests bytea[]"
-GATE = f"*, {lockout.BARRED} AS barred_until, {TAKEN_HERE} AS rules"
-
-JUDGED = """
-    judged AS MATERIALIZED (
-        SELECT line.*, known.id AS cheque_id, known.value_cents, known.valid_until, known.redeemed_at,
-               rules.programme,
-               CASE
-                    WHEN structure.suspended_at IS NOT NULL THEN 'suspended'
-                    WHEN NOT EXISTS (
-                        SELECT FROM affiliation
-                        WHERE structure_id = line.structure_id AND affiliation.starts_on <= line.given_on
-                              AND coalesce(affiliation.ends_on, 'infinity') >= line.given_on
-                    ) THEN 'structure-not-affiliated'
-                    WHEN known.id IS NULL THEN 'unknown-code'
-                    WHEN known.state = 'redeemed' THEN 'already-redeemed'
-                    WHEN known.state IN ('cancelled', 'blocked', 'expired') THEN known.state
-                    WHEN known.presentable_until < %(today)s::date THEN 'expired'
-                    WHEN known.valid_until < line.given_on THEN 'given-too-late'
-                    WHEN known.state = 'pending' THEN 'not-yet-spendable'
-                    WHEN known.granted_on > line.given_on THEN 'given-too-early'
-                    WHEN rules.services <> '{}' AND line.service IS NULL THEN 'service-not-said'
-                    WHEN rules.services <> '{}' AND NOT EXISTS (
-                        SELECT FROM unnest(rules.services) service WHERE lower(service) = lower(line.service)
-                    ) THEN 'service-not-covered'
-                    WHEN rules.territory <> '{}' AND NOT EXISTS (
-                        SELECT FROM unnest(rules.territory) beginning
-                        WHERE starts_with(coalesce(line.postcode, structure.postcode), beginning)
-                              OR (line.postcode IS NULL AND starts_with(structure.insee_code, beginning))
-                    ) THEN 'out-of-territory'
-               END AS verdict
-        FROM (gate JOIN code USING (number)) AS line LEFT JOIN known USING (number, index)
-        LEFT JOIN spending_rules rules ON rules.id = known.rules_id
-        LEFT JOIN structure ON structure.id = line.structure_id
-    )"""
+# Presentations that go together never wait for a lock; one that goes alone does, and a check takes none.
+TOGETHER = sql_files.load(__file__, "redeem.sql")
+_LOCK = "ORDER BY cheque.id FOR UPDATE OF cheque NOWAIT"
+ALONE = TOGETHER.replace(_LOCK, _LOCK.removesuffix(" NOWAIT"))
+_ELIGIBILITY, _ = TOGETHER.split("-- Up to here a check is the same; from here on cheques are spent.\n")
+CHECK = (
+    _ELIGIBILITY.replace(_LOCK, "")
+    + "SELECT locked_out_until, value_cents, valid_until, programme, verdict, redeemed_at FROM judged"
+)
 
 # What a verdict is called outside, and what there is to say about it.
 _REFUSALS: Mapping[str, tuple[str, str]] = {
@@ -141,8 +102,8 @@ def workshop(given_on: date | None, service: str | None, postcode: str | None) -
     return Workshop(given_on or today, service, postcode)
 
 
-def asked(number: int, guesser: Guesser, paid_for: Workshop) -> dict[str, Any]:
-    """A `QUESTION`: by whom codes are presented or checked, and for which workshop."""
+def question(number: int, guesser: Guesser, paid_for: Workshop) -> dict[str, Any]:
+    """A row of `questions`: by whom codes are presented or checked, and for which workshop."""
     return {
         "number": number,
         "structure_id": guesser.structure_id,
@@ -154,9 +115,9 @@ def asked(number: int, guesser: Guesser, paid_for: Workshop) -> dict[str, Any]:
 
 
 def refusal(verdict: str, redeemed_at: datetime | None, fault: str | None = None) -> dict[str, Any]:
-    """A verdict as it is told: `reason`, `detail`, and when it was redeemed where that is why, but never where."""
+    """A verdict for the caller: `reason`, `detail`, and for a redeemed cheque the time of that, but not the place."""
     reason, detail = _REFUSALS[UNKNOWN if fault else verdict]
-    told = {"reason": reason, "detail": fault or detail}
+    answer = {"reason": reason, "detail": fault or detail}
     if verdict == "already-redeemed" and redeemed_at:
-        told["redeemed_at"] = redeemed_at.isoformat()
-    return told
+        answer["redeemed_at"] = redeemed_at.isoformat()
+    return answer

@@ -6,9 +6,9 @@ week, up to a day. Beyond the limit of an address or of everybody, those structu
 in vain within the hour: the others, who present cheques that exist, notice nothing, though they share the address.
 
 The state is in the database: it outlives restarts, and all replicas share it. The statement that judges reads it in
-its own round trip (`BARRED`, for each question `asked`); it is written only where a code was not found. What is
-mistyped, so that its check character does not fit, is no guess. A cheque that the structure may not take is one, as if
-it did not exist.
+its own round trip (`locked_out_until` in `redeem.sql`); it is written only where a code was not found. A code with a
+typing error, whose check character does not fit, is no guess. The code of a cheque that the structure may not take is
+one, as if it did not exist.
 """
 
 import math
@@ -38,15 +38,6 @@ _GROWTH = 4
 _LONGEST = timedelta(days=1)
 _FORGIVEN_AFTER = timedelta(days=7)
 _ENOUGH = 10  # steps of growth: more than it takes from a second to a day
-
-BARRED = """
-    (
-        SELECT max(shut.locked_until)
-        FROM guessing own JOIN guessing shut ON shut.who IN (own.who, 'address ' || asked.address, 'everybody')
-        WHERE own.who = 'structure ' || asked.structure_id AND shut.locked_until > %(now)s
-              AND (shut.who = own.who OR own.clear_at > %(now)s)
-    )"""
-
 
 @dataclass(frozen=True)
 class Guesser:

@@ -1,5 +1,5 @@
 """Redeeming: cheques that a structure presents together are all spent, or none of them is, and a request that is
-repeated is answered as it was (`spending` has the statement that does it).
+repeated gets its first answer again (`redeem.sql` is the statement that spends them).
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.redeemer.redemptions import eligibility, lockout, redeem_sql
+from services.redeemer.redemptions import attempts, eligibility, lockout
 from services.redeemer.redemptions.eligibility import UNKNOWN
 from services.redeemer.redemptions.models import Presentation, Redemption
-from services.redeemer.redemptions.redeem_sql import Attempt, Line, Request
+from services.redeemer.redemptions.attempts import Attempt, Line, Request
 from shared.http.idempotency import InHand, KeyReused
 from shared.problems import Conflict
 from shared.process.runtime import Runtime
@@ -33,9 +33,9 @@ def redeem(runtime: Runtime, request: Request) -> dict[str, Any]:
     Raises RedemptionRefused where one of them cannot be taken, KeyReused, InHand, TooMany, or Unavailable.
     """
     attempt = Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
-    outcome = runtime.together(redeem_sql.together).ask(attempt) or redeem_sql.alone(runtime, attempt)
+    outcome = runtime.together(attempts.together).ask(attempt) or attempts.alone(runtime, attempt)
     if not outcome.lines[0].done:
-        earlier = _answered_before(runtime, request, outcome.lines[0].open)
+        earlier = _answered_before(runtime, request, outcome.lines[0].has_key)
         if earlier is None:
             raise _refusal(runtime, request, outcome.lines)
         return earlier
@@ -76,8 +76,8 @@ def _answered_before(runtime: Runtime, request: Request, has_key: bool) -> dict[
 
 def _refusal(runtime: Runtime, request: Request, judged: Sequence[Line]) -> RedemptionRefused:
     """Why nothing was redeemed; counts the codes that were not found. Raises TooMany where there were too many."""
-    if judged[0].barred_until:
-        raise lockout.too_many(judged[0].barred_until)
+    if judged[0].locked_out_until:
+        raise lockout.too_many(judged[0].locked_out_until)
     faults = request.typed.faults
     unknown = sum(line.verdict == UNKNOWN and index not in faults for index, line in enumerate(judged))
     if unknown:

@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 from psycopg.errors import LockNotAvailable
 
-from services.redeemer.redemptions import eligibility, redeem_sql
-from services.redeemer.redemptions.redeem_sql import Attempt, Outcome, Request
+from services.redeemer.redemptions import attempts as presenting
+from services.redeemer.redemptions import eligibility
+from services.redeemer.redemptions.attempts import Attempt, Outcome, Request
 from shared.audit import trail
 from shared.audit.trail import Act
 from shared.values import cheque_code
@@ -63,7 +64,7 @@ def test_each_is_judged_by_itself_whoever_it_goes_with(
     names = list(kinds)
     Random(1).shuffle(names)
 
-    outcomes = redeem_sql.together(till.redeemer.runtime, [kinds[name][0] for name in names])
+    outcomes = presenting.together(till.redeemer.runtime, [kinds[name][0] for name in names])
 
     assert {name: verdicts(outcome) for name, outcome in zip(names, outcomes, strict=True)} == {
         name: expected for name, (_, expected) in kinds.items()
@@ -76,7 +77,7 @@ def test_each_leaves_what_it_would_have_left_alone(
     till: Till, kinds: dict[str, tuple[Attempt, list[str | None]]]
 ) -> None:
     before = len(till.told("cheques.redeemed"))
-    redeem_sql.together(till.redeemer.runtime, [each for each, _ in kinds.values()])
+    presenting.together(till.redeemer.runtime, [each for each, _ in kinds.values()])
 
     events = {body["presentation_id"]: body for body in till.told("cheques.redeemed")[before:]}
     assert len(events) == 3
@@ -104,7 +105,7 @@ def test_two_who_want_the_same_cheque_never_go_together(till: Till) -> None:
     wanted = [[first.code, second.code], [second.code, third.code], [third.code]]
     other = till.affiliated("s2")
 
-    outcomes = redeem_sql.together(
+    outcomes = presenting.together(
         till.redeemer.runtime,
         [attempt(till, codes, [till.structure, other][index % 2]) for index, codes in enumerate(wanted)],
     )
@@ -116,7 +117,7 @@ def test_two_who_want_the_same_cheque_never_go_together(till: Till) -> None:
 def test_two_with_the_same_key_never_go_together(till: Till) -> None:
     first, second = till.issue(2)
     pair = [attempt(till, [first.code], key="k"), attempt(till, [second.code], key="k")]
-    outcomes = redeem_sql.together(till.redeemer.runtime, pair)
+    outcomes = presenting.together(till.redeemer.runtime, pair)
     assert [verdicts(outcome) for outcome in outcomes] == [[None], None]
 
 
@@ -128,11 +129,11 @@ def test_who_is_locked_out_takes_nobody_with_it(till: Till) -> None:
         connection.execute(sa.text(locked), {"who": f"structure {guesser}", "until": day(2)})
     pair = [attempt(till, [mine.code], guesser), attempt(till, [good.code])]
 
-    barred, free = redeem_sql.together(till.redeemer.runtime, pair)
+    barred, free = presenting.together(till.redeemer.runtime, pair)
 
     assert barred
     assert free
-    assert barred.lines[0].barred_until
+    assert barred.lines[0].locked_out_until
     assert (barred.lines[0].done, free.lines[0].done) == (False, True)
     assert (till.state(mine), till.state(good)) == ("spendable", "redeemed")
 
@@ -150,7 +151,7 @@ def test_nobody_waits_for_the_cheque_of_a_stranger(till: Till, owner: sa.Engine)
     pair = [attempt(till, [good.code]), attempt(till, [contested.code])]
     with held(owner, "SELECT FROM cheque WHERE id = :id FOR UPDATE", id=contested.id):
         with pytest.raises(LockNotAvailable, match="could not obtain lock"):  # and not after a timeout
-            redeem_sql.together(till.redeemer.runtime, pair)
+            presenting.together(till.redeemer.runtime, pair)
         assert till.present([good.code]).status_code == 201
     assert till.rows("SELECT FROM redemption") == [()]
 
@@ -160,16 +161,16 @@ def test_whose_twin_is_in_hand_is_told_so_and_the_others_are_served(till: Till, 
     pair = [attempt(till, [mine.code], key="k"), attempt(till, [good.code])]
     twin = "SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))"
     with held(owner, twin, lock=f"{till.structure} k"):
-        waiting, free = redeem_sql.together(till.redeemer.runtime, pair)
+        waiting, free = presenting.together(till.redeemer.runtime, pair)
     assert waiting
     assert free
-    assert [(line.open, line.done) for line in (waiting.lines[0], free.lines[0])] == [(False, False), (True, True)]
+    assert [(line.has_key, line.done) for line in (waiting.lines[0], free.lines[0])] == [(False, False), (True, True)]
 
 
 def test_a_repeat_among_others_changes_nothing_and_spoils_nothing(till: Till) -> None:
     first, second = till.issue(2)
     assert till.present([first.code], key="k").status_code == 201
-    repeat, fresh = redeem_sql.together(
+    repeat, fresh = presenting.together(
         till.redeemer.runtime, [attempt(till, [first.code], key="k"), attempt(till, [second.code])]
     )
     assert repeat
@@ -182,5 +183,5 @@ def test_the_order_in_which_they_stand_decides_nothing(till: Till) -> None:
     for order in permutations(range(3)):
         cheques = till.issue(3)
         attempts = [attempt(till, [cheques[index].code], who=f"till {index}") for index in order]
-        outcomes = redeem_sql.together(till.redeemer.runtime, attempts)
+        outcomes = presenting.together(till.redeemer.runtime, attempts)
         assert [outcome.lines[0].cheque_id for outcome in outcomes if outcome] == [cheques[index].id for index in order]
