@@ -10,8 +10,8 @@ from marshmallow import fields, validate
 
 from services.redeemer.fields import ReasonSchema
 from services.redeemer.redemptions import eligibility, redeeming, reversing
-from services.redeemer.redemptions.models import Redemption
 from services.redeemer.redemptions.attempts import Request
+from services.redeemer.redemptions.models import Redemption
 from services.redeemer.redemptions.schemas import PresentationSchema, RedemptionRequest, RedemptionSchema
 from services.redeemer.transitions import REDEMPTION
 from shared.access.tokens import Role, caller, roles

@@ -1,4 +1,4 @@
-"""Presentations on their way to `redeem.sql`, which spends their cheques: one alone, or several of strangers together."""
+"""Presentations on their way to `redeem.sql`, which spends their cheques: one alone, or several together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

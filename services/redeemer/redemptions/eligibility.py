@@ -45,10 +45,7 @@ TOGETHER = sql_files.load(__file__, "redeem.sql")
 _LOCK = "ORDER BY cheque.id FOR UPDATE OF cheque NOWAIT"
 ALONE = TOGETHER.replace(_LOCK, _LOCK.removesuffix(" NOWAIT"))
 _ELIGIBILITY, _ = TOGETHER.split("-- Up to here a check is the same; from here on cheques are spent.\n")
-CHECK = (
-    _ELIGIBILITY.replace(_LOCK, "")
-    + "SELECT locked_out_until, value_cents, valid_until, programme, verdict, redeemed_at FROM judged"
-)
+CHECK = _ELIGIBILITY.replace(_LOCK, "") + sql_files.load(__file__, "check.sql")
 
 # What a verdict is called outside, and what there is to say about it.
 _REFUSALS: Mapping[str, tuple[str, str]] = {

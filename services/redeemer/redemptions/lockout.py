@@ -39,6 +39,7 @@ _LONGEST = timedelta(days=1)
 _FORGIVEN_AFTER = timedelta(days=7)
 _ENOUGH = 10  # steps of growth: more than it takes from a second to a day
 
+
 @dataclass(frozen=True)
 class Guesser:
     """By whose token a code is tried, and from where: an IPv4 address, a /64 of IPv6, or None where it is not known."""

@@ -10,9 +10,9 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.redeemer.redemptions import attempts, eligibility, lockout
+from services.redeemer.redemptions.attempts import Attempt, Line, Request
 from services.redeemer.redemptions.eligibility import UNKNOWN
 from services.redeemer.redemptions.models import Presentation, Redemption
-from services.redeemer.redemptions.attempts import Attempt, Line, Request
 from shared.http.idempotency import InHand, KeyReused
 from shared.problems import Conflict
 from shared.process.runtime import Runtime
