@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 from kombu.exceptions import OperationalError
+from prometheus_client import Counter
 
 from shared.observability import logs, tracing
 from shared.observability.logs import logger
@@ -20,6 +21,9 @@ _SILENCE_SECONDS = 5
 _PAUSE_AFTER_FAILURE_SECONDS = 1.0
 # Under load there is always news: without a rest this thread would ring without end, and take a seventh of the process.
 _REST_SECONDS = 0.02
+
+
+FAILURES = Counter("souche_doorbell_failures", "Rings that an unforeseen error ended: the log has it.", ("service",))
 
 
 class Doorbell:
@@ -65,6 +69,11 @@ class Doorbell:
                 pause.wait(_REST_SECONDS)
             except (redis.RedisError, OperationalError, OSError) as error:
                 logger().warning("doorbell_unheard", error=type(error).__name__)
+                pause.wait(_PAUSE_AFTER_FAILURE_SECONDS)
+            except Exception:
+                # Nobody starts this thread again: it goes on, whatever it was.
+                logger().exception("doorbell_failed")
+                FAILURES.labels(self._publisher).inc()
                 pause.wait(_PAUSE_AFTER_FAILURE_SECONDS)
 
     def _ring_all(self) -> None:

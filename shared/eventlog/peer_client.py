@@ -1,5 +1,6 @@
 """Calling another of the three services: its address, our service token, one kept-alive session, short timeouts."""
 
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -15,6 +16,10 @@ class PeerUnavailable(Exception):
     """The other service did not answer, or not with what was asked; the work is taken up again later."""
 
 
+class PeerRefusesToken(PeerUnavailable):
+    """The other service answers, and refuses our service token: nothing is taken up until an operator renews it."""
+
+
 class Peer:
     """One of the other services."""
 
@@ -25,11 +30,11 @@ class Peer:
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
-        """The JSON object at a path; raises PeerUnavailable."""
+        """The JSON object at a path; raises PeerUnavailable, of it PeerRefusesToken."""
         return self._ask("GET", path, params=query)
 
     def post(self, path: str, body: Any) -> dict[str, Any]:
-        """The JSON object that answers a POST of JSON; raises PeerUnavailable."""
+        """The JSON object that answers a POST of JSON; raises PeerUnavailable, of it PeerRefusesToken."""
         return self._ask("POST", path, json=body)
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
@@ -39,6 +44,8 @@ class Peer:
                 response = self._session.request(
                     method, self._address + path, timeout=_TIMEOUT, headers=headers, allow_redirects=False, **options
                 )
+            if response.status_code == HTTPStatus.UNAUTHORIZED:
+                raise PeerRefusesToken(f"{self.name} refuses our service token (401): make a new one, `souche keys`")
             response.raise_for_status()
             found: dict[str, Any] = response.json()
         except requests.RequestException as error:

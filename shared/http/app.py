@@ -25,7 +25,16 @@ from shared.access.oidc_provider import Provider
 from shared.access.revocations import RevocationList
 from shared.access.token_lockout import Lockout
 from shared.access.tokens import Verifier, public, uncounted
-from shared.http import api_access, api_audit, api_events, api_metrics, api_token, openapi, security_headers
+from shared.http import (
+    api_access,
+    api_audit,
+    api_events,
+    api_metrics,
+    api_token,
+    database_errors,
+    openapi,
+    security_headers,
+)
 from shared.http.request_context import runtime
 from shared.limiting import rate_limit
 from shared.limiting.rate_limit import Pace
@@ -37,7 +46,6 @@ from shared.process import broker_status
 from shared.process.runtime import Runtime
 from shared.settings.settings import ConfigurationError, Settings, load
 
-_SEND_AGAIN = "The database does not answer. Send the request again, with the same Idempotency-Key if it has one."
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _COMMON = (
     api_events.blueprint,
@@ -121,8 +129,8 @@ def _add_trust(app: Flask, settings: Settings, register: Register | None) -> Non
 
 def _add_errors(app: Flask) -> None:
     app.register_error_handler(Problem, _answer_problem)
-    app.register_error_handler(OperationalError, _answer_database_down)
-    app.register_error_handler(PoolTimeout, _answer_database_down)
+    app.register_error_handler(OperationalError, database_errors.answer)
+    app.register_error_handler(PoolTimeout, database_errors.answer)
     app.register_error_handler(IntegrityError, _answer_taken)
     app.register_error_handler(RequestEntityTooLarge, _answer_too_large)
     app.register_error_handler(ConfigurationError, _answer_unconfigured)
@@ -134,12 +142,6 @@ def _answer_problem(problem: Problem) -> Response:
     for reason in reasons:
         api_metrics.REFUSALS.labels(current_app.import_name, reason).inc()
     return problems.answer(problem)
-
-
-def _answer_database_down(error: Exception) -> Response:
-    """Whatever the request was, it may be sent again: with its key, if it creates."""
-    logs.logger().error("database_unavailable", error=str(getattr(error, "orig", error)).strip())
-    return problems.answer(Unavailable(_SEND_AGAIN, headers={"Retry-After": "2"}))
 
 
 def _answer_unconfigured(error: ConfigurationError) -> Response:

@@ -17,7 +17,7 @@ from shared.database import engine as db
 from shared.eventlog import consumer
 from shared.eventlog.doorbell import Doorbell
 from shared.eventlog.event_kinds import READERS
-from shared.eventlog.peer_client import Peer, PeerUnavailable
+from shared.eventlog.peer_client import Peer, PeerRefusesToken, PeerUnavailable
 from shared.observability.logs import logger
 from shared.process import celery
 from shared.process.request_batching import Together
@@ -95,6 +95,9 @@ class Runtime:
         self.bell.answer(publisher)
         try:
             return consumer.pull(self.transaction, self.peer(publisher), handlers)
+        except PeerRefusesToken as error:
+            logger().error("peer_refuses_token", publisher=publisher, error=str(error))
+            return 0
         except PeerUnavailable as error:
             logger().warning("peer_unavailable", publisher=publisher, error=str(error))
             return 0

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.register.models_reconciliation import DailyBalance
-from shared.eventlog.peer_client import PeerUnavailable
+from shared.eventlog.peer_client import PeerRefusesToken, PeerUnavailable
 from shared.observability.logs import logger
 from shared.process.runtime import Runtime
 from shared.values import clock
@@ -96,6 +96,9 @@ def _redeemer(runtime: Runtime) -> dict[str, dict[str, Any]] | None:
     """By programme what the redeemer has, None where it does not answer."""
     try:
         answer = runtime.peer("redeemer").get("/v1/balances")
+    except PeerRefusesToken as error:
+        logger().error("peer_refuses_token", publisher="redeemer", error=str(error))
+        return None
     except PeerUnavailable as error:
         logger().warning("peer_unavailable", publisher="redeemer", error=str(error))
         return None

@@ -13,6 +13,7 @@ from msgspec import ValidationError
 
 from shared.database import engine
 from shared.eventlog import log
+from shared.eventlog.doorbell import FAILURES, Doorbell
 from shared.observability import logs
 from shared.process.runtime import Runtime
 from shared.settings import settings
@@ -126,3 +127,20 @@ def test_a_request_id_travels_with_a_task_and_is_gone_after_it(publisher: Runtim
         assert eventually(lambda: bool(seen), 10)
     assert seen == ["request-7"]
     assert logs.current_request_id() is None
+
+
+def test_the_thread_that_rings_outlives_an_error_that_nobody_foresaw(publisher: Runtime, broker: redis.Redis) -> None:
+    sent: list[str] = []
+
+    def send(reader: str, _: str) -> None:
+        sent.append(reader)
+        if len(sent) == 1:
+            raise KeyError(reader)
+
+    bell = Doorbell("test", ("redeemer",), broker, send)
+    bell.ring()
+    assert eventually(lambda: len(sent) == 1)
+    broker.flushall()
+    bell.ring()
+    assert eventually(lambda: len(sent) == 2, 10)
+    assert FAILURES.labels("test")._value.get() == 1
