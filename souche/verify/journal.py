@@ -69,7 +69,7 @@ _AMENDMENTS = """
     SELECT convention.reference, convention.amount_cents, agreed.amount_cents AS agreed_cents
     FROM convention LEFT JOIN LATERAL (
         SELECT amount_cents, ends_on FROM convention_amendment
-        WHERE convention_id = convention.id ORDER BY id DESC LIMIT 1
+        WHERE convention_id = convention.id ORDER BY sequence DESC LIMIT 1
     ) agreed ON true
     WHERE (convention.amount_cents, convention.ends_on) IS DISTINCT FROM (agreed.amount_cents, agreed.ends_on)
     ORDER BY convention.id

@@ -34,6 +34,8 @@ class ConventionAmendment(Base):
     made_by: Mapped[str]
     made_on: Mapped[date]
     made_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    sequence: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True))
+    """The order in which the database took them: the last has the last word."""
 
 
 class EnvelopeMovement(Base):
@@ -54,6 +56,8 @@ class EnvelopeMovement(Base):
     made_by: Mapped[str]
     made_on: Mapped[date]
     made_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    sequence: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True))
+    """The order in which the database took them: the last has the last word."""
 
 
 class Charge(Base):

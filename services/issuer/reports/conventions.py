@@ -77,14 +77,14 @@ _AMOUNTS = sa.text("""
     FROM envelope_movement movement JOIN envelope ON envelope.id = movement.envelope_id
     JOIN programme ON programme.id = envelope.programme_id
     WHERE movement.made_on <= :as_of AND (CAST(:convention_id AS uuid) IS NULL OR convention_id = :convention_id)
-    ORDER BY envelope.id, movement.id DESC
+    ORDER BY envelope.id, movement.sequence DESC
 """)
 
 
 _GRANTED = sa.text("""
     SELECT DISTINCT ON (convention_id) convention_id, amount_cents FROM convention_amendment
     WHERE made_on <= :as_of AND (CAST(:convention_id AS uuid) IS NULL OR convention_id = :convention_id)
-    ORDER BY convention_id, id DESC
+    ORDER BY convention_id, sequence DESC
 """)
 # What is granted while the report is put together is in all of it or in none.
 _ONE_SNAPSHOT = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
