@@ -24,7 +24,7 @@ _CAUSES = {"lost": "perdus", "stolen": "volés", "damaged": "abîmés"}
 
 
 def document(held: Mapping[str, Any], authority: str) -> bytes:
-    """The letter about what `people.held` gives; the authority is who answers for the data."""
+    """The letter about what `personal_data.held` gives; the authority is who answers for the data."""
     return pdf_documents.pdf(_TEMPLATE, _said(held, authority), held["told_at"])
 
 
@@ -64,8 +64,8 @@ def _grant(grant: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reason(grant: Mapping[str, Any]) -> str:
-    """Why, in the words of the programme or of the prescriber; what the rule says of itself is not French."""
-    return "évaluation de votre situation" if grant["reason"].startswith("Assessed") else grant["reason"]
+    """Why, in the words of the programme or of the prescriber; what the product says of an assessment is not French."""
+    return grant["reason"] if grant["somebody_wrote_reason"] else "évaluation de votre situation"
 
 
 def _states(cheques: Sequence[Mapping[str, Any]]) -> str:

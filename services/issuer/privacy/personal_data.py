@@ -25,16 +25,21 @@ _HAS_GRANT = sa.text("""
     )
 """)
 _GRANTS = sa.text("""
-    SELECT given.id AS grant_id, programme.code AS programme, programme.name AS programme_name,
-           given.prescriber_id, prescriber.name AS prescriber, given.granted_on, given.valid_until,
-           given.presentable_until, given.amount_cents, given.target_public, given.points, given.rule_version,
-           given.reason, given.exception_reason, given.reference, given.previous_grants, lot.code AS lot,
-           given.created_at, CAST(contact.day AS date) AS last_contact_on,
+    SELECT granted.id AS grant_id, programme.code AS programme, programme.name AS programme_name,
+           granted.prescriber_id, prescriber.name AS prescriber, granted.granted_on, granted.valid_until,
+           granted.presentable_until, granted.amount_cents, granted.target_public, granted.points, granted.rule_version,
+           granted.reason, granted.exception_reason, granted.reference, granted.previous_grants, lot.code AS lot,
+           granted.created_at, granted.points IS NULL OR EXISTS (
+               SELECT FROM assessment_rule AS rule, jsonb_array_elements(rule.assessment -> 'conditions') AS condition
+               WHERE rule.programme_id = granted.programme_id
+                 AND rule.version = coalesce(granted.rule_version, 1) AND condition ->> 'reason' = granted.reason
+           ) AS somebody_wrote_reason,
+           CAST(contact.day AS date) AS last_contact_on,
            CAST(contact.day + make_interval(months => programme.retention_months) AS date) AS kept_until
-    FROM cheque_grant AS given
-    JOIN programme ON programme.id = given.programme_id
-    JOIN prescriber ON prescriber.id = given.prescriber_id
-    LEFT JOIN lot ON lot.id = given.lot_id
+    FROM cheque_grant AS granted
+    JOIN programme ON programme.id = granted.programme_id
+    JOIN prescriber ON prescriber.id = granted.prescriber_id
+    LEFT JOIN lot ON lot.id = granted.lot_id
     CROSS JOIN LATERAL (
         SELECT greatest(max(CAST(other.created_at AT TIME ZONE 'Europe/Paris' AS date)), max(spent.day)) AS day
         FROM cheque_grant AS other
@@ -42,10 +47,10 @@ _GRANTS = sa.text("""
             SELECT max(greatest(redeemed_on, reversed_on)) AS day
             FROM redemption JOIN cheque ON cheque.id = redemption.cheque_id WHERE cheque.grant_id = other.id
         ) AS spent ON true
-        WHERE other.beneficiary_id = given.beneficiary_id AND other.programme_id = given.programme_id
+        WHERE other.beneficiary_id = granted.beneficiary_id AND other.programme_id = granted.programme_id
     ) AS contact
-    WHERE given.beneficiary_id = :person AND (CAST(:owner AS uuid) IS NULL OR given.prescriber_id = :owner)
-    ORDER BY given.granted_on, given.id
+    WHERE granted.beneficiary_id = :person AND (CAST(:owner AS uuid) IS NULL OR granted.prescriber_id = :owner)
+    ORDER BY granted.granted_on, granted.id
 """)
 _CHEQUES = sa.text("""
     SELECT cheque.grant_id, cheque.id AS cheque_id, cheque.value_cents, cheque.state, redemption.redeemed_on,

@@ -116,6 +116,22 @@ def test_the_letter_says_it_in_french_with_the_persons_rights(desk: Office) -> N
     assert all(cheque["code"] not in text for cheque in grant["cheques"])
 
 
+def test_the_letter_says_each_reason_in_the_words_of_whoever_wrote_it(desk: Office) -> None:
+    """What a prescriber or a programme wrote stands there, however it begins; what the product writes does not."""
+    on_means = {"when": {"computer": ["no"]}, "cents": 5000, "reason": "Assessed by the commission: no computer."}
+    conditions = [on_means, {"cents": 10_000}]
+    desk.programme("commission", assessment={"questions": RULE["questions"], "conditions": conditions})
+    desk.envelope(1_000_000, "commission")
+    desk.grant(beneficiary=ALICE, reason="Assessed at the town hall.")
+    for computer in ("no", "yes"):
+        desk.grant(beneficiary=ALICE, programme="commission", answers={"computer": computer, "forms": "alone"})
+    text = letter(desk, find(desk))
+    assert "Assessed at the town hall." in text
+    assert "Assessed by the commission: no computer." in text
+    assert text.count("évaluation de votre situation") == 2  # the third grant, and what the letter says of answers
+    assert "Assessed: 100" not in text
+
+
 def test_who_looks_is_recorded_and_the_name_is_not(desk: Office, caplog: pytest.LogCaptureFixture) -> None:
     desk.grant(beneficiary=ALICE)
     with caplog.at_level(logging.INFO):

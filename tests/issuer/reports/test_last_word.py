@@ -1,23 +1,27 @@
 """The last word on a convention and on an envelope is the one that the database took last, whatever the clocks say."""
 
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from uuid import UUID
 
 from services.issuer.funding import amendments, envelopes
 from shared.process.runtime import Runtime
 from shared.settings.settings import load
 from shared.values import ids
-from souche import verify_journal
+from souche.verify import journal
 from tests.issuer.office import Office
 
 _TWO_MINUTES_MS = 120_000
 
 
+def _later(make: Callable[[], UUID]) -> UUID:
+    return UUID(int=make().int + (_TWO_MINUTES_MS << 80))
+
+
 def speak_first(environ: Mapping[str, str], convention_id: UUID, envelope_id: UUID) -> None:
     """Another process of the issuer, whose clock is two minutes fast: so are the ids that it makes."""
-    right = ids.uuid7
-    ids.uuid7 = lambda: UUID(int=right().int + (_TWO_MINUTES_MS << 80))  # type: ignore[assignment]
+    vars(ids)["uuid7"] = partial(_later, vars(ids)["uuid7"])
     with Runtime(load("issuer", environ)).transaction() as session:
         amendments.amend(session, convention_id, {"amount_cents": 300_000}, "The first word.", "fast")
         amendments.set_amount(session, envelope_id, 250_000, "The first word.", "fast")
@@ -38,4 +42,4 @@ def test_of_two_processes_whose_clocks_differ_the_later_has_the_last_word(office
         amendments.amend(session, convention_id, {"amount_cents": 200_000}, "The last word.", "right")
     [shown] = office.report()["conventions"]
     assert (shown["amount_cents"], shown["envelopes_cents"]) == (200_000, 90_000)
-    assert list(verify_journal.faults(office.service.runtime.engine)) == []
+    assert list(journal.faults(office.service.runtime.engine)) == []
