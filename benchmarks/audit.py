@@ -55,9 +55,9 @@ def main() -> None:
         app = issuer.create_app(settings.load("issuer", environ))
         say("grant", *measure(_granting(app, signer, owner), given.rounds, given.each))
         tills = redeemer.create_app(settings.load("redeemer", environ))
-        runtime: Runtime = tills.extensions["souche"]
+        runtime: Runtime = tills.extensions["souche"].runtime
         say("redemption", *measure(_redeeming(runtime, given.rounds * given.each), given.rounds, given.each))
-        for of in (app.extensions["souche"], runtime):
+        for of in (app.extensions["souche"].runtime, runtime):
             _chain(of)
 
 
@@ -76,7 +76,7 @@ def measure(turns: Callable[[bool], Callable[[], None]], rounds: int, each: int)
 
 
 def _granting(app: Flask, signer: Signer, owner: sa.Engine) -> Callable[[bool], Callable[[], None]]:
-    runtime: Runtime = app.extensions["souche"]
+    runtime: Runtime = app.extensions["souche"].runtime
     admin = {"Authorization": f"Bearer {signer.token('admin', None, 'benchmark')}"}
     prescriber = _prepare(app, admin)
     headers = {"Authorization": f"Bearer {signer.token('prescriber', prescriber, 'benchmark')}"}

@@ -45,7 +45,7 @@ def throughput(quick: bool) -> Iterator[Line]:
 def said(office: Desk) -> str:
     """The script of one grant, heard in an application of this process, which says what the deployed one says."""
     app = issuer.create_app(settings.load(desk.SERVICE, office.machine.environ | {"LOG_LEVEL": "ERROR"}))
-    client, engine = app.test_client(), app.extensions["souche"].engine
+    client, engine = app.test_client(), app.extensions["souche"].runtime.engine
 
     def grant() -> None:
         answer = client.post("/v1/grants", json=desk.ORDER, headers=office.headers())

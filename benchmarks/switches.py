@@ -36,6 +36,7 @@ from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
+from services.operator_bridge.register import contracts
 from services.operator_bridge.switching import switchover
 from shared.database import migrations
 from shared.eventlog import consumer, event_kinds
@@ -247,7 +248,7 @@ class Play:
     def _work(self, contract: UUID, code: str) -> int:
         sent = sending.push(self.runtime, contract, 60.0)
         with self.runtime.transaction() as session:
-            live = lifecycle.find(session, contract).state == "live"
+            live = contracts.find(session, contract).state == "live"
             if self.payment_order and live and lookup.adapter(code).activates:
                 sent += activation.activate(session, contract, self.payment_order)
         simulator = self.outside.simulators.get(code)

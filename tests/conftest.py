@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from demo.stack import environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from shared.database import migrations
-from shared.http import api_metrics
+from shared.http import metrics
 from shared.settings import settings as config
 from shared.settings.settings import SERVICES
 from souche.keys.signer import ONE_YEAR, Signer
@@ -44,7 +44,7 @@ _BUILT: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], ServiceUnderTest] =
 def patience() -> Iterator[None]:
     """However busy the machine is, who asks for metrics is told those of the tables."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api_metrics, "_PATIENCE_SECONDS", 60.0)
+        patch.setattr(metrics, "_PATIENCE_SECONDS", 60.0)
         yield
 
 

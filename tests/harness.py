@@ -26,7 +26,7 @@ class ServiceUnderTest:
     @property
     def runtime(self) -> Runtime:
         """The runtime that the application itself uses."""
-        found: Runtime = self.app.extensions["souche"]
+        found: Runtime = self.app.extensions["souche"].runtime
         return found
 
     @cached_property

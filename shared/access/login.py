@@ -47,7 +47,7 @@ class Register:
 
 
 @dataclass(frozen=True)
-class Entrance:
+class Identity:
     """What a token will say."""
 
     subject: str
@@ -61,16 +61,16 @@ class Entrance:
         return f"{self.role}:{self.scope}" if self.scope else str(self.role)
 
 
-def by_secret(session: Session, client_id: str, secret: str, wanted: str) -> Entrance:
+def by_secret(session: Session, client_id: str, secret: str, wanted: str) -> Identity:
     """What a client is let in as; raises WrongClient or Denied."""
     client = clients.authenticate(session, client_id, secret)
     if client is None:
         raise WrongClient
-    found = Entrance(client.subject, Role(client.role), client.scope, client.name)
+    found = Identity(client.subject, Role(client.role), client.scope, client.name)
     return _choose([found], wanted)
 
 
-def by_person(session: Session, person: Person, register: Register | None, wanted: str) -> Entrance:
+def by_person(session: Session, person: Person, register: Register | None, wanted: str) -> Identity:
     """What somebody is let in as: by their membership, or by the register of the establishment they work for.
 
     Raises Denied, with the `choices` there are where it takes one.
@@ -81,7 +81,7 @@ def by_person(session: Session, person: Person, register: Register | None, wante
     return found
 
 
-def _choose(found: Sequence[Entrance], wanted: str) -> Entrance:
+def _choose(found: Sequence[Identity], wanted: str) -> Identity:
     chosen = [one for one in found if one.asked_for == wanted] if wanted else list(found)
     if len(chosen) == 1:
         return chosen[0]
@@ -91,15 +91,15 @@ def _choose(found: Sequence[Entrance], wanted: str) -> Entrance:
     raise Denied("invalid_scope", "Say with `scope` as whom, of these `choices`.", choices=choices)
 
 
-def _memberships(session: Session, person: Person) -> list[Entrance]:
+def _memberships(session: Session, person: Person) -> list[Identity]:
     mine = (Membership.provider == person.provider) & (Membership.subject == person.subject)
     rows = session.scalars(sa.select(Membership).where(mine).order_by(Membership.membership_id))
-    return [Entrance(str(person), Role(row.role), row.scope) for row in rows]
+    return [Identity(str(person), Role(row.role), row.scope) for row in rows]
 
 
-def _places(session: Session, person: Person, register: Register | None) -> list[Entrance]:
+def _places(session: Session, person: Person, register: Register | None) -> list[Identity]:
     if register is None or not person.siret or person.siret == _NO_ESTABLISHMENT:
         return []
     places = register.places
     found = session.execute(sa.select(places.id, places.name).where(places.siret == person.siret).order_by(places.id))
-    return [Entrance(str(person), register.role, row.id, row.name) for row in found]
+    return [Identity(str(person), register.role, row.id, row.name) for row in found]

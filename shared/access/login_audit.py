@@ -1,7 +1,7 @@
 """Logins in the audit trail: who was let in and as what, and who was refused.
 
 Tokens live ten minutes, so a program asks for one all day long: it leaves an entry for the first of a day from each
-address. A person leaves one for each login and role. Refusals leave a few entries an hour, each of which tells how many
+address. A person leaves one for each login and role. LoginRefusals leave a few entries an hour, each of which tells how many
 were not written since the one before: nobody fills the trail by sending nonsense. What is presented in vain is never
 written down; the log has a line for every refusal.
 """
@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared.access.login import Entrance
+from shared.access.login import Identity
 from shared.audit import trail
 from shared.audit.trail import ENTRY, Act
 from shared.observability.logs import logger
@@ -27,12 +27,12 @@ from shared.values import clock
 
 ACTION = KIND = "login"
 AN_HOUR = 10
-"""Refusals of each kind that a process writes down within an hour."""
+"""LoginRefusals of each kind that a process writes down within an hour."""
 _HOUR_SECONDS = 3600.0
 _APART = timedelta(minutes=5)  # the provider's clock and the database's
 
 
-def given(session: Session, entrance: Entrance, said_at: datetime | None, address: str | None) -> None:
+def record(session: Session, identity: Identity, said_at: datetime | None, address: str | None) -> None:
     """Records that somebody is let in, unless this login, or today's of this program, stands there already.
 
     `said_at` is when the provider let a person in; None for a program.
@@ -40,9 +40,9 @@ def given(session: Session, entrance: Entrance, said_at: datetime | None, addres
     how = {"by": "provider", "logged_in_at": said_at.isoformat()} if said_at else {"by": "secret"}
     midnight = datetime.combine(clock.today(), datetime.min.time(), clock.PARIS)
     since = said_at - _APART if said_at else midnight
-    role, subject = entrance.role.value, entrance.subject
-    if not session.scalar(_stands(role, entrance.scope, subject, address, how, since)):
-        with trail.acting(Act(role, subject, ACTION, entrance.scope, address)):
+    role, subject = identity.role.value, identity.subject
+    if not session.scalar(_stands(role, identity.scope, subject, address, how, since)):
+        with trail.acting(Act(role, subject, ACTION, identity.scope, address)):
             trail.record(session, KIND, [subject], after=how)
 
 
@@ -62,7 +62,7 @@ def _stands(
     return sa.select(sa.exists().where(*same))
 
 
-class Refusals:
+class LoginRefusals:
     """What one process has written down of refusals within the hour, and what it has not."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -70,7 +70,7 @@ class Refusals:
         self._lock = threading.Lock()
         self._hour, self._written, self._silent = 0, Counter[str](), Counter[str]()
 
-    def tell(self, error: str, known: str | None, address: str | None, *, locked_out: bool) -> None:
+    def record(self, error: str, known: str | None, address: str | None, *, locked_out: bool) -> None:
         """Records a refusal, or counts it; `known` is whom it is about where that is proven or is an identifier."""
         kind = "locked_out" if locked_out else error
         silent = self._silent_since(kind)

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from shared.access import clients
-from shared.limiting.client_address import sender
+from shared.limiting.client_address import client_network
 from shared.observability.logs import logger
 from shared.problems import TooMany
 from shared.process.runtime import Runtime
@@ -36,7 +36,7 @@ _FOUND = sa.text("""
 """)
 
 
-class Lockout:
+class TokenLockout:
     """The counts of one service, and who is locked out as one process of it knows."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -81,7 +81,7 @@ def _counted(rows: Iterable[Any]) -> dict[bytes, int]:
 
 def _keys(address: str, client_id: str) -> tuple[bytes, bytes]:
     """What is counted, as digests: nobody's address is kept."""
-    address = sender(address) or ""
+    address = client_network(address) or ""
     return _digest(address), _digest(f"{address} {client_id}")
 
 

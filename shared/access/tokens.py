@@ -293,5 +293,5 @@ def _bearer() -> Caller:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Send `Authorization: Bearer <token>`.", headers={"WWW-Authenticate": "Bearer"})
-    verifier: Verifier = current_app.extensions["souche.verifier"]
+    verifier: Verifier = current_app.extensions["souche"].verifier
     return verifier.caller(token.strip())

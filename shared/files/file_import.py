@@ -1,7 +1,7 @@
 """Taking a file in: on trial or for good, whatever is good in it or all or nothing, and known again if it comes twice.
 
 A trial does what the real thing would do, in a transaction that is rolled back: so its report is the real one's, word
-for word. A use case takes `Terms`; its view reads them by `@blueprint.arguments(TermsQuery, **TERMS)` and is
+for word. A use case takes `ImportOptions`; its view reads them by `@blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)` and is
 `@idempotent(trials=True)`, as the answer to a trial is not kept.
 """
 
@@ -23,7 +23,7 @@ BEST_EFFORT, ALL_OR_NOTHING = "best-effort", "all-or-nothing"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ImportOptions:
     """How a file is to be taken in."""
 
     dry_run: bool = False
@@ -35,7 +35,7 @@ class Terms:
         return self.mode == ALL_OR_NOTHING
 
 
-class TermsQuery(Schema):
+class ImportOptionsQuery(Schema):
     """How a file is to be taken in, as a caller says it."""
 
     dry_run = fields.Bool(
@@ -49,12 +49,12 @@ class TermsQuery(Schema):
     )
 
     @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> Terms:
-        return Terms(**data)
+    def _make(self, data: dict[str, Any], **_: Any) -> ImportOptions:
+        return ImportOptions(**data)
 
 
 # A slip in the name of `dry_run` must not import for good.
-TERMS: Mapping[str, Any] = {"location": "query", "unknown": RAISE}
+IMPORT_OPTIONS: Mapping[str, Any] = {"location": "query", "unknown": RAISE}
 
 
 class NothingTaken(Invalid):
@@ -110,13 +110,13 @@ def file_digest(content: bytes) -> str:
 
 
 @contextmanager
-def taking(session: Session, terms: Terms) -> Iterator[None]:
+def taking(session: Session, options: ImportOptions) -> Iterator[None]:
     """The block's effect is this transaction's; on trial the transaction ends with it, and nothing was done.
 
     What the block gives out must be plain values: rows are gone with the transaction.
     """
     yield
-    if terms.dry_run:
+    if options.dry_run:
         session.flush()  # what the database would refuse, it refuses a trial too
         session.rollback()
 
@@ -129,11 +129,11 @@ def known_since(session: Session, digest: str, files: type[FileColumns]) -> date
     return session.scalar(sa.select(files.imported_at).where(files.digest == digest))
 
 
-def require_whole(terms: Terms, refused: int, lines: int, report: Mapping[str, Any]) -> None:
+def require_whole(options: ImportOptions, refused: int, lines: int, report: Mapping[str, Any]) -> None:
     """Raises NothingTaken, which undoes the transaction, where all or nothing is asked and a line is refused.
 
     `report` is JSON-ready and says what is wrong with each of the refused lines.
     """
-    if terms.all_or_nothing and refused:
+    if options.all_or_nothing and refused:
         said = "1 line is refused" if refused == 1 else f"{refused} lines are refused"
         raise NothingTaken(f"{said} of {lines}, so nothing went in: see `report`.", report=report)

@@ -5,16 +5,15 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from flask import current_app
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from shared.access import clients, revocations
-from shared.access.login import Register
 from shared.access.models import Client, Membership, Revocation
 from shared.access.tokens import SCOPED, Role, caller, roles
 from shared.database.lookup import get_or_404
 from shared.database.paging import PageQuery, page, page_of
+from shared.http import service
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.problems import Conflict, Invalid
@@ -267,7 +266,7 @@ def _require_place(session: Any, role: str, scope: UUID | None) -> None:
     """A scope is a place of this service's own register: of another's, nothing is known here."""
     if scope is None:
         return
-    register: Register | None = current_app.extensions["souche.register"]
+    register = service.current().register
     if register is None or register.role != role:
         raise Invalid(f"This service has no {role}s.", errors={"role": ["Register it where they are known."]})
     if session.get(register.places, scope) is None:

@@ -15,6 +15,7 @@ from shared.access.tokens import Caller, Role, roles
 from shared.audit import hash_chain, trail
 from shared.audit.trail import ENTRY, Act
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, line
+from shared.http import service
 from shared.http.api_access import ONE_LINE
 from shared.http.request_context import csv_file, runtime, transaction
 from shared.observability.logs import logger
@@ -154,7 +155,7 @@ def watch_requests(app: Flask) -> None:
     def tell_refusal(response: Response) -> Response:
         refused = response.status_code in _TOLD and "caller" in g
         if refused and request.method not in _READING and str(request.url_rule) not in _EVERYDAY:
-            _record_refusal(app.extensions["souche"], response)
+            _record_refusal(service.of(app).runtime, response)
         return response
 
     @app.teardown_request

@@ -9,17 +9,17 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote_plus
 
-from flask import Response, current_app, jsonify, request
+from flask import Response, jsonify, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 from werkzeug.datastructures import MultiDict
 
 from shared.access import clients, login, login_audit, tokens
-from shared.access.login import Denied, Entrance, Register, WrongClient
-from shared.access.login_audit import Refusals
-from shared.access.oidc_provider import NotAccepted, Provider
-from shared.access.token_lockout import Lockout, too_many
+from shared.access.login import Denied, Identity, WrongClient
+from shared.access.oidc_provider import NotAccepted
+from shared.access.token_lockout import too_many
 from shared.access.tokens import uncounted
+from shared.http import service
 from shared.http.request_context import runtime, transaction
 from shared.limiting import rate_limit, slow_bodies
 from shared.limiting.request_limits import TooLarge, check_encoding
@@ -101,10 +101,10 @@ def token() -> Response:
     try:
         rate_limit.of_stranger()
         given = _parameters()
-        entrance = _by_secret(given) if given["grant_type"] == CREDENTIALS else _by_provider(given)
+        identity = _by_secret(given) if given["grant_type"] == CREDENTIALS else _by_provider(given)
     except Problem as problem:
         return _denied(problem)
-    return _let_in(entrance, exchanged=given["grant_type"] == EXCHANGE)
+    return _let_in(identity, exchanged=given["grant_type"] == EXCHANGE)
 
 
 def _parameters() -> dict[str, str]:
@@ -139,29 +139,28 @@ def _basic() -> dict[str, str]:
     return {"client_id": unquote_plus(client_id), "client_secret": unquote_plus(secret)}
 
 
-def _by_secret(given: dict[str, str]) -> Entrance:
-    lockout: Lockout = current_app.extensions["souche.lockout"]
+def _by_secret(given: dict[str, str]) -> Identity:
+    lockout = service.current().token_lockout
     address = request.remote_addr or ""
     is_shut = lockout.check(address, given["client_id"])
     try:
         with transaction() as session:
-            entrance = login.by_secret(session, given["client_id"], given["client_secret"], given["scope"])
-            login_audit.given(session, entrance, None, address)
-            return entrance
+            identity = login.by_secret(session, given["client_id"], given["client_secret"], given["scope"])
+            login_audit.record(session, identity, None, address)
+            return identity
     except WrongClient as problem:
         if is_shut:
             raise too_many() from None
         locked = lockout.count(address, given["client_id"])
-        _tell_refusal(problem, clients.identifier(given["client_id"]), locked_out=locked)
+        _record_refusal(problem, clients.identifier(given["client_id"]), locked_out=locked)
         raise
     except Denied as problem:
-        _tell_refusal(problem, clients.identifier(given["client_id"]))
+        _record_refusal(problem, clients.identifier(given["client_id"]))
         raise
 
 
-def _by_provider(given: dict[str, str]) -> Entrance:
-    provider: Provider | None = current_app.extensions["souche.provider"]
-    register: Register | None = current_app.extensions["souche.register"]
+def _by_provider(given: dict[str, str]) -> Identity:
+    provider, register = service.current().provider, service.current().register
     if provider is None:
         raise Denied("unsupported_grant_type", "No OpenID Connect provider is configured here.")
     if given["subject_token_type"] not in SUBJECT_TOKENS or not given["subject_token"]:
@@ -171,42 +170,41 @@ def _by_provider(given: dict[str, str]) -> Entrance:
     except NotAccepted as problem:
         # Nobody is locked out for it: a signature cannot be guessed, and all who use one front end share its address.
         denied = Denied("invalid_grant", problem.detail)
-        _tell_refusal(denied, None)
+        _record_refusal(denied, None)
         raise denied from None
     try:
         with transaction() as session:
-            entrance = login.by_person(session, person, register, given["scope"])
-            login_audit.given(session, entrance, person.said_at, request.remote_addr)
-            return entrance
+            identity = login.by_person(session, person, register, given["scope"])
+            login_audit.record(session, identity, person.said_at, request.remote_addr)
+            return identity
     except Denied as problem:
         if given["scope"] or problem.members["error"] != "invalid_scope":  # who is asked as whom was not refused
-            _tell_refusal(problem, str(person))
+            _record_refusal(problem, str(person))
         raise
 
 
-def _tell_refusal(problem: Denied, known: str | None, *, locked_out: bool = False) -> None:
-    refusals: Refusals = current_app.extensions["souche.refusals"]
-    refusals.tell(problem.members["error"], known, request.remote_addr, locked_out=locked_out)
+def _record_refusal(problem: Denied, known: str | None, *, locked_out: bool = False) -> None:
+    service.current().login_refusals.record(problem.members["error"], known, request.remote_addr, locked_out=locked_out)
 
 
-def _let_in(entrance: Entrance, exchanged: bool) -> Response:
+def _let_in(identity: Identity, exchanged: bool) -> Response:
     settings = runtime().settings
     key_id, key = next(iter(settings.signing_keys.items()))
     made = tokens.issue(
         tokens.own_key_id(settings.service, key_id),
         key,
-        role=entrance.role,
-        subject=entrance.subject,
-        scope=entrance.scope,
+        role=identity.role,
+        subject=identity.subject,
+        scope=identity.scope,
         lifetime=timedelta(seconds=settings.access_token_seconds),
         audience=(settings.service,),
     )
-    logger().info("token_given", subject=entrance.subject, scope=entrance.asked_for)
+    logger().info("token_given", subject=identity.subject, scope=identity.asked_for)
     body: dict[str, Any] = {
         "access_token": made,
         "token_type": "Bearer",
         "expires_in": settings.access_token_seconds,
-        "scope": entrance.asked_for,
+        "scope": identity.asked_for,
     }
     return _plain(jsonify(body | ({"issued_token_type": ACCESS_TOKEN} if exchanged else {})))
 

@@ -20,10 +20,10 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from shared import problems
 from shared.access import permissions, tokens
 from shared.access.login import Register
-from shared.access.login_audit import Refusals
+from shared.access.login_audit import LoginRefusals
 from shared.access.oidc_provider import Provider
 from shared.access.revocations import RevocationList
-from shared.access.token_lockout import Lockout
+from shared.access.token_lockout import TokenLockout
 from shared.access.tokens import Verifier, public, uncounted
 from shared.http import (
     api_access,
@@ -32,13 +32,16 @@ from shared.http import (
     api_metrics,
     api_token,
     database_errors,
+    metrics,
     openapi,
     security_headers,
 )
+from shared.http.metrics import Metrics
 from shared.http.request_context import runtime
+from shared.http.service import Service
 from shared.limiting import rate_limit
-from shared.limiting.rate_limit import Pace
-from shared.limiting.slow_bodies import Bodies
+from shared.limiting.rate_limit import RateLimit
+from shared.limiting.slow_bodies import SlowBodies
 from shared.observability import logs, tracing
 from shared.observability.gauges import Gauge
 from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
@@ -87,10 +90,8 @@ def build(
     settings = settings or load(service)
     logs.configure(service, settings.log_level)
     app = with_routes(service, blueprints)
-    app.extensions["souche"] = Runtime(settings)
-    _add_trust(app, settings, register)
+    app.extensions["souche"] = _service(settings, gauges, register)
     security_headers.add(app, settings.trusted_proxies)
-    app.extensions["souche.metrics"] = api_metrics.Metrics(app.extensions["souche"], gauges)
     _add_errors(app)
     _add_logging(app)
     tracing.begin(settings)
@@ -113,18 +114,19 @@ def with_routes(service: str, blueprints: Sequence[Blueprint]) -> Flask:
     return app
 
 
-def _add_trust(app: Flask, settings: Settings, register: Register | None) -> None:
-    runtime: Runtime = app.extensions["souche"]
-    revocations = RevocationList(runtime.transaction)
-    app.extensions |= {
-        "souche.verifier": Verifier(tokens.accepted_keys(settings), settings.service, revocations),
-        "souche.lockout": Lockout(runtime),
-        "souche.refusals": Refusals(runtime),
-        "souche.bodies": Bodies(settings.pool_size),
-        "souche.pace": Pace(settings.service, rate_limit.store(settings)),
-        "souche.provider": Provider.of(settings) if settings.oidc_issuer else None,
-        "souche.register": register,
-    }
+def _service(settings: Settings, gauges: Sequence[Gauge], register: Register | None) -> Service:
+    runtime = Runtime(settings)
+    return Service(
+        runtime=runtime,
+        verifier=Verifier(tokens.accepted_keys(settings), settings.service, RevocationList(runtime.transaction)),
+        token_lockout=TokenLockout(runtime),
+        login_refusals=LoginRefusals(runtime),
+        rate_limit=RateLimit(settings.service, rate_limit.store(settings)),
+        slow_bodies=SlowBodies(settings.pool_size),
+        metrics=Metrics(runtime, gauges),
+        provider=Provider.of(settings) if settings.oidc_issuer else None,
+        register=register,
+    )
 
 
 def _add_errors(app: Flask) -> None:
@@ -140,7 +142,7 @@ def _answer_problem(problem: Problem) -> Response:
     """A refusal of cheques counts by the reasons of each, any other problem once."""
     reasons = [refusal["reason"] for refusal in problem.members.get("refusals", ())] or [problem.slug]
     for reason in reasons:
-        api_metrics.REFUSALS.labels(current_app.import_name, reason).inc()
+        metrics.REFUSALS.labels(current_app.import_name, reason).inc()
     return problems.answer(problem)
 
 
@@ -184,7 +186,7 @@ def _add_logging(app: Flask) -> None:
         seconds, route = time.perf_counter() - g.began, str(request.url_rule or "unknown")
         # Whatever else is sent as a method is anybody's own word: each would be a series of its own, for ever.
         method = request.method if request.method in _METHODS else "OTHER"
-        api_metrics.REQUESTS.labels(service, method, route, response.status_code).observe(seconds)
+        metrics.REQUESTS.labels(service, method, route, response.status_code).observe(seconds)
         logs.logger().info(
             "request",
             method=method,

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from flask import Response, current_app, g
+from flask import Response, g
 from sqlalchemy.orm import Session
 
+from shared.http import service
 from shared.process.runtime import Runtime
 
 _WAIT = sa.text("SET LOCAL idle_in_transaction_session_timeout = '1h'")
@@ -14,8 +15,7 @@ _WAIT = sa.text("SET LOCAL idle_in_transaction_session_timeout = '1h'")
 
 def runtime() -> Runtime:
     """The runtime of the application that serves this request."""
-    found: Runtime = current_app.extensions["souche"]
-    return found
+    return service.current().runtime
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import ipaddress
 
 
-def sender(address: str | None) -> str | None:
+def client_network(address: str | None) -> str | None:
     """An IPv4 address, a /64 of IPv6, or None where it is not known: who has one address of a /64 has all 2⁶⁴."""
     try:
         found = ipaddress.ip_address(address or "")

@@ -18,7 +18,7 @@ from typing import Any
 import redis
 from flask import current_app, request
 
-from shared.limiting.client_address import sender
+from shared.limiting.client_address import client_network
 from shared.observability.logs import logger
 from shared.problems import TooMany
 from shared.settings.settings import Settings
@@ -26,21 +26,21 @@ from shared.settings.settings import Settings
 WINDOW_SECONDS = 60
 # A process tells of its counts, and hears of those of the others, at each tenth of the limit: so many requests, times
 # the processes, is what a caller may get beyond it.
-_PORTIONS = 10
+_SHARES = 10
 _SILENT_SECONDS = 10.0
 _REDIS_SECONDS = 0.2
 # Beyond it, who comes new in this minute is not counted: so many addresses can only be slow ones.
-_MOST = 20_000
+_MAX_TALLIES = 20_000
 
 
 @dataclass
 class _Tally:
     own: int = 0
-    untold: int = 0
+    unshared: int = 0
     of_others: int = 0
 
 
-class Pace:
+class RateLimit:
     """The counts of one process, and what it knows of those of the others of its service."""
 
     def __init__(self, service: str, store: redis.Redis) -> None:
@@ -58,7 +58,7 @@ class Pace:
         if counted is None:
             return
         tally, number = counted
-        if number + tally.of_others <= limit and tally.untold * _PORTIONS >= limit:
+        if number + tally.of_others <= limit and tally.unshared * _SHARES >= limit:
             self._share(whose, minute, tally)
         if number + tally.of_others > limit:
             raise _too_many(limit, WINDOW_SECONDS - second)
@@ -70,11 +70,11 @@ class Pace:
                 self._minute, self._tallies = minute, {}
             tally = self._tallies.get(whose)
             if tally is None:
-                if len(self._tallies) >= _MOST:
+                if len(self._tallies) >= _MAX_TALLIES:
                     return None
                 tally = self._tallies[whose] = _Tally()
             tally.own += 1
-            tally.untold += 1
+            tally.unshared += 1
             return tally, tally.own
 
     def _share(self, whose: str, minute: int, tally: _Tally) -> None:
@@ -82,22 +82,22 @@ class Pace:
         with self._lock:
             if time.monotonic() < self._silent_until:
                 return
-            told, tally.untold = tally.untold, 0
+            counted, tally.unshared = tally.unshared, 0
         try:
-            total = self._added(whose, minute, told)
+            total = self._added(whose, minute, counted)
         except redis.RedisError as error:
             self._silent_until = time.monotonic() + _SILENT_SECONDS
-            logger().warning("pace_not_shared", error=type(error).__name__)
+            logger().warning("rate_limit_not_shared", error=type(error).__name__)
             with self._lock:
-                tally.untold += told
+                tally.unshared += counted
             return
         with self._lock:
-            tally.of_others = max(tally.of_others, total - (tally.own - tally.untold))
+            tally.of_others = max(tally.of_others, total - (tally.own - tally.unshared))
 
-    def _added(self, whose: str, minute: int, told: int) -> int:
-        key = f"souche:pace:{self._service}:{minute}:{hashlib.sha256(whose.encode()).hexdigest()[:32]}"
+    def _added(self, whose: str, minute: int, counted: int) -> int:
+        key = f"souche:rate_limit:{self._service}:{minute}:{hashlib.sha256(whose.encode()).hexdigest()[:32]}"
         pipeline: Any = self._store.pipeline(transaction=False)
-        total, _ = pipeline.incrby(key, told).expire(key, 2 * WINDOW_SECONDS).execute()
+        total, _ = pipeline.incrby(key, counted).expire(key, 2 * WINDOW_SECONDS).execute()
         return int(total)
 
 
@@ -110,21 +110,21 @@ def store(settings: Settings) -> redis.Redis:
 
 def of_caller(who: str) -> None:
     """Counts a request with a good token; raises TooMany beyond REQUESTS_PER_CALLER a minute."""
-    _pace().take(f"caller {who}", _settings().requests_per_caller)
+    _limit().take(f"caller {who}", _settings().requests_per_caller)
 
 
 def of_stranger() -> None:
     """Counts a request without one at its address; raises TooMany beyond REQUESTS_PER_ADDRESS a minute."""
-    _pace().take(f"address {sender(request.remote_addr)}", _settings().requests_per_address)
+    _limit().take(f"address {client_network(request.remote_addr)}", _settings().requests_per_address)
 
 
-def _pace() -> Pace:
-    found: Pace = current_app.extensions["souche.pace"]
+def _limit() -> RateLimit:
+    found: RateLimit = current_app.extensions["souche"].rate_limit
     return found
 
 
 def _settings() -> Settings:
-    found: Settings = current_app.extensions["souche"].settings
+    found: Settings = current_app.extensions["souche"].runtime.settings
     return found
 
 

@@ -27,7 +27,7 @@ class TooSlow(Problem):
     title = "Too many requests are still being sent"
 
 
-class Bodies:
+class SlowBodies:
     """Who is waited for in one process, and since when."""
 
     def __init__(self, threads: int) -> None:
@@ -66,8 +66,8 @@ def _too_slow() -> TooSlow:
 
 def read(who: str) -> bytes:
     """The body of the request in hand, which this caller sends; raises TooSlow."""
-    bodies: Bodies = current_app.extensions["souche.bodies"]
+    slow: SlowBodies = current_app.extensions["souche"].slow_bodies
     if not request.content_length and "Transfer-Encoding" not in request.headers:
         return b""
-    with bodies.waited_for(who):
+    with slow.waited_for(who):
         return request.get_data(cache=True)

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from shared.files import file_import
-from shared.files.file_import import FileColumns, Terms
+from shared.files.file_import import FileColumns, ImportOptions
 from shared.places.reader import Note, Place, PlacesFileRefused, Reading, read_places
 from shared.places.vocabulary import PUBLICS, SERVICES
 from shared.problems import Invalid
@@ -143,7 +143,7 @@ CSV_BODY = {
 
 
 def take_in(
-    session: Session, content: bytes, terms: Terms, table: type[PlaceColumns], files: type[FileColumns]
+    session: Session, content: bytes, options: ImportOptions, table: type[PlaceColumns], files: type[FileColumns]
 ) -> Report:
     """Adds places and updates known ones, by their source's identifier.
 
@@ -153,11 +153,11 @@ def take_in(
         reading = read_places(content)
     except PlacesFileRefused as refusal:
         raise Invalid(f"The file cannot be read: {refusal}.", slug="file-refused") from None
-    with file_import.taking(session, terms):
+    with file_import.taking(session, options):
         earlier = file_import.known_since(session, reading.digest, files)
         report = _store_all(session, reading, earlier, table)
         lines = len(reading.places) + reading.refused_lines
-        file_import.require_whole(terms, reading.refused_lines, lines, _told(report))
+        file_import.require_whole(options, reading.refused_lines, lines, _told(report))
     return report
 
 

@@ -234,7 +234,7 @@ def test_a_statement_in_files_is_read_or_unreadable(tmp_path: Path, text: str) -
 
 def refused(issuer: ServiceUnderTest, token: str) -> None:
     """Asks with a token, which must be refused."""
-    verifier: tokens.Verifier = issuer.app.extensions["souche.verifier"]
+    verifier: tokens.Verifier = issuer.app.extensions["souche"].verifier
     with pytest.raises(Unauthenticated):
         verifier.caller(token)
 

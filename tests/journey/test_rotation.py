@@ -72,7 +72,7 @@ class Deployment:
             for number, former in enumerate(running):
                 running[number] = CREATE[service](settings.load(service, self.environ))
                 time.sleep(0.1)  # what was in hand ends
-                former.extensions["souche"].engine.dispose()
+                former.extensions["souche"].runtime.engine.dispose()
 
     def ask(self, service: str, path: str, token: str, body: Any, key: str) -> TestResponse:
         process = random.choice(self.processes[service])
@@ -181,7 +181,7 @@ def deployment(world: World, signer: Signer) -> Iterator[Deployment]:
     yield made
     for running in made.processes.values():
         for process in running:
-            process.extensions["souche"].engine.dispose()
+            process.extensions["souche"].runtime.engine.dispose()
 
 
 def registered(world: World, service: str, role: str, scope: Any) -> tuple[str, str]:

@@ -58,7 +58,7 @@ class Logs:
         """The issuer's feed served over HTTP, at the address where its readers look."""
         application = app.build("issuer", settings.load("issuer", self.environ), [])
         with served(application, self.environ["ISSUER_URL"]):
-            yield application.extensions["souche"]
+            yield application.extensions["souche"].runtime
 
 
 @pytest.fixture

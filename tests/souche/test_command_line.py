@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from demo.stack.embedded import EmbeddedPostgres
 from shared.access.tokens import Role, Verifier
-from shared.http.api_metrics import Gauges
+from shared.http.metrics import Gauges
 from shared.process.runtime import Runtime
 from shared.settings.settings import SERVICES, load, read_keys
 from souche.cli import COMMANDS, main

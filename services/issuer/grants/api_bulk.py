@@ -16,7 +16,7 @@ from services.issuer.grants.bulk_csv import Raw
 from services.issuer.grants.schemas import GrantOrderSchema, grant_request
 from services.issuer.grants.secrets import Secrets
 from shared.access.tokens import caller, roles
-from shared.files.file_import import TERMS, Terms, TermsQuery
+from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http import idempotency
 from shared.http.request_context import runtime, wait_for_others
 from shared.problems import Invalid, Problem, Unavailable
@@ -73,9 +73,9 @@ _BODY = {
 @roles("admin", own="prescriber")
 @idempotency.idempotent(trials=True)
 @blueprint.doc(**_BODY)
-@blueprint.arguments(TermsQuery, **TERMS)
+@blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)
 @blueprint.response(200, AnswersSchema)
-def create_grants(terms: Terms) -> dict[str, Any]:
+def create_grants(options: ImportOptions) -> dict[str, Any]:
     """Grant many: each line is answered, the good ones go in, in their order; or all of them, or none.
 
     A line is granted once: by its own `reference`, or by the request's Idempotency-Key and the line's number. So the
@@ -87,7 +87,7 @@ def create_grants(terms: Terms) -> dict[str, Any]:
     lines = [_line(number, raw) for number, raw in rows]
     with _slot():
         wait_for_others()
-        bulk_request = BulkRequest(lines, _origin(), _digest(), terms)
+        bulk_request = BulkRequest(lines, _origin(), _digest(), options)
         return bulk.grant_lines(runtime().transaction, Secrets.of(runtime().settings.keys), bulk_request).payload()
 
 

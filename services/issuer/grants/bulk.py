@@ -24,7 +24,7 @@ from services.issuer.people import access_log
 from services.issuer.people.identities import Identities
 from services.issuer.programmes import person_limits
 from shared.files import file_import
-from shared.files.file_import import Terms
+from shared.files.file_import import ImportOptions
 from shared.observability.logs import logger
 from shared.problems import Conflict, Invalid, Problem, Unavailable
 
@@ -53,7 +53,7 @@ class BulkRequest:
     lines: Sequence[Line]
     origin: str | None
     digest: str
-    terms: Terms = field(default_factory=Terms)
+    terms: ImportOptions = field(default_factory=ImportOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def grant_lines(transaction: Transactions, secrets: Secrets, bulk_request: BulkR
             f"At most {MAX_ALL_OR_NOTHING} lines can be all or nothing; these are {len(lines)}.", slug="too-many-lines"
         )
     # A trial is one batch too: a second one would count on money that the first did not really take.
-    size = BATCH_SIZE if terms == Terms() else max(len(lines), 1)
+    size = BATCH_SIZE if terms == ImportOptions() else max(len(lines), 1)
     report = BulkReport([])
     with _unavailable_where_interrupted(report, len(lines)):
         for start in range(0, len(lines), size):
@@ -122,7 +122,7 @@ def grant_lines(transaction: Transactions, secrets: Secrets, bulk_request: BulkR
 
 @contextmanager
 def _audited_disclosures(
-    transaction: Transactions, identities: Identities, lines: Sequence[Line], terms: Terms
+    transaction: Transactions, identities: Identities, lines: Sequence[Line], options: ImportOptions
 ) -> Iterator[list[LineAnswer]]:
     """Audits the people to whom nothing was granted: the block's answers disclose their remaining entitlement.
 
@@ -132,7 +132,7 @@ def _audited_disclosures(
     undone = True
     try:
         yield answers
-        undone = terms.dry_run
+        undone = options.dry_run
     finally:
         disclosed = {
             answer.number for answer in answers if undone or isinstance(answer.problem, person_limits.Exceeded)
@@ -146,9 +146,9 @@ def _audited_disclosures(
                 access_log.record_assessed(session, identities, people)
 
 
-def _require_whole(terms: Terms, since: datetime | None, answers: Sequence[LineAnswer]) -> None:
+def _require_whole(options: ImportOptions, since: datetime | None, answers: Sequence[LineAnswer]) -> None:
     bad = [answer for answer in answers if answer.problem]
-    file_import.require_whole(terms, len(bad), len(answers), BulkReport(bad, since).payload())
+    file_import.require_whole(options, len(bad), len(answers), BulkReport(bad, since).payload())
 
 
 @contextmanager

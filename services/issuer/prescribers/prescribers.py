@@ -8,14 +8,14 @@ from sqlalchemy.orm import Session
 
 from services.issuer.prescribers.models import Prescriber, PrescriberImport
 from shared.database.lookup import get_or_404
-from shared.files.file_import import Terms
+from shared.files.file_import import ImportOptions
 from shared.places import importer
 from shared.places.importer import Report
 
 
-def take_in(session: Session, content: bytes, terms: Terms) -> Report:
+def take_in(session: Session, content: bytes, options: ImportOptions) -> Report:
     """Adds and updates prescribers by their source's identifier; raises as `place_import.take_in` does."""
-    return importer.take_in(session, content, terms, Prescriber, PrescriberImport)
+    return importer.take_in(session, content, options, Prescriber, PrescriberImport)
 
 
 def find(session: Session, prescriber_id: UUID) -> Prescriber:

@@ -16,7 +16,7 @@ from services.redeemer.statements.models import PaymentTerm, Statement
 from shared.access.tokens import Role, caller, roles
 from shared.database.paging import PageQuery, page, page_of
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
-from shared.files.file_import import TERMS, Terms, TermsQuery
+from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, runtime, transaction
 from shared.problems import ProblemSchema
@@ -149,15 +149,15 @@ class TermsSchema(Schema):
 @roles("admin", "finance")
 @idempotent(trials=True)
 @blueprint.doc(**_BODY)
-@blueprint.arguments(TermsQuery, **TERMS)
+@blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)
 @blueprint.response(200, PaymentReportSchema)
-def import_payments(terms: Terms) -> importing.Report:
+def import_payments(options: ImportOptions) -> importing.Report:
     """Take the accountant's payments in: each is matched with its statement, and settles redemptions in their order.
 
     A payment that was recorded before, or that an operator reported, is known again and changes nothing.
     """
     with transaction() as session:
-        return importing.take_in(session, request.get_data(), terms, str(caller()))
+        return importing.take_in(session, request.get_data(), options, str(caller()))
 
 
 @blueprint.route("")

@@ -18,7 +18,7 @@ from services.redeemer.payments.models import PaymentImport
 from services.redeemer.payments.payment_file import Fault, Line
 from services.redeemer.statements import statement_sql
 from shared.files import file_import
-from shared.files.file_import import Terms
+from shared.files.file_import import ImportOptions
 from shared.values import clock
 from shared.values.ids import new_id
 from shared.values.money import euros
@@ -70,17 +70,17 @@ class _Books:
     recorded: list[tuple[UUID, Line]] = field(default_factory=list)
 
 
-def take_in(session: Session, content: bytes, terms: Terms, by: str) -> Report:
+def take_in(session: Session, content: bytes, options: ImportOptions, by: str) -> Report:
     """Records the payments of a file; raises Invalid where it is unreadable, NothingTaken as `importing` says."""
     read = payment_file.read(content)
     digest = file_import.file_digest(content)
-    with file_import.taking(session, terms):
+    with file_import.taking(session, options):
         earlier = file_import.known_since(session, digest, PaymentImport)
         books = _open(session, [line for line in read if isinstance(line, Line)])
         outcomes = [_judge(books, line) for line in read]
         settled = _record(session, books.recorded, digest, by)
         report = _report(earlier, outcomes, settled)
-        file_import.require_whole(terms, report.refused, len(outcomes), _told(outcomes))
+        file_import.require_whole(options, report.refused, len(outcomes), _told(outcomes))
     return report
 
 

@@ -18,7 +18,7 @@ from shared.access.tokens import Role, caller, roles
 from shared.database.paging import PageQuery, page, page_of
 from shared.http.idempotency import HEADER, request_digests, required_key
 from shared.http.request_context import runtime, transaction
-from shared.limiting.client_address import sender
+from shared.limiting.client_address import client_network
 from shared.problems import ProblemSchema
 
 blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions", description="Cheques spent.")
@@ -50,7 +50,7 @@ def redeem(body: dict[str, Any]) -> dict[str, Any]:
     """Redeem cheques, all of them or none. Send the same Idempotency-Key again to be told the same answer again."""
     key, typed = required_key(), eligibility.read(body.pop("codes"))
     digest, *former = request_digests()
-    address, workshop = sender(request.remote_addr), eligibility.workshop(**body)
+    address, workshop = client_network(request.remote_addr), eligibility.workshop(**body)
     asked = Request(caller().own, key, digest, typed, workshop, address, former)
     return redeeming.redeem(runtime(), asked)
 

@@ -10,7 +10,7 @@ from services.redeemer.redemptions.lockout import Guesser
 from services.redeemer.redemptions.schemas import CheckAnswer, CheckRequest
 from shared.access.tokens import caller, roles
 from shared.http.request_context import runtime
-from shared.limiting.client_address import sender
+from shared.limiting.client_address import client_network
 from shared.problems import ProblemSchema
 
 blueprint = Blueprint("checks", __name__, url_prefix="/v1/checks", description="What a cheque is good for.")
@@ -24,5 +24,5 @@ blueprint = Blueprint("checks", __name__, url_prefix="/v1/checks", description="
 def check(body: dict[str, Any]) -> dict[str, Any]:
     """Say whether a cheque could be redeemed here, and why not, without any effect on it."""
     code = body.pop("code")
-    guesser = Guesser(caller().own, sender(request.remote_addr))
+    guesser = Guesser(caller().own, client_network(request.remote_addr))
     return checking.check(runtime(), guesser, code, eligibility.workshop(**body))

@@ -13,7 +13,7 @@ from services.redeemer.structures import structures
 from services.redeemer.structures.models import Structure
 from shared.access.tokens import Role, caller, roles
 from shared.database.paging import PageQuery, page, page_of
-from shared.files.file_import import TERMS, Terms, TermsQuery
+from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 from shared.places.importer import CSV_BODY, PlaceSchema, Report, ReportSchema
@@ -35,15 +35,15 @@ class StructureSchema(PlaceSchema):
 @roles("admin")
 @idempotent(trials=True)
 @blueprint.doc(**CSV_BODY)
-@blueprint.arguments(TermsQuery, **TERMS)
+@blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)
 @blueprint.response(200, ReportSchema)
-def import_structures(terms: Terms) -> Report:
+def import_structures(options: ImportOptions) -> Report:
     """Take structures in from a file: known ones are updated, bad lines are reported; the good ones go in, or none.
 
     `dry_run=true` gives the same report without any effect. A file that was taken in before is known again.
     """
     with transaction() as session:
-        return structures.take_in(session, request.get_data(), terms)
+        return structures.take_in(session, request.get_data(), options)
 
 
 @blueprint.route("")

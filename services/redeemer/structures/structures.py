@@ -8,16 +8,16 @@ from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Structure, StructureImport
 from shared.database.lookup import get_or_404
 from shared.eventlog import log
-from shared.files.file_import import Terms
+from shared.files.file_import import ImportOptions
 from shared.places import importer
 from shared.places.importer import Report
 from shared.values import clock
 
 
-def take_in(session: Session, content: bytes, terms: Terms) -> Report:
+def take_in(session: Session, content: bytes, options: ImportOptions) -> Report:
     """Adds and updates structures by their source's identifier; raises as `place_import.take_in` does."""
-    report = importer.take_in(session, content, terms, Structure, StructureImport)
-    if report.changed and not terms.dry_run:
+    report = importer.take_in(session, content, options, Structure, StructureImport)
+    if report.changed and not options.dry_run:
         affiliations.describe(session)
     return report
 

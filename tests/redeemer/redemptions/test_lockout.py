@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from services.redeemer import create_app
 from services.redeemer.redemptions import lockout
 from services.redeemer.redemptions.lockout import Guesser
-from shared.limiting.client_address import sender
+from shared.limiting.client_address import client_network
 from shared.problems import TooMany
 from shared.values import cheque_code
 from shared.values.ids import new_id
@@ -197,7 +197,7 @@ class TestAnAddress:
         ],
     )
     def test_of_ipv6_is_its_network(self, told: str | None, counted: str | None) -> None:
-        assert sender(told) == counted
+        assert client_network(told) == counted
 
     def test_is_forgotten_after_a_week(self, till: Till) -> None:
         till.present(codes(1))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from services.redeemer.payments import importing
 from services.redeemer.statements import issuing as statements
-from shared.files.file_import import Terms
+from shared.files.file_import import ImportOptions
 from shared.values import clock
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
 from tests.redeemer.conftest import Till
@@ -176,7 +176,7 @@ def test_files_of_payments_at_once_record_each_payment_once(books: Books) -> Non
         def take_in() -> int:
             content = "\n".join((head, *order)).encode()
             with runtime.transaction() as session:
-                return importing.take_in(session, content, Terms(), "test").recorded
+                return importing.take_in(session, content, ImportOptions(), "test").recorded
 
         return take_in
 

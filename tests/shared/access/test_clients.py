@@ -21,10 +21,10 @@ CREDENTIALS = "client_credentials"
 @pytest.fixture
 def office(issuer: ServiceUnderTest) -> Iterator[Office]:
     """An issuer with one prescriber; nobody is locked out, neither now nor afterwards: applications outlive a test."""
-    for_others = issuer.app.extensions["souche.lockout"]
-    issuer.app.extensions["souche.lockout"] = token_lockout.Lockout(issuer.runtime)
+    for_others = issuer.app.extensions["souche"].token_lockout
+    issuer.app.extensions["souche"].token_lockout = token_lockout.TokenLockout(issuer.runtime)
     yield Office(issuer)
-    issuer.app.extensions["souche.lockout"] = for_others
+    issuer.app.extensions["souche"].token_lockout = for_others
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def guess(office: Office, times: int, client_id: str = "") -> list[int]:
     """The answers to so many guesses of one minute, of one client's secret or each of another's."""
     while True:
         minute = clock.now().minute
-        office.service.app.extensions["souche.lockout"] = token_lockout.Lockout(office.service.runtime)
+        office.service.app.extensions["souche"].token_lockout = token_lockout.TokenLockout(office.service.runtime)
         answers = [ask(office, client_id or str(uuid4()), "guess").status_code for _ in range(times)]
         if clock.now().minute == minute:
             return answers
@@ -198,7 +198,7 @@ def test_what_is_sent_in_the_place_of_the_id_is_not_logged(office: Office, caplo
 def test_another_process_knows_who_is_locked_out(office: Office) -> None:
     client_id, secret = registered(office)
     guess(office, token_lockout.PER_CLIENT, client_id)
-    office.service.app.extensions["souche.lockout"] = token_lockout.Lockout(office.service.runtime)
+    office.service.app.extensions["souche"].token_lockout = token_lockout.TokenLockout(office.service.runtime)
     assert ask(office, client_id, secret).status_code == 429
 
 

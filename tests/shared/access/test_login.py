@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from demo.simulators.provider import CLIENT_ID, IDENTITY_PROVIDER, LocalProvider, provider
 from shared.access import token_lockout
-from shared.access.login_audit import AN_HOUR, Refusals
+from shared.access.login_audit import AN_HOUR, LoginRefusals
 from shared.audit import hash_chain
 from shared.audit.trail import ENTRY
 from tests.harness import ServiceUnderTest
@@ -35,8 +35,8 @@ def operator_settings(proconnect: LocalProvider) -> Mapping[str, str]:
 @pytest.fixture
 def office(issuer: ServiceUnderTest) -> Office:
     """An issuer at which nobody has knocked yet."""
-    issuer.app.extensions["souche.lockout"] = token_lockout.Lockout(issuer.runtime)
-    issuer.app.extensions["souche.refusals"] = Refusals(issuer.runtime)
+    issuer.app.extensions["souche"].token_lockout = token_lockout.TokenLockout(issuer.runtime)
+    issuer.app.extensions["souche"].login_refusals = LoginRefusals(issuer.runtime)
     return Office(issuer)
 
 
@@ -125,7 +125,7 @@ class TestWhoIsRefused:
         for number in range(60):
             from_address(office, f"192.0.2.{number}", **form, client_id=str(uuid4()))
         assert len(logins(office)) == AN_HOUR
-        refusals: Refusals = office.service.app.extensions["souche.refusals"]
+        refusals: LoginRefusals = office.service.app.extensions["souche"].login_refusals
         refusals._hour -= 1
         from_address(office, ELSEWHERE, **form, client_id=str(uuid4()))
         assert logins(office)[-1]["after"]["not_written_since"] == 60 - AN_HOUR

@@ -38,7 +38,7 @@ def operator_settings(proconnect: LocalProvider) -> Mapping[str, str]:
 @pytest.fixture
 def office(issuer: ServiceUnderTest) -> Office:
     """An issuer at which nobody is locked out yet."""
-    issuer.app.extensions["souche.lockout"] = token_lockout.Lockout(issuer.runtime)
+    issuer.app.extensions["souche"].token_lockout = token_lockout.TokenLockout(issuer.runtime)
     return Office(issuer)
 
 
@@ -170,10 +170,10 @@ class TestStrength:
     def strict(self, office: Office, known: Import, proconnect: LocalProvider) -> Iterator[Office]:
         known("ccas")
         strict = providing.Provider(proconnect.address, (CLIENT_ID,), levels=("eidas2", "eidas3"), methods=("mfa",))
-        before = office.service.app.extensions["souche.provider"]
-        office.service.app.extensions["souche.provider"] = strict
+        before = office.service.app.extensions["souche"].provider
+        office.service.app.extensions["souche"].provider = strict
         yield office
-        office.service.app.extensions["souche.provider"] = before
+        office.service.app.extensions["souche"].provider = before
 
     @pytest.mark.parametrize(
         ("claims", "expected"),
@@ -338,8 +338,8 @@ def test_while_the_provider_is_down_logins_go_on_with_the_keys_that_are_known() 
 def test_while_the_provider_is_down_and_was_never_asked_the_answer_is_to_ask_again(office: Office) -> None:
     with provider() as local:
         token = local.token("alienor", CCAS)
-    before = office.service.app.extensions["souche.provider"]
-    office.service.app.extensions["souche.provider"] = providing.Provider(local.address, (CLIENT_ID,))
+    before = office.service.app.extensions["souche"].provider
+    office.service.app.extensions["souche"].provider = providing.Provider(local.address, (CLIENT_ID,))
     answer = exchange(office.service, token)
-    office.service.app.extensions["souche.provider"] = before
+    office.service.app.extensions["souche"].provider = before
     assert (answer.status_code, answer.get_json()["error"]) == (503, "temporarily_unavailable")

@@ -146,7 +146,7 @@ def test_two_signing_keys_are_live_while_one_follows_the_other(issuer: ServiceUn
         process = create_app(settings.load("issuer", environ))
         tokens[step] = got(process, form)
         good[step] = {name for name, token in tokens.items() if taken(process, token)}
-        process.extensions["souche"].engine.dispose()
+        process.extensions["souche"].runtime.engine.dispose()
     assert good == {ADD: {"before", ADD}, USE: {"before", ADD, USE}, DROP: {USE, DROP}}
     named = {name: jwt.get_unverified_header(token)["kid"] for name, token in tokens.items()}
     assert named == {"before": "issuer/k1", ADD: "issuer/k1", USE: "issuer/k2", DROP: "issuer/k2"}
@@ -169,5 +169,5 @@ def test_who_called_is_what_trusted_proxies_say_and_nobody_else(issuer: ServiceU
         headers = {"X-Forwarded-For": "203.0.113.5, 192.0.2.9", "X-Forwarded-Proto": "https"}
         answer = process.test_client().get("/healthz", headers=headers)
         seen.append("Strict-Transport-Security" in answer.headers)
-        process.extensions["souche"].engine.dispose()
+        process.extensions["souche"].runtime.engine.dispose()
     assert seen == [False, True]

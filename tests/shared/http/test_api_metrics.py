@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from demo.stack.embedded import free_port
 from shared.database import engine as db
-from shared.http import api_metrics
+from shared.http import metrics
 from shared.observability.gauges import Gauge, Tables
 from shared.process.celery import QUEUES
 from shared.settings.settings import SERVICES
@@ -70,7 +70,7 @@ def test_the_gauges_are_read_from_the_tables_and_kept_for_a_while(
         session.execute(
             sa.text("INSERT INTO cursor VALUES (:publisher, :epoch, 41)"), {"publisher": "issuer", "epoch": new_id()}
         )
-    gauges = api_metrics.Gauges(runtime, ())
+    gauges = metrics.Gauges(runtime, ())
     first = {family.name: family for family in gauges.collect()}
     assert [(sample.labels, sample.value) for sample in first["souche_log_read"].samples] == [
         ({"service": name, "publisher": "issuer"}, 41.0)
@@ -83,9 +83,9 @@ def test_the_gauges_are_read_from_the_tables_and_kept_for_a_while(
 def test_who_asks_is_not_kept_waiting_by_what_takes_long(
     service: Callable[[str], ServiceUnderTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_metrics, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(metrics, "_PATIENCE_SECONDS", 0.05)
     slow = Gauge("souche_slow", "Takes its time.", (), "SELECT 7 FROM pg_sleep(5)")
-    gauges = api_metrics.Gauges(service("redeemer").runtime, (slow,))
+    gauges = metrics.Gauges(service("redeemer").runtime, (slow,))
     assert "souche_slow" not in {family.name for family in gauges.collect()}
     assert eventually(lambda: "souche_log_events" in {family.name for family in gauges.collect()})
     assert eventually(lambda: "souche_slow" in {family.name for family in gauges.collect()})

@@ -12,7 +12,7 @@ from redis.retry import Retry
 from demo.stack.embedded import EmbeddedRedis, free_port
 from services.issuer import create_app
 from services.operator_bridge import create_app as create_bridge
-from shared.limiting.rate_limit import Pace
+from shared.limiting.rate_limit import RateLimit
 from shared.problems import TooMany
 from shared.settings import settings as config
 from shared.values.ids import new_id
@@ -48,7 +48,7 @@ def statuses(service: ServiceUnderTest, times: int, path: str = "/v1/programmes"
     return [service.client.get(path, **options).status_code for _ in range(times)]
 
 
-def refused(pace: Pace, whose: str, times: int, limit: int = LIMIT) -> int:
+def refused(pace: RateLimit, whose: str, times: int, limit: int = LIMIT) -> int:
     found = 0
     for _ in range(times):
         try:
@@ -137,29 +137,29 @@ def test_operators_messages_are_not_counted(bridge: ServiceUnderTest) -> None:
 
 class TestProcesses:
     def test_count_together(self, shared_store: redis.Redis) -> None:
-        first, second = Pace("issuer", shared_store), Pace("issuer", shared_store)
+        first, second = RateLimit("issuer", shared_store), RateLimit("issuer", shared_store)
         found = [refused(pace, "caller x", 1) for _ in range(LIMIT) for pace in (first, second)]
         answered = found.count(0)
         assert LIMIT <= answered <= LIMIT + 2 * LIMIT // 10
 
     def test_count_apart_by_service(self, shared_store: redis.Redis) -> None:
-        assert refused(Pace("issuer", shared_store), "caller x", LIMIT) == 0
-        assert refused(Pace("redeemer", shared_store), "caller x", LIMIT) == 0
+        assert refused(RateLimit("issuer", shared_store), "caller x", LIMIT) == 0
+        assert refused(RateLimit("redeemer", shared_store), "caller x", LIMIT) == 0
 
     def test_hold_the_limit_alone_while_redis_is_down_and_lose_no_time(self) -> None:
         nothing = redis.Redis(
             port=free_port(), socket_connect_timeout=0.2, socket_timeout=0.2, retry=Retry(NoBackoff(), 0)
         )
-        assert refused(Pace("issuer", nothing), "caller x", LIMIT + 3) == 3
+        assert refused(RateLimit("issuer", nothing), "caller x", LIMIT + 3) == 3
 
     def test_keep_no_subject_and_no_address_in_redis(self, shared_store: redis.Redis) -> None:
-        refused(Pace("issuer", shared_store), "address 192.0.2.7", LIMIT)
-        [key] = shared_store.keys("souche:pace:*")
+        refused(RateLimit("issuer", shared_store), "address 192.0.2.7", LIMIT)
+        [key] = shared_store.keys("souche:rate_limit:*")
         assert b"192.0.2.7" not in key
         assert 0 < shared_store.ttl(key) <= 120
 
     def test_count_all_when_many_threads_ask_at_once(self, shared_store: redis.Redis) -> None:
-        pace, limit, found = Pace("issuer", shared_store), 1_000, []
+        pace, limit, found = RateLimit("issuer", shared_store), 1_000, []
 
         def ask() -> None:
             found.append(refused(pace, "caller x", 300, limit))
@@ -174,7 +174,7 @@ class TestProcesses:
 
 @pytest.mark.parametrize("kind", ["REQUESTS_PER_CALLER", "REQUESTS_PER_ADDRESS"])
 def test_zero_is_no_limit(issuer: ServiceUnderTest, kind: str) -> None:
-    pace = Pace("issuer", redis.Redis(port=free_port()))
+    pace = RateLimit("issuer", redis.Redis(port=free_port()))
     assert refused(pace, "caller x", 5_000, limit=0) == 0
     assert config.load("issuer", dict(issuer.environ) | {kind: "0"})
 

@@ -16,7 +16,7 @@ import requests
 
 from demo.stack.embedded import free_port
 from shared.limiting import slow_bodies as waiting
-from shared.limiting.slow_bodies import Bodies, TooSlow
+from shared.limiting.slow_bodies import SlowBodies, TooSlow
 from tests.harness import ServiceUnderTest
 
 PATIENCE = 30.0
@@ -97,7 +97,7 @@ def test_a_caller_who_sends_no_body_does_not_keep_another_caller_from_being_serv
 
 
 def test_more_than_half_of_the_threads_wait_for_nobody() -> None:
-    bodies = Bodies(8)
+    bodies = SlowBodies(8)
     with ExitStack() as held:
         for _ in range(4):
             held.enter_context(bodies.waited_for("x"))
@@ -110,7 +110,7 @@ def test_more_than_half_of_the_threads_wait_for_nobody() -> None:
 
 def test_bodies_that_arrive_make_room_for_the_next_and_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "_A_MOMENT", 60.0)  # on a machine where all else is slow too
-    bodies, served = Bodies(2), []
+    bodies, served = SlowBodies(2), []
 
     def send() -> None:
         with bodies.waited_for("x"):
