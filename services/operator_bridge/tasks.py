@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from services.operator_bridge.contracts import hold
+from services.operator_bridge.contracts import hold, linking
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import queue, sending
@@ -18,6 +18,7 @@ from shared.values import clock
 
 # For so long one task sends, well under the time limit; what is left is sent by the next.
 _PUSH_SECONDS = 15.0
+_LINK_SECONDS = 15.0
 
 
 @shared_task(name="operator_bridge.pull")
@@ -47,6 +48,26 @@ def push(contract_id: str) -> None:
             sending.push(runtime(), UUID(contract_id), _PUSH_SECONDS)
     if first:
         wake_pushes()  # what came after the last look and before the lock was let go, or was too much for one task
+
+
+@shared_task(name="operator_bridge.link")
+def link(contract_id: str) -> None:
+    """Links a contract's programme for a while, unless another worker does; the next task goes on."""
+    wakeups.acknowledge(runtime(), "operator_bridge.link", contract_id)
+    with leases.alone(runtime(), f"link:{contract_id}") as first:
+        finished = not first or linking.link(runtime(), UUID(contract_id), _LINK_SECONDS)
+    if not finished:
+        wakeups.wake(runtime(), "operator_bridge.link", contract_id)
+    wake_pushes()
+
+
+@shared_task(name="operator_bridge.link_all")
+def link_all() -> None:
+    """Goes on with the linking of programmes that was left unfinished."""
+    with runtime().transaction() as session:
+        unfinished = linking.unfinished(session)
+    for contract_id in unfinished:
+        wakeups.wake(runtime(), "operator_bridge.link", str(contract_id))
 
 
 @shared_task(name="operator_bridge.apply")
@@ -143,6 +164,7 @@ def chain_audit() -> None:
 BEAT = {
     "take switches on": every(2, "operator_bridge.switch_all"),
     "wake pushes": every(5, "operator_bridge.wake_pushes"),
+    "link programmes": every(5, "operator_bridge.link_all"),
     "apply messages": every(5, "operator_bridge.apply"),
     "repair unknown orders": every(10, "operator_bridge.repair"),
     "read statements": every(3600, "operator_bridge.poll_all"),

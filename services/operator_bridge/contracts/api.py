@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from services.operator_bridge.contracts import activation, adoption, lifecycle, schemas
+from services.operator_bridge.contracts import activation, adoption, lifecycle, linking, schemas
 from services.operator_bridge.contracts import hold as holding
 from services.operator_bridge.orders import schemas as orders_schemas
 from services.operator_bridge.register import contracts
@@ -19,6 +19,9 @@ from shared.http.request_context import runtime, transaction
 from shared.problems import ProblemSchema
 
 blueprint = Blueprint("contracts", __name__, url_prefix="/v1/contracts", description="Contracts with operators.")
+
+# For so long a request links cheques itself; a worker goes on with what is left.
+_LINK_SECONDS = 5.0
 
 
 @blueprint.route("", methods=["POST"])
@@ -57,10 +60,15 @@ def show(contract_id: UUID) -> Contract:
 @blueprint.response(200, schemas.ContractSchema)
 @blueprint.alt_response(409, schema=ProblemSchema)
 def change(body: dict[str, str], contract_id: UUID) -> Contract:
-    """Takes a contract from draft to live, draining, ended or failed; going live registers its programme's cheques."""
+    """Takes a contract from draft to live, draining, ended or failed; going live registers its programme's cheques.
+
+    Those of a large programme are registered by a worker, portion by portion.
+    """
     with transaction() as session:
         contract = lifecycle.change(session, runtime().settings.operators, contract_id, body["state"])
-        wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(contract_id))
+    if contract.linking_after is not None and not linking.link(runtime(), contract_id, _LINK_SECONDS):
+        wakeups.wake(runtime(), "operator_bridge.link", str(contract_id))
+    wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
     return contract
 
 

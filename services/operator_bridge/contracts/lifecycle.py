@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
+from services.operator_bridge.contracts import linking
 from services.operator_bridge.operators import lookup
-from services.operator_bridge.orders import creating, deriving
+from services.operator_bridge.orders import creating
 from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED, allowed
@@ -38,11 +39,11 @@ def create(session: Session, given: Mapping[str, Any]) -> Contract:
 
 
 def change(
-    session: Session, settings: Mapping[str, str], contract_id: UUID, state: str, *, linking: bool = True
+    session: Session, settings: Mapping[str, str], contract_id: UUID, state: str, *, link: bool = True
 ) -> Contract:
-    """Takes a contract to another state; going live links the cheques of its programme that have no operator.
+    """Takes a contract to another state; going live begins to link the cheques of its programme (`linking`).
 
-    Not so without `linking`: a switch links them itself, part by part.
+    Not so without `link`: a switch links them itself, part by part.
     Raises Conflict where that state may not follow, or where the operator's settings are incomplete.
     """
     creating.lock_orders(session)
@@ -58,8 +59,8 @@ def change(
         require_settings(contract.operator, settings)
         contract.live_at = clock.now()
         session.flush()
-        if linking:
-            deriving.link_all(session, contract.contract_id)
+        if link:
+            linking.begin(contract)
     tell(session, contract)
     return contract
 

@@ -100,27 +100,10 @@ _LEFT = sa.text("""
 # The blocked among the open cheques given.
 _BLOCKED = sa.text("SELECT cheque_id FROM cheque WHERE blocked AND state = 'open' AND cheque_id = ANY(:cheques)")
 
-# The cheques of a programme that nobody has yet, and that somebody still has to know: to take them, or to pay for them.
-_WITHOUT_OPERATOR = sa.text("""
-    SELECT cheque_id FROM cheque JOIN contract USING (programme)
-    WHERE contract.contract_id = :contract
-      AND (cheque.state = 'open' OR EXISTS (
-            SELECT FROM redemption WHERE redemption.cheque_id = cheque.cheque_id
-            AND redemption.contract_id IS NULL AND redemption.state = 'due'))
-      AND NOT EXISTS (
-            SELECT FROM link JOIN contract holder USING (contract_id)
-            WHERE link.cheque_id = cheque.cheque_id AND link.state IN ('wanted', 'registered')
-            AND holder.state = ANY(:working))
-    LIMIT :limit
-""")
-
 _AFFILIATED = sa.text("""
     SELECT DISTINCT contract_id, structure_id FROM operator_order
     WHERE structure_id = ANY(:structures) AND cheque_id IS NULL AND kind = 'affiliate' AND contract_id = ANY(:contracts)
 """)
-
-# How many cheques one statement takes when a whole programme is linked.
-BATCH_SIZE = 20_000
 
 
 def issue(session: Session, cheques: Sequence[Mapping[str, Any]]) -> None:
@@ -199,14 +182,6 @@ def suspend(session: Session, reasons: Mapping[UUID, str]) -> None:
         for contract_id, structure_id in affiliated
     ]
     creating.create(session, "suspend", orders)
-
-
-def link_all(session: Session, contract_id: UUID) -> None:
-    """Has a contract that goes live take the cheques of its programme that no operator has, and what is due on them."""
-    params = {"contract": contract_id, "working": list(WORKING), "limit": BATCH_SIZE}
-    while cheques := list(session.scalars(_WITHOUT_OPERATOR, params)):
-        creating.register(session, cheques)
-        catch_up(session, cheques)
 
 
 def catch_up(session: Session, cheques: Sequence[UUID]) -> None:

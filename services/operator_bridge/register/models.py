@@ -71,6 +71,8 @@ class Contract(Base):
     """What they said."""
     polled_at: Mapped[datetime | None]
     """The instant up to which its statement was read and applied."""
+    linking_after: Mapped[UUID | None]
+    """The cheque after which the linking of its programme goes on; None once it is finished, or not begun."""
     succeeds: Mapped[UUID | None]
     """The contract that it took over from, by a switch; the structures affiliated to that one are to this one too."""
 

@@ -120,7 +120,7 @@ def register(work: Work) -> Figures | Waiting:
     settings = work.runtime.settings.operators
     with work.runtime.transaction() as session:
         for taker in work.takers:
-            lifecycle.change(session, settings, taker.contract_id, "live", linking=False)
+            lifecycle.change(session, settings, taker.contract_id, "live", link=False)
             moving_sql.introduce(session, work.move(taker))
     _register_rest(work)
     if any(lookup.adapter(taker.operator).activates for taker in work.takers):
