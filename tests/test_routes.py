@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from shared.access.tokens import Role, allowed_roles
 from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
+
+ROOT = Path(__file__).parents[1]
 
 # What anybody may ask, and why it is harmless.
 OPEN = {
@@ -127,3 +130,15 @@ def patterns(part: Any) -> Iterator[str]:
 def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for path in document["paths"].values():
         yield from (path[method] for method in ("get", "post", "put", "patch", "delete") if method in path)
+
+
+def test_the_tags_of_the_document_are_the_rooms_of_the_service(any_service: ServiceUnderTest) -> None:
+    document: Any = any_service.client.get("/openapi.json").json
+    parts = [part for path in document["paths"].values() for part in path.values()]
+    used = {tag for part in parts if "operationId" in part for tag in part["tags"]}
+    described = {tag["name"]: tag["description"] for tag in document["tags"]}
+    package = ROOT / "services" / any_service.settings.service
+    rooms = {path.parent.name for path in package.glob("*/api*.py")}
+    assert used == described.keys()
+    assert rooms <= used <= rooms | {"recovery", "events", "metrics", "audit", "token", "access"}
+    assert all(text.endswith(".") for text in described.values())

@@ -1,10 +1,10 @@
-"""The issuer's gauges: the money of the envelopes, and what was granted; and the codes that the bridge was told."""
+"""Gauges of envelopes, mirrored cheques and open cancellations, and a counter of codes given to the bridge."""
 
 from prometheus_client import Counter
 
 from shared.observability.gauges import Gauge
 
-REVEALED = Counter("souche_codes_revealed", "Codes told to the operator bridge, to register them with an operator.")
+REVEALED = Counter("souche_codes_revealed", "Codes given to the operator bridge to register with an operator.")
 
 GAUGES = (
     Gauge(

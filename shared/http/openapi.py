@@ -1,5 +1,6 @@
 """What flask-smorest cannot know of our OpenAPI documents: who may call, what carries a key, what an error is."""
 
+import sys
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +16,8 @@ from shared.problems import CONTENT_TYPE
 # The one kind of error that is told as plain JSON: RFC 6749 says so.
 PLAIN = "#/components/schemas/Denial"
 
+_ROOM_DEPTH = 2
+"""The dots in the name of a service's room: `services.issuer.grants`."""
 _END = r"\Z"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _ANYWHERE = (
@@ -53,19 +56,32 @@ def page_options(title: str) -> dict[str, Any]:
 
 def document(app: Flask, described: dict[str, Any]) -> dict[str, Any]:
     """Completes a service's document."""
+    tags: dict[str, str] = {}
     for operation, rule in _operations(app, described):
         view = app.view_functions[rule.endpoint]
         operation["operationId"] = rule.endpoint
+        tag, description = _room(view)
+        operation["tags"], tags[tag] = [tag], description
         _name_roles(operation, view)
         _name_key(operation, view)
         _name_answers(operation, rule, view)
         _name_errors(operation["responses"])
+    described["tags"] = [{"name": name, "description": description} for name, description in tags.items()]
     answers = described.setdefault("components", {}).setdefault("responses", {})
     answers |= {status.name: _problem(status) for status in _ANYWHERE}
     _name_errors(answers, all_of_them=True)
     _write_patterns(described)
     openapi_links.add(described)
     return described
+
+
+def _room(view: Any) -> tuple[str, str]:
+    """The name and description of the room that a view is of; a view that stands in no service's room is its own."""
+    package, _, module = view.__module__.rpartition(".")
+    in_room = package.count(".") == _ROOM_DEPTH
+    name = package.rpartition(".")[2] if in_room else module.removeprefix("api_")
+    text = sys.modules[package if in_room else view.__module__].__doc__ or ""
+    return name, text.partition("\n")[0]
 
 
 def _operations(app: Flask, described: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Rule]]:

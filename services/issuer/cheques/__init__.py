@@ -1,1 +1,1 @@
-"""Cheques."""
+"""Cheques as issued: their tables and their codes."""

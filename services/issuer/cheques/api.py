@@ -1,4 +1,4 @@
-"""TODO."""
+"""The codes of cheques over HTTP, for the operator bridge."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class RevealedCodeSchema(Schema):
 
 
 class RevealedCodesSchema(Schema):
-    """The codes of those cheques that there are."""
+    """The codes of the requested cheques that exist."""
 
     codes = fields.Nested(RevealedCodeSchema, many=True, required=True)
 

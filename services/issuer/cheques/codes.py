@@ -1,4 +1,4 @@
-"""Codes: made here, kept sealed, shown only to who prints them or registers them with an operator."""
+"""Codes of cheques: generated here, stored encrypted, shown only for printing or for registration with an operator."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,14 +27,14 @@ class Revealed:
 
 @dataclass(frozen=True, slots=True)
 class Minted(Revealed):
-    """A new cheque, its code's digest in hexadecimal, and its code sealed."""
+    """A new cheque, its code's digest in hexadecimal, and its encrypted code."""
 
     digest: str
     sealed_code: bytes = field(repr=False)
 
 
 class Codes:
-    """Makes codes and opens sealed ones; each is sealed to its cheque's identifier."""
+    """Generates codes and decrypts stored ones; each is encrypted with its cheque's id as associated data."""
 
     def __init__(self, keys: Mapping[str, Mapping[str, bytes]]) -> None:
         self._ring = KeyRing(keys["CODE_ENCRYPTION_KEYS"])
@@ -48,7 +48,7 @@ class Codes:
         return Minted(cheque_id, cheque_code.printed(code), value_cents, envelope_id, state, digest, sealed)
 
     def open(self, cheque: Cheque) -> str:
-        """The printed code of a cheque; raises CannotOpen where its key is gone or it was altered."""
+        """The printed code of a cheque; raises CannotOpen where its key is missing or it was altered."""
         return self._printed(cheque.id, cheque.sealed_code)
 
     def digest(self, cheque_id: UUID, sealed_code: bytes) -> str:
@@ -57,7 +57,7 @@ class Codes:
         return cheque_code.digest(code, self._digest_key).hex()
 
     def of_cheques(self, session: Session, cheque_ids: Sequence[UUID]) -> list[Revealed]:
-        """The codes of those of these cheques that there are."""
+        """The codes of these cheques; unknown ids are left out."""
         return self._reveal(session, engine.among(Cheque.id, cheque_ids))
 
     def of_grant(self, session: Session, grant_id: UUID) -> list[Revealed]:

@@ -1,4 +1,4 @@
-"""The issuer's tables about what becomes of cheques on the way: notices, replacements, lots."""
+"""The tables of cheques and of what happens to them: cancellations, replacements, blocks, redemptions."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -26,8 +26,8 @@ class Replacement(Base):
 class ReplacedCheque(Base):
     """An old cheque and the new one that takes its place once the redeemer has cancelled the old one.
 
-    The new one's code is made with the request, so that whoever hears of the cancellation needs no key. Until then it
-    is no cheque: neither the redeemer nor an operator knows it.
+    The new cheque's code is made with the request, so that the event handler needs no key. Until `issued_at` is set it
+    is not a cheque: neither the redeemer nor an operator knows it.
     """
 
     __tablename__ = "replaced_cheque"
@@ -43,11 +43,11 @@ class ReplacedCheque(Base):
     sealed_code: Mapped[bytes]
     digest: Mapped[bytes]
     issued_at: Mapped[datetime | None]
-    """When the new cheque came into being."""
+    """When the new cheque was issued; null before."""
 
 
 class SuspendedCheque(Base):
-    """A cheque that is blocked because its lot is suspended, and for no reason of its own."""
+    """A cheque that is blocked only because its lot is suspended."""
 
     __tablename__ = "suspended_cheque"
 
@@ -55,12 +55,12 @@ class SuspendedCheque(Base):
     lot_id: Mapped[UUID] = mapped_column(sa.ForeignKey("lot.id"), index=True)
 
 
-# What the issuer mirrors of a cheque. The last three end it, but for a redemption that is reversed.
+# The states of a cheque as the issuer mirrors them. The last three are final, unless a redemption is reversed.
 ISSUED, SPENDABLE, BLOCKED = "issued", "spendable", "blocked"
 REDEEMED, CANCELLED, EXPIRED = "redeemed", "cancelled", "expired"
 STATES = (ISSUED, SPENDABLE, BLOCKED, REDEEMED, CANCELLED, EXPIRED)
 
-# Three facts make a cheque's state. Each is told by another party, in any order, so each has its own column.
+# Three facts make a cheque's state. They come from different services, in any order, so each has its own column.
 STATE = """
     CASE WHEN ending IS NOT NULL THEN ending WHEN blocked THEN 'blocked' WHEN active THEN 'spendable' ELSE 'issued' END
 """
@@ -69,7 +69,7 @@ REQUESTED, REFUSED = "requested", "refused"
 
 
 class Cheque(Base):
-    """The stub of a cheque: what it is worth, whose money it is, and the mirror of what became of it."""
+    """The stub of a cheque: its value, the envelope that pays for it, and the mirror of its state."""
 
     __tablename__ = "cheque"
     __table_args__ = (
@@ -85,14 +85,14 @@ class Cheque(Base):
     value_cents: Mapped[int] = mapped_column(sa.BigInteger)
     sealed_code: Mapped[bytes]
     active: Mapped[bool]
-    """It may be spent as far as the programme's rule goes: from the start, or since an operator registered it."""
+    """The programme's rule lets it be spent: from the start, or since an operator registered it."""
     blocked: Mapped[bool] = mapped_column(server_default=sa.false())
     ending: Mapped[str | None]
     state: Mapped[str] = mapped_column(sa.Computed(STATE, persisted=True))
 
 
 class Cancellation(Base):
-    """A request that cheques be cancelled; the redeemer answers for each."""
+    """A request to cancel cheques; the redeemer answers for each cheque."""
 
     __tablename__ = "cancellation"
 
@@ -103,7 +103,7 @@ class Cancellation(Base):
 
 
 class CancelledCheque(Base):
-    """What came of the request for one cheque."""
+    """The outcome of the request for one cheque."""
 
     __tablename__ = "cancellation_cheque"
     __table_args__ = (
@@ -121,19 +121,19 @@ class CancelledCheque(Base):
 
 
 class DigestRotation(Base):
-    """How far the redeemer has been told the digests of codes by a new key, so that it can be taken up again."""
+    """How far the digests of codes by a new key were published, so that an interrupted rotation can resume."""
 
     __tablename__ = "digest_rotation"
 
     key_id: Mapped[str] = mapped_column(primary_key=True)
     after: Mapped[UUID | None]
-    """The last cheque told of, in the order of their ids."""
+    """The last published cheque, in the order of the ids."""
     cheques: Mapped[int] = mapped_column(sa.BigInteger)
     finished_at: Mapped[datetime | None]
 
 
 class Redemption(Base):
-    """What is known of a redemption, whoever tells it first: that it was made, taken back, or paid."""
+    """A redemption as the events about it say: made, reversed or paid, in whatever order they arrive."""
 
     __tablename__ = "redemption"
     __table_args__ = (

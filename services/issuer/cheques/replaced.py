@@ -1,4 +1,4 @@
-"""TODO."""
+"""Which cheque replaced which."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Schemas of cheques that several rooms' APIs share."""
 
 from typing import Any
 

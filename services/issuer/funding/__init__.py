@@ -1,1 +1,1 @@
-"""Funding."""
+"""Public money: conventions, envelopes, amendments, allocation and the journal."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A preview of what a programme would grant, over HTTP."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ def assess(body: dict[str, Any]) -> preview.Preview:
     with transaction() as session:
         seen = preview.preview(session, identities, situation, role=who.role, prescriber_id=who.scope)
         if seen.person_id:
-            access_log.recorded(session, "assessed", seen.person_id, str(who))
+            access_log.record(session, "assessed", seen.person_id, str(who))
     if seen.per_person:
         logger().info("person_assessed", caller=str(who), programme=situation.programme)
     return seen

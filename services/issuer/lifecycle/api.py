@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import Cheque
 from services.issuer.cheques.schemas import ChequeSchema, ChequesSchema, _cheque_ids
-from services.issuer.fields import cents, told_reason
+from services.issuer.fields import cents, published_reason
 from services.issuer.lifecycle import blocking, cancelling, name_check
 from services.issuer.lifecycle.cancelling import Requested
 from services.issuer.people.identities import Identities
@@ -28,7 +28,7 @@ BLUEPRINTS = (cancellation_views, block_views)
 class ChequesWithReasonSchema(ChequesSchema):
     """Some cheques and the reason."""
 
-    reason = told_reason()
+    reason = published_reason()
 
 
 class CancellationOrderSchema(Schema):
@@ -39,7 +39,7 @@ class CancellationOrderSchema(Schema):
         metadata={"description": "Of the grant: as many of its unspent cheques as come to this amount exactly."}
     )
     cheque_ids = _cheque_ids()
-    reason = told_reason()
+    reason = published_reason()
 
     @validates_schema
     def _check_what(self, data: dict[str, Any], **_: Any) -> None:

@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from services.issuer.cheques.codes import Codes
 from services.issuer.cheques.models import CAUSES, Replacement
 from services.issuer.cheques.schemas import PrintedChequeSchema
-from services.issuer.fields import told_reason
+from services.issuer.fields import published_reason
 from services.issuer.lifecycle import cancelling, name_check, replacing
 from services.issuer.lifecycle.replacing import OUTCOMES, Shown
 from services.issuer.people.identities import Identities
@@ -33,7 +33,7 @@ class ReplacementOrderSchema(Schema):
     grant_id = fields.UUID()
     cheque_ids = fields.List(fields.UUID(), validate=validate.Length(1, 1000))
     cause = fields.Str(required=True, validate=validate.OneOf(CAUSES))
-    reason = told_reason()
+    reason = published_reason()
 
     @validates_schema
     def _check_what(self, data: dict[str, Any], **_: Any) -> None:

@@ -13,12 +13,14 @@ from datetime import date
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
 from services.issuer.funding import journal
 from services.issuer.funding.models import PAID, UNPAID
 from shared.eventlog.event_kinds import ChequesRedeemed, RedemptionReversed, RedemptionsPaid, RedemptionsUnpaid
 from shared.eventlog.log import Event
+from shared.process.recovery import PAGE_SIZE
 
 # In the order of the ids: two who learn of the same redemptions never wait for each other crosswise.
 _MADE = sa.text("""
@@ -67,6 +69,16 @@ _SETTLED = sa.text("""
     UPDATE redemption SET payment_booked = true
     WHERE id = ANY(CAST(:ids AS uuid[])) AND NOT payment_booked AND cheque_id IS NOT NULL AND paid_on IS NOT NULL
     RETURNING cheque_id, paid_on
+""")
+# The issuer stores days, not instants, nor whether a till or an operator took the cheque: the bridge stores both, so a
+# restored redeemer asks it first.
+_MIRRORED = sa.text("""
+    SELECT redemption.id AS redemption_id, redemption.id AS presentation_id, cheque_id, structure_id,
+           cheque.value_cents AS amount_cents, 'till' AS via, CAST(NULL AS uuid) AS contract_id,
+           redeemed_on AS given_on, CAST(redeemed_on AS timestamptz) AS redeemed_at, reversed_on IS NOT NULL AS reversed
+    FROM redemption JOIN cheque ON cheque.id = cheque_id
+    WHERE redeemed_on IS NOT NULL AND redemption.id > :after
+    ORDER BY redemption.id LIMIT :limit
 """)
 
 
@@ -126,3 +138,8 @@ def unpaid(session: Session, run: Sequence[Event[RedemptionsUnpaid]]) -> None:
 def _book_payments(session: Session, ids: Sequence[UUID]) -> None:
     settled = session.execute(_SETTLED, {"ids": list(ids)})
     journal.book(session, PAID, [(row.cheque_id, row.paid_on) for row in settled])
+
+
+def mirrored(session: Session, after: UUID) -> list[RowMapping]:
+    """A page of the redemptions that the redeemer published, in the order of their ids after `after`."""
+    return list(session.execute(_MIRRORED, {"after": after, "limit": PAGE_SIZE}).mappings())

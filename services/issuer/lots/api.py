@@ -6,7 +6,7 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.issuer.fields import programme_code, text, told_reason
+from services.issuer.fields import programme_code, published_reason, text
 from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
 from services.issuer.lifecycle import suspending
@@ -49,7 +49,7 @@ class LotQuery(PageQuery):
 class ReasonSchema(Schema):
     """Why."""
 
-    reason = told_reason()
+    reason = published_reason()
 
 
 def _sums() -> dict[str, Any]:

@@ -10,11 +10,8 @@ from shared.audit import trail
 from shared.observability.logs import logger
 
 
-def recorded(session: Session, action: str, person_id: UUID | None, by: str) -> None:
-    """Records that somebody looked for a person, or read or erased what is held of them: which row, never who.
-
-    It is given the session, so that the record can be one of the same transaction.
-    """
+def record(session: Session, action: str, person_id: UUID | None, by: str) -> None:
+    """Audits, in the session's transaction, that the caller looked for a person, or read or erased their data."""
     trail.record(session, "beneficiary", [person_id], after={"shown" if action != "erased" else "did": action})
     logger().info("person_data", action=action, person_id=str(person_id) if person_id else None, caller=by)
 

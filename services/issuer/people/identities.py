@@ -1,11 +1,11 @@
-"""Beneficiaries: known again without being told apart by anybody else.
+"""Identities of beneficiaries: encrypted, and recognised by a keyed digest.
 
-Identity is in one table, sealed. A person is recognised by a keyed digest of the normalised names and the day of
-birth; neither ever leaves this service. Names and days of birth can be guessed by the million, so it is the key that
-keeps the digest: without it no list of names finds anybody.
+Identities are in one table, encrypted. A person is recognised by a keyed digest of the normalised names and the day of
+birth; neither ever leaves this service. Names and days of birth can be guessed by the million, so the key protects the
+digest: without it no list of names finds anybody.
 
-The digest's key is rotated with both in hand: the new one first, the former one after it. A digest says which key made
-it. People are looked for under all keys, and move to the first when they are next granted something.
+The digest's key is rotated with two keys configured: the new one first, the former one after it. Each row says which
+key made its digest. People are looked for under all keys, and get a digest by the first at their next grant.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ _RENEW_DIGESTS = sa.text("""
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a grant is for; `repr` shows nothing of it."""
+    """The names and day of birth of a beneficiary; `repr` hides them."""
 
     family_name: str = field(repr=False)
     given_name: str = field(repr=False)
@@ -46,7 +46,7 @@ class Identity:
 
 
 class Identities:
-    """Seals identities and makes the digests by which they are recognised."""
+    """Encrypts identities and makes the digests by which they are recognised."""
 
     def __init__(self, keys: Mapping[str, Mapping[str, bytes]]) -> None:
         self._ring = KeyRing(keys["IDENTITY_ENCRYPTION_KEYS"])
@@ -59,19 +59,19 @@ class Identities:
         return self.digests(identity)[0]
 
     def digests(self, identity: Identity) -> list[bytes]:
-        """The same with every key in hand, the current one first."""
+        """The digests by every configured key, the current one first."""
         names = (normalised(identity.family_name), normalised(identity.given_name))
         return self._keyed("\n".join((*names, identity.birth_date.isoformat())))
 
     def stand_ins(self, prescriber_id: UUID, reference: str) -> list[str]:
-        """What stands for the reference of a grant whose person was forgotten, with every key, the current one first.
+        """The stand-ins for the reference of a grant whose person was erased, by every key, the current one first.
 
-        A reference may name the person. This does not, and yet the same order sent again is known.
+        A reference may name the person. A stand-in does not, yet a repeat of the request is still recognised.
         """
         return [f"erased:{digest.hex()}" for digest in self._keyed(f"reference\n{prescriber_id}\n{reference}")]
 
     def open(self, person: Beneficiary) -> Identity:
-        """Who a row is; raises CannotOpen where its key is gone or it was altered."""
+        """The identity in a row; raises CannotOpen where its key is missing or it was altered."""
         plain = json.loads(self._ring.open(person.sealed_identity, person.id.bytes))
         return Identity(plain["family_name"], plain["given_name"], date.fromisoformat(plain["birth_date"]))
 
@@ -79,17 +79,17 @@ class Identities:
         return [hmac.digest(key, text.encode(), hashlib.sha256) for key in self._digest_keys.values()]
 
     def by_digest(self, session: Session, identity: Identity) -> UUID | None:
-        """The row of a person, if there is one; nothing is made and nobody waits."""
+        """The id of a person's row, if there is one; nothing is added or locked."""
         return session.scalar(sa.select(Beneficiary.id).where(Beneficiary.digest.in_(self.digests(identity))))
 
     def rows_of(self, session: Session, people: Iterable[Identity]) -> list[UUID]:
-        """The rows of those of these people who have one."""
+        """The ids of these people's rows; people without a row are left out."""
         digests = [digest for identity in people for digest in self.digests(identity)]
         known = Beneficiary.digest == sa.any_(sa.cast(digests, pg.ARRAY(sa.LargeBinary)))
         return list(session.scalars(sa.select(Beneficiary.id).where(known)))
 
     def renew_digests(self, session: Session, people: Iterable[Identity]) -> None:
-        """Makes the digests of these people anew, where they are still of a former key."""
+        """Replaces the digests of these people by the current key's, where a former key made them."""
         if len(self._digest_keys) == 1:
             return
         pairs = [(former, digests[0]) for digests in map(self.digests, people) for former in digests[1:]]
@@ -98,12 +98,12 @@ class Identities:
         session.execute(_RENEW_DIGESTS, moved)
 
     def rename(self, person: Beneficiary, identity: Identity) -> None:
-        """Makes a row be known by another identity."""
+        """Gives a row another identity."""
         person.digest, person.digest_key = self.digest(identity), self.digest_key
         person.sealed_identity = self._seal(identity, person.id)
 
     def new_row(self, identity: Identity, digest: bytes) -> dict[str, object]:
-        """The columns of a new beneficiary, its identity sealed."""
+        """The columns of a new beneficiary, with the identity encrypted."""
         beneficiary_id = new_id()
         sealed = self._seal(identity, beneficiary_id)
         return {"id": beneficiary_id, "digest": digest, "digest_key": self.digest_key, "sealed_identity": sealed}
@@ -118,7 +118,7 @@ class Identities:
 
 
 def normalised(name: str) -> str:
-    """A name as it is compared: without accents, case, hyphens and apostrophes, its words one space apart."""
+    """A name for comparison: without accents, case, hyphens and apostrophes, its words one space apart."""
     plain = unicodedata.normalize("NFKD", name.casefold().translate(_WHOLE))
     letters = "".join(character for character in plain if not unicodedata.combining(character))
     return " ".join(re.findall(r"\w+", letters))

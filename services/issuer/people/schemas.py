@@ -1,4 +1,4 @@
-"""TODO."""
+"""The identity of a beneficiary in a request's body."""
 
 from marshmallow import Schema, ValidationError
 
@@ -11,7 +11,7 @@ def _check_name(value: str) -> None:
 
 
 class BeneficiarySchema(Schema):
-    """Who a grant is for; it is kept sealed and shown to nobody."""
+    """The beneficiary of a grant; stored encrypted and never shown."""
 
     family_name = text(required=True, validate=[_check_name])
     given_name = text(required=True, validate=[_check_name])

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The tables of prescribers and of the files that they were imported from."""
 
 from services.issuer.tables import Base
 from shared.files.file_import import FileColumns

@@ -167,7 +167,7 @@ def _held(person_id: UUID, action: str) -> dict[str, Any]:
     who = caller()
     with transaction() as session:
         found = personal_data.held(session, _identities(), person_id, who.scope)
-        access_log.recorded(session, action, person_id, str(who))
+        access_log.record(session, action, person_id, str(who))
         return found
 
 
@@ -181,7 +181,7 @@ def find_person(body: dict[str, Any]) -> dict[str, UUID]:
     who = caller()
     with transaction() as session:
         person_id = personal_data.find(session, _identities(), Identity(**body), who.scope)
-        access_log.recorded(session, "found", person_id, str(who))
+        access_log.record(session, "found", person_id, str(who))
         return {"person_id": person_id}
 
 
@@ -220,7 +220,7 @@ def correct_person(body: dict[str, Any], person_id: UUID) -> dict[str, Any]:
     who = caller()
     with transaction() as session:
         personal_data.correct(session, _identities(), person_id, Identity(**body), who.scope)
-        access_log.recorded(session, "corrected", person_id, str(who))
+        access_log.record(session, "corrected", person_id, str(who))
         return body
 
 
@@ -236,7 +236,7 @@ def erase_person(person_id: UUID) -> erasure.Asked:
     who = caller()
     with transaction() as session:
         done = erasure.erase(session, runtime().settings.keys, person_id, str(who), who.scope)
-        access_log.recorded(session, "erased", person_id, str(who))
+        access_log.record(session, "erased", person_id, str(who))
         return done
 
 

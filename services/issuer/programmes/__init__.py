@@ -1,1 +1,1 @@
-"""Programmes."""
+"""Programmes: their terms, the versions of their rules, and the limits for one person."""

@@ -7,7 +7,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from services.issuer.fields import cents, day, programme_code, text
 from services.issuer.programmes import programmes
-from services.issuer.programmes.assessment import MOST_VALUE_CENTS
+from services.issuer.programmes.assessment import MAX_VALUE_CENTS
 from services.issuer.programmes.models import ON_ISSUE, ON_REGISTRATION, Programme
 from services.issuer.programmes.schemas import RuleSchema
 from shared.access.tokens import caller, roles
@@ -44,7 +44,7 @@ class ProgrammeSchema(Schema):
         allow_none=True,
         metadata={"description": "What the cheques pay for, in plain French, as their holders read it."},
     )
-    face_value_cents = cents(MOST_VALUE_CENTS, load_default=1000)
+    face_value_cents = cents(MAX_VALUE_CENTS, load_default=1000)
     minimum_grant_cents = cents(load_default=5000)
     single_cheque = fields.Bool(
         load_default=False,

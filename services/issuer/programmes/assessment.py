@@ -18,9 +18,9 @@ from services.issuer.programmes.models import Programme
 from shared.problems import Conflict, Invalid
 from shared.values.money import euros
 
-MOST_CHEQUES = 1000
+MAX_CHEQUES = 1000
 # What one cheque may be worth: every reader of the log keeps it as a 32-bit number.
-MOST_VALUE_CENTS = 1_000_000
+MAX_VALUE_CENTS = 1_000_000
 
 Rule = Mapping[str, Any]
 
@@ -101,9 +101,9 @@ def amount_fault(programme: Programme, cents: int) -> str | None:
     if cents % step:
         return f"A multiple of the face value of {step} ({euros(step)})."
     if programme.single_cheque:
-        return f"At most {euros(MOST_VALUE_CENTS)}, as it is one cheque." if cents > MOST_VALUE_CENTS else None
-    if cents > MOST_CHEQUES * step:
-        return f"At most {MOST_CHEQUES} cheques of {euros(step)} in one grant."
+        return f"At most {euros(MAX_VALUE_CENTS)}, as it is one cheque." if cents > MAX_VALUE_CENTS else None
+    if cents > MAX_CHEQUES * step:
+        return f"At most {MAX_CHEQUES} cheques of {euros(step)} in one grant."
     return None
 
 

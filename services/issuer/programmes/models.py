@@ -1,4 +1,4 @@
-"""TODO."""
+"""The tables of programmes and of the versions of their rules."""
 
 from datetime import date, datetime
 from typing import Any

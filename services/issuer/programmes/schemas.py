@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from services.issuer.fields import MOST_CENTS, cents, text
+from services.issuer.fields import MAX_CENTS, cents, text
 
 _POINTS = validate.Range(-100_000, 100_000)
 
@@ -26,7 +26,7 @@ class AmountStepSchema(Schema):
     """An amount from a number of points on; 0 cents: nothing is granted."""
 
     from_points = fields.Int(strict=True, required=True, validate=_POINTS)
-    cents = fields.Int(strict=True, required=True, validate=validate.Range(0, MOST_CENTS))
+    cents = fields.Int(strict=True, required=True, validate=validate.Range(0, MAX_CENTS))
 
 
 class ConditionSchema(Schema):
@@ -38,7 +38,7 @@ class ConditionSchema(Schema):
         metadata={"description": "The answers that each of these questions may have."},
     )
     from_points = fields.Int(strict=True, validate=_POINTS)
-    cents = fields.Int(strict=True, required=True, validate=validate.Range(0, MOST_CENTS))
+    cents = fields.Int(strict=True, required=True, validate=validate.Range(0, MAX_CENTS))
     reason = text(500, metadata={"description": "It is written on the grant: give no answer away in it."})
 
 
