@@ -1,4 +1,4 @@
-"""Operators over HTTP: what there is, and the one door for their messages."""
+"""Operators over HTTP: what they support, the route for their messages, and reading a statement now."""
 
 from http import HTTPStatus
 from typing import Any
@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 
 from services.operator_bridge import interface
 from services.operator_bridge.inbound import schemas, statement_polling, webhook_inbox
-from services.operator_bridge.inbound.log_throttle import Complaints
+from services.operator_bridge.inbound.log_throttle import RefusalLog
 from services.operator_bridge.interface import BadSignature, UnknownOperator
 from services.operator_bridge.operators import lookup
 from services.operator_bridge.register import contracts
@@ -25,7 +25,7 @@ blueprint = Blueprint("operators", __name__, url_prefix="/v1/operators", descrip
 polls = Blueprint("polls", __name__, url_prefix="/v1/contracts", description="Reading operators' statements now.")
 
 _MAX_MESSAGE_BYTES = 256 * 1024
-_complaints = Complaints()
+_refusals = RefusalLog()
 _MESSAGE = {
     "requestBody": {
         "required": True,
@@ -59,8 +59,8 @@ def browse() -> list[dict[str, Any]]:
     return [_describe(code) for code in lookup.codes()]
 
 
-# Public: an operator has no token of ours. Its signature on the raw bytes stands for one, and nothing is stored or
-# read before it is verified.
+# Public: an operator has no token of ours. Its signature on the raw bytes takes the place of a token, and nothing is
+# stored or read before it is verified.
 @blueprint.route("/<operator>/webhooks", methods=["POST"])
 @uncounted
 @blueprint.doc(**_MESSAGE)
@@ -84,7 +84,7 @@ def receive(operator: str) -> ResponseReturnValue:
     except (UnknownOperator, ConfigurationError):
         raise NotFound("There is no such operator here.") from None
     except BadSignature as error:
-        _complaints.tell(operator, error=str(error), sender=request.remote_addr)
+        _refusals.log(operator, error=str(error), sender=request.remote_addr)
         raise Unauthenticated("The message is not signed as it should be.", slug="bad-signature") from None
     return {"status": "accepted"}, 202
 

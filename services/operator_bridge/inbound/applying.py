@@ -1,6 +1,6 @@
-"""The one door in: whatever an operator says, by message, statement or file, is applied here and nowhere else.
+"""Applying what operators report, by message, statement or file: here and nowhere else.
 
-By set, and idempotent by the operator's own references: the same word twice, late or out of order changes nothing.
+By set, and idempotent by the operator's own references: the same event twice, late or out of order changes nothing.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -19,21 +19,21 @@ from shared.eventlog import log
 
 _REPORT = sa.text("""
     INSERT INTO report (report_id, contract_id, reference, cheque_id, structure_id, amount_cents, redeemed_at)
-    SELECT given.report_id, link.contract_id, given.reference, given.cheque_id, given.structure_id,
-           given.amount_cents, given.redeemed_at
+    SELECT input.report_id, link.contract_id, input.reference, input.cheque_id, input.structure_id,
+           input.amount_cents, input.redeemed_at
     FROM unnest(CAST(:report_ids AS uuid[]), CAST(:references AS text[]), CAST(:cheques AS uuid[]),
                 CAST(:structures AS uuid[]), CAST(:amounts AS integer[]), CAST(:times AS timestamptz[]))
-         AS given (report_id, reference, cheque_id, structure_id, amount_cents, redeemed_at)
+         AS input (report_id, reference, cheque_id, structure_id, amount_cents, redeemed_at)
     JOIN LATERAL (
         SELECT link.contract_id FROM link JOIN contract USING (contract_id)
-        WHERE link.cheque_id = given.cheque_id AND contract.operator = :operator AND link.state <> 'refused'
+        WHERE link.cheque_id = input.cheque_id AND contract.operator = :operator AND link.state <> 'refused'
         ORDER BY contract.live_at DESC NULLS LAST LIMIT 1
     ) link ON true
     ON CONFLICT DO NOTHING
     RETURNING report_id, contract_id, cheque_id, structure_id, amount_cents, redeemed_at
 """)
 
-_KNOWN = sa.text("""
+_VALUES = sa.text("""
     SELECT report.report_id, cheque.value_cents FROM report LEFT JOIN cheque USING (cheque_id)
     WHERE report_id = ANY(:report_ids)
 """)
@@ -46,7 +46,7 @@ _PAY = sa.text("""
     ON CONFLICT DO NOTHING
 """)
 
-# A payment finds its redemption by what the operator knows it by, whichever of the two was known first.
+# A payment finds its redemption by the operator's reference, whichever of the two came first.
 _MATCH = sa.text("""
     UPDATE payment SET redemption_id = redemption.redemption_id
     FROM redemption JOIN contract USING (contract_id)
@@ -101,14 +101,14 @@ _CLOSE_LINKS = sa.text("""
 """)
 
 
-def apply(session: Session, operator: str, said: Iterable[Event]) -> None:
-    """Applies what an operator said, in one transaction of the caller's."""
-    heard = list(said)
-    paid = [event for event in heard if isinstance(event, Paid)]
+def apply(session: Session, operator: str, events: Iterable[Event]) -> None:
+    """Applies events of an operator in the caller's transaction."""
+    events = list(events)
+    paid = [event for event in events if isinstance(event, Paid)]
     if paid:
         creating.lock_orders(session)
-    outcomes.settle(session, operator, [event for event in heard if isinstance(event, Receipt)])
-    _report(session, operator, [event for event in heard if isinstance(event, Redeemed)])
+    outcomes.settle(session, operator, [event for event in events if isinstance(event, Receipt)])
+    _report(session, operator, [event for event in events if isinstance(event, Redeemed)])
     _pay(session, operator, paid)
 
 
@@ -118,7 +118,7 @@ def report_id(operator: str, reference: str) -> UUID:
 
 
 def match_payments(session: Session) -> None:
-    """Marks as paid the redemptions for which there is a payment, and tells of it per payment.
+    """Marks as paid the redemptions for which there is a payment, and publishes an event per payment.
 
     What was declared to another operator in the meantime is about to be paid twice: a person has to look. So too where
     an operator that was taken for dead pays what is claimed from it: that is paid, and the claim is too high.
@@ -126,16 +126,16 @@ def match_payments(session: Session) -> None:
     matched = list(session.execute(_MATCH).mappings())
     former = session.execute(_FORMER).mappings().all()
     matched += [row for row in former if row["still_theirs"]]
-    given = {"redemptions": [row["redemption_id"] for row in matched], "before": before(REDEMPTION, "paid")}
-    marked = set(session.scalars(_MARK_PAID, given))
-    _tell_paid(session, [row for row in matched if row["redemption_id"] in marked])
+    params = {"redemptions": [row["redemption_id"] for row in matched], "before": before(REDEMPTION, "paid")}
+    marked = set(session.scalars(_MARK_PAID, params))
+    _publish_paid(session, [row for row in matched if row["redemption_id"] in marked])
     _dispute(session, [row for row in matched if row["redemption_id"] not in marked or row["state"] == "stranded"])
     _dispute(session, [row for row in former if not row["still_theirs"]])
     _dispute(session, session.execute(_LATE).mappings().all())
 
 
 def dispute_payments(session: Session, reversed_ids: Sequence[UUID]) -> None:
-    """Records the payments of redemptions that were taken back while the word of the payment was on its way."""
+    """Records the payments of redemptions that were taken back while the report of the payment was on its way."""
     _dispute(session, session.execute(_PAID, {"redemptions": list(reversed_ids)}).mappings().all())
 
 
@@ -155,7 +155,7 @@ def _dispute(session: Session, paid: Sequence[sa.RowMapping]) -> None:
     discrepancies.record(session, differences)
 
 
-def _tell_paid(session: Session, paid: Sequence[sa.RowMapping]) -> None:
+def _publish_paid(session: Session, paid: Sequence[sa.RowMapping]) -> None:
     if not paid:
         return
     links = {"contracts": [row["contract_id"] for row in paid], "cheques": [row["cheque_id"] for row in paid]}
@@ -171,52 +171,53 @@ def _tell_paid(session: Session, paid: Sequence[sa.RowMapping]) -> None:
 
 def _pay(session: Session, operator: str, payments: Sequence[Paid]) -> None:
     for payment in payments:
-        given = {"payment_reference": payment.payment_reference, "paid_on": payment.paid_on}
-        session.execute(_PAY, {"operator": operator, "references": list(payment.redemptions), **given})
+        params = {"payment_reference": payment.payment_reference, "paid_on": payment.paid_on}
+        session.execute(_PAY, {"operator": operator, "references": list(payment.redemptions), **params})
     if payments:
         match_payments(session)
 
 
 def _report(session: Session, operator: str, redeemed: Iterable[Redeemed]) -> None:
-    said = {report_id(operator, each.reference): each for each in redeemed}
-    if not said:
+    reports = {report_id(operator, redemption.reference): redemption for redemption in redeemed}
+    if not reports:
         return
-    fresh = session.execute(_REPORT, {"operator": operator, **_columns(said)}).mappings().all()
-    # One whose report came later than the redeemer's word: this database was restored to before it.
+    fresh = session.execute(_REPORT, {"operator": operator, **_columns(reports)}).mappings().all()
+    # Where the report comes after the redeemer's event, this database was restored to before the report.
     deriving.recognise(session, [row["report_id"] for row in fresh])
     log.append_many(
         session, "redemption.reported", [(row["report_id"], dict(row)) for row in fresh if row["amount_cents"] > 0]
     )
-    known = session.execute(_KNOWN, {"report_ids": list(said)})
-    values = {row.report_id: row.value_cents for row in known}
-    structures = set(session.scalars(_STRUCTURES, {"structures": [each.structure_id for each in said.values()]}))
-    discrepancies.record(session, list(_differences(operator, said, values, structures)))
+    found = session.execute(_VALUES, {"report_ids": list(reports)})
+    values = {row.report_id: row.value_cents for row in found}
+    ids = [redemption.structure_id for redemption in reports.values()]
+    structures = set(session.scalars(_STRUCTURES, {"structures": ids}))
+    discrepancies.record(session, list(_differences(operator, reports, values, structures)))
 
 
-def _columns(said: Mapping[UUID, Redeemed]) -> dict[str, list[Any]]:
+def _columns(reports: Mapping[UUID, Redeemed]) -> dict[str, list[Any]]:
     return {
-        "report_ids": list(said),
-        "references": [each.reference for each in said.values()],
-        "cheques": [each.cheque_id for each in said.values()],
-        "structures": [each.structure_id for each in said.values()],
-        "amounts": [each.amount_cents for each in said.values()],
-        "times": [each.redeemed_at for each in said.values()],
+        "report_ids": list(reports),
+        "references": [redemption.reference for redemption in reports.values()],
+        "cheques": [redemption.cheque_id for redemption in reports.values()],
+        "structures": [redemption.structure_id for redemption in reports.values()],
+        "amounts": [redemption.amount_cents for redemption in reports.values()],
+        "times": [redemption.redeemed_at for redemption in reports.values()],
     }
 
 
 def _differences(
-    operator: str, said: Mapping[UUID, Redeemed], values: Mapping[UUID, int], structures: Container[UUID]
+    operator: str, reports: Mapping[UUID, Redeemed], values: Mapping[UUID, int], structures: Container[UUID]
 ) -> Iterator[dict[str, Any]]:
-    """Reports of cheques that this operator was never given, of amounts that are not the cheque's, of strangers.
+    """Differences: cheques that this operator never had, amounts that are not the cheque's, unknown structures.
 
-    A cheque that a stranger took is spent all the same: whether that is paid for, a person has to say.
+    A cheque that an unknown structure took is spent all the same: a person decides whether it is paid.
     """
-    for identifier, each in said.items():
-        value, stranger = values.get(identifier), each.structure_id not in structures
-        if value != each.amount_cents or stranger:
-            theirs = {"amount_cents": each.amount_cents, "structure_id": str(each.structure_id)}
+    for identifier, redemption in reports.items():
+        value, stranger = values.get(identifier), redemption.structure_id not in structures
+        if value != redemption.amount_cents or stranger:
+            theirs = {"amount_cents": redemption.amount_cents, "structure_id": str(redemption.structure_id)}
             ours = {"value_cents": value} | ({"structure_id": None} if stranger else {})
             yield discrepancies.found(
-                operator, "unknown_here" if value is None or stranger else "amount_differs", each.reference,
-                cheque_id=each.cheque_id, ours=ours, theirs=theirs,
+                operator, "unknown_here" if value is None or stranger else "amount_differs",
+                redemption.reference, cheque_id=redemption.cheque_id, ours=ours, theirs=theirs,
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The JSON of operators and of what reading their statements came to."""
 
 from marshmallow import Schema, fields
 

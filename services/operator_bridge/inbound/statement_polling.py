@@ -1,8 +1,8 @@
-"""Reading an operator's statement: what its messages failed to tell is applied, what is unknown is settled.
+"""Reading operators' statements: events that no message brought are applied, unknown orders are settled.
 
 The statement is streamed: nothing is held in memory but the part in hand, and no transaction is open meanwhile. An
 order that we do not know the outcome of is on it, with its outcome; or it is not, long enough after the sending, and
-then it was not done and is sent again under the same reference. Where the operator cannot be asked, a person has to.
+then it was not done and is sent again under the same reference. Where the operator cannot be asked, a person decides.
 """
 
 import itertools
@@ -35,9 +35,9 @@ from shared.problems import Unavailable
 from shared.process.runtime import Runtime
 from shared.values import clock
 
-_AT_ONCE = 1000
+_BATCH_SIZE = 1000
 # Five times what a whole country has: what goes on beyond it is no statement, and would fill the disk.
-_MOST_LINES = 100_000_000
+_MAX_LINES = 100_000_000
 # Each statement begins this long before the end of the last, or longer where its lines come later: clocks differ, and
 # a line may be dated late.
 _OVERLAP = timedelta(minutes=5)
@@ -62,7 +62,7 @@ _WITH_UNKNOWN = sa.text("""
 
 @dataclass(frozen=True)
 class Poll:
-    """What reading a statement came to: its lines, and what became of the orders whose outcome was unknown."""
+    """The result of reading a statement: its lines, and the orders whose outcome was unknown."""
 
     taken_at: datetime
     lines: int
@@ -72,7 +72,7 @@ class Poll:
 
 
 class StatementBeingRead(Unavailable):
-    """Another process reads this statement now: one reader at a time is what the operator has to bear."""
+    """Another process reads this statement now: an operator has one reader at a time."""
 
     slug = "statement-being-read"
 
@@ -93,13 +93,13 @@ def _poll(runtime: Runtime, contract_id: UUID, most: int) -> Poll:
     taken_at = clock.now()
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
-        rows = session.execute(_UNKNOWN, {"contract": contract_id, "limit": _AT_ONCE, "most": most})
+        rows = session.execute(_UNKNOWN, {"contract": contract_id, "limit": _BATCH_SIZE, "most": most})
         unknown: dict[UUID, datetime] = {row.order_id: row.sent_at for row in rows}
-        asked = queue.read(session, list(unknown))
+        unsettled = queue.read(session, list(unknown))
     operator = lookup.connect(contract.operator, runtime.settings.operators)
-    period = Period(contract.code, _since(contract, unknown, operator.statement_lag), asked)
+    period = Period(contract.code, _since(contract, unknown, operator.statement_lag), unsettled)
     lines = 0
-    for part in parts(operator, period, _AT_ONCE):
+    for part in parts(operator, period, _BATCH_SIZE):
         with runtime.transaction() as session:
             applying.apply(session, contract.operator, (line for line in part if not isinstance(line, ChequeStatus)))
         lines += len(part)
@@ -131,8 +131,8 @@ def parts(operator: Operator, period: Period, size: int) -> Iterator[tuple[Line,
         while part := tuple(itertools.islice(lines, size)):
             yield part
             number += len(part)
-            if number > _MOST_LINES:
-                raise Unreadable(f"more than {_MOST_LINES} lines")
+            if number > _MAX_LINES:
+                raise Unreadable(f"more than {_MAX_LINES} lines")
     except (OperatorUnavailable, OperatorRefused, NoAnswer, Unreadable) as error:
         raise _unavailable(error) from None
 
@@ -152,7 +152,7 @@ def contracts_to_poll(session: Session) -> list[UUID]:
 
 
 def contracts_to_repair(session: Session) -> list[UUID]:
-    """The contracts with orders whose outcome only a statement can tell."""
+    """The contracts with orders whose outcome only a statement can show."""
     return list(session.scalars(_WITH_UNKNOWN, {"most": MAX_UNANSWERED}))
 
 
@@ -168,7 +168,7 @@ def _since(contract: Contract, unknown: Mapping[UUID, datetime], lag: timedelta)
 
 
 def _send_again(session: Session, orders: list[UUID], sent_before: datetime, most: int) -> int:
-    given = {"orders": orders, "sent_before": sent_before, "most": most}
-    not_done = session.scalars(_NOT_DONE, given).all()
+    params = {"orders": orders, "sent_before": sent_before, "most": most}
+    not_done = session.scalars(_NOT_DONE, params).all()
     outcomes.send_again(session, not_done, "not on the statement", "unknown")
     return len(not_done)

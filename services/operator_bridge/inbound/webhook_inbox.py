@@ -25,9 +25,9 @@ from shared.settings.settings import ConfigurationError
 from shared.values import clock
 from shared.values.ids import lowest_id, new_id
 
-# What of a message's headers says something about it later; the rest (cookies, tokens of proxies) is not kept.
+# The headers that are of use later; the rest (cookies, tokens of proxies) is not kept.
 _KEPT_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type", "user-agent")
-_AT_ONCE = 200
+_BATCH_SIZE = 200
 
 _COLUMNS = "message_id uuid, operator text, webhook_id text, headers jsonb, body bytea"
 _STORE = Statement(
@@ -40,7 +40,7 @@ _WAITING = (
     sa.select(Message)
     .where(Message.applied_at.is_(None), Message.error.is_(None))
     .order_by(Message.message_id)
-    .limit(_AT_ONCE)
+    .limit(_BATCH_SIZE)
     .with_for_update(skip_locked=True)
 )
 
@@ -72,7 +72,7 @@ def check_door(settings: Mapping[str, str], operator: str) -> None:
 
 
 def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Verifies a message, stores it as it came and has it applied; False where it was here before.
+    """Verifies a message, stores it as it came and wakes a worker to apply it; False where it was stored before.
 
     Raises UnknownOperator where there is none of the name, ConfigurationError where it is not configured, BadSignature.
     """
@@ -91,8 +91,8 @@ def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: b
 
 
 def _store(runtime: Runtime, rows: Sequence[dict[str, Any]]) -> list[bool]:
-    """Stores messages by one statement, and wakes whoever applies them; which of them were not here before."""
-    stored = {one.message_id for one in single_statement.ask_once(runtime, _STORE, _parameters(rows), _Stored)}
+    """Stores messages by one statement and wakes a worker to apply them; whether each was not stored before."""
+    stored = {row.message_id for row in single_statement.ask_once(runtime, _STORE, _parameters(rows), _Stored)}
     wakeups.wake(runtime, "operator_bridge.apply")
     return [row["message_id"] in stored for row in rows]
 
@@ -102,7 +102,7 @@ def _parameters(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def apply_waiting(runtime: Runtime) -> int:
-    """Applies the messages that wait, oldest first, and says how many. One that cannot be read is marked and left."""
+    """Applies the messages that wait, oldest first, and gives their number. Unreadable ones are marked and left."""
     applied = 0
     while True:
         with runtime.transaction() as session:
@@ -111,7 +111,7 @@ def apply_waiting(runtime: Runtime) -> int:
                 chosen = [message for message in messages if message.operator == operator]
                 _apply(session, runtime.settings.operators, operator, chosen)
         applied += len(messages)
-        if len(messages) < _AT_ONCE:
+        if len(messages) < _BATCH_SIZE:
             return applied
 
 
@@ -132,7 +132,7 @@ def prune(runtime: Runtime, batch_size: int = _PRUNE_BATCH_SIZE, seconds: float 
 
 
 def _apply(session: Session, settings: Mapping[str, str], operator: str, messages: Sequence[Message]) -> None:
-    """Applies messages together; where one of them cannot be, one by one, so that it does not hold up the others."""
+    """Applies messages together, or each alone where one cannot be applied, so that it does not hold up the others."""
     try:
         with session.begin_nested():
             applying.apply(session, operator, _read(settings, operator, messages))
@@ -145,17 +145,17 @@ def _apply(session: Session, settings: Mapping[str, str], operator: str, message
 
 
 def _read(settings: Mapping[str, str], operator: str, messages: Sequence[Message]) -> list[Event]:
-    said: list[Event] = []
+    events: list[Event] = []
     for message in messages:
         try:
-            said += lookup.connect(operator, settings).read(message.body)
+            events += lookup.connect(operator, settings).read(message.body)
             message.applied_at = clock.now()
         except (Unreadable, UnknownOperator, ConfigurationError) as error:
             _give_up(message, str(error))
-    return said
+    return events
 
 
 def _give_up(message: Message, error: str) -> None:
-    """Leaves a message unapplied, and says why where people look."""
+    """Leaves a message unapplied, and notes why where people look."""
     message.applied_at, message.error = None, error
     logger().error("message_unreadable", operator=message.operator, webhook_id=message.webhook_id, error=error)

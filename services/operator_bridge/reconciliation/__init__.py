@@ -1,1 +1,1 @@
-"""Reconciliation."""
+"""Reconciliation: operators' statements compared with our register, the discrepancies, and each day's balance."""

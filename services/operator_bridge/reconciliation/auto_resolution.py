@@ -25,14 +25,14 @@ from shared.process.runtime import Runtime
 SENT_AGAIN = "sent_again"
 """The orders that the operator has lost were sent again, under the references that it knows."""
 APPLIED = "applied"
-"""What the operator's statement tells and no message told was applied."""
+"""Events on the operator's statement that no message brought were applied."""
 WITHOUT_VALUE = "without_value"
-"""A cheque that was cancelled here and is not known there: neither side can lose by it."""
+"""A cheque that was cancelled here and does not exist there: neither side can lose by it."""
 
-_MOST = 1000
-_MOST_SHARE = 0.01
-# Orders have no index by cheque, which only this would need: each part reads them once.
-_AT_ONCE = 5000
+_MAX_DIFFERENCES = 1000
+_MAX_SHARE = 0.01
+# Orders have no index by cheque, which only this would need: each batch reads them once.
+_BATCH_SIZE = 5000
 
 # Which orders make good which difference: those of the kinds listed, the last of each, if the operator took them. What
 # is `needed` and was never taken leaves the difference to a person. So does a spent cheque that is missing: registered
@@ -85,12 +85,12 @@ _ACTED = sa.text("""
     WHERE discrepancy_id = ANY(:discrepancies)
 """)
 
-# An event that is applied settles these. The others it only makes known: two took one cheque, or money has no ground.
+# An applied event settles these. The others stay for a person: two took one cheque, or a payment has no ground.
 _CERTAIN = ["missing_at_operator", "status_differs", "redeemed_there_not_here"]
 
 
 def settle(runtime: Runtime, contract: Contract, reconciliation_id: UUID) -> int:
-    """Settles what a comparison found and policy may settle, part by part, and says on how many it acted."""
+    """Settles the differences of a comparison that policy may settle, batch by batch; gives the number it acted on."""
     chosen = sa.select(Discrepancy).where(
         Discrepancy.reconciliation_id == reconciliation_id,
         Discrepancy.state == "waiting",
@@ -100,60 +100,63 @@ def settle(runtime: Runtime, contract: Contract, reconciliation_id: UUID) -> int
     while True:
         following = chosen.where(Discrepancy.discrepancy_id > after)
         with runtime.transaction() as session:
-            found = session.scalars(following.order_by(Discrepancy.discrepancy_id).limit(_AT_ONCE)).all()
+            found = session.scalars(following.order_by(Discrepancy.discrepancy_id).limit(_BATCH_SIZE)).all()
             acted += sum(policy(session, contract, found) for policy in _POLICIES)
-        if len(found) < _AT_ONCE:
+        if len(found) < _BATCH_SIZE:
             return acted
         after = found[-1].discrepancy_id
 
 
 def doubtful(differences: int, cheques: int) -> bool:
     """Whether so much differs that a person has to look at the statement before anything is made of it."""
-    return differences > max(_MOST, cheques * _MOST_SHARE)
+    return differences > max(_MAX_DIFFERENCES, cheques * _MAX_SHARE)
 
 
 def _send_again(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
-    """Has orders that were accepted and lost sent again; their references tell the operator what it has already."""
+    """Sends again the orders that were accepted and lost; their references show the operator which it has already."""
     operator = lookup.adapter(contract.operator)
     ids = [
-        each.discrepancy_id
-        for each in found
-        if not (operator.supplies_codes and each.kind == "missing_at_operator")  # it would give another number
+        difference.discrepancy_id
+        for difference in found
+        if not (operator.supplies_codes and difference.kind == "missing_at_operator")  # it would give another number
     ]
     if contract.state not in WORKING:
         return 0
-    given = {"discrepancies": ids, "contract": contract.contract_id}
-    remedies = session.execute(_REMEDIES_ORDERED, given).all()
+    params = {"discrepancies": ids, "contract": contract.contract_id}
+    remedies = session.execute(_REMEDIES_ORDERED, params).all()
     orders = [remedy.order_id for remedy in remedies if remedy.order_id]
     outcomes.send_again(session, orders, "lost by the operator", "accepted")
     return _acted(session, SENT_AGAIN, list({remedy.discrepancy_id for remedy in remedies}))
 
 
 def _apply_redemptions(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
-    """Applies redemptions at the operator's till of which no message told; the redeemer judges them as any other."""
-    missed = [each for each in found if "redeemed_at" in each.theirs and _is_new(each)]
+    """Applies redemptions at the operator's till that no message brought; the redeemer judges them as any other."""
+    missed = [difference for difference in found if "redeemed_at" in difference.theirs and _is_new(difference)]
     applying.apply(session, contract.operator, map(_redeemed, missed))
-    return _acted(session, APPLIED, [each.discrepancy_id for each in missed])
+    return _acted(session, APPLIED, [difference.discrepancy_id for difference in missed])
 
 
 def _apply_payments(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
-    """Applies payments of which no message told."""
-    missed = [each for each in found if "paid_on" in each.theirs and "payment_reference" not in each.ours]
-    paid = sorted(missed, key=_payment)
-    transfers = [(payment, list(each)) for payment, each in groupby(paid, _payment)]
-    said = [
-        Paid(reference, date.fromisoformat(day), tuple(one.theirs["reference"] for one in each))
-        for (reference, day), each in transfers
+    """Applies payments that no message brought."""
+    missed = [
+        difference
+        for difference in found
+        if "paid_on" in difference.theirs and "payment_reference" not in difference.ours
     ]
-    applying.apply(session, contract.operator, said)
-    return _acted(session, APPLIED, [each.discrepancy_id for each in missed])
+    paid = sorted(missed, key=_payment)
+    transfers = [
+        Paid(reference, date.fromisoformat(day), tuple(line.theirs["reference"] for line in lines))
+        for (reference, day), lines in groupby(paid, _payment)
+    ]
+    applying.apply(session, contract.operator, transfers)
+    return _acted(session, APPLIED, [difference.discrepancy_id for difference in missed])
 
 
 def _accept_worthless(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
     """Leaves what is worth nothing on either side."""
-    ids = [each.discrepancy_id for each in found if each.kind == "missing_at_operator"]
-    given = {"discrepancies": ids, "policy": WITHOUT_VALUE}
-    return len(session.execute(_WITHOUT_VALUE, given).all())
+    ids = [difference.discrepancy_id for difference in found if difference.kind == "missing_at_operator"]
+    params = {"discrepancies": ids, "policy": WITHOUT_VALUE}
+    return len(session.execute(_WITHOUT_VALUE, params).all())
 
 
 _POLICIES: Sequence[Callable[[Session, Contract, Sequence[Discrepancy]], int]] = (
@@ -165,19 +168,19 @@ _POLICIES: Sequence[Callable[[Session, Contract, Sequence[Discrepancy]], int]] =
 
 
 def _acted(session: Session, policy: str, discrepancies: Sequence[UUID]) -> int:
-    given: dict[str, Any] = {"policy": policy, "discrepancies": list(discrepancies), "certain": _CERTAIN}
-    session.execute(_ACTED, given)
+    params: dict[str, Any] = {"policy": policy, "discrepancies": list(discrepancies), "certain": _CERTAIN}
+    session.execute(_ACTED, params)
     return len(discrepancies)
 
 
 def _redeemed(difference: Discrepancy) -> Redeemed:
-    said = difference.theirs
+    line = difference.theirs
     return Redeemed(
-        reference=said["reference"],
+        reference=line["reference"],
         cheque_id=UUID(str(difference.cheque_id)),
-        structure_id=UUID(said["structure_id"]),
-        amount_cents=said["amount_cents"],
-        redeemed_at=datetime.fromisoformat(said["redeemed_at"]),
+        structure_id=UUID(line["structure_id"]),
+        amount_cents=line["amount_cents"],
+        redeemed_at=datetime.fromisoformat(line["redeemed_at"]),
     )
 
 

@@ -81,11 +81,11 @@ def _rows(session: Session, day: date, redeemer: Mapping[str, Any] | None) -> It
     for row in session.execute(_REGISTER):
         register.setdefault(row.programme, {})[row.state] = {"number": row.number, "cents": row.cents}
     operators = [dict(row) for row in session.execute(_OPERATORS).mappings()]
-    for programme in sorted({*register, *(redeemer or {}), *(each["programme"] for each in operators)}):
+    for programme in sorted({*register, *(redeemer or {}), *(row["programme"] for row in operators)}):
         ours = _sums(register.get(programme, {}))
         theirs = None if redeemer is None else redeemer.get(programme, _sums({}))
-        held = [_operator(each) for each in operators if each["programme"] == programme]
-        agrees = None if theirs is None else ours == theirs and not any(each["differences"] for each in held)
+        held = [_operator(row) for row in operators if row["programme"] == programme]
+        agrees = None if theirs is None else ours == theirs and not any(operator["differences"] for operator in held)
         yield {
             "day": day, "programme": programme, "kept_at": clock.now(), "register": ours, "redeemer": theirs,
             "operators": held, "agrees": agrees,
@@ -103,14 +103,14 @@ def _redeemer(runtime: Runtime) -> dict[str, dict[str, Any]] | None:
         logger().warning("peer_unavailable", publisher="redeemer", error=str(error))
         return None
     return {
-        each["programme"]: _sums({state: _added(each["states"], names) for state, names in _OF_REDEEMER.items()})
-        for each in answer["programmes"]
+        balance["programme"]: _sums({state: _added(balance["states"], names) for state, names in _OF_REDEEMER.items()})
+        for balance in answer["programmes"]
     }
 
 
 def _added(states: Mapping[str, Mapping[str, int]], names: Iterable[str]) -> dict[str, int]:
     chosen = [states[name] for name in names if name in states]
-    return {"number": sum(each["number"] for each in chosen), "cents": sum(each["cents"] for each in chosen)}
+    return {"number": sum(amount["number"] for amount in chosen), "cents": sum(amount["cents"] for amount in chosen)}
 
 
 def _sums(by_state: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""Keeping what a comparison found: new differences wait, those that are gone are resolved, all by set.
+"""Recording what a comparison found: new differences wait, vanished ones are resolved, all by set.
 
-A difference is one row for good, known by its operator, kind and reference. One that comes again is opened again, with
-its earlier end in its history; one that was accepted as it stands stays closed as long as both sides' rows stay as
-they were.
+A difference is one row for good, found by its operator, kind and reference. If it comes again, it is opened again, with
+its earlier end in its history; if a person accepted it, it stays closed as long as both sides' rows stay the same.
 """
 
 from uuid import UUID
@@ -52,12 +51,12 @@ _RESOLVE = sa.text("""
 
 
 def keep(connection: sa.Connection, contract: Contract, reconciliation_id: UUID) -> int:
-    """Records the `difference` of a connection in its transaction, and says how many of before are in agreement now.
+    """Records the `difference` of a connection in its transaction, and gives the number of earlier ones that are gone.
 
     Recording the same comparison again changes nothing.
     """
-    given = {"operator": contract.operator, "contract": contract.contract_id, "reconciliation": reconciliation_id}
-    connection.execute(_REOPEN, given)
-    connection.execute(_GIVE_TO_A_PERSON, given)
-    connection.execute(_KEEP, given)
-    return connection.execute(_RESOLVE, given).rowcount
+    params = {"operator": contract.operator, "contract": contract.contract_id, "reconciliation": reconciliation_id}
+    connection.execute(_REOPEN, params)
+    connection.execute(_GIVE_TO_A_PERSON, params)
+    connection.execute(_KEEP, params)
+    return connection.execute(_RESOLVE, params).rowcount

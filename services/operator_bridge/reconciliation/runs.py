@@ -1,7 +1,7 @@
-"""Runs of reconciliation: asked for by a person or by the night, taken up by a worker, once each.
+"""Runs of reconciliation: requested by a person or for the night, done by a worker, one at a time.
 
-A run compares, keeps what it found, has policy settle what is safe, and says what is left. All of it is idempotent, so
-a run whose worker died is taken up again from its beginning.
+A run compares, records what it found, settles by policy what is safe, and counts what is left. All of it is
+idempotent, so a run whose worker died is taken up again from its beginning.
 """
 
 from datetime import datetime
@@ -27,7 +27,7 @@ from shared.values import clock
 NIGHT_HOUR = 3
 """From this hour on in Paris the runs of the day are due: the news of yesterday have long arrived."""
 
-_MOST_ATTEMPTS = 8
+_MAX_ATTEMPTS = 8
 _RETRY_SECONDS = 900
 
 _REQUEST_NIGHT = sa.text("""
@@ -50,7 +50,7 @@ _START = sa.text("""
     WHERE reconciliation_id = :run AND state IN ('requested', 'running')
     RETURNING contract_id
 """)
-# What a person asked for fails at once; at night the operator is asked again later.
+# A run that a person requested fails at once; at night the operator is asked again later.
 _FAIL = sa.text("""
     UPDATE reconciliation SET error = :error, next_attempt_at = clock_timestamp() + make_interval(secs => :wait),
         state = CASE WHEN night IS NULL OR attempts >= :most THEN 'failed' ELSE 'requested' END,
@@ -66,7 +66,7 @@ _FINISH = sa.text("""
 
 
 def request(session: Session, contract_id: UUID) -> Reconciliation:
-    """Asks for a run of a contract now; raises NotFound where there is no such contract."""
+    """A run of a contract, to be done now; raises NotFound where there is no such contract."""
     contracts.find(session, contract_id)
     run = Reconciliation(contract_id=contract_id)
     session.add(run)
@@ -81,20 +81,20 @@ def find(session: Session, reconciliation_id: UUID) -> Reconciliation:
 
 
 def request_nightly(session: Session, now: datetime) -> None:
-    """Asks, once a day and not before its hour, for a run of every contract that orders are sent under."""
+    """Requests, once a day and not before its hour, a run of every contract that orders are sent under."""
     there = now.astimezone(clock.PARIS)
     if there.hour >= NIGHT_HOUR:
         session.execute(_REQUEST_NIGHT, {"night": there.date(), "working": list(WORKING)})
 
 
 def due(session: Session) -> list[UUID]:
-    """The runs to take up now, those included whose worker may have died."""
-    session.execute(_GIVE_UP, {"most": _MOST_ATTEMPTS})
-    return list(session.scalars(_DUE, {"most": _MOST_ATTEMPTS}))
+    """The runs to do now, with the ones whose worker may have died."""
+    session.execute(_GIVE_UP, {"most": _MAX_ATTEMPTS})
+    return list(session.scalars(_DUE, {"most": _MAX_ATTEMPTS}))
 
 
 def run(runtime: Runtime, reconciliation_id: UUID) -> bool:
-    """Does a run if it is due, and says whether it was its turn: one comparison at a time leaves workers for pushes."""
+    """Does a run if it is due. False where another one is at work: one at a time leaves workers for pushes."""
     with leases.alone(runtime, "reconcile") as first:
         if first:
             _attempt(runtime, reconciliation_id)
@@ -110,9 +110,9 @@ def _attempt(runtime: Runtime, reconciliation_id: UUID) -> None:
         both = comparing.sides(runtime, contract_id)
         settled = _reconcile(runtime, both, reconciliation_id) if both.comparable else 0
     except (Unavailable, ConfigurationError) as error:
-        given = {"run": reconciliation_id, "error": str(error), "wait": _RETRY_SECONDS, "most": _MOST_ATTEMPTS}
+        params = {"run": reconciliation_id, "error": str(error), "wait": _RETRY_SECONDS, "most": _MAX_ATTEMPTS}
         with runtime.transaction() as session:
-            session.execute(_FAIL, given)
+            session.execute(_FAIL, params)
         logger().warning("reconciliation_failed", contract_id=str(contract_id), error=str(error))
         return
     with runtime.transaction() as session:
@@ -122,7 +122,7 @@ def _attempt(runtime: Runtime, reconciliation_id: UUID) -> None:
 
 
 def _reconcile(runtime: Runtime, both: Sides, reconciliation_id: UUID) -> int:
-    """Compares and keeps in one transaction, then settles in others; says on how many differences policy acted."""
+    """Compares and records in one transaction, then settles in others; gives the number of differences acted on."""
     statement = comparing.statement(both)
     with comparing.compared(runtime.engine, both, statement) as (connection, lines):
         found = comparing.by_kind(connection)
@@ -135,7 +135,7 @@ def _reconcile(runtime: Runtime, both: Sides, reconciliation_id: UUID) -> int:
             "resolved": recording.keep(connection, both.contract, reconciliation_id),
         }
         connection.commit()
-    cheques = sum(each["number"] for each in noted["ours"].values())
+    cheques = sum(status["number"] for status in noted["ours"].values())
     withheld = auto_resolution.doubtful(sum(found.values()), cheques)
     with runtime.transaction() as session:
         _note(session, reconciliation_id, withheld=withheld, **noted)

@@ -56,7 +56,7 @@ class DiscrepancySchema(Schema):
     discrepancy_id = fields.UUID(required=True)
     operator = fields.Str(required=True)
     kind = fields.Str(required=True)
-    reference = fields.Str(required=True, metadata={"description": "The cheque, or what the operator says it of."})
+    reference = fields.Str(required=True, metadata={"description": "The cheque, or the operator's reference."})
     contract_id = fields.UUID(allow_none=True)
     cheque_id = fields.UUID(allow_none=True)
     state = fields.Str(required=True)
@@ -132,7 +132,7 @@ class BalancesSchema(Schema):
 
 
 class ExampleSchema(Schema):
-    reference = fields.Str(required=True, metadata={"description": "The cheque, or what the operator says it of."})
+    reference = fields.Str(required=True, metadata={"description": "The cheque, or the operator's reference."})
     cheque_id = fields.UUID(allow_none=True)
     ours = fields.Dict(required=True)
     theirs = fields.Dict(required=True)

@@ -1,9 +1,8 @@
-"""Switches over HTTP: beginning one, watching it, accepting what differs, and the claims on an operator that failed."""
+"""Switches over HTTP: beginning and watching them, accepting differences, and the claims on an operator that failed."""
 
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from flask import Response
 from flask_smorest import Blueprint
 from werkzeug.wsgi import FileWrapper
@@ -18,7 +17,7 @@ from services.operator_bridge.switching.schemas import (
 )
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.problems import ProblemSchema
@@ -35,7 +34,7 @@ _CHUNK_BYTES = 1 << 16
 @blueprint.response(201, SwitchSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def start(body: dict[str, Any]) -> Switch:
-    """Begins a switch; asked for again, it is given as it stands, and a handover is turned into a failure."""
+    """Begins a switch. The same again answers it as it stands; a failure turns a handover into one."""
     with transaction() as session:
         switch = switchover.start(session, runtime().settings.operators, body, caller().subject)
         wakeups.wake_after_commit(session, runtime(), "operator_bridge.switch", str(switch.switch_id))
@@ -49,7 +48,7 @@ def start(body: dict[str, Any]) -> Switch:
 def browse(query: dict[str, Any]) -> dict[str, Any]:
     """All switches, oldest first."""
     with transaction() as session:
-        return page(session, sa.select(Switch), Switch.switch_id, query["after"], query["limit"])
+        return switchover.browse(session, query["after"], query["limit"])
 
 
 @blueprint.route("/<uuid:switch_id>")
@@ -58,9 +57,7 @@ def browse(query: dict[str, Any]) -> dict[str, Any]:
 def show(switch_id: UUID) -> dict[str, Any]:
     """One switch: its steps with their figures, what it waits for, and its report when it is done."""
     with transaction() as session:
-        switch = switchover.find(session, switch_id)
-        columns = {column.key: getattr(switch, column.key) for column in Switch.__table__.columns}
-        return {**columns, "steps": switchover.steps(session, switch_id)}
+        return switchover.watch(session, switch_id)
 
 
 @blueprint.route("/<uuid:switch_id>/acceptance", methods=["POST"])
@@ -69,7 +66,7 @@ def show(switch_id: UUID) -> dict[str, Any]:
 @blueprint.response(200, SwitchSchema)
 @blueprint.alt_response(409, schema=ProblemSchema)
 def accept(body: dict[str, str], switch_id: UUID) -> Switch:
-    """Has a switch cut over although something differs, with a person's note of why."""
+    """Lets a switch cut over although something differs, with a person's note of why."""
     with transaction() as session:
         switch = switchover.accept(session, switch_id, body["note"])
         wakeups.wake_after_commit(session, runtime(), "operator_bridge.switch", str(switch_id))

@@ -33,17 +33,17 @@ _COLUMNS = (
     "Référence de la déclaration", "Date de l’atelier", "Date d’utilisation", "Montant (euros)",
 )  # fmt: skip
 
-# The name of a structure is the same under whatever contract it was told of.
+# A structure has the same name under all its contracts.
 _CLAIMED = """
     claim LEFT JOIN LATERAL (
         SELECT name, siret FROM affiliation WHERE affiliation.structure_id = claim.structure_id
         ORDER BY contract_id DESC LIMIT 1
-    ) known ON true
+    ) structure ON true
 """
 # What the operator knows a cheque by is our reference of its registration: its own number for it may be worth money,
 # and is not shown.
 _LINES = sa.text(f"""
-    SELECT claim.*, known.name, known.siret, registered.order_id AS registration
+    SELECT claim.*, structure.name, structure.siret, registered.order_id AS registration
     FROM {_CLAIMED} LEFT JOIN (
         SELECT DISTINCT ON (cheque_id) cheque_id, order_id FROM operator_order
         WHERE kind = 'register'
@@ -62,7 +62,7 @@ _SUMS = sa.text(f"""
 
 @dataclass(frozen=True)
 class Amount:
-    """So many cheques, and their cents."""
+    """A number of cheques, and their cents."""
 
     number: int = 0
     cents: int = 0
@@ -86,7 +86,7 @@ class Owed:
 
 @dataclass(frozen=True)
 class Summary:
-    """All that the first pages of the claim say."""
+    """What the first pages of the claim say."""
 
     creditor: str
     debtor: str
@@ -110,7 +110,7 @@ class Summary:
 
 
 def check(session: Session, switch_id: UUID) -> None:
-    """Raises NotFound, or Conflict where there are no claims, or not yet."""
+    """Raises NotFound, or Conflict where a switch has no claims, or not all of them yet."""
     switch = switchover.find(session, switch_id)
     if switch.mode != "failure":
         raise Conflict("Nothing is claimed in a handover: the old operator pays what it accepted.", slug="no-claims")

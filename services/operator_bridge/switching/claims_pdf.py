@@ -1,6 +1,6 @@
 """The claims as a letter to print and send: a déclaration de créances, in French, accessible (PDF/UA).
 
-What it has to say: Code de commerce, articles L. 622-24, L. 622-25 and R. 622-23, for a liquidation by L. 641-3.
+Its required content: Code de commerce, articles L. 622-24, L. 622-25 and R. 622-23, for a liquidation by L. 641-3.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ _OWED_TO: Mapping[str, str] = {
 
 def write(claims: Summary) -> bytes:
     """The document; the same claims give the same bytes."""
-    return pdf_documents.pdf(_TEMPLATE, _said(claims), datetime.combine(claims.counted_on, time(12), UTC))
+    return pdf_documents.pdf(_TEMPLATE, _content(claims), datetime.combine(claims.counted_on, time(12), UTC))
 
 
-def _said(claims: Summary) -> dict[str, Any]:
+def _content(claims: Summary) -> dict[str, Any]:
     amounts = {"unspent": claims.unspent, **{kind: claims.all_of(kind) for kind in ("declared", "undeclared")}}
     declared, undeclared = amounts["declared"], amounts["undeclared"]
     owed = declared + undeclared

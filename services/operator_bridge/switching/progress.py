@@ -1,4 +1,4 @@
-"""The figures of a switch: read from the rows whenever they are asked for, so they are the same after a restart.
+"""The figures of a switch, counted from the rows each time, so they are the same after a restart.
 
 Numbers with their cents of EUR.
 """
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.register.transitions import UNFINISHED
-from services.operator_bridge.switching.moving_sql import Move
+from services.operator_bridge.switching.moving import Move
 
 Figures = dict[str, Any]
 
@@ -88,17 +88,17 @@ _LEFT = sa.text("""
 
 def inventory(session: Session, move: Move) -> Figures:
     """What there is to move: spendable cheques, redemptions that are not paid, orders in flight."""
-    unpaid = session.execute(_UNPAID, move.given()).mappings()
-    in_flight = session.execute(_IN_FLIGHT, move.given(unfinished=list(UNFINISHED)))
+    unpaid = session.execute(_UNPAID, move.params()).mappings()
+    in_flight = session.execute(_IN_FLIGHT, move.params(unfinished=list(UNFINISHED)))
     return {
-        "spendable": _amount(session, _SPENDABLE, move.given()),
+        "spendable": _amount(session, _SPENDABLE, move.params()),
         "unpaid": {row["state"]: {"number": row["number"], "cents": int(row["cents"])} for row in unpaid},
         "in_flight": {row.kind: row.number for row in in_flight},
     }
 
 
 def unsettled(session: Session, contract_id: UUID) -> int:
-    """How many orders and reports of a contract are still without an outcome."""
+    """The number of orders and reports of a contract without an outcome."""
     return int(session.execute(_UNSETTLED, {"old": contract_id}).scalar_one())
 
 
@@ -111,7 +111,7 @@ def claimed(session: Session, switch_id: UUID) -> Figures:
 
 
 def ordered(session: Session, switch_id: UUID, kind: str | None = None) -> Figures:
-    """What became of the orders that a switch gave, of one kind or of all."""
+    """The outcomes of the orders of a switch, of one kind or of all."""
     rows = session.execute(_ORDERED, {"switch": switch_id, "kind": kind}).all()
     by_state = {row.state: {"number": row.number, "cents": int(row.cents)} for row in rows}
     nothing = {"number": 0, "cents": 0}
@@ -123,16 +123,16 @@ def ordered(session: Session, switch_id: UUID, kind: str | None = None) -> Figur
 
 
 def inactive(session: Session, contract_id: UUID) -> tuple[int, int]:
-    """How many cheques an operator knows that cannot be spent with it yet; of how many that was ordered."""
+    """The number of a contract's cheques that wait for their activation, and for how many of them it is ordered."""
     row = session.execute(_INACTIVE, {"contract": contract_id, "unfinished": list(UNFINISHED)}).one()
     return int(row.number), int(row.ordered)
 
 
 def register_proof(session: Session, move: Move) -> Figures:
-    """What our own register still misses: cheques that no live contract has, redemptions that nobody was told of."""
+    """What our own register still misses: cheques that no live contract has, redemptions that were not declared."""
     return {
-        "not_registered": _amount(session, _NOT_REGISTERED, move.given()),
-        "not_declared": _amount(session, _NOT_DECLARED, move.given()),
+        "not_registered": _amount(session, _NOT_REGISTERED, move.params()),
+        "not_declared": _amount(session, _NOT_DECLARED, move.params()),
     }
 
 
@@ -141,6 +141,6 @@ def left(session: Session, contract_id: UUID) -> Figures:
     return {"left_to_pay": _amount(session, _LEFT, {"old": contract_id})}
 
 
-def _amount(session: Session, query: sa.TextClause, given: dict[str, Any]) -> dict[str, int]:
-    row = session.execute(query, given).one()
+def _amount(session: Session, query: sa.TextClause, params: dict[str, Any]) -> dict[str, int]:
+    row = session.execute(query, params).one()
     return {"number": row.number, "cents": int(row.cents)}

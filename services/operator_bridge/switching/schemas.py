@@ -18,7 +18,7 @@ class NewSwitchSchema(Schema):
     mode = fields.Str(
         required=True,
         validate=validate.OneOf(("handover", "failure")),
-        metadata={"description": "`failure`: the old operator is dead, nothing is asked of it and all is claimed."},
+        metadata={"description": "`failure`: the old operator is dead, nothing is sent to it and all is claimed."},
     )
     creditor = fields.Str(
         load_default="Le Département",

@@ -19,20 +19,20 @@ from services.operator_bridge.orders import manual_retry
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_switch import Switch
-from services.operator_bridge.switching import moving_sql, progress
-from services.operator_bridge.switching.moving_sql import Move
+from services.operator_bridge.switching import moving, progress
+from services.operator_bridge.switching.moving import Move
 from shared.problems import Unavailable
 from shared.process.runtime import Runtime
 
 Figures = Mapping[str, Any]
 
-# An order that got no answer too often is not sent again; but what became of it has to be known before it is moved.
+# Orders that are not sent again any more are asked about too: their outcome has to be known before they are moved.
 _HOWEVER_OFTEN = 1_000
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A step that is not done: what for, and what it has come to so far."""
+    """Why a step is not done, and its figures so far."""
 
     reason: str
     figures: Figures = field(default_factory=dict)
@@ -47,15 +47,15 @@ class Work:
     old: Contract
     new: Contract
     payer: Contract
-    at_once: int
+    batch_size: int
 
     def move(self, to: Contract) -> Move:
-        """The movement to one contract or to the other."""
-        return Move(self.switch.switch_id, self.old.programme, self.old, to, self.at_once)
+        """The move of the programme's cheques to a contract."""
+        return Move(self.switch.switch_id, self.old.programme, self.old, to, self.batch_size)
 
     @property
     def takers(self) -> list[Contract]:
-        """The contracts that take over: mostly one; the one that pays first, so that new cheques go to the other."""
+        """The contracts that take over, mostly one. The paying one comes first, so that new cheques go to the other."""
         return [self.new] if self.new is self.payer else [self.payer, self.new]
 
     @property
@@ -68,7 +68,7 @@ Step = Callable[[Work], Figures | Waiting]
 
 
 def freeze(work: Work) -> Figures | Waiting:
-    """Stops telling the old operator anything, for a while or for good, and names its successor."""
+    """Stops sending to the old operator, for a while or for good, and names its successor."""
     settings = work.runtime.settings.operators
     with work.runtime.transaction() as session:
         manual_retry.doubt(session, work.old.contract_id)
@@ -91,11 +91,11 @@ def inventory(work: Work) -> Figures | Waiting:
 
 
 def last_statement(work: Work) -> Figures | Waiting:
-    """Hears the old operator out; or, if it is dead, writes down what it owes."""
-    return _claim(work) if work.failed else _hear_out(work)
+    """Reads the old operator's last statement; or, if it is dead, writes down what it owes."""
+    return _claim(work) if work.failed else _read_last_statement(work)
 
 
-def _hear_out(work: Work) -> Figures | Waiting:
+def _read_last_statement(work: Work) -> Figures | Waiting:
     try:
         statement_polling.poll(work.runtime, work.old.contract_id, most=_HOWEVER_OFTEN)
     except Unavailable as error:
@@ -109,19 +109,19 @@ def _hear_out(work: Work) -> Figures | Waiting:
 
 def _claim(work: Work) -> Figures | Waiting:
     move = work.move(work.new)
-    for part in (moving_sql.strand, moving_sql.strand_redemptions, moving_sql.give_up):
+    for part in (moving.strand, moving.strand_redemptions, moving.give_up):
         _until_none(work, functools.partial(part, move=move))
     with work.runtime.transaction() as session:
         return progress.claimed(session, work.switch.switch_id)
 
 
 def register(work: Work) -> Figures | Waiting:
-    """Takes the new contract live and has every spendable cheque registered under it."""
+    """Takes the new contract live and registers every spendable cheque under it."""
     settings = work.runtime.settings.operators
     with work.runtime.transaction() as session:
         for taker in work.takers:
             lifecycle.change(session, settings, taker.contract_id, "live", link=False)
-            moving_sql.introduce(session, work.move(taker))
+            moving.introduce(session, work.move(taker))
     _register_rest(work)
     if any(lookup.adapter(taker.operator).activates for taker in work.takers):
         _redeclare_rest(work)  # now, so that one payment order is for all cheques
@@ -157,9 +157,9 @@ def prove(work: Work) -> Figures | Waiting:
 
 
 def cut_over(work: Work) -> Figures | Waiting:
-    """Lets the old operator go: what another holds now is taken back from it, and what was held for it flows."""
+    """Cancels with the old operator the cheques that another holds now, and sends what was held for it."""
     if not work.failed:
-        _one_after_the_other(work, functools.partial(moving_sql.leave, move=work.move(work.new)))
+        _one_after_the_other(work, functools.partial(moving.leave, move=work.move(work.new)))
     with work.runtime.transaction() as session:
         if not work.failed:
             hold.release(session, work.old.contract_id)
@@ -180,12 +180,12 @@ STEPS: Mapping[str, Step] = {
 
 
 def _register_rest(work: Work) -> None:
-    _one_after_the_other(work, functools.partial(moving_sql.register, move=work.move(work.new)))
+    _one_after_the_other(work, functools.partial(moving.register, move=work.move(work.new)))
 
 
 def _redeclare_rest(work: Work) -> None:
     move, movable = work.move(work.payer), "stranded" if work.failed else "due"
-    _until_none(work, lambda session: moving_sql.redeclare(session, move, movable))
+    _until_none(work, lambda session: moving.redeclare(session, move, movable))
 
 
 def _until_none(work: Work, part: Callable[[Session], int]) -> None:

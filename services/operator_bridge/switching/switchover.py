@@ -19,38 +19,39 @@ from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_switch import Switch, SwitchStep
 from services.operator_bridge.switching.steps import STEPS, Figures, Waiting, Work
 from shared.database.lookup import get_or_404
+from shared.database.paging import page
 from shared.observability.logs import logger
 from shared.problems import Conflict, Invalid
 from shared.process.runtime import Runtime
 from shared.values import clock
 
-AT_ONCE = 20_000
-"""How many rows one transaction moves."""
+BATCH_SIZE = 20_000
+"""The rows that a transaction moves."""
 
 _ORDER = tuple(STEPS)
 _FROM: Mapping[str, tuple[str, ...]] = {"handover": ("live", "draining"), "failure": ("live", "draining", "failed")}
 
 
-def start(session: Session, settings: Mapping[str, str], given: Mapping[str, Any], asked_by: str) -> Switch:
-    """Begins a switch; one that was asked for already is given as it stands.
+def start(session: Session, settings: Mapping[str, str], payload: Mapping[str, Any], asked_by: str) -> Switch:
+    """A switch that was begun; where the same was begun before, that one as it stands.
 
-    A handover in which the old operator dies is turned into a failure by asking for that: it begins again at the first
+    A handover in which the old operator dies is turned into a failure by requesting that: it begins again at the first
     step, and what was done stays done. Raises NotFound, Invalid where the contracts do not go together, Conflict where
     one of them is in no state for it or is in another switch.
     """
-    old, new = (contracts.find(session, given[name]) for name in ("from_contract_id", "to_contract_id"))
-    payer = contracts.find(session, given["payer_contract_id"]) if given.get("payer_contract_id") else new
+    old, new = (contracts.find(session, payload[name]) for name in ("from_contract_id", "to_contract_id"))
+    payer = contracts.find(session, payload["payer_contract_id"]) if payload.get("payer_contract_id") else new
     _refuse_unfit(old, new, payer)
-    known = _same(session, old, new, given["mode"])
-    if known:
-        return known
+    same = _same(session, old, new, payload["mode"])
+    if same:
+        return same
     running = _running(session, old, new, payer)
     if running:
-        return _turn_to_failure(session, running, old, new, given["mode"])
-    _refuse_state(settings, old, (new, payer), given["mode"])
+        return _turn_to_failure(session, running, old, new, payload["mode"])
+    _refuse_state(settings, old, (new, payer), payload["mode"])
     switch = Switch(
         from_contract_id=old.contract_id, to_contract_id=new.contract_id, payer_contract_id=payer.contract_id,
-        mode=given["mode"], creditor=given["creditor"], asked_by=asked_by, step=_ORDER[0],
+        mode=payload["mode"], creditor=payload["creditor"], asked_by=asked_by, step=_ORDER[0],
     )  # fmt: skip
     session.add(switch)
     session.flush()
@@ -63,6 +64,18 @@ def find(session: Session, switch_id: UUID) -> Switch:
     return get_or_404(session, Switch, switch_id, "There is no such switch.")
 
 
+def browse(session: Session, after: UUID | None, limit: int) -> dict[str, Any]:
+    """A page of all switches, oldest first."""
+    return page(session, sa.select(Switch), Switch.switch_id, after, limit)
+
+
+def watch(session: Session, switch_id: UUID) -> dict[str, Any]:
+    """A switch with its steps; raises NotFound."""
+    switch = find(session, switch_id)
+    columns = {column.key: getattr(switch, column.key) for column in Switch.__table__.columns}
+    return {**columns, "steps": steps(session, switch_id)}
+
+
 def steps(session: Session, switch_id: UUID) -> list[SwitchStep]:
     """The steps of a switch that were begun, in their order."""
     begun = session.scalars(sa.select(SwitchStep).where(SwitchStep.switch_id == switch_id))
@@ -70,7 +83,7 @@ def steps(session: Session, switch_id: UUID) -> list[SwitchStep]:
 
 
 def accept(session: Session, switch_id: UUID, note: str) -> Switch:
-    """Has a switch go on although something differs: a person says so, and why. Raises NotFound or Conflict."""
+    """A switch that goes on although something differs, with a person's note of why. Raises NotFound or Conflict."""
     switch = _lock(session, switch_id)
     if switch.finished_at is not None:
         raise Conflict("The switch is done.", slug="switch-done")
@@ -83,11 +96,11 @@ def running(session: Session) -> list[UUID]:
     return list(session.scalars(sa.select(Switch.switch_id).where(Switch.finished_at.is_(None))))
 
 
-def advance(runtime: Runtime, switch_id: UUID, at_once: int = AT_ONCE) -> Switch:
+def advance(runtime: Runtime, switch_id: UUID, batch_size: int = BATCH_SIZE) -> Switch:
     """Takes a switch on as far as it goes now."""
     while True:
         with runtime.transaction() as session:
-            work = _work(runtime, session, switch_id, at_once)
+            work = _work(runtime, session, switch_id, batch_size)
         if work.switch.finished_at is not None:
             return work.switch
         outcome = STEPS[work.switch.step](work)
@@ -97,11 +110,11 @@ def advance(runtime: Runtime, switch_id: UUID, at_once: int = AT_ONCE) -> Switch
             return switch
 
 
-def _work(runtime: Runtime, session: Session, switch_id: UUID, at_once: int) -> Work:
+def _work(runtime: Runtime, session: Session, switch_id: UUID, batch_size: int) -> Work:
     switch = find(session, switch_id)
     ids = (switch.from_contract_id, switch.to_contract_id, switch.payer_contract_id)
     old, new, payer = (session.get_one(Contract, contract_id) for contract_id in ids)
-    return Work(runtime, switch, old, new, payer, at_once)
+    return Work(runtime, switch, old, new, payer, batch_size)
 
 
 def _record(session: Session, worked_on: Switch, outcome: Figures | Waiting) -> Switch:
@@ -132,15 +145,15 @@ def _begin(session: Session, switch: Switch) -> None:
 def _report(session: Session, switch: Switch, finished_at: datetime) -> dict[str, Any]:
     """What it came to: how many, how much, how long, and what differs."""
     session.flush()
-    said = {step.step: step.figures for step in steps(session, switch.switch_id)}
+    figures = {step.step: step.figures for step in steps(session, switch.switch_id)}
     return {
-        "found": said["inventory"],
-        "claimed": said["last_statement"].get("claimed"),
-        "moved": said["register"]["accepted"],
-        "refused_by_new": said["register"]["refused"],
-        "declared_again": said["redeclare"]["accepted"],
-        "left_to_pay": said["cut_over"]["left_to_pay"],
-        "differences": said["prove"]["differences"],
+        "found": figures["inventory"],
+        "claimed": figures["last_statement"].get("claimed"),
+        "moved": figures["register"]["accepted"],
+        "refused_by_new": figures["register"]["refused"],
+        "declared_again": figures["redeclare"]["accepted"],
+        "left_to_pay": figures["cut_over"]["left_to_pay"],
+        "differences": figures["prove"]["differences"],
         "accepted": switch.accepted,
         "seconds": round((finished_at - switch.started_at).total_seconds(), 1),
     }
@@ -153,7 +166,7 @@ def _lock(session: Session, switch_id: UUID) -> Switch:
 def _refuse_unfit(old: Contract, new: Contract, payer: Contract) -> None:
     if old.contract_id in (new.contract_id, payer.contract_id):
         raise Invalid("A switch is from one contract to another.", slug="same-contract")
-    if len({each.programme for each in (old, new, payer)}) > 1:
+    if len({contract.programme for contract in (old, new, payer)}) > 1:
         raise Invalid("The contracts are not all of one programme.", slug="other-programme")
     if old.operator in (new.operator, payer.operator):
         raise Invalid("Both contracts are with the same operator: it has the cheques already.", slug="same-operator")
@@ -169,8 +182,8 @@ def _refuse_state(settings: Mapping[str, str], old: Contract, takers: tuple[Cont
 
 
 def _same(session: Session, old: Contract, new: Contract, mode: str) -> Switch | None:
-    asked = sa.select(Switch).filter_by(from_contract_id=old.contract_id, to_contract_id=new.contract_id, mode=mode)
-    return session.scalar(asked.order_by(Switch.switch_id.desc()).limit(1))
+    same = sa.select(Switch).filter_by(from_contract_id=old.contract_id, to_contract_id=new.contract_id, mode=mode)
+    return session.scalar(same.order_by(Switch.switch_id.desc()).limit(1))
 
 
 def _running(session: Session, *named: Contract) -> Switch | None:

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge.inbound import api
-from services.operator_bridge.inbound.log_throttle import AT_FIRST, Complaints
+from services.operator_bridge.inbound.log_throttle import MAX_LINES, RefusalLog
 from tests.operator_bridge.conftest import Office
 
 DOOR = "/v1/operators/{}/webhooks"
@@ -146,8 +146,8 @@ def test_good_messages_get_through_a_flood_of_bad_ones(office: Office, simulator
 
 
 def test_a_flood_is_told_in_a_few_lines(office: Office, caplog: pytest.LogCaptureFixture) -> None:
-    api._complaints = Complaints()
+    api._refusals = RefusalLog()
     for number in range(50):
         send(office, STRANGER, f"bad_{number}")
     told = [record for record in caplog.records if "'bad_signature'" in record.getMessage()]
-    assert len(told) == AT_FIRST
+    assert len(told) == MAX_LINES

@@ -18,7 +18,7 @@ from services.operator_bridge.switching import switchover
 from shared.values import clock
 from tests.operator_bridge.conftest import Office
 
-AT_ONCE = 25  # rows a transaction: enough cheques for several parts of every movement
+BATCH_SIZE = 25  # rows a transaction: enough cheques for several parts of every movement
 
 
 class Operator:
@@ -112,7 +112,7 @@ class Town:
         """Works as workers do, one after the other: takes the switch on, sends; whether it is done."""
         done = False
         with suppress(Killed), killer.watching() if killer else nullcontext():
-            done = bool(switchover.advance(self.office.bridge.runtime, self.switch_id, AT_ONCE).finished_at)
+            done = bool(switchover.advance(self.office.bridge.runtime, self.switch_id, BATCH_SIZE).finished_at)
         self.office.push(self.old, 0.1)
         self.office.push_all(self.new)
         return done

@@ -1,7 +1,7 @@
 """Moving cheques and redemptions from one contract to another: by set, part by part, each part one transaction.
 
-A part that is done is not found again, so whoever was interrupted begins at the beginning and moves what is left. No
-link is rewritten: the old one is closed or stranded and a new one made. What a switch orders carries its id.
+Rows that were moved are not found again, so a worker that takes over from one that was interrupted moves the rest. No
+link is rewritten: the old one is closed or stranded and a new one made. The orders of a switch carry its id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,41 +17,13 @@ from services.operator_bridge.orders import creating, deriving, outcomes
 from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, UNFINISHED, before
+from shared.database import sql_files
 from shared.eventlog import log
 
 MOVED = "moved-to-another-operator"
 FAILED = "operator-failed"
 
-# Prepaid cheques whose operator has failed: what it owes for each is written down as its link is stranded, from the
-# rows as they were. Whether a redemption was declared is in the order that declared it: sent, or confirmed by then.
-_STRAND = sa.text("""
-    WITH chosen AS (
-        SELECT cheque_id, state FROM link WHERE contract_id = :old AND state = ANY(:before)
-        LIMIT :limit FOR UPDATE
-    ), claimed AS (
-        INSERT INTO claim (switch_id, cheque_id, kind, amount_cents, structure_id, redemption_id, reference,
-                           given_on, redeemed_at)
-        SELECT :switch, cheque.cheque_id,
-               CASE WHEN owed.redemption_id IS NULL THEN 'unspent' WHEN owed.declared THEN 'declared'
-                    ELSE 'undeclared' END,
-               coalesce(owed.amount_cents, cheque.value_cents), owed.structure_id, owed.redemption_id,
-               CASE WHEN owed.declared THEN owed.reference END, owed.given_on, owed.redeemed_at
-        FROM chosen JOIN cheque USING (cheque_id)
-        LEFT JOIN LATERAL (
-            SELECT redemption.*, redemption.state = 'confirmed' OR EXISTS (
-                       SELECT FROM operator_order o WHERE o.redemption_id = redemption.redemption_id
-                       AND o.contract_id = :old AND o.kind = 'declare' AND o.state IN ('sent', 'unknown')) AS declared
-            FROM redemption WHERE redemption.cheque_id = chosen.cheque_id
-            AND (redemption.contract_id = :old OR redemption.contract_id IS NULL)
-            AND redemption.state IN ('due', 'confirmed', 'refused') ORDER BY redemption_id DESC LIMIT 1
-        ) owed ON true
-        WHERE chosen.state = 'registered'
-        ON CONFLICT DO NOTHING
-    )
-    UPDATE link SET state = 'stranded', changed_at = clock_timestamp()
-    FROM chosen WHERE link.contract_id = :old AND link.cheque_id = chosen.cheque_id
-    RETURNING link.cheque_id
-""")
+_STRAND = sa.text(sql_files.load(__file__, "strand.sql"))
 
 _STRAND_REDEMPTIONS = sa.text("""
     WITH chosen AS (
@@ -101,7 +73,7 @@ _SPENDABLE = sa.text("""
 
 _BLOCKED = sa.text("SELECT cheque_id FROM cheque WHERE blocked AND state = 'open' AND cheque_id = ANY(:cheques)")
 
-# Cheques that the old operator was never told of.
+# Cheques of which the old operator has no registration yet.
 _CLOSE_WANTED = sa.text("""
     UPDATE link SET state = 'closed', changed_at = clock_timestamp()
     WHERE contract_id = :old AND cheque_id = ANY(:cheques) AND state = 'wanted' RETURNING cheque_id
@@ -119,8 +91,8 @@ _REASSIGN = sa.text("""
 """)
 
 # The next cheques of the old operator, and which of them another holds now while the old one is not to pay for them.
-# Of ids that are given, in sets of their own: after so many rows were moved nobody's statistics are right, and a join
-# that is planned by them may read all links of a contract for each.
+# By ids and in sets of their own: after so many rows were moved the statistics are wrong, and a join that is planned by
+# them may read all links of a contract for each cheque.
 _HELD = sa.text("""
     SELECT cheque_id FROM link WHERE contract_id = :old AND state = 'registered' AND cheque_id > :after
     ORDER BY cheque_id LIMIT :limit
@@ -147,37 +119,37 @@ _IDS_AN_EVENT = 1000
 
 @dataclass(frozen=True)
 class Move:
-    """From which contract to which, of a programme, by which switch; so many rows at once."""
+    """The contracts between which a switch moves the cheques of a programme, `batch_size` rows a transaction."""
 
     switch_id: UUID
     programme: str
     old: Contract
     new: Contract
-    at_once: int
+    batch_size: int
 
     @property
     def details(self) -> dict[str, str]:
-        """By what the orders of a switch are found."""
+        """The details by which the orders of a switch are found."""
         return {"switch": str(self.switch_id)}
 
-    def given(self, **more: Any) -> dict[str, Any]:
+    def params(self, **more: Any) -> dict[str, Any]:
         """The parameters of every statement here."""
         return {
             "switch": self.switch_id, "programme": self.programme, "old": self.old.contract_id,
-            "new": self.new.contract_id, "limit": self.at_once, **more,
+            "new": self.new.contract_id, "limit": self.batch_size, **more,
         }  # fmt: skip
 
 
 def strand(session: Session, move: Move) -> int:
-    """Strands links with an operator that failed, and claims for those that it had; says how many there were."""
+    """Strands links with an operator that failed, and claims for the registered ones; gives their number."""
     return _rows(session, _STRAND, move, before=before(LINK, "stranded"))
 
 
 def strand_redemptions(session: Session, move: Move) -> int:
-    """Strands redemptions that an operator that failed has not paid, and tells of it; says how many there were."""
+    """Strands redemptions that an operator that failed has not paid, and publishes that; gives their number."""
     creating.lock_orders(session)
-    given = move.given(before=before(REDEMPTION, "stranded"))
-    stranded: list[UUID] = list(session.scalars(_STRAND_REDEMPTIONS, given))
+    params = move.params(before=before(REDEMPTION, "stranded"))
+    stranded: list[UUID] = list(session.scalars(_STRAND_REDEMPTIONS, params))
     for start in range(0, len(stranded), _IDS_AN_EVENT):
         body = {"contract_id": move.old.contract_id, "redemption_ids": stranded[start : start + _IDS_AN_EVENT]}
         log.append(session, "redemptions.stranded", move.old.contract_id, body)
@@ -185,30 +157,30 @@ def strand_redemptions(session: Session, move: Move) -> int:
 
 
 def give_up(session: Session, move: Move) -> int:
-    """Ends the orders that an operator that failed has not settled; says how many there were."""
-    # A late answer to one of them changes nothing any more: what it was about is stranded and claimed.
+    """Ends the orders that an operator that failed has not settled; gives their number."""
+    # A late answer to such an order changes nothing: its cheque is stranded and claimed.
     creating.lock_orders(session)
     states = [state for state in before(ORDER, "refused") if state in UNFINISHED]
-    unsettled = session.scalars(_UNSETTLED, move.given(before=states)).all()
+    unsettled = session.scalars(_UNSETTLED, move.params(before=states)).all()
     return len(outcomes.refuse(session, unsettled, FAILED, states))
 
 
 def introduce(session: Session, move: Move) -> None:
-    """Has the new operator told of the structures of the programme, and which of them are suspended."""
+    """Orders the affiliation of the programme's structures, and their suspension, from the new operator."""
     supported = lookup.adapter(move.new.operator).supported_orders
     if "affiliate" in supported:
-        structures = session.execute(_UNKNOWN_STRUCTURES, move.given())
+        structures = session.execute(_UNKNOWN_STRUCTURES, move.params())
         details = {row.structure_id: deriving.affiliation_details(row) for row in structures}
         _order(session, move, "affiliate", details)
     if "suspend" in supported:
-        suspended = session.execute(_SUSPENDED, move.given())
+        suspended = session.execute(_SUSPENDED, move.params())
         _order(session, move, "suspend", {row.structure_id: row.details for row in suspended})
 
 
 def register(session: Session, move: Move, after: UUID | None) -> UUID | None:
-    """Has the next spendable cheques that no live contract has registered under the new one; gives the last of them."""
+    """Registers under the new contract the next spendable cheques that no live one has; gives the last, if any."""
     creating.lock_orders(session)
-    cheques: list[UUID] = list(session.scalars(_SPENDABLE, move.given(after=after or _FIRST)))
+    cheques: list[UUID] = list(session.scalars(_SPENDABLE, move.params(after=after or _FIRST)))
     if not cheques:
         return None
     creating.register(session, cheques, move.new.contract_id, move.details)
@@ -221,9 +193,9 @@ def register(session: Session, move: Move, after: UUID | None) -> UUID | None:
 
 
 def redeclare(session: Session, move: Move, movable: str) -> int:
-    """Declares the next unpaid redemptions, `movable` under the old contract or under none, anew; says how many."""
+    """Declares anew the next redemptions, `movable` under the old contract or due under none; gives their number."""
     creating.lock_orders(session)
-    rows = session.execute(_UNPAID, move.given(movable=movable)).all()
+    rows = session.execute(_UNPAID, move.params(movable=movable)).all()
     cheques, redemptions = [row.cheque_id for row in rows], [row.redemption_id for row in rows]
     if not rows:
         return 0
@@ -231,24 +203,24 @@ def redeclare(session: Session, move: Move, movable: str) -> int:
     outcomes.withdraw(session, [(old, row.cheque_id, row.redemption_id) for row in rows], MOVED)
     creating.register(session, cheques, new, move.details)
     _close_wanted(session, move, cheques)
-    session.execute(_REASSIGN, move.given(redemptions=redemptions))
+    session.execute(_REASSIGN, move.params(redemptions=redemptions))
     if "declare" in lookup.adapter(move.new.operator).supported_orders:
         creating.declare(session, redemptions, [new], ("till", "operator"), move.details)
     return len(rows)
 
 
 def leave(session: Session, move: Move, after: UUID | None) -> UUID | None:
-    """Has the old operator told which of its next cheques are another's, so that its till takes them no more."""
+    """Cancels with the old operator those of its next cheques that another has now; gives the last of them, if any."""
     creating.lock_orders(session)
-    cheques: list[UUID] = list(session.scalars(_HELD, move.given(after=after or _FIRST)))
+    cheques: list[UUID] = list(session.scalars(_HELD, move.params(after=after or _FIRST)))
     if not cheques:
         return None
-    left = session.scalars(_LEFT, move.given(cheques=cheques)).all()
+    left = session.scalars(_LEFT, move.params(cheques=cheques)).all()
     if "cancel" in lookup.adapter(move.old.operator).supported_orders:
         orders = [NewOrder(move.old.contract_id, {"reason": MOVED}, cheque_id) for cheque_id in left]
         creating.create(session, "cancel", orders)
     else:
-        session.execute(_CLOSE, move.given(cheques=left))
+        session.execute(_CLOSE, move.params(cheques=left))
     return cheques[-1]
 
 
@@ -262,11 +234,11 @@ def _order(session: Session, move: Move, kind: str, structures: Mapping[UUID, Ma
 
 
 def _close_wanted(session: Session, move: Move, cheques: Sequence[UUID]) -> None:
-    """Has nothing more sent of those of the cheques that the old operator was never told of."""
-    closed = session.scalars(_CLOSE_WANTED, move.given(cheques=cheques)).all()
+    """Withdraws the orders for those of the cheques that the old operator has not registered yet."""
+    closed = session.scalars(_CLOSE_WANTED, move.params(cheques=cheques)).all()
     outcomes.withdraw(session, [(move.old.contract_id, cheque_id, None) for cheque_id in closed], MOVED)
 
 
 def _rows(session: Session, statement: sa.TextClause, move: Move, **more: Any) -> int:
     creating.lock_orders(session)
-    return len(session.scalars(statement, move.given(**more)).all())
+    return len(session.scalars(statement, move.params(**more)).all())
