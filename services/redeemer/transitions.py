@@ -1,11 +1,11 @@
 """Every legal transition of a cheque and of a redemption, in one place.
 
-Three facts make a cheque's state, each told by another party: `active` (the programme's rule lets it be spent: from
-the start, or since an operator registered it), `blocked` (the issuer's word) and `ending` (our own verdict: redeemed,
+Three facts make a cheque's state, each published by another party: `active` (the programme's rule lets it be spent:
+from the start, or since an operator registered it), `blocked` (by the issuer) and `ending` (decided here: redeemed,
 cancelled, expired). The database computes `state` from them, so news of different parties may come in any order.
 
-Rows change by set, so a rule is asked for backwards: `before(CHEQUE, "expired")` are the states in which an UPDATE
-that expires cheques takes them.
+Rows change by set, so a rule is read backwards: `before(CHEQUE, "expired")` are the states of the cheques that an
+UPDATE may expire.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -44,7 +44,7 @@ REDEMPTION = _table(
     paid="",
 )
 
-_HOLD = sa.text("SELECT id, state FROM cheque WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
+_LOCK = sa.text("SELECT id, state FROM cheque WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 _END = sa.text("UPDATE cheque SET ending = :ending WHERE id = ANY(:ids) AND state = ANY(:before) RETURNING id")
 
 
@@ -53,15 +53,15 @@ def before(table: Transitions, state: str) -> list[str]:
     return sorted(origin for origin, following in table.items() if state in following)
 
 
-def hold(session: Session, cheque_ids: Collection[UUID]) -> dict[UUID, str]:
-    """Locks cheques and says how each stands now; those unknown here are missing.
+def lock(session: Session, cheque_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The state of each of these cheques, which are locked; one that is not here is missing.
 
     Whoever changes cheques locks them first, in the order of their ids: so none waits for another in a circle.
     """
-    return {row.id: row.state for row in session.execute(_HOLD, {"ids": list(cheque_ids)})}
+    return {row.id: row.state for row in session.execute(_LOCK, {"ids": list(cheque_ids)})}
 
 
 def end(session: Session, cheque_ids: Sequence[UUID], ending: str) -> list[UUID]:
-    """Ends those of these cheques, held before, that may come to this end, and says which."""
+    """The cheques, of these that are locked, that were allowed to come to this end and now have."""
     changes = {"ids": list(cheque_ids), "ending": ending, "before": before(CHEQUE, ending)}
     return sorted(session.scalars(_END, changes))

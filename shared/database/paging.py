@@ -1,6 +1,6 @@
 """Lists by cursor: newest rows last, each page says where the next begins."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -37,3 +37,9 @@ def page(session: Session, query: sa.Select[Any], identifier: Any, after: UUID |
     found: Sequence[Any] = session.scalars(query.order_by(identifier).limit(limit + 1)).all()
     items = found[:limit]
     return {"items": items, "next": getattr(items[-1], identifier.key) if len(found) > limit else None}
+
+
+def page_by(session: Session, entity: Any, query: Mapping[str, Any]) -> dict[str, Any]:
+    """One page of the rows of a table whose columns equal the members of a `PageQuery`, where these are not None."""
+    columns = {name: value for name, value in query.items() if name not in ("after", "limit") and value is not None}
+    return page(session, sa.select(entity).filter_by(**columns), entity.id, query["after"], query["limit"])

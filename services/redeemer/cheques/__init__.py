@@ -1,1 +1,1 @@
-"""Cheques."""
+"""Cheques as the redeemer keeps them: taken in, blocked, cancelled, expired."""

@@ -16,7 +16,7 @@ _REASONS = {"redeemed": "already-redeemed"}
 
 def cancel(session: Session, requests: Sequence[CancellationRequested]) -> None:
     """Answers `cancellation.requested` events, by their bodies, in their order, each with what was done."""
-    states = transitions.hold(session, {cheque_id for request in requests for cheque_id in request.cheque_ids})
+    states = transitions.lock(session, {cheque_id for request in requests for cheque_id in request.cheque_ids})
     cancellable = before(CHEQUE, "cancelled")
     cancelled: list[tuple[object, Mapping[str, Any]]] = []
     refused: list[tuple[object, Mapping[str, Any]]] = []

@@ -72,7 +72,7 @@ def read_again(session: Session, cheque_ids: Collection[UUID]) -> None:
 
 
 def _expire(session: Session, cheque_ids: Collection[UUID]) -> int:
-    transitions.hold(session, cheque_ids)
+    transitions.lock(session, cheque_ids)
     expired = transitions.end(session, list(cheque_ids), "expired")
     if expired:
         body = {"cheque_ids": expired, "expired_at": clock.now()}

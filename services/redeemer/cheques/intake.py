@@ -66,13 +66,13 @@ def issue(session: Session, grants: Sequence[ChequesIssued]) -> list[UUID]:
 
 def register(session: Session, cheque_ids: Sequence[UUID]) -> None:
     """Cheques that an operator knows may be spent from now on."""
-    transitions.hold(session, cheque_ids)
+    transitions.lock(session, cheque_ids)
     session.execute(_REGISTER, {"ids": list(cheque_ids)})
 
 
 def block(session: Session, cheque_ids: Sequence[UUID], blocked: bool) -> None:
     """Cheques that are not to be taken for now, or are again; one that is spent or void already stays so."""
-    transitions.hold(session, cheque_ids)
+    transitions.lock(session, cheque_ids)
     session.execute(_BLOCK, {"ids": list(cheque_ids), "blocked": blocked})
     expiring.read_again(session, cheque_ids)
 
@@ -80,7 +80,7 @@ def block(session: Session, cheque_ids: Sequence[UUID], blocked: bool) -> None:
 def redigest(session: Session, cheques: Sequence[RedigestedCheque]) -> None:
     """Cheques are found by a new key's digests from now on; while keys are rotated, tills look for both."""
     digests = {cheque.cheque_id: bytes.fromhex(cheque.digest) for cheque in cheques}  # the last word counts
-    transitions.hold(session, digests.keys())
+    transitions.lock(session, digests.keys())
     session.execute(_REDIGEST, {"ids": list(digests), "digests": list(digests.values())})
 
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The SQL that sets credits off against statements, and that finds what is overdue."""
 
 from services.redeemer.statements.statement_sql import PENDING, account
 

@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from flask import Response, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
@@ -11,10 +10,10 @@ from marshmallow import Schema, fields, validate
 from services.redeemer.fields import Month, ReasonSchema, text
 from services.redeemer.payments import importing, overdue, payment_file, payment_sql, withdrawal
 from services.redeemer.payments.models import PAYMENT, SET_OFF, WITHDRAWAL, Payment
-from services.redeemer.statements import terms as statements_terms
-from services.redeemer.statements.models import PaymentTerm, Statement
+from services.redeemer.statements import terms
+from services.redeemer.statements.models import PaymentTerm
 from shared.access.tokens import Role, caller, roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
 from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http.idempotency import idempotent
@@ -166,14 +165,9 @@ def import_payments(options: ImportOptions) -> importing.Report:
 @blueprint.response(200, page_of(PaymentSchema))
 def list_payments(query: dict[str, Any]) -> dict[str, Any]:
     """List the payments that the accountant typed, in the order in which they came; a structure sees its own."""
-    found: sa.Select[Any] = sa.select(Payment)
-    if query["statement_id"]:
-        found = found.where(Payment.statement_id == query["statement_id"])
-    if caller().role is Role.STRUCTURE:
-        own = sa.select(Statement.id).where(Statement.structure_id == caller().own)
-        found = found.where(Payment.statement_id.in_(own))
+    own = caller().own if caller().role is Role.STRUCTURE else None
     with transaction() as session:
-        return page(session, found, Payment.id, query["after"], query["limit"])
+        return withdrawal.page(session, query, own)
 
 
 @blueprint.route("/<uuid:payment_id>/withdrawal", methods=["POST"])
@@ -204,8 +198,8 @@ def export_payments(query: dict[str, Any]) -> Response:
 @late_blueprint.response(200, LatePaymentsSchema)
 def list_late_payments(query: dict[str, Any]) -> dict[str, Any]:
     """List the statements of which something should have been paid by now; to a structure, its own."""
-    found = _late(query)
-    return {"items": found, "late_cents": sum(one["late_cents"] for one in found)}
+    late = _late(query)
+    return {"items": late, "late_cents": sum(statement["late_cents"] for statement in late)}
 
 
 @late_blueprint.route("/export.csv")
@@ -214,8 +208,7 @@ def list_late_payments(query: dict[str, Any]) -> dict[str, Any]:
 @late_blueprint.doc(responses={"200": CSV_ANSWER})
 def export_late_payments(query: dict[str, Any]) -> Response:
     """The same as CSV."""
-    found = _late(query)
-    rows = (overdue.COLUMNS, *([one[name] for name in overdue.COLUMNS] for one in found))
+    rows = (overdue.COLUMNS, *([statement[name] for name in overdue.COLUMNS] for statement in _late(query)))
     mark = "" if query["separator"] == "," else "\ufeff"
     return csv_file("late-payments", [mark + "".join(line(row, query["separator"]) for row in rows)])
 
@@ -232,8 +225,7 @@ def _late(query: dict[str, Any]) -> list[dict[str, Any]]:
 def list_payment_terms() -> dict[str, Any]:
     """List the programmes whose payment term is not the usual one."""
     with transaction() as session:
-        found = session.scalars(sa.select(PaymentTerm).order_by(PaymentTerm.programme)).all()
-    return {"usual_days": statements_terms.USUAL_TERM_DAYS, "items": found}
+        return {"usual_days": terms.USUAL_TERM_DAYS, "items": terms.terms(session)}
 
 
 @terms_blueprint.route("", methods=["PUT"])
@@ -243,4 +235,4 @@ def list_payment_terms() -> dict[str, Any]:
 def set_payment_term(body: dict[str, Any]) -> PaymentTerm:
     """Set within how many days of issue the statements of a programme are to be paid; issued ones keep theirs."""
     with transaction() as session:
-        return statements_terms.set_term(session, **body, by=str(caller()))
+        return terms.set_term(session, **body, by=str(caller()))

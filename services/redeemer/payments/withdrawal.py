@@ -1,10 +1,10 @@
-"""Withdrawing a typed payment that was a mistake: a counter-entry says so, and what it paid is open again.
+"""Withdrawing a payment that was typed by mistake: a counter-entry cancels it, and what it paid is unpaid again.
 
-Nothing is rewritten: payment and counter-entry both stay. What the statement's other payments cover is settled anew,
-and what the operator paid as well is paid by that.
+Nothing is rewritten: payment and counter-entry both stay. What the statement's other payments cover is settled again,
+and redemptions that the operator paid as well are settled by the operator's payment.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,17 +14,29 @@ from sqlalchemy.orm import Session
 from services.redeemer.payments import payment_sql, settlement
 from services.redeemer.payments.models import PAYMENT, WITHDRAWAL, Payment
 from services.redeemer.statements.models import Statement
+from shared.database import paging
 from shared.database.lookup import get_or_404
 from shared.problems import Conflict
 
-_OPEN_AGAIN = sa.text(payment_sql.OPEN_AGAIN)
+_REOPEN = sa.text(payment_sql.REOPEN)
 _PAID_BY_OPERATOR = sa.text(payment_sql.PAID_BY_OPERATOR)
 
 
-def withdraw(session: Session, payment_id: UUID, reason: str, by: str) -> Payment:
-    """Withdraws a payment and gives its counter-entry; once is enough, the same again gives the first.
+def page(session: Session, query: Mapping[str, Any], structure_id: UUID | None) -> dict[str, Any]:
+    """One page of payments, of a statement where the query names one, and of one structure or of all."""
+    found: sa.Select[Any] = sa.select(Payment)
+    if query["statement_id"]:
+        found = found.where(Payment.statement_id == query["statement_id"])
+    if structure_id:
+        own = sa.select(Statement.id).where(Statement.structure_id == structure_id)
+        found = found.where(Payment.statement_id.in_(own))
+    return paging.page(session, found, Payment.id, query["after"], query["limit"])
 
-    Raises NotFound, Conflict where the entry is not of money that went.
+
+def withdraw(session: Session, payment_id: UUID, reason: str, by: str) -> Payment:
+    """The counter-entry that withdraws a payment; withdrawing it twice gives the same one.
+
+    Raises NotFound, or Conflict where the entry is not a payment.
     """
     payment = get_or_404(session, Payment, payment_id, "There is no payment of this id.")
     if payment.kind != PAYMENT:
@@ -37,7 +49,7 @@ def withdraw(session: Session, payment_id: UUID, reason: str, by: str) -> Paymen
     entry = _counter_entry(payment, reason, by)
     session.add(entry)
     session.flush()
-    _clear_anew(session, payment.statement_id)
+    _settle_anew(session, payment.statement_id)
     return entry
 
 
@@ -55,9 +67,9 @@ def _counter_entry(payment: Payment, reason: str, by: str) -> Payment:
     )
 
 
-def _clear_anew(session: Session, statement_id: UUID) -> None:
-    """Opens what the statement's payments settled, settles it by what is left, and tells of what differs."""
-    before = session.execute(_OPEN_AGAIN, {"statement": statement_id}).all()
+def _settle_anew(session: Session, statement_id: UUID) -> None:
+    """Reopens what the statement's payments settled, settles it by what is left, and publishes the differences."""
+    before = session.execute(_REOPEN, {"statement": statement_id}).all()
     by_operator = session.execute(_PAID_BY_OPERATOR, {"ids": [row.id for row in before]}).all()
     after = [*by_operator, *settlement.settle(session, [statement_id])]
     settlement.publish_unpaid(session, _missing(before, after))
@@ -65,6 +77,6 @@ def _clear_anew(session: Session, statement_id: UUID) -> None:
 
 
 def _missing(rows: Iterable[Any], others: Sequence[Any]) -> list[Any]:
-    """Those of the rows whose redemption the others do not have as paid by the same payment."""
-    known = {(row.id, row.payment_id) for row in others}
-    return [row for row in rows if (row.id, row.payment_id) not in known]
+    """The rows whose redemption is not paid by the same payment among the others."""
+    paid = {(row.id, row.payment_id) for row in others}
+    return [row for row in rows if (row.id, row.payment_id) not in paid]

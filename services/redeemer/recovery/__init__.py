@@ -1,1 +1,1 @@
-"""Recovery."""
+"""Redemptions that were lost with this database and that the other services remember."""

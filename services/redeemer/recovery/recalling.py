@@ -69,7 +69,7 @@ _REDEEM = sa.text("""
 
 def record(session: Session, memories: Sequence[RedemptionRemembered]) -> None:
     """Takes in what is remembered of redemptions whose cheques are known here; what is here already stays as it is."""
-    transitions.hold(session, {memory.cheque_id for memory in memories})
+    transitions.lock(session, {memory.cheque_id for memory in memories})
     known = {row.id: row.reversed_at for row in session.execute(_KNOWN, {"ids": _column(memories, "redemption_id")})}
     lost = [memory for memory in memories if memory.redemption_id not in known]
     _insert(session, [memory for memory in lost if memory.reversed])

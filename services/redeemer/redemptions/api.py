@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from flask import request
 from flask_smorest import Blueprint
 from marshmallow import fields, validate
@@ -15,7 +14,7 @@ from services.redeemer.redemptions.models import Redemption
 from services.redeemer.redemptions.schemas import PresentationSchema, RedemptionRequest, RedemptionSchema
 from services.redeemer.transitions import REDEMPTION
 from shared.access.tokens import Role, caller, roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import HEADER, request_digests, required_key
 from shared.http.request_context import runtime, transaction
 from shared.limiting.client_address import client_network
@@ -51,8 +50,8 @@ def redeem(body: dict[str, Any]) -> dict[str, Any]:
     key, typed = required_key(), eligibility.read(body.pop("codes"))
     digest, *former = request_digests()
     address, workshop = client_network(request.remote_addr), eligibility.workshop(**body)
-    asked = Request(caller().own, key, digest, typed, workshop, address, former)
-    return redeeming.redeem(runtime(), asked)
+    presented = Request(caller().own, key, digest, typed, workshop, address, former)
+    return redeeming.redeem(runtime(), presented)
 
 
 @blueprint.route("")
@@ -61,13 +60,9 @@ def redeem(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, page_of(RedemptionSchema))
 def list_redemptions(query: dict[str, Any]) -> dict[str, Any]:
     """List redemptions, those reversed included; a structure sees its own."""
-    wanted = {"state": query["state"], "structure_id": query["structure_id"]}
-    if caller().role is Role.STRUCTURE:
-        wanted["structure_id"] = caller().own
-    given = {name: value for name, value in wanted.items() if value is not None}
-    found: sa.Select[Any] = sa.select(Redemption).filter_by(**given)
+    own = {"structure_id": caller().own} if caller().role is Role.STRUCTURE else {}
     with transaction() as session:
-        return page(session, found, Redemption.id, query["after"], query["limit"])
+        return reversing.page(session, query | own)
 
 
 @blueprint.route("/<uuid:redemption_id>")

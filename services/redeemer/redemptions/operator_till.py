@@ -43,7 +43,7 @@ def record(session: Session, reports: Sequence[RedemptionReported]) -> None:
 
     One that came before is passed over. One whose cheque is not spendable is contested.
     """
-    states = transitions.hold(session, {report.cheque_id for report in reports})
+    states = transitions.lock(session, {report.cheque_id for report in reports})
     known = set(session.scalars(_KNOWN.where(Redemption.id.in_([report.report_id for report in reports]))))
     won: list[RedemptionReported] = []
     contested: list[tuple[object, Mapping[str, Any]]] = []

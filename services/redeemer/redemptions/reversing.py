@@ -1,5 +1,6 @@
 """Taking a redemption back, until it stands on a statement or is paid: its cheque can be spent again."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from services.redeemer import transitions
 from services.redeemer.cheques import expiring
 from services.redeemer.cheques.models import Cheque
 from services.redeemer.redemptions.models import Redemption
+from shared.database import paging
 from shared.database.lookup import get_or_404
 from shared.eventlog import log
 from shared.problems import Conflict
@@ -21,6 +23,11 @@ def find(session: Session, redemption_id: UUID, *, lock: bool = False) -> Redemp
     return get_or_404(session, Redemption, redemption_id, "There is no redemption of this id.", lock=lock)
 
 
+def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
+    """One page of redemptions, of a state or a structure where the query names one."""
+    return paging.page_by(session, Redemption, query)
+
+
 def reverse(session: Session, redemption_id: UUID, reason: str) -> Redemption:
     """Takes a redemption back. Once is enough: one that was taken back already is left as it is.
 
@@ -30,7 +37,7 @@ def reverse(session: Session, redemption_id: UUID, reason: str) -> Redemption:
     if redemption.reversed_at is None:
         _refuse_settled(redemption)
         redemption.reversed_at, redemption.reversal_reason = clock.now(), reason
-        transitions.hold(session, [redemption.cheque_id])
+        transitions.lock(session, [redemption.cheque_id])
         free = {"ending": None, "redeemed_at": None}
         session.execute(sa.update(Cheque).where(Cheque.id == redemption.cheque_id).values(free))
         expiring.read_again(session, [redemption.cheque_id])

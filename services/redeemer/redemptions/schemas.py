@@ -1,4 +1,4 @@
-"""TODO."""
+"""What checks and redemptions look like over HTTP."""
 
 from marshmallow import Schema, fields, validate
 

@@ -1,1 +1,1 @@
-"""Reports."""
+"""Balances, and the lists that are exported as files."""

@@ -1,4 +1,4 @@
-"""The queries of the lists that are exported as CSV (`shared.exporting.export_in_parts`).
+"""The queries of the lists that are exported as CSV (`shared.files.csv_export.export_in_parts`).
 
 Columns are promised: new ones go to the end, none is renamed.
 """

@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from flask import Response
 from flask_smorest import Blueprint
 
@@ -20,7 +19,7 @@ from services.redeemer.statements.schemas import (
     WholeStatementSchema,
 )
 from shared.access.tokens import Role, caller, roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, export_in_parts
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, pdf_file, runtime, transaction
@@ -45,13 +44,9 @@ _PDF = {
 @blueprint.response(200, page_of(StatementSchema))
 def list_statements(query: dict[str, Any]) -> dict[str, Any]:
     """List statements, in the order of their numbers; a structure sees its own."""
-    wanted = {"month": query["month"], "structure_id": query["structure_id"]}
-    if caller().role is Role.STRUCTURE:
-        wanted["structure_id"] = caller().own
-    given = {name: value for name, value in wanted.items() if value is not None}
-    found: sa.Select[Any] = sa.select(Statement).filter_by(**given)
+    own = {"structure_id": caller().own} if caller().role is Role.STRUCTURE else {}
     with transaction() as session:
-        return page(session, found, Statement.id, query["after"], query["limit"])
+        return issuing.page(session, query | own)
 
 
 @blueprint.route("/export.csv")
@@ -123,7 +118,7 @@ def correct_redemption(body: dict[str, Any]) -> Correction:
 def list_corrections(query: dict[str, Any]) -> dict[str, Any]:
     """List corrections, in the order in which they were made."""
     with transaction() as session:
-        return page(session, sa.select(Correction), Correction.id, query["after"], query["limit"])
+        return correcting.page(session, query)
 
 
 def _read(statement_id: UUID) -> tuple[Statement, Any, Any]:

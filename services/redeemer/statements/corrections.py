@@ -1,16 +1,19 @@
 """Correcting a redemption that stands on a statement: the difference is a line of the structure's next statement."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from services.redeemer.redemptions import reversing
 from services.redeemer.statements.models import Correction
+from shared.database import paging
 from shared.problems import Conflict, Invalid
 
 
 def correct(session: Session, redemption_id: UUID, owed_cents: int, reason: str, made_by: str) -> Correction:
-    """Says what is owed for a redemption in truth, 0 where nothing is. The last word holds; its cheque stays spent.
+    """The correction that sets what is owed for a redemption, 0 where nothing is; a later one replaces it.
 
     Raises NotFound, Conflict where it stands on no statement yet (it can be taken back), Invalid where that is more
     than its cheque is worth.
@@ -25,3 +28,8 @@ def correct(session: Session, redemption_id: UUID, owed_cents: int, reason: str,
     session.add(made)
     session.flush()
     return made
+
+
+def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
+    """One page of corrections, in the order of their ids."""
+    return paging.page_by(session, Correction, query)

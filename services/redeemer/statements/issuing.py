@@ -4,7 +4,7 @@ A redemption belongs to the month in which it was presented (Europe/Paris), what
 becomes known when its month is closed is on the structure's next statement; so is what corrects an earlier one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import accumulate
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, aliased
 
 from services.redeemer.statements import statement_sql, terms
 from services.redeemer.statements.models import Statement, StatementLine, StatementMonth, StatementRefusal
+from shared.database import paging
 from shared.database.lookup import get_or_404
 from shared.problems import Invalid
 from shared.process.runtime import Runtime
@@ -112,6 +113,11 @@ def due_by_schedule(runtime: Runtime) -> Issuance | None:
 def find(session: Session, statement_id: UUID) -> Statement:
     """A statement by its id; raises NotFound."""
     return get_or_404(session, Statement, statement_id, "There is no statement of this id.")
+
+
+def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
+    """One page of statements, of a month or a structure where the query names one."""
+    return paging.page_by(session, Statement, query)
 
 
 def lines(session: Session, statement_id: UUID) -> Sequence[Any]:

@@ -1,1 +1,1 @@
-"""Structures."""
+"""Training structures, their affiliations, and the contracts that they are affiliated to."""

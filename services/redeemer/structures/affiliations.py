@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer.structures.models import Affiliation, Contract, Structure
+from shared.database import paging
 from shared.eventlog import log
 from shared.problems import Conflict, Invalid
 from shared.values import clock
@@ -43,6 +44,11 @@ def of(session: Session, structure_id: UUID, contract_id: UUID | None = None) ->
     """The affiliations of a structure, to one contract or to all."""
     query = sa.select(Affiliation).where(Affiliation.structure_id == structure_id).order_by(Affiliation.id)
     return session.scalars(query if contract_id is None else query.filter_by(contract_id=contract_id)).all()
+
+
+def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
+    """One page of affiliations, of one structure where the query names it."""
+    return paging.page_by(session, Affiliation, query)
 
 
 def carry_over(session: Session, contract_id: UUID, successor_id: UUID) -> None:

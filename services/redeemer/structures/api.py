@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from flask import request
 from flask_smorest import Blueprint
 from marshmallow import fields
@@ -12,7 +11,7 @@ from services.redeemer.fields import ReasonSchema
 from services.redeemer.structures import structures
 from services.redeemer.structures.models import Structure
 from shared.access.tokens import Role, caller, roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
@@ -52,11 +51,9 @@ def import_structures(options: ImportOptions) -> Report:
 @blueprint.response(200, page_of(StructureSchema))
 def list_structures(query: dict[str, Any]) -> dict[str, Any]:
     """List the structures, in the order in which they were first taken in; a structure sees itself."""
-    visible: sa.Select[Any] = sa.select(Structure)
-    if caller().role is Role.STRUCTURE:
-        visible = visible.where(Structure.id == caller().own)
+    own = {"id": caller().own} if caller().role is Role.STRUCTURE else {}
     with transaction() as session:
-        return page(session, visible, Structure.id, query["after"], query["limit"])
+        return structures.page(session, query | own)
 
 
 @blueprint.route("/<uuid:structure_id>")

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import sqlalchemy as sa
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Affiliation
 from shared.access.tokens import roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 from shared.problems import ProblemSchema
@@ -56,8 +55,5 @@ def affiliate(body: dict[str, Any]) -> Affiliation:
 @blueprint.response(200, page_of(AffiliationSchema))
 def list_affiliations(query: dict[str, Any]) -> dict[str, Any]:
     """List affiliations, oldest first."""
-    found: sa.Select[Any] = sa.select(Affiliation)
-    if query["structure_id"]:
-        found = found.where(Affiliation.structure_id == query["structure_id"])
     with transaction() as session:
-        return page(session, found, Affiliation.id, query["after"], query["limit"])
+        return affiliations.page(session, query)

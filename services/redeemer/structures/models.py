@@ -1,4 +1,4 @@
-"""TODO."""
+"""The tables of structures, of the contracts that the bridge publishes, and of affiliations between them."""
 
 from datetime import date, datetime
 from uuid import UUID

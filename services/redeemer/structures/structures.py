@@ -1,11 +1,14 @@
 """Training structures: taken in from a file of the national schema, suspended and taken back."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from services.redeemer.structures import affiliations
 from services.redeemer.structures.models import Structure, StructureImport
+from shared.database import paging
 from shared.database.lookup import get_or_404
 from shared.eventlog import log
 from shared.files.file_import import ImportOptions
@@ -25,6 +28,11 @@ def take_in(session: Session, content: bytes, options: ImportOptions) -> Report:
 def find(session: Session, structure_id: UUID, *, lock: bool = False) -> Structure:
     """A structure by its id, locked against others who change it where asked; raises NotFound."""
     return get_or_404(session, Structure, structure_id, "There is no structure of this id.", lock=lock)
+
+
+def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
+    """One page of structures, or the only one that the query names."""
+    return paging.page_by(session, Structure, query)
 
 
 def suspend(session: Session, structure_id: UUID, reason: str) -> Structure:

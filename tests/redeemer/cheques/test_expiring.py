@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from services.redeemer.cheques import expiring, intake
 from services.redeemer.tasks import BEAT
@@ -66,12 +67,12 @@ def read(node: dict[str, Any]) -> int:
     return int(own + sum(read(child) for child in node.get("Plans", [])))
 
 
-def test_what_expired_before_is_not_read_again(till: Till) -> None:
+def test_what_expired_before_is_not_read_again(till: Till, owner: sa.Engine) -> None:
     till.issue(2000, valid_until=day(-9), presentable_until=day(-9))
     till.issue(300, valid_until=day(9), presentable_until=day(9))
     expiring.expire(till.redeemer.runtime)
-    with till.redeemer.runtime.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("ANALYZE cheque")
+    with owner.begin() as connection:
+        connection.exec_driver_sql("ANALYZE redeemer.cheque")
 
     assert rows_read(till) == 0
 
