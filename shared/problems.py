@@ -119,7 +119,7 @@ def answer(problem: Problem) -> Response:
 
 
 def _by_field(messages: dict[str, Any]) -> dict[str, Any]:
-    """webargs tells errors by where the fields stood; that is one place, the body or the query."""
+    """The errors by field: webargs nests them by location, which is the body or the query."""
     [found] = messages.values() if len(messages) == 1 else [messages]
     return found if isinstance(found, dict) else messages
 

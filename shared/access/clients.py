@@ -1,4 +1,4 @@
-"""Programs that get tokens by a secret: registered, given secrets, disabled and enabled again by an admin."""
+"""Programs that get tokens by a secret: registered, with secrets, disabled and enabled again by an admin."""
 
 import hashlib
 import hmac
@@ -34,7 +34,7 @@ def register(session: Session, name: str, role: str, scope: UUID | None, created
 
 
 def add_secret(session: Session, client_id: UUID, created_by: str) -> tuple[Secret, str]:
-    """A new secret beside the one in use, and its text, which nobody can be told again.
+    """A new secret beside the one in use, and its text, which is shown this once.
 
     Raises NotFound, and Conflict where there are two already.
     """
@@ -80,7 +80,7 @@ def enable(session: Session, client_id: UUID) -> Client:
 
 
 def identifier(text: str) -> str | None:
-    """What was sent as a client's id, where it may be one and nothing else."""
+    """The client's id in canonical form; None where the text is no UUID."""
     try:
         return str(UUID(text))
     except ValueError:
@@ -89,10 +89,10 @@ def identifier(text: str) -> str | None:
 
 def authenticate(session: Session, client_id: str, secret: str) -> Client | None:
     """The client of an id and a secret; None where they do not fit, whichever of them is wrong."""
-    known = identifier(client_id)
-    client = session.get(Client, UUID(known)) if known else None
-    given = _digest(secret)
-    fits = [hmac.compare_digest(given, one.digest) for one in client.secrets] if client else []
+    canonical = identifier(client_id)
+    client = session.get(Client, UUID(canonical)) if canonical else None
+    digest = _digest(secret)
+    fits = [hmac.compare_digest(digest, kept.digest) for kept in client.secrets] if client else []
     return client if client and any(fits) and client.disabled_at is None else None
 
 

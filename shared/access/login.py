@@ -1,4 +1,4 @@
-"""Letting in: who gets which token, by a client's secret or by what the OpenID Connect provider said of a person."""
+"""Login: which token a client gets by its secret, or a person by what the OpenID Connect provider signed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Register:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a token will say."""
+    """The role, scope and subject that a token will carry."""
 
     subject: str
     role: Role
@@ -56,13 +56,13 @@ class Identity:
     name: str = ""
 
     @property
-    def asked_for(self) -> str:
-        """How it is asked for and told: `admin`, or `structure:<id>`."""
+    def requested_scope(self) -> str:
+        """The scope by which it is requested: `admin`, or `structure:<id>`."""
         return f"{self.role}:{self.scope}" if self.scope else str(self.role)
 
 
 def by_secret(session: Session, client_id: str, secret: str, wanted: str) -> Identity:
-    """What a client is let in as; raises WrongClient or Denied."""
+    """The identity of a client; raises WrongClient or Denied."""
     client = clients.authenticate(session, client_id, secret)
     if client is None:
         raise WrongClient
@@ -71,9 +71,9 @@ def by_secret(session: Session, client_id: str, secret: str, wanted: str) -> Ide
 
 
 def by_person(session: Session, person: Person, register: Register | None, wanted: str) -> Identity:
-    """What somebody is let in as: by their membership, or by the register of the establishment they work for.
+    """The identity of a person: by their membership, or by the register of the establishment they work for.
 
-    Raises Denied, with the `choices` there are where it takes one.
+    Raises Denied, with the `choices` where there are several.
     """
     found = _choose([*_memberships(session, person), *_places(session, person, register)], wanted)
     if revocations.took_back(session, found.subject, found.scope, person.said_at):
@@ -82,13 +82,13 @@ def by_person(session: Session, person: Person, register: Register | None, wante
 
 
 def _choose(found: Sequence[Identity], wanted: str) -> Identity:
-    chosen = [one for one in found if one.asked_for == wanted] if wanted else list(found)
+    chosen = [identity for identity in found if identity.requested_scope == wanted] if wanted else list(found)
     if len(chosen) == 1:
         return chosen[0]
     if not found:
-        raise Denied("invalid_grant", "You are not known here: ask the département to be let in.")
-    choices = [{"scope": one.asked_for, "name": one.name} for one in found]
-    raise Denied("invalid_scope", "Say with `scope` as whom, of these `choices`.", choices=choices)
+        raise Denied("invalid_grant", "This service does not know you: ask the département for access.")
+    choices = [{"scope": identity.requested_scope, "name": identity.name} for identity in found]
+    raise Denied("invalid_scope", "Name one of these `choices` as `scope`.", choices=choices)
 
 
 def _memberships(session: Session, person: Person) -> list[Identity]:

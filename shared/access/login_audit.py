@@ -1,14 +1,11 @@
 """Logins in the audit trail: who was let in and as what, and who was refused.
 
 Tokens live ten minutes, so a program asks for one all day long: it leaves an entry for the first of a day from each
-address. A person leaves one for each login and role. LoginRefusals leave a few entries an hour, each of which tells how many
-were not written since the one before: nobody fills the trail by sending nonsense. What is presented in vain is never
-written down; the log has a line for every refusal.
+address. A person leaves one for each login and role. Refusals leave a few entries an hour, each of which counts those
+that were not written since the one before: nobody fills the trail by sending nonsense. What a refused caller sent is
+never written down; the log has a line for every refusal.
 """
 
-import threading
-import time
-from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,13 +18,14 @@ from sqlalchemy.orm import Session
 from shared.access.login import Identity
 from shared.audit import trail
 from shared.audit.trail import ENTRY, Act
+from shared.limiting.first_of_window import FirstOfWindow
 from shared.observability.logs import logger
 from shared.process.runtime import Runtime
 from shared.values import clock
 
 ACTION = KIND = "login"
 AN_HOUR = 10
-"""LoginRefusals of each kind that a process writes down within an hour."""
+"""The most refusals of a kind that a process records within an hour."""
 _HOUR_SECONDS = 3600.0
 _APART = timedelta(minutes=5)  # the provider's clock and the database's
 
@@ -67,30 +65,17 @@ class LoginRefusals:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._lock = threading.Lock()
-        self._hour, self._written, self._silent = 0, Counter[str](), Counter[str]()
+        self._first = FirstOfWindow(AN_HOUR, _HOUR_SECONDS)
 
-    def record(self, error: str, known: str | None, address: str | None, *, locked_out: bool) -> None:
-        """Records a refusal, or counts it; `known` is whom it is about where that is proven or is an identifier."""
+    def record(self, error: str, subject: str | None, address: str | None, *, locked_out: bool) -> None:
+        """Records a refusal, or counts it; `subject` is whom it is about, where that is proven or an identifier."""
         kind = "locked_out" if locked_out else error
-        silent = self._silent_since(kind)
-        if silent is None:
+        withheld = self._first.withheld(kind)
+        if withheld is None:
             return
-        said = {"error": error, "locked_out": locked_out, "not_written_since": silent}
+        facts = {"error": error, "locked_out": locked_out, "not_written_since": withheld}
         try:
             with trail.acting(Act("nobody", "-", ACTION, None, address)), self._runtime.transaction() as session:
-                trail.record(session, KIND, [known], after=said, outcome=trail.REFUSED)
+                trail.record(session, KIND, [subject], after=facts, outcome=trail.REFUSED)
         except SQLAlchemyError as failure:
             logger().error("refusal_not_recorded", error=type(failure).__name__)
-
-    def _silent_since(self, kind: str) -> int | None:
-        """How many of a kind were not written since the last one that was; None where this one is not either."""
-        hour = int(time.monotonic() // _HOUR_SECONDS)
-        with self._lock:
-            if hour != self._hour:
-                self._hour, self._written = hour, Counter()
-            if self._written[kind] >= AN_HOUR:
-                self._silent[kind] += 1
-                return None
-            self._written[kind] += 1
-            return self._silent.pop(kind, 0)

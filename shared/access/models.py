@@ -1,6 +1,6 @@
-"""The tables of each service that say whom it trusts: programs with secrets, people's roles, what was taken back.
+"""The access tables of each service: programs with secrets, people's roles, revocations.
 
-Every service has its own, and so goes on letting people in while the others are down.
+Every service has its own, so logins go on while the others are down.
 """
 
 from datetime import datetime
@@ -71,7 +71,7 @@ class Membership(Base):
 
 
 class Revocation(Base):
-    """A token taken back, or all that a holder or a scope was given `before` an instant."""
+    """A token taken back, or all tokens of a holder or a scope issued `before` an instant."""
 
     __tablename__ = "revocation"
 

@@ -23,9 +23,9 @@ from shared.settings.settings import Settings
 
 _ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
 _LEEWAY_SECONDS = 30
-_LONGEST_SECONDS = 3600  # what was said longer ago is not good enough, whatever its own end says
+_LONGEST_SECONDS = 3600  # an older statement is not accepted, whatever its own expiry is
 _KEYS_SECONDS = 600.0
-_AGAIN_SECONDS = 10.0  # a key that is not known is looked for, but not by everybody all the time
+_AGAIN_SECONDS = 10.0  # the least time between two look-ups of a key that is not there
 _FEWEST_BITS = 2048
 _MAX_BYTES = 256 * 1024
 _TIMEOUT = (2.0, 5.0)
@@ -40,7 +40,7 @@ class NotAccepted(Problem):
 
 @dataclass(frozen=True)
 class Person:
-    """Who logged in, by whom that is vouched for, and the establishment that they work for."""
+    """A person who logged in: the provider that vouches for them, and the establishment that they work for."""
 
     provider: str
     subject: str
@@ -71,7 +71,7 @@ class Provider:
     def person(self, token: str, id_token: str = "") -> Person:
         """Who a signed statement is about; raises NotAccepted, or Unavailable where its keys cannot be had.
 
-        How the person logged in says the statement itself, or the ID token of the same person that comes with it.
+        The strength of the login is read from the statement, or from the ID token of the same person beside it.
         """
         claims = self._claims(token)
         login = self._claims(id_token) if id_token else claims
@@ -96,7 +96,7 @@ class Provider:
     def _require_strength(self, login: Mapping[str, Any]) -> None:
         """The level (`acr`) is one of those that are enough, and one of the methods (`amr`) at least was used."""
         methods = login.get("amr")
-        used = {str(one) for one in methods} if isinstance(methods, list) else set()
+        used = {str(method) for method in methods} if isinstance(methods, list) else set()
         if self._levels and str(login.get("acr")) not in self._levels:
             raise NotAccepted(f"The login is not strong enough: `acr` has to be {_either(self._levels)}.")
         if self._methods and not used & self._methods:

@@ -1,4 +1,4 @@
-"""Who may do what, a line per route, read from the routes themselves: `@roles(…)` on each view says it."""
+"""Who may do what, a line per route, read from the routes: `@roles(…)` on each view."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Tokens taken back before their time: one, or all that a holder or a scope was given until an instant.
+"""Tokens revoked before they expire: one, or all of a holder or a scope issued until an instant.
 
 The list is short. Each process reads it anew every few seconds rather than with every request, so a revocation takes
 effect everywhere within `FRESH_SECONDS`; while the database does not answer, requests are not answered either.
@@ -20,7 +20,7 @@ from shared.access.tokens import Caller
 from shared.values import clock
 
 FRESH_SECONDS = 2.0
-# One thread reads while the others go on with what is known; from here on they wait for it.
+# One thread reads while the others go on with the list they have; from here on they wait for it.
 _STALE_SECONDS = 10.0
 
 TOKEN, SUBJECT, SCOPE = KINDS = ("token", "subject", "scope")
@@ -31,9 +31,9 @@ _IN_FORCE = Revocation.until.is_(None) | (Revocation.until > sa.func.now())
 def revoke(
     session: Session, kind: str, value: str, reason: str, revoked_by: str, lifetime: timedelta | None = None
 ) -> Revocation:
-    """Takes back one token, or what a subject or scope was given until now.
+    """Revokes one token, or all of a subject or scope issued until now.
 
-    `lifetime` is how long such tokens live at most, where that is known: the entry is of no use any longer then.
+    `lifetime` is how long such tokens live at most; the entry is deleted after it.
     """
     now = clock.now()
     session.execute(sa.delete(Revocation).where(Revocation.until < now))
@@ -50,12 +50,12 @@ def in_force() -> sa.Select[Any]:
 
 
 def took_back(session: Session, subject: str, scope: UUID | None, issued_at: datetime) -> bool:
-    """Whether what a holder or a scope was given at an instant has been taken back, asked of the table itself."""
-    return _Known(_read(session)).refuse("", subject, scope, issued_at.timestamp())
+    """Whether a token of a holder or a scope issued at this instant is revoked, read from the table itself."""
+    return _Revoked(_read(session)).refuse("", subject, scope, issued_at.timestamp())
 
 
-class _Known:
-    """Until when (seconds since 1970) what was given is taken back, by kind and value."""
+class _Revoked:
+    """The instants (seconds since 1970) until which tokens are revoked, by kind and value."""
 
     def __init__(self, rows: Mapping[tuple[str, str], float]) -> None:
         self._rows = rows
@@ -67,35 +67,35 @@ class _Known:
 
 
 def _read(session: Session) -> dict[tuple[str, str], float]:
-    known: dict[tuple[str, str], float] = {}
+    found: dict[tuple[str, str], float] = {}
     query = sa.select(Revocation.kind, Revocation.value, Revocation.before).where(_IN_FORCE)
     for kind, value, before in session.execute(query):
-        known[kind, value] = max(before.timestamp(), known.get((kind, value), 0.0))
-    return known
+        found[kind, value] = max(before.timestamp(), found.get((kind, value), 0.0))
+    return found
 
 
 class RevocationList:
-    """The list as one process knows it."""
+    """The list of revocations as one process read it last."""
 
     def __init__(self, transaction: Callable[[], AbstractContextManager[Session]]) -> None:
         self._transaction = transaction
         self._lock = threading.Lock()
-        self._known, self._read_at = _Known({}), float("-inf")
+        self._revoked, self._read_at = _Revoked({}), float("-inf")
 
     def refuse(self, caller: Caller) -> bool:
-        """Whether the token of this caller was taken back, as far as was known a moment ago."""
+        """Whether the token of this caller was taken back, by the list of a moment ago."""
         age = time.monotonic() - self._read_at
         if age > FRESH_SECONDS and self._lock.acquire(blocking=age > _STALE_SECONDS):
             try:
                 self._refresh()
             finally:
                 self._lock.release()
-        return self._known.refuse(caller.token_id, caller.subject, caller.scope, caller.issued_at)
+        return self._revoked.refuse(caller.token_id, caller.subject, caller.scope, caller.issued_at)
 
     def _refresh(self) -> None:
         began = time.monotonic()
         if began - self._read_at <= FRESH_SECONDS:
             return  # another thread read it while this one waited
         with self._transaction() as session:
-            self._known = _Known(_read(session))
+            self._revoked = _Revoked(_read(session))
         self._read_at = began

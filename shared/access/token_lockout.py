@@ -1,8 +1,9 @@
-"""Asking for tokens in vain: counted by address, and by client at an address, and refused for the rest of the minute.
+"""Failed requests for tokens, counted by address and by client at an address; too many are refused for a minute.
 
 A secret has 256 bits, so guessing cannot succeed; what is kept from harm is the service. Nobody can lock out a client
 from elsewhere, as its name counts together with the address alone; and where an address is locked out, it is for those
-who ask in vain: a program that shares it and has a good secret is let in. Who is locked out is known in memory too.
+whose requests fail: a program that shares it and has a good secret gets its token. Each process also keeps in memory
+who is locked out.
 """
 
 import hashlib
@@ -22,11 +23,11 @@ from shared.values import clock
 PER_ADDRESS, PER_CLIENT = 30, 10
 
 _COUNT = sa.text("""
-    INSERT INTO token_failure AS known (key, minute, failures)
-    SELECT key, date_trunc('minute', CAST(:now AS timestamptz)), 1 FROM unnest(CAST(:keys AS bytea[])) AS given (key)
+    INSERT INTO token_failure AS counted (key, minute, failures)
+    SELECT key, date_trunc('minute', CAST(:now AS timestamptz)), 1 FROM unnest(CAST(:keys AS bytea[])) AS failed (key)
     ORDER BY key
     ON CONFLICT (key) DO UPDATE SET minute = excluded.minute,
-        failures = 1 + CASE WHEN known.minute = excluded.minute THEN known.failures ELSE 0 END
+        failures = 1 + CASE WHEN counted.minute = excluded.minute THEN counted.failures ELSE 0 END
     RETURNING key, failures
 """)
 _FORGET = sa.text("DELETE FROM token_failure WHERE minute < CAST(:now AS timestamptz) - interval '10 minutes'")
@@ -37,7 +38,7 @@ _FOUND = sa.text("""
 
 
 class TokenLockout:
-    """The counts of one service, and who is locked out as one process of it knows."""
+    """The counts of one service, and whom this process knows to be locked out."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -57,14 +58,14 @@ class TokenLockout:
         return of_address in self._until
 
     def count(self, address: str, client_id: str) -> bool:
-        """Counts a request in vain; says whether it begins a lock-out."""
+        """Counts a failed request; whether it begins a lock-out."""
         keys, now = _keys(address, client_id), clock.now()
         with self._runtime.transaction() as session:
             found = _counted(session.execute(_COUNT, {"keys": list(keys), "now": now}))
             session.execute(_FORGET, {"now": now})
         locked = self._lock(keys, found)
         if locked:
-            # Whatever else stands in its place is not logged: it may be the secret, sent the wrong way round.
+            # Whatever else was sent in its place is not logged: it may be the secret, sent the wrong way round.
             logger().warning("token_lockout", address=address, client=clients.identifier(client_id))
         return locked
 
@@ -90,7 +91,7 @@ def _digest(text: str) -> bytes:
 
 
 def too_many() -> TooMany:
-    """The problem of who is locked out."""
+    """The problem with which a locked-out caller is answered."""
     wait = 60 - clock.now().second
     return TooMany(
         "Too many requests for a token were refused. Wait a moment.",

@@ -1,10 +1,10 @@
 """Who is calling and what for: JSON Web Tokens (RFC 7519) signed with Ed25519 (RFC 8037), a role and a scope.
 
 A token names the services that it is for (`aud`), and may be revoked by its id (`jti`), by its holder or by its scope.
-What is refused is told as RFC 6750 says.
+Refusals are answered as RFC 6750 requires.
 
-Every route names the roles that may call it with `@roles(…)`, or says `@public`; `shared.http.app` refuses to start an
-application in which one does neither.
+Every route names its roles with `@roles(…)`, or is `@public`; `shared.http.app` refuses to start an application in
+which a route has neither.
 """
 
 import functools
@@ -64,7 +64,7 @@ class Caller:
         return f"{self.role}:{self.scope or '-'}:{self.subject}"
 
     def require(self, owner: UUID) -> None:
-        """Raises NotFound where a scoped caller asks for what is another's: it does not even learn that it exists."""
+        """Raises NotFound where a scoped caller requests what belongs to another, as if it did not exist."""
         if self.role in SCOPED and self.scope != owner:
             raise NotFound("There is no such thing within your scope.")
 
@@ -119,7 +119,7 @@ def own_key_id(service: str, key_id: str) -> str:
 
 
 def accepted_keys(settings: Settings) -> dict[str, bytes]:
-    """The public keys that a service accepts by id: those it was given, and those of its own signing keys."""
+    """The public keys that a service accepts by id: those of its settings, and those of its own signing keys."""
     own = {
         own_key_id(settings.service, key_id): Ed25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
         for key_id, key in settings.signing_keys.items()
@@ -133,7 +133,7 @@ def ends_at(token: str) -> float:
 
 
 class Revocations(Protocol):
-    """What is asked whether a token that is good by itself was taken back."""
+    """Whatever knows whether a valid token was revoked."""
 
     def refuse(self, caller: Caller) -> bool:
         """Whether the token of this caller was taken back."""
@@ -192,8 +192,9 @@ def roles(
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Opens a route to the callers of these roles, and to nobody else, and says how far it reaches for each.
 
-    The first reach everything. `own` is a scoped role that reaches only what belongs to its prescriber or structure:
-    the view enforces it, with `Caller.require` or `Caller.own`. `service` names the only service that may call.
+    The roles named first reach everything. `own` is a scoped role that reaches only what belongs to its prescriber or
+    structure: the view enforces it, with `Caller.require` or `Caller.own`. `service` names the only service that may
+    call.
 
     Raises ValueError where this names no role, or one twice.
     """

@@ -2,8 +2,8 @@
 
 An entry gets its position and hash after it was committed, under an advisory lock, as events get theirs
 (`shared.eventlog.log`): no transaction waits for another, and there are no gaps. A change of an entry, or its loss, is
-seen by whoever computes the hashes again. Who may rewrite the table may of course write a whole new chain, or cut off its
-end; that is seen against an anchor, a position and its hash that were kept where he cannot reach.
+seen by whoever computes the hashes again. Whoever may rewrite the table may of course write a whole new chain, or cut
+off its end; that is seen against an anchor, a position and its hash kept where they cannot reach.
 """
 
 import hashlib
@@ -19,24 +19,24 @@ from shared.audit.trail import ENTRY
 from shared.observability.logs import logger
 
 # How many entries one chaining takes: it bounds the time for which the lock is held.
-_AT_ONCE = 2_000
+BATCH_SIZE = 2_000
 # What an entry's hash is made of, in this order, after its position.
 _CONTENT = (
     "sequence", "occurred_at", "role", "scope", "subject", "address", "request_id", "action",
     "object_kind", "object_id", "before", "after", "outcome",
 )  # fmt: skip
 _ROWS = sa.select(*(ENTRY.c[name] for name in ("position", "hash", *_CONTENT)))
-_UNCHAINED = _ROWS.where(ENTRY.c.position.is_(None)).order_by(ENTRY.c.sequence).limit(_AT_ONCE)
+_UNCHAINED = _ROWS.where(ENTRY.c.position.is_(None)).order_by(ENTRY.c.sequence).limit(BATCH_SIZE)
 _ALL = _ROWS.where(ENTRY.c.position.is_not(None)).order_by(ENTRY.c.position)
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('audit_entry'::regclass::oid::bigint)")
 _WAITING = sa.text("SELECT EXISTS (SELECT FROM audit_entry WHERE position IS NULL)")
 _HEAD = sa.text("SELECT position, hash FROM audit_entry WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1")
 _CHAIN = sa.text("""
-    UPDATE audit_entry SET position = given.position, hash = given.hash
+    UPDATE audit_entry SET position = chained.position, hash = chained.hash
     FROM unnest(CAST(:sequences AS bigint[]), CAST(:positions AS bigint[]), CAST(:hashes AS bytea[]))
-         AS given (sequence, position, hash)
-    WHERE audit_entry.sequence = given.sequence
+         AS chained (sequence, position, hash)
+    WHERE audit_entry.sequence = chained.sequence
 """)
 
 
@@ -75,7 +75,7 @@ def chain(engine: sa.Engine, service: str) -> Anchor | None:
     while waiting:
         with engine.begin() as connection:
             anchor, number = _chain_some(connection, service)
-        waiting = number == _AT_ONCE
+        waiting = number == BATCH_SIZE
     return anchor
 
 

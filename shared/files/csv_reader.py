@@ -1,4 +1,4 @@
-"""Reading CSV strictly: a quote that is never closed, or is followed by more text, is a fault and not part of a cell."""
+"""Reading CSV strictly: a quote that is never closed, or has text behind it, is a fault and not part of a cell."""
 
 import csv
 from collections.abc import Iterable, Iterator

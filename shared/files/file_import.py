@@ -1,7 +1,7 @@
-"""Taking a file in: on trial or for good, whatever is good in it or all or nothing, and known again if it comes twice.
+"""Importing a file: on trial or for good, its good lines or all or nothing, and recognised if it comes twice.
 
-A trial does what the real thing would do, in a transaction that is rolled back: so its report is the real one's, word
-for word. A use case takes `ImportOptions`; its view reads them by `@blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)` and is
+A trial does what the real import would do, in a transaction that is rolled back, so its report is the same. A use case
+takes `ImportOptions`; its view reads them by `@blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)` and is
 `@idempotent(trials=True)`, as the answer to a trial is not kept.
 """
 
@@ -24,7 +24,7 @@ BEST_EFFORT, ALL_OR_NOTHING = "best-effort", "all-or-nothing"
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """How a file is to be taken in."""
+    """How to import a file."""
 
     dry_run: bool = False
     mode: str = BEST_EFFORT
@@ -36,7 +36,7 @@ class ImportOptions:
 
 
 class ImportOptionsQuery(Schema):
-    """How a file is to be taken in, as a caller says it."""
+    """How to import a file, as query parameters."""
 
     dry_run = fields.Bool(
         load_default=False,
@@ -58,14 +58,14 @@ IMPORT_OPTIONS: Mapping[str, Any] = {"location": "query", "unknown": RAISE}
 
 
 class NothingTaken(Invalid):
-    """A file that was to go in whole or not at all had a bad line; `report` says what is wrong with each."""
+    """A file to import whole or not at all has a bad line; `report` has the fault of each bad line."""
 
     slug = "nothing-taken"
     title = "Nothing was taken in"
 
 
 class FileColumns:
-    """The columns of a table of files that were taken in, known again by their SHA-256."""
+    """The columns of a table of imported files, recognised by their SHA-256."""
 
     digest: Mapped[str] = mapped_column(primary_key=True)
     imported_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
@@ -111,9 +111,9 @@ def file_digest(content: bytes) -> str:
 
 @contextmanager
 def taking(session: Session, options: ImportOptions) -> Iterator[None]:
-    """The block's effect is this transaction's; on trial the transaction ends with it, and nothing was done.
+    """Rolls the transaction back after the block where the import is a trial.
 
-    What the block gives out must be plain values: rows are gone with the transaction.
+    The block must hand out plain values: rows are gone with the transaction.
     """
     yield
     if options.dry_run:
@@ -121,8 +121,8 @@ def taking(session: Session, options: ImportOptions) -> Iterator[None]:
         session.rollback()
 
 
-def known_since(session: Session, digest: str, files: type[FileColumns]) -> datetime | None:
-    """Remembers a file, and says when the same one was taken in before."""
+def first_imported_at(session: Session, digest: str, files: type[FileColumns]) -> datetime | None:
+    """Records a file; when the same one was first imported, None where it is new."""
     fresh = pg.insert(files).values(digest=digest).on_conflict_do_nothing().returning(files.digest)
     if session.scalar(fresh):
         return None
@@ -135,5 +135,5 @@ def require_whole(options: ImportOptions, refused: int, lines: int, report: Mapp
     `report` is JSON-ready and says what is wrong with each of the refused lines.
     """
     if options.all_or_nothing and refused:
-        said = "1 line is refused" if refused == 1 else f"{refused} lines are refused"
-        raise NothingTaken(f"{said} of {lines}, so nothing went in: see `report`.", report=report)
+        refusals = "1 line is refused" if refused == 1 else f"{refused} lines are refused"
+        raise NothingTaken(f"{refusals} of {lines}, so nothing went in: see `report`.", report=report)

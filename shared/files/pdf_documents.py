@@ -37,16 +37,16 @@ def pdf(template: Path, data: Mapping[str, Any], made_at: datetime) -> bytes:
     What none of the fonts can show (Chinese, a picture in a name) is set as question marks: with empty places it would
     be no accessible document, and none at all would be worse.
     """
-    said = _each(data, lambda text: _CONTROL.sub("?", text))
+    shown = _each(data, lambda text: _CONTROL.sub("?", text))
     while True:
         try:
-            return _set(template, json.dumps(said, ensure_ascii=False), made_at)
+            return _set(template, json.dumps(shown, ensure_ascii=False), made_at)
         except typst.TypstError as error:
             missing = _MISSING.search(str(error))
-            rest = _without(said, missing[1]) if missing else said
-            if rest == said:
+            rest = _without(shown, missing[1]) if missing else shown
+            if rest == shown:
                 raise
-            said = rest
+            shown = rest
 
 
 def _each(data: Any, change: Callable[[str], str]) -> Any:
@@ -60,16 +60,16 @@ def _each(data: Any, change: Callable[[str], str]) -> Any:
     return data
 
 
-def _without(said: Any, told: str) -> Any:
-    """The data without a text that cannot be shown, as the compiler tells it: `李`, or `\\u{10fff}`."""
-    missing = set(_ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), told))
-    # Of a letter with an accent that no font has, the letter alone is told: the accents on it go first.
-    bare = _each(said, lambda text: _unaccented(unicodedata.normalize("NFC", text), missing))
-    if bare != said:
+def _without(data: Any, missing_text: str) -> Any:
+    """The data without a text that cannot be shown, as the compiler names it: `李`, or `\\u{10fff}`."""
+    missing = set(_ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), missing_text))
+    # Of a letter with an accent that no font has, the compiler names the letter alone: the accents on it go first.
+    bare = _each(data, lambda text: _unaccented(unicodedata.normalize("NFC", text), missing))
+    if bare != data:
         return bare
-    # Of the many signs of the Far East one is told at a time: all of them go with the first.
-    shown = _each(said, lambda text: _replaced(text, lambda one: one in missing or one >= _FAR_EAST))
-    return shown if shown != said else _each(said, lambda text: _replaced(text, lambda one: True))
+    # Of the many signs of the Far East the compiler names one at a time: all of them go with the first.
+    shown = _each(data, lambda text: _replaced(text, lambda one: one in missing or one >= _FAR_EAST))
+    return shown if shown != data else _each(data, lambda text: _replaced(text, lambda one: True))
 
 
 def _unaccented(text: str, letters: set[str]) -> str:
@@ -86,7 +86,7 @@ def _replaced(text: str, gone: Callable[[str], bool]) -> str:
     return "".join("?" if one > _LATIN_ENDS and gone(one) else one for one in text)
 
 
-def _set(template: Path, said: str, made_at: datetime) -> bytes:
+def _set(template: Path, data: str, made_at: datetime) -> bytes:
     document: bytes = typst.compile(
         str(template),
         root=str(_ROOT),
@@ -94,6 +94,6 @@ def _set(template: Path, said: str, made_at: datetime) -> bytes:
         format="pdf",
         pdf_standards="ua-1",
         timestamp=int(made_at.timestamp()),
-        sys_inputs={"data": said},
+        sys_inputs={"data": data},
     )
     return document

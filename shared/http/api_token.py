@@ -183,8 +183,10 @@ def _by_provider(given: dict[str, str]) -> Identity:
         raise
 
 
-def _record_refusal(problem: Denied, known: str | None, *, locked_out: bool = False) -> None:
-    service.current().login_refusals.record(problem.members["error"], known, request.remote_addr, locked_out=locked_out)
+def _record_refusal(problem: Denied, subject: str | None, *, locked_out: bool = False) -> None:
+    service.current().login_refusals.record(
+        problem.members["error"], subject, request.remote_addr, locked_out=locked_out
+    )
 
 
 def _let_in(identity: Identity, exchanged: bool) -> Response:
@@ -199,12 +201,12 @@ def _let_in(identity: Identity, exchanged: bool) -> Response:
         lifetime=timedelta(seconds=settings.access_token_seconds),
         audience=(settings.service,),
     )
-    logger().info("token_given", subject=identity.subject, scope=identity.asked_for)
+    logger().info("token_given", subject=identity.subject, scope=identity.requested_scope)
     body: dict[str, Any] = {
         "access_token": made,
         "token_type": "Bearer",
         "expires_in": settings.access_token_seconds,
-        "scope": identity.asked_for,
+        "scope": identity.requested_scope,
     }
     return _plain(jsonify(body | ({"issued_token_type": ACCESS_TOKEN} if exchanged else {})))
 

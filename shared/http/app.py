@@ -1,4 +1,7 @@
-"""The application factory of the three services."""
+"""The HTTP framework of the three services: `build` makes an application of a service's blueprints.
+
+`docs/http-framework.md` says what it adds.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -82,10 +85,10 @@ def build(
 ) -> Flask:
     """Builds the application of a service from its blueprints, with the gauges of its tables.
 
-    `register` says whom it knows by their SIRET.
+    `register` has the places that tokens may be scoped to, by their SIRET.
 
-    Raises ConfigurationError where a setting is missing or wrong, and RuntimeError where a route says neither who may
-    call it nor that everybody may.
+    Raises ConfigurationError where a setting is missing or wrong, and RuntimeError where a route neither
+    names its roles nor is public.
     """
     settings = settings or load(service)
     logs.configure(service, settings.log_level)
@@ -103,7 +106,7 @@ def build(
 def with_routes(service: str, blueprints: Sequence[Blueprint]) -> Flask:
     """An application with all routes of a service, which can describe them and serve none: that takes its settings.
 
-    Raises RuntimeError where a route says neither who may call it nor that everybody may.
+    Raises RuntimeError where a route neither names its roles nor is public.
     """
     app = _Flask(service)
     app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False, **openapi.settings(service))
@@ -139,7 +142,7 @@ def _add_errors(app: Flask) -> None:
 
 
 def _answer_problem(problem: Problem) -> Response:
-    """A refusal of cheques counts by the reasons of each, any other problem once."""
+    """Counts a refusal of cheques by the reason of every cheque, any other problem once."""
     reasons = [refusal["reason"] for refusal in problem.members.get("refusals", ())] or [problem.slug]
     for reason in reasons:
         metrics.REFUSALS.labels(current_app.import_name, reason).inc()
@@ -147,13 +150,13 @@ def _answer_problem(problem: Problem) -> Response:
 
 
 def _answer_unconfigured(error: ConfigurationError) -> Response:
-    """What is asked for needs settings that this process was started without: an operator's, mostly."""
+    """The request needs settings that this process was started without, mostly an operator's."""
     logs.logger().error("not_configured", error=str(error))
     return problems.answer(Unavailable(str(error), slug="not-configured"))
 
 
 def _answer_taken(error: IntegrityError) -> Response:
-    """Two asked for the same at the same moment, and the other was first."""
+    """Two requests made the same thing at the same moment, and the other was first."""
     if not isinstance(error.orig, UniqueViolation):
         raise error
     logs.logger().info("taken_meanwhile", constraint=error.orig.diag.constraint_name)
@@ -182,9 +185,9 @@ def _add_logging(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         response.headers[logs.REQUEST_ID_HEADER] = g.request_id
-        response.headers.setdefault("Cache-Control", "no-store")  # answers hold codes and names
+        response.headers.setdefault("Cache-Control", "no-store")  # bodies hold codes and names
         seconds, route = time.perf_counter() - g.began, str(request.url_rule or "unknown")
-        # Whatever else is sent as a method is anybody's own word: each would be a series of its own, for ever.
+        # Callers invent methods: every one of them would be a time series of its own, for ever.
         method = request.method if request.method in _METHODS else "OTHER"
         metrics.REQUESTS.labels(service, method, route, response.status_code).observe(seconds)
         logs.logger().info(

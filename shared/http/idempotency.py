@@ -84,20 +84,20 @@ EMPTIED: Mapping[str, bytes] = {"request_digest": b"", "body": b""}
 
 def key() -> str | None:
     """The request's key; raises Invalid where it is too long or holds a cheque's code."""
-    given = request.headers.get(HEADER, "").strip().strip('"')
-    if cheque_code.stands_in(given):
-        raise KeyIsCode("The key is kept, and a code is cash: take a key that is made for this request, a UUID say.")
-    if len(given) > MAX_LENGTH:
+    sent_key = request.headers.get(HEADER, "").strip().strip('"')
+    if cheque_code.stands_in(sent_key):
+        raise KeyIsCode("The key is kept, and a code is cash: send a key made for this request, such as a UUID.")
+    if len(sent_key) > MAX_LENGTH:
         raise Invalid(f"{HEADER} takes at most {MAX_LENGTH} characters.")
-    return given or None
+    return sent_key or None
 
 
 def required_key() -> str:
     """The request's key; raises KeyMissing where there is none."""
-    given = key()
-    if given is None:
+    sent_key = key()
+    if sent_key is None:
         raise KeyMissing(f"Send a fresh {HEADER} header with each new request, and the same one when you repeat it.")
-    return given
+    return sent_key
 
 
 def request_digest(address: str | None = None) -> bytes:
@@ -109,9 +109,9 @@ def request_digest(address: str | None = None) -> bytes:
 
 
 def request_digests(address: str | None = None) -> tuple[bytes, ...]:
-    """The request's digest by each key that is accepted, so that a request repeated after a rotation is known again."""
-    said = f"{request.method} {address or request.full_path}\n".encode() + request.get_data()
-    return tuple(hmac.digest(key, said, hashlib.sha256) for key in runtime().settings.request_keys)
+    """The request's digest by each key that is accepted, so that a request repeated after a rotation is recognised."""
+    content = f"{request.method} {address or request.full_path}\n".encode() + request.get_data()
+    return tuple(hmac.digest(key, content, hashlib.sha256) for key in runtime().settings.request_keys)
 
 
 def idempotent(
@@ -127,15 +127,15 @@ def idempotent(
     def decorate(view: Callable[_P, ResponseReturnValue]) -> Callable[_P, ResponseReturnValue]:
         @functools.wraps(view)
         def once(*args: _P.args, **kwargs: _P.kwargs) -> ResponseReturnValue:
-            given = required_key() if required else key()
-            if given is None or (trials and _is_trial()):
+            sent_key = required_key() if required else key()
+            if sent_key is None or (trials and _is_trial()):
                 return view(*args, **kwargs)
             with transaction() as session:
-                kept = _find(session, given, sealed_with)
+                kept = _find(session, sent_key, sealed_with)
                 if kept is not None:
                     return kept
                 response = make_response(view(*args, **kwargs))
-                _keep(session, given, response, sealed_with, EMPTIED if shown_once else {})
+                _keep(session, sent_key, response, sealed_with, EMPTIED if shown_once else {})
                 return response
 
         vars(once)[_MARK] = required
@@ -154,29 +154,29 @@ def takes_key(view: Any) -> bool | None:
     return found
 
 
-def _find(session: Session, given: str, sealed_with: str | None) -> Response | None:
+def _find(session: Session, sent_key: str, sealed_with: str | None) -> Response | None:
     who = str(tokens.caller())
-    if not session.execute(_LOCK, {"caller": who, "key": given}).scalar_one():
+    if not session.execute(_LOCK, {"caller": who, "key": sent_key}).scalar_one():
         raise InHand("Repeat it in a moment: the answer will be the first request's.", headers={"Retry-After": "1"})
-    row = session.execute(sa.select(KEPT).where(KEPT.c.caller == who, KEPT.c.key == given)).one_or_none()
+    row = session.execute(sa.select(KEPT).where(KEPT.c.caller == who, KEPT.c.key == sent_key)).one_or_none()
     if row is None:
         return None
     if not row.request_digest:
         raise AnswerGone("It was done. Look for what it made, and take a fresh key for a new request.")
     if row.request_digest not in request_digests():
         raise KeyReused("Take a fresh key for a new request.")
-    return Response(_open(row.body, given, sealed_with), status=row.status, content_type="application/json")
+    return Response(_open(row.body, sent_key, sealed_with), status=row.status, content_type="application/json")
 
 
 def _keep(
-    session: Session, given: str, response: Response, sealed_with: str | None, without: Mapping[str, bytes]
+    session: Session, sent_key: str, response: Response, sealed_with: str | None, without: Mapping[str, bytes]
 ) -> None:
     row = {
         "caller": str(tokens.caller()),
-        "key": given,
+        "key": sent_key,
         "request_digest": request_digest(),
         "status": response.status_code,
-        "body": _seal(response.get_data(), given, sealed_with),
+        "body": _seal(response.get_data(), sent_key, sealed_with),
     }
     session.execute(KEPT.insert().values({**row, **without}))
 
@@ -185,9 +185,9 @@ def _ring(sealed_with: str) -> KeyRing:
     return KeyRing(runtime().settings.keys[sealed_with])
 
 
-def _seal(body: bytes, given: str, sealed_with: str | None) -> bytes:
-    return _ring(sealed_with).seal(body, given.encode()) if sealed_with else body
+def _seal(body: bytes, sent_key: str, sealed_with: str | None) -> bytes:
+    return _ring(sealed_with).seal(body, sent_key.encode()) if sealed_with else body
 
 
-def _open(body: bytes, given: str, sealed_with: str | None) -> bytes:
-    return _ring(sealed_with).open(body, given.encode()) if sealed_with else body
+def _open(body: bytes, sent_key: str, sealed_with: str | None) -> bytes:
+    return _ring(sealed_with).open(body, sent_key.encode()) if sealed_with else body

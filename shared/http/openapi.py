@@ -13,7 +13,7 @@ from shared.access.tokens import allowed_roles
 from shared.http import idempotency, openapi_links
 from shared.problems import CONTENT_TYPE
 
-# The one kind of error that is told as plain JSON: RFC 6749 says so.
+# The one kind of error that is plain JSON, as RFC 6749 requires.
 PLAIN = "#/components/schemas/Denial"
 
 _ROOM_DEPTH = 2
@@ -98,8 +98,8 @@ def _name_roles(operation: dict[str, Any], view: Any) -> None:
         operation["security"] = []
         return
     operation["x-roles"] = roles
-    said = operation.get("description", "")
-    operation["description"] = f"{said}\n\nFor tokens of role: {', '.join(roles)}.".strip()
+    description = operation.get("description", "")
+    operation["description"] = f"{description}\n\nFor tokens of role: {', '.join(roles)}.".strip()
 
 
 def _name_key(operation: dict[str, Any], view: Any) -> None:
@@ -136,8 +136,8 @@ def _name_answers(operation: dict[str, Any], rule: Rule, view: Any) -> None:
 
 def _problem(status: HTTPStatus) -> dict[str, Any]:
     content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    told = {"description": status.phrase, "content": content}
-    return told | ({"headers": {"Retry-After": _WAIT}} if status is HTTPStatus.TOO_MANY_REQUESTS else {})
+    response = {"description": status.phrase, "content": content}
+    return response | ({"headers": {"Retry-After": _WAIT}} if status is HTTPStatus.TOO_MANY_REQUESTS else {})
 
 
 def _name_errors(responses: dict[str, Any], *, all_of_them: bool = False) -> None:
@@ -151,17 +151,17 @@ def _name_errors(responses: dict[str, Any], *, all_of_them: bool = False) -> Non
 def _write_patterns(part: Any) -> None:
     """Writes every `pattern` of a document as ECMA-262 has it, which is what JSON Schema reads."""
     if isinstance(part, list):
-        for each in part:
-            _write_patterns(each)
+        for item in part:
+            _write_patterns(item)
     elif isinstance(part, dict):
         if isinstance(part.get("pattern"), str):
             part["pattern"] = ecma_pattern(part["pattern"])
-        for each in part.values():
-            _write_patterns(each)
+        for item in part.values():
+            _write_patterns(item)
 
 
 def ecma_pattern(pattern: str) -> str:
-    r"""A pattern that `re.match` is given, as ECMA-262 has it: begun by `^`, and ended by `$` where Python has `\Z`.
+    r"""A pattern for `re.match` as ECMA-262 has it: begun by `^`, and ended by `$` where Python has `\Z`.
 
     There `$` is the very end; in Python it would let a line feed follow.
     """

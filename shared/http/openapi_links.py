@@ -38,10 +38,10 @@ def _links(described: dict[str, Any], path: str, members: dict[str, Any]) -> Ite
     for target, operation in _operations(described):
         names = [piece[1:-1] for piece in target.split("/") if piece.startswith("{")]
         if target != path and len(names) == 1 and names[0] in members and _leads(path, target, names[0]):
-            given = {names[0]: f"$response.body#/{names[0]}"}
+            parameters = {names[0]: f"$response.body#/{names[0]}"}
             yield (
                 operation["operationId"].replace(".", "_"),
-                {"operationId": operation["operationId"], "parameters": given},
+                {"operationId": operation["operationId"], "parameters": parameters},
             )
 
 

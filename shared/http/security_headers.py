@@ -1,4 +1,4 @@
-"""What every answer tells browsers and proxies, and what is believed of what proxies tell us."""
+"""Security headers of every answer, and trust in the headers of our own proxies."""
 
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -19,23 +19,24 @@ _DOCUMENTS = (
     f"{_NOTHING}; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'"
 )
-# Told over TLS alone: on the way from a proxy that says so, see TRUSTED_PROXIES.
+# Sent over TLS alone, which a proxy of ours may end: see TRUSTED_PROXIES.
 _TLS = "max-age=31536000; includeSubDomains"
 
 
 def add(app: Flask, trusted_proxies: int) -> None:
     """Adds the headers; the caller's address and scheme are those that so many proxies of our own name."""
     if trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=trusted_proxies)  # type: ignore[method-assign]
+        proxied = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=trusted_proxies)
+        app.wsgi_app = proxied  # type: ignore[method-assign]
 
     @app.after_request
     def protect(response: Response) -> Response:
-        said = {name.lower() for name, _ in response.headers}
+        present = {name.lower() for name, _ in response.headers}
         ours = _ALWAYS | {"Content-Security-Policy": _policy(response)}
         if request.is_secure:
             ours["Strict-Transport-Security"] = _TLS
         for name, value in ours.items():
-            if name.lower() not in said:
+            if name.lower() not in present:
                 response.headers.add(name, value)
         return response
 

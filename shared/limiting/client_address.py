@@ -1,10 +1,10 @@
-"""By which address a caller is counted."""
+"""The address by which a caller is counted."""
 
 import ipaddress
 
 
 def client_network(address: str | None) -> str | None:
-    """An IPv4 address, a /64 of IPv6, or None where it is not known: who has one address of a /64 has all 2⁶⁴."""
+    """An IPv4 address, a /64 of IPv6, or None where there is none: whoever has one address of a /64 has all 2⁶⁴."""
     try:
         found = ipaddress.ip_address(address or "")
     except ValueError:

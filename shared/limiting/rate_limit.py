@@ -1,9 +1,10 @@
-"""How often a caller may ask: whose token is good, by who it is; who shows no good one, by where it is.
+"""The rate limit: by caller for requests with a valid token, by address for all others.
 
 It keeps one caller from taking the machine from the others, by two rules. A good token is never refused for what others
 at its address do, so no till is shut out by its neighbours, not even behind a proxy that hides them. And nobody waits
-for Redis, which may be down: each process counts for itself, and a busy caller's counts are told to the other processes
-through Redis a few at a time, so hardly any request asks for it. Without Redis each process holds the limit alone.
+for Redis, which may be down: each process counts for itself, and a busy caller's counts are shared with the other
+processes through Redis a few at a time, so hardly any request calls it. Without Redis each process enforces the limit
+alone.
 
 The window is the minute of the clock. The two other services are not counted, nor are operators' messages, whose
 signatures cost next to nothing, nor the questions whether a process lives.
@@ -24,8 +25,8 @@ from shared.problems import TooMany
 from shared.settings.settings import Settings
 
 WINDOW_SECONDS = 60
-# A process tells of its counts, and hears of those of the others, at each tenth of the limit: so many requests, times
-# the processes, is what a caller may get beyond it.
+# A process shares its counts and reads those of the others at each tenth of the limit: a caller may get at most that
+# many requests, times the processes, beyond it.
 _SHARES = 10
 _SILENT_SECONDS = 10.0
 _REDIS_SECONDS = 0.2
@@ -41,7 +42,7 @@ class _Tally:
 
 
 class RateLimit:
-    """The counts of one process, and what it knows of those of the others of its service."""
+    """The counts of one process, and what it last read of those of the other processes of its service."""
 
     def __init__(self, service: str, store: redis.Redis) -> None:
         self._service, self._store = service, store
@@ -50,7 +51,7 @@ class RateLimit:
         self._silent_until = float("-inf")
 
     def take(self, whose: str, limit: int) -> None:
-        """Counts a request; raises TooMany beyond so many within this minute, or never where the limit is 0."""
+        """Counts a request; raises TooMany beyond the limit within this minute, never where it is 0."""
         if not limit:
             return
         minute, second = divmod(int(time.time()), WINDOW_SECONDS)
@@ -64,7 +65,7 @@ class RateLimit:
             raise _too_many(limit, WINDOW_SECONDS - second)
 
     def _count(self, whose: str, minute: int) -> tuple[_Tally, int] | None:
-        """The tally, and which of those that this process counted this one is."""
+        """The tally, and its number of requests with this one; None where there are too many tallies."""
         with self._lock:
             if minute != self._minute:
                 self._minute, self._tallies = minute, {}
@@ -78,7 +79,7 @@ class RateLimit:
             return tally, tally.own
 
     def _share(self, whose: str, minute: int, tally: _Tally) -> None:
-        """Tells the others what was counted here and takes over what they counted; at once, or not at all."""
+        """Shares what was counted here and reads what the others counted; at once, or not at all."""
         with self._lock:
             if time.monotonic() < self._silent_until:
                 return
@@ -102,7 +103,7 @@ class RateLimit:
 
 
 def store(settings: Settings) -> redis.Redis:
-    """A connection of its own to Redis, with hardly any patience."""
+    """A connection of its own to Redis, with short timeouts."""
     return redis.Redis.from_url(
         settings.redis_url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS, retry=None
     )
@@ -114,7 +115,7 @@ def of_caller(who: str) -> None:
 
 
 def of_stranger() -> None:
-    """Counts a request without one at its address; raises TooMany beyond REQUESTS_PER_ADDRESS a minute."""
+    """Counts a request without a valid token at its address; raises TooMany beyond REQUESTS_PER_ADDRESS a minute."""
     _limit().take(f"address {client_network(request.remote_addr)}", _settings().requests_per_address)
 
 

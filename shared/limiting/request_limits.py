@@ -1,6 +1,6 @@
-"""How deep and how odd what is sent may be: JSON that nests without end, numbers that take minutes to read, characters
-that the database cannot keep. How long it may be says `shared.http.app`; how slow, `shared.limiting.slow_bodies`; what a text may hold,
-its schema.
+"""Limits on what a request holds: JSON that nests too deep, numbers that take minutes to read, U+0000.
+
+`shared.http.app` limits its length, `shared.limiting.slow_bodies` its time, the schemas its texts.
 """
 
 import re
@@ -21,7 +21,7 @@ _BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class Malformed(Problem):
-    """The body is not what it says, or nothing that a caller in good faith would send."""
+    """The body is not of its declared type, or nothing that an honest caller would send."""
 
     slug = "malformed"
     title = "The request cannot be read"

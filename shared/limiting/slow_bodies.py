@@ -28,7 +28,7 @@ class TooSlow(Problem):
 
 
 class SlowBodies:
-    """Who is waited for in one process, and since when."""
+    """The callers whose bodies one process waits for, and since when."""
 
     def __init__(self, threads: int) -> None:
         self._most = max(1, threads // 2)
@@ -37,7 +37,7 @@ class SlowBodies:
 
     @contextmanager
     def waited_for(self, who: str) -> Iterator[None]:
-        """Holds one of the places of these; raises TooSlow where all are held by bodies that do not arrive."""
+        """Takes one of the caller's places; raises TooSlow where bodies that do not arrive take all of them."""
         began = self._enter(who)
         try:
             yield
@@ -50,8 +50,8 @@ class SlowBodies:
 
     def _enter(self, who: str) -> float:
         with self._changed:
-            while len(held := self._since.get(who, ())) >= self._most:
-                left = max(held) + _A_MOMENT - time.monotonic()
+            while len(taken := self._since.get(who, ())) >= self._most:
+                left = max(taken) + _A_MOMENT - time.monotonic()
                 if left <= 0:
                     raise _too_slow()
                 self._changed.wait(left)
@@ -60,8 +60,8 @@ class SlowBodies:
 
 
 def _too_slow() -> TooSlow:
-    said = "Send the whole request at once, or later."
-    return TooSlow(said, headers={"Retry-After": "5"}, error="temporarily_unavailable")
+    detail = "Send the whole request at once, or later."
+    return TooSlow(detail, headers={"Retry-After": "5"}, error="temporarily_unavailable")
 
 
 def read(who: str) -> bytes:

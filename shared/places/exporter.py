@@ -15,7 +15,7 @@ from shared.places import vocabulary
 from shared.places.importer import PlaceColumns
 from shared.places.vocabulary import COLUMNS, DETAILS, LABELS, PUBLICS, SERVICES
 
-_AT_ONCE = 500
+BATCH_SIZE = 500
 NO_SIRET = "0" * 14
 # The schema's own rules leave no room for a formula here; a telephone number must begin with `+`.
 _SAFE = frozenset({"telephone", "latitude", "longitude"})
@@ -28,11 +28,11 @@ def export(engine: sa.Engine, table: type[PlaceColumns]) -> Iterator[str]:
     columns: sa.Table = sa.inspect(table).local_table
     after, head = UUID(int=0), HEAD
     while True:
-        query = sa.select(columns).where(columns.c.id > after).order_by(columns.c.id).limit(_AT_ONCE)
+        query = sa.select(columns).where(columns.c.id > after).order_by(columns.c.id).limit(BATCH_SIZE)
         with engine.connect() as connection:
             places = connection.execute(query).mappings().all()
         yield head + "".join(line(dict(place)) for place in places)
-        if len(places) < _AT_ONCE:
+        if len(places) < BATCH_SIZE:
             return
         after, head = places[-1]["id"], ""
 

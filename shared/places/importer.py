@@ -23,7 +23,7 @@ from shared.problems import Invalid
 from shared.values.ids import new_id
 
 ADDED, CHANGED = "added", "changed"
-_AT_ONCE = 1000
+BATCH_SIZE = 1000
 
 
 class PlaceColumns:
@@ -154,16 +154,16 @@ def take_in(
     except PlacesFileRefused as refusal:
         raise Invalid(f"The file cannot be read: {refusal}.", slug="file-refused") from None
     with file_import.taking(session, options):
-        earlier = file_import.known_since(session, reading.digest, files)
+        earlier = file_import.first_imported_at(session, reading.digest, files)
         report = _store_all(session, reading, earlier, table)
         lines = len(reading.places) + reading.refused_lines
-        file_import.require_whole(options, reading.refused_lines, lines, _told(report))
+        file_import.require_whole(options, reading.refused_lines, lines, _faults(report))
     return report
 
 
 def _store_all(session: Session, reading: Reading, earlier: datetime | None, table: type[PlaceColumns]) -> Report:
-    taken = [one for places in _portions(reading.places) for one in _store(session, places, table)]
-    added = sum(one.outcome == ADDED for one in taken)
+    taken = [stored for places in _batches(reading.places) for stored in _store(session, places, table)]
+    added = sum(place.outcome == ADDED for place in taken)
     return Report(
         version=reading.version,
         encoding=reading.encoding,
@@ -172,22 +172,22 @@ def _store_all(session: Session, reading: Reading, earlier: datetime | None, tab
         changed=len(taken) - added,
         unchanged=len(reading.places) - len(taken),
         refused=reading.refused_lines,
-        taken=sorted(taken, key=lambda one: one.line),
+        taken=sorted(taken, key=lambda place: place.line),
         refusals=reading.refused,
         remarks=reading.remarks,
     )
 
 
-def _told(report: Report) -> dict[str, Any]:
+def _faults(report: Report) -> dict[str, Any]:
     """A report as JSON, of a file that does not go in."""
-    told: dict[str, Any] = ReportSchema().dump(dataclasses.replace(report, added=0, changed=0, unchanged=0, taken=()))
-    return told
+    faults: dict[str, Any] = ReportSchema().dump(dataclasses.replace(report, added=0, changed=0, unchanged=0, taken=()))
+    return faults
 
 
-def _portions(places: Sequence[Place]) -> Iterator[Sequence[Place]]:
-    """So many at once, all in one order, so that two files do not wait for each other crosswise."""
+def _batches(places: Sequence[Place]) -> Iterator[Sequence[Place]]:
+    """Batches in the order of `source_id`, so that two imports cannot deadlock."""
     ordered = sorted(places, key=lambda place: place.source_id)
-    return (ordered[at : at + _AT_ONCE] for at in range(0, len(ordered), _AT_ONCE))
+    return (ordered[at : at + BATCH_SIZE] for at in range(0, len(ordered), BATCH_SIZE))
 
 
 def _store(session: Session, places: Sequence[Place], table: type[PlaceColumns]) -> Iterator[Taken]:
@@ -197,12 +197,12 @@ def _store(session: Session, places: Sequence[Place], table: type[PlaceColumns])
     ]
     rows = {place.source_id: _row(place, ("source_id", *kept)) for place in places}
     before = _known(session, list(rows), table)
-    given = pg.insert(table)
+    insert = pg.insert(table)
     differs = sa.tuple_(*(getattr(table, name) for name in kept)).is_distinct_from(
-        sa.tuple_(*(given.excluded[name] for name in kept))
+        sa.tuple_(*(insert.excluded[name] for name in kept))
     )
-    upsert = given.on_conflict_do_update(
-        index_elements=["source_id"], set_={name: given.excluded[name] for name in kept}, where=differs
+    upsert = insert.on_conflict_do_update(
+        index_elements=["source_id"], set_={name: insert.excluded[name] for name in kept}, where=differs
     )
     written = set(session.scalars(upsert.returning(table.source_id), list(rows.values())))
     for place in places:

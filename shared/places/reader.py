@@ -122,9 +122,9 @@ def read_places(content: bytes) -> Reading:
         elif faults := _faults(row, places):
             refused += faults
         else:
-            said = place_details.read(row.values, row.separator)
-            places[row.values["id"]] = _place(row, said)
-            remarks += _remarks(row, said)
+            found = place_details.read(row.values, row.separator)
+            places[row.values["id"]] = _place(row, found)
+            remarks += _remarks(row, found)
     return Reading(file_digest(content), encoding, columns.version, (*places.values(),), (*refused,), (*remarks,))
 
 
@@ -257,7 +257,7 @@ def _is_siret_like(identifier: str) -> bool:
     return len(identifier) == 14 and identifier.isdigit() and set(identifier) != {"0"}
 
 
-def _place(row: _Row, said: Details) -> Place:
+def _place(row: _Row, details: Details) -> Place:
     value = row.values
     identifier = _identifier(value["pivot"])
     return Place(
@@ -270,11 +270,11 @@ def _place(row: _Row, said: Details) -> Place:
         address=value["adresse"],
         latitude=_degrees(value.get("latitude")),
         longitude=_degrees(value.get("longitude")),
-        services=said.services,
-        publics=said.publics,
-        typologies=said.typologies,
-        labels=said.labels,
-        details=said.kept | _other_pivot(identifier),
+        services=details.services,
+        publics=details.publics,
+        typologies=details.typologies,
+        labels=details.labels,
+        details=details.kept | _other_pivot(identifier),
         updated_on=date.fromisoformat(value["date_maj"]),
         line=row.line,
     )
@@ -288,9 +288,9 @@ def _degrees(value: str | None) -> float | None:
     return float(value) if value else None
 
 
-def _remarks(row: _Row, said: Details) -> list[Note]:
+def _remarks(row: _Row, details: Details) -> list[Note]:
     identifier = _identifier(row.values["pivot"])
-    remarks = [Note(row.line, *left_out) for left_out in said.left_out]
+    remarks = [Note(row.line, *left_out) for left_out in details.left_out]
     if set(identifier) == {"0"}:
         remarks.append(Note(row.line, "pivot", "placeholder of zeros: the place is kept without a SIRET"))
     elif not _is_siret_like(identifier):

@@ -158,9 +158,9 @@ LONGEST_SUMMARY = 280
 def known(column: str, items: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The entries of a closed list as v1 calls them, each once, and those that it does not know."""
     called = [_OLDER.get(column, {}).get(item, item) for item in items]
-    told = tuple(dict.fromkeys(filter(None, called)))
-    return tuple(item for item in told if item in CLOSED[column]), tuple(
-        item for item in told if item not in CLOSED[column]
+    terms = tuple(dict.fromkeys(filter(None, called)))
+    return tuple(item for item in terms if item in CLOSED[column]), tuple(
+        item for item in terms if item not in CLOSED[column]
     )
 
 

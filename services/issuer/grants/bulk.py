@@ -113,7 +113,9 @@ def grant_lines(transaction: Transactions, secrets: Secrets, bulk_request: BulkR
             audited = _audited_disclosures(transaction, secrets.identities, batch, terms)
             with audited as answers, transaction() as session, file_import.taking(session, terms):
                 if start == 0:
-                    report.already_imported_at = file_import.known_since(session, bulk_request.digest, GrantImport)
+                    report.already_imported_at = file_import.first_imported_at(
+                        session, bulk_request.digest, GrantImport
+                    )
                 answers += _grant_batch(session, secrets, batch, on_trial=terms.dry_run)
                 _require_whole(terms, report.already_imported_at, answers)
             report.answers += answers

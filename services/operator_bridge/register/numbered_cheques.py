@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from services.operator_bridge.interface import NumberedCheque
 from shared.process.runtime import Runtime
 
-_AT_ONCE = 1000
+BATCH_SIZE = 1000
 
 _KNOWN = sa.text("""
     SELECT link.cheque_id, link.number, cheque.value_cents FROM link JOIN cheque USING (cheque_id)
@@ -23,7 +23,7 @@ def cheques(runtime: Runtime, contract_id: UUID) -> Iterator[NumberedCheque]:
     after: UUID | None = None
     while True:
         with runtime.transaction() as session:
-            rows = session.execute(_KNOWN, {"contract": contract_id, "after": after, "limit": _AT_ONCE}).all()
+            rows = session.execute(_KNOWN, {"contract": contract_id, "after": after, "limit": BATCH_SIZE}).all()
         if not rows:
             return
         yield from (NumberedCheque(row.cheque_id, row.number, row.value_cents) for row in rows)

@@ -75,7 +75,7 @@ def take_in(session: Session, content: bytes, options: ImportOptions, by: str) -
     read = payment_file.read(content)
     digest = file_import.file_digest(content)
     with file_import.taking(session, options):
-        earlier = file_import.known_since(session, digest, PaymentImport)
+        earlier = file_import.first_imported_at(session, digest, PaymentImport)
         books = _open(session, [line for line in read if isinstance(line, Line)])
         outcomes = [_judge(books, line) for line in read]
         settled = _record(session, books.recorded, digest, by)

@@ -126,7 +126,7 @@ class TestWhoIsRefused:
             from_address(office, f"192.0.2.{number}", **form, client_id=str(uuid4()))
         assert len(logins(office)) == AN_HOUR
         refusals: LoginRefusals = office.service.app.extensions["souche"].login_refusals
-        refusals._hour -= 1
+        refusals._first._since -= 3600
         from_address(office, ELSEWHERE, **form, client_id=str(uuid4()))
         assert logins(office)[-1]["after"]["not_written_since"] == 60 - AN_HOUR
 

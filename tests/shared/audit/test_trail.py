@@ -49,6 +49,7 @@ UNWATCHED = {
         "training_structure": "mirror of the redeemer's log",
     },
     "redeemer": {
+        "expiry": "how far the daily expiry came",
         "cheque": "mirror of the issuer's log; spent by a redemption, which is recorded",
         "contract": "mirror of the bridge's log",
         "guessing": "counts of attempts; lock-outs are events",
