@@ -1,62 +1,141 @@
-"""What `souche verify` holds together row by row: a cheque as all three know it, a redemption as two do."""
+"""Cheques and redemptions row by row: a cheque in all three services, a redemption and a contract in two."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
+
+from souche.verify.reading import Engines, side_by_side, stream
+
+Rows = Iterator[tuple[UUID, list[Any]]]
+"""An id with its row in each service, or None where it has none."""
+
+_ISSUED = """
+    SELECT cheque.id AS cheque_id, programme.code AS programme, envelope.convention_reference AS envelope,
+           cheque.value_cents, CASE cheque.state WHEN 'issued' THEN 'pending' ELSE cheque.state END AS state
+    FROM cheque JOIN envelope ON envelope.id = cheque.envelope_id JOIN programme ON programme.id = envelope.programme_id
+    ORDER BY cheque.id
+"""
+_SPENT = """
+    SELECT cheque.id AS cheque_id, rules.programme, cheque.value_cents, cheque.state, grant_id, granted_on,
+           count(redemption.id) AS redemptions, coalesce(sum(redemption.amount_cents), 0) AS redeemed_cents
+    FROM cheque JOIN spending_rules rules ON rules.id = cheque.rules_id
+    LEFT JOIN redemption ON redemption.cheque_id = cheque.id AND redemption.reversed_at IS NULL
+    GROUP BY cheque.id, rules.programme ORDER BY cheque.id
+"""
+_LINKED = """
+    SELECT cheque.cheque_id, cheque.programme, cheque.value_cents,
+           cheque.programme IN (SELECT programme FROM contract WHERE state = 'live') AS has_operator,
+           CASE WHEN cheque.state = 'open' AND cheque.blocked THEN 'blocked' ELSE cheque.state END AS state,
+           array_agg(contract.code ORDER BY contract.code) FILTER (WHERE contract.code IS NOT NULL) AS contracts,
+           (SELECT count(*) FROM redemption
+            WHERE redemption.cheque_id = cheque.cheque_id AND redemption.state <> 'reversed') AS redemptions
+    FROM cheque LEFT JOIN link USING (cheque_id) LEFT JOIN contract USING (contract_id)
+    GROUP BY cheque.cheque_id ORDER BY cheque.cheque_id
+"""
+_OWED = """
+    SELECT id AS redemption_id, cheque_id, amount_cents, structure_id,
+           CASE WHEN reversed_at IS NULL THEN state ELSE 'reversed' END AS state
+    FROM redemption ORDER BY id
+"""
+_DECLARED = """
+    SELECT redemption_id, cheque_id, amount_cents, structure_id, redemption.state,
+           redemption.state = 'due' AND redemption.contract_id IS NULL AND programme IN (
+               SELECT programme FROM contract WHERE state = 'live') AS nobody_pays,
+           redemption.state = 'refused' AND EXISTS (
+               SELECT FROM operator_order o WHERE o.reason = 'cheque-not-registered'
+               AND o.order_id = CASE via WHEN 'till' THEN CAST(reference AS uuid) END) AS never_declared
+    FROM redemption JOIN cheque USING (cheque_id) ORDER BY redemption_id
+"""
+_CONTRACTS = "SELECT contract_id, code, state FROM contract ORDER BY contract_id"
+_CONTRACTS_READ = "SELECT id AS contract_id, code, state FROM contract ORDER BY id"
 
 
 class Fault(Exception):
     """The first row that does not fit: which, what it is and what it should be."""
 
 
-def check_cheque(cheque_id: UUID, stub: Any, judged: Any, known: Any) -> None:
-    """Holds a cheque of the issuer, the redeemer and the bridge together; raises Fault."""
-    for service, row in (("issuer", stub), ("redeemer", judged), ("operator bridge", known)):
+@contextmanager
+def cheques(engines: Engines) -> Iterator[Rows]:
+    """Each cheque as issued, as spendable and as registered; three connections."""
+    with (
+        stream(engines["issuer"], _ISSUED) as issued,
+        stream(engines["redeemer"], _SPENT) as spendable,
+        stream(engines["operator_bridge"], _LINKED) as registered,
+    ):
+        yield side_by_side("cheque_id", issued, spendable, registered)
+
+
+@contextmanager
+def redemptions(engines: Engines) -> Iterator[Rows]:
+    """Each redemption as owed and as declared to an operator; two connections."""
+    with stream(engines["redeemer"], _OWED) as owed, stream(engines["operator_bridge"], _DECLARED) as declared:
+        yield side_by_side("redemption_id", owed, declared)
+
+
+def check_cheque(cheque_id: UUID, issued: Any, spendable: Any, registered: Any) -> None:
+    """Compares a cheque's rows of the issuer, the redeemer and the bridge; raises Fault."""
+    for service, row in (("issuer", issued), ("redeemer", spendable), ("operator bridge", registered)):
         if row is None:
-            raise Fault(f"cheque {cheque_id} is not known to the {service}{_what_is_known(judged)}")
-    if not stub.programme == judged.programme == known.programme:
-        programmes = f"{stub.programme}, {judged.programme} and {known.programme}"
+            raise Fault(f"cheque {cheque_id} is not known to the {service}{_redeemer_record(spendable)}")
+    if not issued.programme == spendable.programme == registered.programme:
+        programmes = f"{issued.programme}, {spendable.programme} and {registered.programme}"
         raise Fault(f"cheque {cheque_id} is of {programmes} to issuer, redeemer and operator bridge")
-    if not stub.value_cents == judged.value_cents == known.value_cents:
-        values = f"{stub.value_cents}, {judged.value_cents} and {known.value_cents}"
+    if not issued.value_cents == spendable.value_cents == registered.value_cents:
+        values = f"{issued.value_cents}, {spendable.value_cents} and {registered.value_cents}"
         raise Fault(f"cheque {cheque_id} is worth {values} cents to issuer, redeemer and operator bridge")
-    if stub.state != judged.state:
-        raise Fault(f"cheque {cheque_id} is {judged.state} to the redeemer and {stub.state} to the issuer")
-    if known.state != _as_the_bridge_says(judged.state):
-        raise Fault(f"cheque {cheque_id} is {judged.state} to the redeemer and {known.state} to the operator bridge")
-    expected = (1, judged.value_cents) if judged.state == "redeemed" else (0, 0)
-    if (judged.redemptions, judged.redeemed_cents) != expected:
-        found = f"{judged.redemptions} redemptions of {judged.redeemed_cents} cents in all"
-        raise Fault(f"cheque {cheque_id}, worth {judged.value_cents} cents, is {judged.state} and has {found}")
-    if known.redemptions != expected[0]:
-        raise Fault(f"cheque {cheque_id} is {judged.state} and the operator bridge has {known.redemptions} redemptions")
-    if known.state == "open" and known.has_operator and not known.contracts:
+    if issued.state != spendable.state:
+        raise Fault(f"cheque {cheque_id} is {spendable.state} to the redeemer and {issued.state} to the issuer")
+    if registered.state != _bridge_state(spendable.state):
+        raise Fault(
+            f"cheque {cheque_id} is {spendable.state} to the redeemer and {registered.state} to the operator bridge"
+        )
+    expected = (1, spendable.value_cents) if spendable.state == "redeemed" else (0, 0)
+    if (spendable.redemptions, spendable.redeemed_cents) != expected:
+        found = f"{spendable.redemptions} redemptions of {spendable.redeemed_cents} cents in all"
+        raise Fault(f"cheque {cheque_id}, worth {spendable.value_cents} cents, is {spendable.state} and has {found}")
+    if registered.redemptions != expected[0]:
+        raise Fault(
+            f"cheque {cheque_id} is {spendable.state} and the operator bridge has {registered.redemptions} redemptions"
+        )
+    if registered.state == "open" and registered.has_operator and not registered.contracts:
         raise Fault(f"cheque {cheque_id} can be spent and the operator bridge links it with no contract")
 
 
-def _what_is_known(judged: Any) -> str:
-    """What the redeemer knows of a cheque that another lost: by that a person finds the paper that tells the rest."""
-    if judged is None:
+def _redeemer_record(spendable: Any) -> str:
+    """The redeemer's facts about a cheque that another service lost, by which a person finds the paper record."""
+    if spendable is None:
         return ""
-    when = f"granted on {judged.granted_on}, worth {judged.value_cents} cents, {judged.state} to the redeemer"
-    return f": it is of grant {judged.grant_id} of {judged.programme}, {when}"
+    when = f"granted on {spendable.granted_on}, worth {spendable.value_cents} cents, {spendable.state} to the redeemer"
+    return f": it is of grant {spendable.grant_id} of {spendable.programme}, {when}"
 
 
-def _as_the_bridge_says(state: str) -> str:
-    """The bridge does not tell apart what the redeemer alone judges."""
+def _bridge_state(state: str) -> str:
+    """The bridge's state for a state of the redeemer: it does not distinguish pending from spendable."""
     return "open" if state in ("pending", "spendable") else state
 
 
-def check_redemption(redemption_id: UUID, ours: Any, theirs: Any) -> None:
-    """Holds a redemption of the redeemer and the bridge together; raises Fault."""
-    for service, row in (("redeemer", ours), ("operator bridge", theirs)):
+def check_redemption(redemption_id: UUID, owed: Any, declared: Any) -> None:
+    """Compares a redemption's rows of the redeemer and the bridge; raises Fault."""
+    for service, row in (("redeemer", owed), ("operator bridge", declared)):
         if row is None:
             raise Fault(f"redemption {redemption_id} is not known to the {service}")
     for name in ("cheque_id", "amount_cents", "structure_id", "state"):
-        if getattr(ours, name) != getattr(theirs, name):
-            values = f"{getattr(ours, name)} to the redeemer and {getattr(theirs, name)} to the operator bridge"
-            raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id}: {name} is {values}")
-    if theirs.nobody_pays:
-        raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id} is due and no operator was told of it")
-    if theirs.never_declared:
+        if getattr(owed, name) != getattr(declared, name):
+            values = f"{getattr(owed, name)} to the redeemer and {getattr(declared, name)} to the operator bridge"
+            raise Fault(f"redemption {redemption_id} of cheque {owed.cheque_id}: {name} is {values}")
+    if declared.nobody_pays:
+        raise Fault(f"redemption {redemption_id} of cheque {owed.cheque_id} is due and was declared to no operator")
+    if declared.never_declared:
         missing = "was not declared, as the operator refused its cheque, and nobody pays it"
-        raise Fault(f"redemption {redemption_id} of cheque {ours.cheque_id} {missing}: see `souche operator adopt`")
+        raise Fault(f"redemption {redemption_id} of cheque {owed.cheque_id} {missing}: see `souche operator adopt`")
+
+
+def check_contracts(engines: Engines) -> None:
+    """Compares the contracts of the bridge and the redeemer; raises Fault at the first that differs."""
+    ours, theirs = stream(engines["operator_bridge"], _CONTRACTS), stream(engines["redeemer"], _CONTRACTS_READ)
+    with ours as made, theirs as read:
+        for contract_id, (contract, copy) in side_by_side("contract_id", made, read):
+            if contract is None or (copy is not None and copy.state != contract.state):
+                states = f"{copy.state} to the redeemer and {contract.state if contract else 'not known'} to the bridge"
+                raise Fault(f"contract {copy.code} ({contract_id}) is {states}")

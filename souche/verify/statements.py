@@ -1,8 +1,10 @@
-"""What `souche verify` asks of statements and payments: queries of the redeemer whose every row is a fault."""
+"""Statements and payments: queries of the redeemer whose every row is a fault."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import sqlalchemy as sa
+
+from souche.verify.reading import stream
 
 # Each gives a column `fault`, which says what does not fit and what should.
 _CHECKS = (
@@ -80,9 +82,8 @@ _CHECKS = (
 )
 
 
-def faults(redeemer: sa.Engine) -> Iterator[str]:
-    """What does not fit in the statements and payments, one by one."""
-    with redeemer.connect() as connection:
-        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        for check in _CHECKS:
-            yield from connection.execute(sa.text(check)).scalars()
+def faults(redeemer: sa.Engine) -> Generator[str, None, None]:
+    """A sentence for each statement and payment that does not fit."""
+    for check in _CHECKS:
+        with stream(redeemer, check) as rows:
+            yield from (row.fault for row in rows)
