@@ -1,4 +1,4 @@
-"""The command line `souche`: one command per subject, each loaded when it is asked for."""
+"""The command line `souche`: each command is loaded when it is called."""
 
 import getpass
 import importlib
@@ -19,7 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "import": "souche.commands.import_file:import_file",
     "keys": "souche.commands.keys:keys",
     "migrate": "souche.commands.migrate:migrate",
-    "operator": "souche.commands.operator.contracts:operator",
+    "operator": "souche.commands.operator.group:operator",
     "permissions": "souche.commands.permissions:permissions",
     "recall": "souche.commands.recall:recall",
     "reconcile": "souche.commands.reconcile:reconcile",

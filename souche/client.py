@@ -16,10 +16,11 @@ from souche.keys.signer import Signer
 TIMEOUT = (3.0, 120.0)  # seconds to connect, and to answer: an import takes its time
 TOKEN_LIFETIME = timedelta(minutes=10)
 _PART_BYTES = 64 * 1024
+_PAGE_SIZE = 200
 
 
 class Refused(click.ClickException):
-    """A refusal of a service; `problem` is what it said, as far as it said anything."""
+    """A service refused a request; `problem` is the problem document, or empty."""
 
     def __init__(self, response: requests.Response) -> None:
         self.problem = _problem(response)
@@ -27,7 +28,7 @@ class Refused(click.ClickException):
 
 
 class Client:
-    """One service as its callers see it; every refusal ends the command with its title and detail."""
+    """A client of one service; every refusal ends the command with its title and detail."""
 
     def __init__(self, service: str, role: str = "admin") -> None:
         environ = with_files(os.environ)
@@ -40,31 +41,41 @@ class Client:
 
     def get(self, path: str, **query: object) -> Any:
         """The JSON at a path."""
-        return self._ask("GET", path, params={name: value for name, value in query.items() if value is not None})
+        return self._json("GET", path, params={name: value for name, value in query.items() if value is not None})
+
+    def pages(self, path: str, **query: object) -> Iterator[dict[str, Any]]:
+        """All items of a listing, fetched page by page."""
+        after = None
+        while True:
+            page = self.get(path, **query, after=after, limit=_PAGE_SIZE)
+            yield from page["items"]
+            after = page["next"]
+            if after is None:
+                return
 
     def post(self, path: str, **request: Any) -> Any:
-        """The JSON that answers a POST; `request` is as of requests."""
-        return self._ask("POST", path, **request)
+        """The JSON that answers a POST; `request` are arguments of `requests`."""
+        return self._json("POST", path, **request)
 
     def delete(self, path: str) -> Any:
         """The JSON that answers a DELETE."""
-        return self._ask("DELETE", path)
+        return self._json("DELETE", path)
 
     def download(self, path: str) -> bytes:
         """The file at a path."""
-        return self._answer("GET", path).content
+        return self._request("GET", path).content
 
     @contextmanager
     def stream(self, path: str) -> Iterator[Iterator[bytes]]:
         """The bytes at a path, as they come."""
-        with self._answer("GET", path, stream=True) as response:
+        with self._request("GET", path, stream=True) as response:
             yield response.iter_content(_PART_BYTES)
 
-    def _ask(self, method: str, path: str, **request: Any) -> Any:
-        response = self._answer(method, path, **request)
+    def _json(self, method: str, path: str, **request: Any) -> Any:
+        response = self._request(method, path, **request)
         return response.json() if response.content else {}
 
-    def _answer(self, method: str, path: str, **request: Any) -> requests.Response:
+    def _request(self, method: str, path: str, **request: Any) -> requests.Response:
         try:
             response = self._session.request(method, self._address + path, timeout=TIMEOUT, **request)
         except requests.RequestException as error:

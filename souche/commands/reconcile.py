@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from souche.client import Client
+from souche.commands.operator import bridge
 from souche.commands.tables import write_table
 
-BRIDGE = "operator_bridge"
 COLUMNS = ("contract", "state", "lines", "moving", "differ", "settled", "resolved", "waiting")
 _POLL_SECONDS = 0.5
 _FINISHED = ("done", "failed")
@@ -30,15 +30,15 @@ _EXPORTS = {
 )
 @click.pass_context
 def reconcile(context: click.Context, codes: Sequence[str], wait: float) -> None:
-    """Compare operators' whole statements with our register, settle what is safe, and say what waits for a person.
+    """Compare operators' whole statements with our register, settle what is safe, and print what waits for a person.
 
     Speaks with the operator bridge, whose worker does it. Takes SOUCHE_TOKEN, or makes a token with TOKEN_PRIVATE_KEY.
     Exits 1 where differences wait for a person, 2 where a statement could not be had in time.
     """
     if context.invoked_subcommand is None:
-        client = Client(BRIDGE)
+        client = bridge.client()
         contracts = _contracts(client, codes)
-        runs = [_ask(client, contract["contract_id"]) for contract in contracts]
+        runs = [_start(client, contract["contract_id"]) for contract in contracts]
         done = _await_end(client, runs, time.monotonic() + wait)
         _report(contracts, done)
 
@@ -49,9 +49,9 @@ def reconcile(context: click.Context, codes: Sequence[str], wait: float) -> None
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
 def browse(state: str, kind: str | None, limit: int) -> None:
     """List the differences that wait for a person, oldest first, with both sides."""
-    found = Client(BRIDGE).get("/v1/discrepancies", state=state, kind=kind, limit=limit)["items"]
+    found = bridge.client().get("/v1/discrepancies", state=state, kind=kind, limit=limit)["items"]
     columns = ("discrepancy_id", "kind", "reference", "ours", "theirs", "found_at")
-    write_table(columns, [[_cell(each[column]) for column in columns] for each in found], left=len(columns))
+    bridge.show(columns, found)
 
 
 @reconcile.command()
@@ -59,7 +59,7 @@ def browse(state: str, kind: str | None, limit: int) -> None:
 @click.option("--note", required=True, help="Why, for whoever reads it later.")
 def resolve(discrepancy_id: object, note: str) -> None:
     """Resolve the difference DISCREPANCY_ID as you decided; it is not opened again while both sides stay so."""
-    done = Client(BRIDGE).post(f"/v1/discrepancies/{discrepancy_id}/resolution", json={"note": note})
+    done = bridge.client().post(f"/v1/discrepancies/{discrepancy_id}/resolution", json={"note": note})
     click.echo(f"{done['kind']} of {done['reference']} is {done['state']}")
 
 
@@ -68,7 +68,7 @@ def resolve(discrepancy_id: object, note: str) -> None:
 @click.option("--to", "target", type=click.Path(dir_okay=False, path_type=Path), help="A file; else it is printed.")
 def export(what: str, target: Path | None) -> None:
     """Write WHAT as CSV: amounts in cents of EUR, instants in UTC."""
-    with Client(BRIDGE).stream(_EXPORTS[what]) as parts:
+    with bridge.client().stream(_EXPORTS[what]) as parts:
         if target is None:
             for part in parts:
                 sys.stdout.buffer.write(part)
@@ -80,21 +80,18 @@ def export(what: str, target: Path | None) -> None:
 
 def _contracts(client: Client, codes: Sequence[str]) -> list[dict[str, Any]]:
     """The contracts of these codes, or all that orders are sent under."""
-    found: list[dict[str, Any]] = []
-    after, more = None, True
-    while more:
-        page = client.get("/v1/contracts", after=after, limit=200)
-        found, after = found + page["items"], page["next"]
-        more = after is not None
+    found = list(client.pages("/v1/contracts"))
     missing = set(codes) - {contract["code"] for contract in found}
     if missing:
         raise click.ClickException(
             f"There is no contract {', '.join(sorted(missing))}: see `souche operator contracts`."
         )
-    return [each for each in found if each["code"] in codes or (not codes and each["state"] in _WORKING)]
+    return [
+        contract for contract in found if contract["code"] in codes or (not codes and contract["state"] in _WORKING)
+    ]
 
 
-def _ask(client: Client, contract_id: str) -> dict[str, Any]:
+def _start(client: Client, contract_id: str) -> dict[str, Any]:
     run: dict[str, Any] = client.post("/v1/reconciliations", json={"contract_id": contract_id})
     return run
 
@@ -131,15 +128,9 @@ def _row(code: str, run: dict[str, Any]) -> list[str]:
 
 
 def _remarks(run: dict[str, Any]) -> list[str]:
-    said = [f"{number} {kind}" for kind, number in sorted(run["differences"].items())]
+    remarks = [f"{number} {kind}" for kind, number in sorted(run["differences"].items())]
     if run["compared"] is False:
-        said.append("the operator holds no statement")
+        remarks.append("the operator has no statement")
     if run["withheld"]:
-        said.append("so much differs that nothing was settled: look at the statement first")
-    return [*said, run["error"]] if run["error"] else said
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{name}={each}" for name, each in value.items())
-    return "" if value is None else str(value)
+        remarks.append("so much differs that nothing was settled: look at the statement first")
+    return [*remarks, run["error"]] if run["error"] else remarks

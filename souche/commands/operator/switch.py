@@ -9,8 +9,8 @@ import click
 
 from shared.values.money import decimal
 from souche.client import Client
+from souche.commands.operator.bridge import client, contract_id
 
-BRIDGE = "operator_bridge"
 _POLL_SECONDS = 1.0
 
 
@@ -27,19 +27,19 @@ def switch(
     old: str, new: str, mode: str, pay_by: str | None, creditor: str | None, claims: Path | None, wait: bool
 ) -> None:
     """Switch operator, in seven steps that any interruption leaves resumable. The same command again watches it."""
-    client = Client(BRIDGE)
+    bridge = client()
     body = {
-        "from_contract_id": _contract(client, old), "to_contract_id": _contract(client, new), "mode": mode,
-        "payer_contract_id": pay_by and _contract(client, pay_by), "creditor": creditor,
+        "from_contract_id": contract_id(bridge, old), "to_contract_id": contract_id(bridge, new), "mode": mode,
+        "payer_contract_id": pay_by and contract_id(bridge, pay_by), "creditor": creditor,
     }  # fmt: skip
-    begun = client.post("/v1/switches", json={name: value for name, value in body.items() if value})
+    begun = bridge.post("/v1/switches", json={name: value for name, value in body.items() if value})
     click.echo(f"switch {begun['switch_id']} from {old} to {new} ({mode})")
     if not wait:
         return
-    done = _watch(client, begun["switch_id"])
+    done = _watch(bridge, begun["switch_id"])
     _report(done["report"])
     if claims and mode == "failure":
-        _write_claims(client, begun["switch_id"], claims)
+        _write_claims(bridge, begun["switch_id"], claims)
     if done["report"]["differences"]:
         raise SystemExit(1)
 
@@ -49,7 +49,7 @@ def switch(
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True)
 def claims_of(switch_id: str, folder: Path) -> None:
     """Write the claims of SWITCH (its id), as CSV and PDF in French, to a folder."""
-    _write_claims(Client(BRIDGE), switch_id, folder)
+    _write_claims(client(), switch_id, folder)
 
 
 @click.command("accept")
@@ -57,22 +57,22 @@ def claims_of(switch_id: str, folder: Path) -> None:
 @click.argument("note")
 def accept(switch_id: str, note: str) -> None:
     """Have SWITCH (its id) cut over although something differs; NOTE says why."""
-    Client(BRIDGE).post(f"/v1/switches/{switch_id}/acceptance", json={"note": note})
+    client().post(f"/v1/switches/{switch_id}/acceptance", json={"note": note})
     click.echo("accepted")
 
 
-def _watch(client: Client, switch_id: str) -> dict[str, Any]:
-    """Says what is new until the switch is done."""
-    said: set[str] = set()
+def _watch(bridge: Client, switch_id: str) -> dict[str, Any]:
+    """Prints each step as it ends; the switch when it is done."""
+    printed: set[str] = set()
     while True:
-        found: dict[str, Any] = client.get(f"/v1/switches/{switch_id}")
+        found: dict[str, Any] = bridge.get(f"/v1/switches/{switch_id}")
         news = [f"{step['step']}: done" for step in found["steps"] if step["finished_at"]]
         if found["waiting_for"]:
             news.append(f"{found['step']}: waiting for {found['waiting_for']}")
         for line in news:
-            if line not in said:
+            if line not in printed:
                 click.echo(line)
-        said.update(news)
+        printed.update(news)
         if found["finished_at"]:
             return found
         time.sleep(_POLL_SECONDS)
@@ -87,25 +87,13 @@ def _report(report: Mapping[str, Any]) -> None:
     click.echo(f"{report['differences']} differences, in {report['seconds']} seconds")
 
 
-def _write_claims(client: Client, switch_id: str, folder: Path) -> None:
+def _write_claims(bridge: Client, switch_id: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("claims.csv", "claims.pdf"):
         path = folder / name.replace("claims", "creances")
-        path.write_bytes(client.download(f"/v1/switches/{switch_id}/{name}"))
+        path.write_bytes(bridge.download(f"/v1/switches/{switch_id}/{name}"))
         click.echo(f"{path} written")
 
 
-def _amount(given: Mapping[str, int]) -> str:
-    return f"{given['number']} ({decimal(given['cents'])} €)"
-
-
-def _contract(client: Client, code: str) -> str:
-    after = None
-    while True:
-        page = client.get("/v1/contracts", after=after, limit=200)
-        for contract in page["items"]:
-            if code in (contract["code"], contract["contract_id"]):
-                return str(contract["contract_id"])
-        after = page["next"]
-        if after is None:
-            raise click.ClickException(f"There is no contract {code}: see `souche operator contracts`.")
+def _amount(amount: Mapping[str, int]) -> str:
+    return f"{amount['number']} ({decimal(amount['cents'])} €)"
