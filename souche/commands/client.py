@@ -11,7 +11,7 @@ from souche.client import Client
 _ROLES = [role.value for role in Role if role is not Role.SERVICE]
 _service = click.argument("service", type=click.Choice(SERVICES))
 _client = click.argument("client_id", type=click.UUID)
-reason_option = click.option("--reason", required=True, help="For those who read about it later.")
+reason_option = click.option("--reason", required=True, help="Why; it is kept in the audit trail.")
 
 
 @click.group()
@@ -78,11 +78,11 @@ def enable(service: str, client_id: UUID) -> None:
 @_service
 def list_(service: str) -> None:
     """Show the programs, and the ids of the secrets that are good."""
-    for one in Client(service).get("/v1/oauth/clients", limit=500)["items"]:
-        whom = f"{one['role']}:{one['scope']}" if one["scope"] else one["role"]
-        state = f"disabled: {one['disabled_reason']}" if one["disabled_at"] else "let in"
-        secrets = " ".join(each["secret_id"] for each in one["secrets"]) or "none"
-        click.echo(f"{one['client_id']}  {one['name']}  {whom}  {state}  secrets: {secrets}")
+    for program in Client(service).get("/v1/oauth/clients", limit=500)["items"]:
+        role = f"{program['role']}:{program['scope']}" if program["scope"] else program["role"]
+        state = f"disabled: {program['disabled_reason']}" if program["disabled_at"] else "let in"
+        secrets = " ".join(secret["secret_id"] for secret in program["secrets"]) or "none"
+        click.echo(f"{program['client_id']}  {program['name']}  {role}  {state}  secrets: {secrets}")
 
 
 def _show_secret(calls: Client, client_id: str) -> None:

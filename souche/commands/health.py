@@ -1,7 +1,7 @@
-"""`python -m souche.commands.health`: whether the process that this container is for does its work; exit 0 if it does.
+"""`python -m souche.commands.health`: exits 0 if the process of this container works.
 
-It is asked every few seconds in every container, so it loads next to nothing. What it looks at is the file that
-SOUCHE_HEARTBEAT names: a web server has written there where it is to be asked, a worker and beat touch it.
+It runs every few seconds in every container, so it imports next to nothing. It reads the file that SOUCHE_HEARTBEAT
+names: a web server has written its address there, a worker and beat touch it.
 """
 
 import os
@@ -11,19 +11,19 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-# A worker and beat give a sign every few seconds; a machine that is too busy may make them late.
+# A worker and beat touch the file every few seconds; a busy machine may make them late.
 _PATIENCE_SECONDS = 60.0
 _TIMEOUT_SECONDS = 10.0
 
 
 def beat() -> None:
-    """Gives a sign of life, where anybody looks for one."""
+    """Touches the heartbeat file, if there is one."""
     if path := os.environ.get("SOUCHE_HEARTBEAT"):
         Path(path).touch()
 
 
 def announce(port: int) -> None:
-    """Says at which port a web server is to be asked, where anybody asks."""
+    """Writes the address of a web server to the heartbeat file, if there is one."""
     if path := os.environ.get("SOUCHE_HEARTBEAT"):
         Path(path).write_text(f"{port} /readyz", encoding="utf-8")
 

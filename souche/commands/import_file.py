@@ -1,4 +1,4 @@
-"""`souche import`: sends a file and tells what became of each line, or on trial what would."""
+"""`souche import`: sends a file and prints the outcome of each line, or in a dry run what it would be."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ COUNTS = ("added", "changed", "unchanged", "accepted", "recorded", "known", "ref
 @click.command("import")
 @click.argument("kind", type=click.Choice([*KINDS]))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Only tell what would become of each line.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; print what the outcome of each line would be.")
 @click.option("--all-or-nothing", is_flag=True, help="One bad line keeps the whole file out.")
 def import_file(kind: str, file: Path, *, dry_run: bool, all_or_nothing: bool) -> None:
     """Import FILE, in CSV: prescribers or structures by the schema “Lieux de médiation numérique”; grants, which name
@@ -36,7 +36,7 @@ def import_file(kind: str, file: Path, *, dry_run: bool, all_or_nothing: bool) -
     report = _send(Client(service), path, file.read_bytes(), terms)
     if dry_run:
         click.echo("Dry run: nothing was changed.")
-    _tell(report)
+    _print_report(report)
     if report["refused"]:
         raise SystemExit(1)
 
@@ -45,25 +45,25 @@ def _send(client: Client, path: str, content: bytes, terms: dict[str, str]) -> d
     try:
         report: dict[str, Any] = client.post(path, data=content, params=terms, headers={"Content-Type": "text/csv"})
     except Refused as refusal:
-        _tell_lines(refusal.problem.get("report") or {})
+        _print_lines(refusal.problem.get("report") or {})
         raise
     return report
 
 
-def _tell(report: dict[str, Any]) -> None:
+def _print_report(report: dict[str, Any]) -> None:
     if report.get("already_imported_at"):
-        click.echo(f"This very file was imported before, at {report['already_imported_at']}.")
-    _tell_lines(report)
+        click.echo(f"This file was imported before, at {report['already_imported_at']}.")
+    _print_lines(report)
     click.echo(", ".join(f"{report[count]} {count}" for count in COUNTS if count in report))
 
 
-def _tell_lines(report: dict[str, Any]) -> None:
-    for number, is_refused, said in sorted(_notes(report), key=lambda note: note[0]):
-        click.echo(f"line {number}: {'refused: ' if is_refused else ''}{said}")
+def _print_lines(report: dict[str, Any]) -> None:
+    for number, is_refused, text in sorted(_notes(report), key=lambda note: note[0]):
+        click.echo(f"line {number}: {'refused: ' if is_refused else ''}{text}")
 
 
 def _notes(report: dict[str, Any]) -> Iterator[tuple[int, bool, str]]:
-    """The lines of which there is something to say: their number, whether they are refused, and what."""
+    """The number of each line to print, whether it was refused, and its text."""
     yield from ((note["line"], True, _about(note)) for note in report.get("refusals", ()))
     yield from ((note["line"], False, _about(note)) for note in report.get("remarks", ()))
     yield from (

@@ -18,7 +18,7 @@ from souche.keys.signer import ONE_YEAR, Signer
 def keys(ctx: click.Context) -> None:
     """Make all secret settings of a new deployment and print them, as lines of a .env file.
 
-    TOKEN_PRIVATE_KEY is for those who make tokens; the services do not need it.
+    TOKEN_PRIVATE_KEY is for making tokens; the services do not need it.
     """
     if ctx.invoked_subcommand is None:
         for name, value in generate_secrets(Signer.generate()).items():
@@ -65,8 +65,8 @@ def _hand_over(setting: str, ring: Mapping[str, bytes]) -> None:
     _write(setting, text, f"{setting}: {len(ring)} keys, the current one is {next(iter(ring))}")
 
 
-def _write(setting: str, text: str, said: str) -> None:
-    """Prints a setting, or where it comes from a file, writes that and says so."""
+def _write(setting: str, text: str, note: str) -> None:
+    """Prints a setting, or replaces the file that it comes from."""
     path = os.environ.get(f"{setting}_FILE")
     if not path:
         click.echo(f"{setting}={text}")
@@ -75,4 +75,4 @@ def _write(setting: str, text: str, said: str) -> None:
     fresh.touch(mode=0o600)
     fresh.write_text(f"{text}\n", encoding="utf-8")
     fresh.replace(path)
-    click.echo(f"{said}, in {path}")
+    click.echo(f"{note}, in {path}")

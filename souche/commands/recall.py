@@ -1,4 +1,4 @@
-"""`souche recall`, and what every web server and worker does before its work: make a restored log whole again."""
+"""`souche recall`: recovers what a restored log has lost; every web server and worker does so before its work."""
 
 import importlib
 import math
@@ -19,13 +19,13 @@ _HANDLERS = {
     "operator_bridge": "services.operator_bridge.inbound.consuming",
 }
 
-# What the others are asked for. The issuer's grants are nobody else's to remember: `souche verify` names what is lost.
+# What is recovered from the other services. Only the issuer has its grants: `souche verify` names those that are lost.
 _TAKE_IN = {
     "redeemer": "services.redeemer.restoring:take_in",
     "operator_bridge": "services.operator_bridge.contracts.recovery:take_in",
 }
 
-# For so long a service waits for the others. Were all three restored, each would wait for the two that wait for it; so
+# How long a service waits for the others. If all three were restored, each would wait for the two that wait for it; so
 # the one alone that must not begin without them waits for ever: the redeemer, which says what is spent.
 _PATIENCE_SECONDS = {"issuer": 0.0, "operator_bridge": 20.0, "redeemer": math.inf}
 
@@ -33,10 +33,10 @@ _PATIENCE_SECONDS = {"issuer": 0.0, "operator_bridge": 20.0, "redeemer": math.in
 @click.command()
 @click.argument("service", type=click.Choice(SERVICES))
 @click.option(
-    "--without", multiple=True, type=click.Choice(SERVICES), help="A service that is gone for good: it is not asked."
+    "--without", multiple=True, type=click.Choice(SERVICES), help="A service that is gone for good: it is left out."
 )
 def recall(service: str, without: tuple[str, ...]) -> None:
-    """Ask the others what they remember of SERVICE, whose database was restored from a backup.
+    """Recover from the other services what SERVICE lost, whose database was restored from a backup.
 
     `souche serve` and `souche worker` do the same before they begin; the redeemer's wait until the others answer.
     """
@@ -49,11 +49,11 @@ def recall(service: str, without: tuple[str, ...]) -> None:
         raise click.ClickException(f"{error}. Start it, or leave it out for good: --without.") from None
     finally:
         runtime.engine.dispose()
-    click.echo(f"{service}: {'what the others remembered was taken in' if restored else 'its log was not restored'}")
+    click.echo(f"{service}: {'recovered from the other services' if restored else 'its log was not restored'}")
 
 
 def before_work(settings: Settings) -> None:
-    """Waits until the log of a service is known to be whole, in connections that no child inherits."""
+    """Returns when the log of a service is complete; uses connections that no child process inherits."""
     logs.configure(settings.service, settings.log_level)
     runtime, patience = Runtime(settings), _PATIENCE_SECONDS[settings.service]
     try:

@@ -1,4 +1,4 @@
-"""`souche reencrypt`: moves what earlier keys sealed or digested to the current ones, while everything runs."""
+"""`souche reencrypt`: encrypts and digests again under the current keys, while everything runs."""
 
 import time
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from shared.values.encryption import CannotOpen
 
 @click.command()
 @click.option("--check", is_flag=True, help="Only count what is left under earlier keys; exit code 1 if there is any.")
-@click.option("--again", is_flag=True, help="Tell the redeemer all digests once more, though it was told before.")
+@click.option("--again", is_flag=True, help="Publish all digests to the redeemer once more.")
 @click.option("--batch", type=click.IntRange(1, 1000), default=1000, show_default=True, help="Rows of a transaction.")
 @click.option("--pause", type=click.FloatRange(0, 60), default=0.0, show_default=True, help="Seconds between batches.")
 def reencrypt(check: bool, again: bool, batch: int, pause: float) -> None:
     """Move codes and identities to the current keys, the first of each setting, in the issuer's configuration.
 
     Nothing has to stop for it. Broken off, it goes on where it was. Afterwards the earlier keys can be dropped, once
-    the redeemer has read what it was told.
+    the redeemer has read the new digests.
     """
     runtime = Runtime(load("issuer"))
     if check:

@@ -14,9 +14,9 @@ from souche.commands.client import reason_option
 @reason_option
 @click.option("--service", type=click.Choice(SERVICES), multiple=True, default=SERVICES, show_default=True)
 def revoke(kind: str, value: str, reason: str, service: tuple[str, ...]) -> None:
-    """Take tokens back: one by its id (jti), or all that a subject or scope was given until now.
+    """Take tokens back: one by its id (jti), or all tokens of a subject or scope that were issued until now.
 
-    Told to each service in turn; one that does not answer is named, and the command ends with 1.
+    Each service is called in turn; a service that does not answer is named, and the command ends with 1.
     """
     failed = False
     for name in service:

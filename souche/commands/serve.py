@@ -31,10 +31,12 @@ def serve(service: str, host: str, port: int | None, workers: int, threads: int)
     Every thread may hold one database connection: DATABASE_POOL_SIZE should be no less than --threads. As many
     processes as there are cores serve most.
     """
-    settings = load(service)  # a wrong setting is told here, in one line, and not by each process of the server
+    settings = load(
+        service
+    )  # a wrong setting ends the command here, and not in each process of the server
     port = port or PORTS[service]
     _refuse_taken(host, port)
-    if workers > 1:  # the processes add up their counters in files, so that each can tell those of all
+    if workers > 1:  # the processes add up their counters in files, so that each can report those of all
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="souche-metrics-"))
     recall.before_work(settings)
     health.announce(port)
@@ -67,7 +69,7 @@ def _application(target: str) -> Any:
 
 
 def _refuse_taken(host: str, port: int) -> None:
-    """The server would share a port with another process (SO_REUSEPORT), and callers reach now one, now the other."""
+    """The server would share a port with another process (SO_REUSEPORT), and callers would reach either."""
     try:
         socket.create_server((host, port)).close()
     except OSError as error:

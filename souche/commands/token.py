@@ -29,7 +29,7 @@ class Duration(click.ParamType[timedelta]):
 @click.command()
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
 @click.option("--scope", type=click.UUID, help="The id of the prescriber or structure, for tokens of these roles.")
-@click.option("--subject", default="cli", show_default=True, help="Who will hold it: it stands in the logs.")
+@click.option("--subject", default="cli", show_default=True, help="Who will use it, as in logs and audit trails.")
 @click.option(
     "--audience",
     type=click.Choice(SERVICES),

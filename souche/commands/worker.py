@@ -1,4 +1,4 @@
-"""`souche worker` and `souche beat`: the processes that work on what requests have left to do."""
+"""`souche worker` and `souche beat`: the processes that run background tasks."""
 
 import gc
 import importlib
@@ -89,7 +89,7 @@ def _runtime(service: str) -> Runtime:
 
 
 def _trace_children(settings: Settings) -> None:
-    """Has the worker's children traced, each from its birth on: a thread sends the spans, and none outlives a fork."""
+    """Traces the worker's children, each after its fork: the thread that sends spans does not survive one."""
 
     def begin(**_: Any) -> None:
         tracing.begin(settings)

@@ -32,11 +32,11 @@ class Signer:
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Signer":
         """The signer of TOKEN_PRIVATE_KEY; raises ConfigurationError where it is missing or wrong."""
-        given = environ.get("TOKEN_PRIVATE_KEY")
-        if not given:
+        setting = environ.get("TOKEN_PRIVATE_KEY")
+        if not setting:
             raise ConfigurationError("TOKEN_PRIVATE_KEY is not set: it signs tokens (`souche keys` makes one).")
         try:
-            key_id, key = next(iter(read_keys(given).items()))
+            key_id, key = next(iter(read_keys(setting).items()))
         except ValidationError as error:
             raise ConfigurationError(f"TOKEN_PRIVATE_KEY: {error.args[0]}") from None
         if fault := weak_secrets.of_ring({key_id: key}, demonstration=bool(environ.get("SOUCHE_DEMONSTRATION"))):
