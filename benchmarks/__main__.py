@@ -33,15 +33,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("lines", nargs="*", metavar="LINE", help=f"any of {', '.join(LINES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="smaller and shorter: minutes, and figures that vary more")
-    given = parser.parse_args()
-    if strange := set(given.lines) - set(LINES):
+    arguments = parser.parse_args()
+    if strange := set(arguments.lines) - set(LINES):
         parser.error(f"no such line: {', '.join(sorted(strange))}")
     found: list[Line] = []
-    for name in given.lines or LINES:
-        for line in LINES[name](given.quick):
+    for name in arguments.lines or LINES:
+        for line in LINES[name](arguments.quick):
             found.append(line)
             sys.stderr.write(f"{line.what}: {line.ours} / {line.theirs}: {line.reached} ({line.target})\n")
-    command = " ".join(["python -m benchmarks", *(["--quick"] if given.quick else []), *given.lines])
+    command = " ".join(["python -m benchmarks", *(["--quick"] if arguments.quick else []), *arguments.lines])
     table = written(found, command)
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(table, encoding="utf-8")

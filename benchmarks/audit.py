@@ -49,14 +49,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what the audit trail costs.")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--each", type=int, default=50)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with _servers() as (postgres, environ, signer):
         owner = sa.create_engine(postgres.url(), isolation_level="AUTOCOMMIT")
         app = issuer.create_app(settings.load("issuer", environ))
-        say("grant", *measure(_granting(app, signer, owner), given.rounds, given.each))
+        say("grant", *measure(_granting(app, signer, owner), arguments.rounds, arguments.each))
         tills = redeemer.create_app(settings.load("redeemer", environ))
         runtime: Runtime = tills.extensions["souche"].runtime
-        say("redemption", *measure(_redeeming(runtime, given.rounds * given.each), given.rounds, given.each))
+        say(
+            "redemption",
+            *measure(_redeeming(runtime, arguments.rounds * arguments.each), arguments.rounds, arguments.each),
+        )
         for of in (app.extensions["souche"].runtime, runtime):
             _chain(of)
 

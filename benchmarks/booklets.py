@@ -54,15 +54,15 @@ def main() -> None:
     parser.add_argument("--cheques", type=int, default=5)
     parser.add_argument("--per-page", type=int, default=5)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.here:
-        say(json.dumps(measure(given.booklets[0], given.cheques, given.per_page)))
+    arguments = parser.parse_args()
+    if arguments.here:
+        say(json.dumps(measure(arguments.booklets[0], arguments.cheques, arguments.per_page)))
         return
     heads = f"{'booklets':>9} {'first piece':>12} {'total':>9} {'processor':>10} {'booklets/s':>11}"
     say(f"{heads} {'file':>9} {'memory':>10}")
-    for size in given.booklets:
+    for size in arguments.booklets:
         command = [sys.executable, "-m", "benchmarks.booklets", "--here", "--booklets", str(size)]
-        options = ["--cheques", str(given.cheques), "--per-page", str(given.per_page)]
+        options = ["--cheques", str(arguments.cheques), "--per-page", str(arguments.per_page)]
         output = subprocess.run([*command, *options], check=True, capture_output=True)  # noqa: S603
         show(size, json.loads(output.stdout.splitlines()[-1]))
 
@@ -156,8 +156,8 @@ def add_grants(session: Session, grants: list[UUID], **terms: object) -> None:
     """Grants of today, for a year."""
     today, until = clock.today(), clock.add_months(clock.today(), 12)
     days = {"granted_on": today, "valid_until": until, "presentable_until": until}
-    told = {"reason": "Measured.", "previous_grants": 0}
-    session.execute(sa.insert(Grant), [{"id": grant_id} | terms | days | told for grant_id in grants])
+    reasons = {"reason": "Measured.", "previous_grants": 0}
+    session.execute(sa.insert(Grant), [{"id": grant_id} | terms | days | reasons for grant_id in grants])
 
 
 def add_cheques(session: Session, codes: Codes, grants: list[UUID], envelope: UUID) -> None:

@@ -16,7 +16,7 @@ _WARM = 300
 _MOST = 1_500
 _LISTENED = 6
 _KNOWN_AFTER = 10
-"""Requests after which each statement has been said before: nothing is read that is kept from then on."""
+"""Requests after which each statement has been prepared and every cache is filled."""
 
 
 def throughput(quick: bool) -> Iterator[Line]:
@@ -24,7 +24,7 @@ def throughput(quick: bool) -> Iterator[Line]:
     seconds, turns = (4, 3) if quick else (8, 5)
     with machine(desk.SERVICE) as stage:
         office = Desk(stage, stage.serve(desk.SERVICE))
-        script = said(office)
+        script = script_of(office)
         clients = Clients(office.port, CLIENTS)
         clients.flat_out(office.grants(_WARM))
         begun = count(0, 1_000_000)
@@ -33,8 +33,8 @@ def throughput(quick: bool) -> Iterator[Line]:
             return clients.flat_out(office.grants(_MOST * seconds), seconds).rate
 
         def theirs() -> float:
-            given = {"clients": str(CLIENTS), "i": str(next(begun))}
-            return pgbench.run(stage, f"souche_{desk.SERVICE}", script, given, CLIENTS, seconds)
+            variables = {"clients": str(CLIENTS), "i": str(next(begun))}
+            return pgbench.run(stage, f"souche_{desk.SERVICE}", script, variables, CLIENTS, seconds)
 
         ratio = by_turns(ours, theirs, turns)
         number = script.count(";\n")
@@ -42,7 +42,7 @@ def throughput(quick: bool) -> Iterator[Line]:
         yield ratio.line("grant of 5 cheques over HTTP", "pgbench with its statements", 0.25, "grants", note)
 
 
-def said(office: Desk) -> str:
+def script_of(office: Desk) -> str:
     """The script of one grant, heard in an application of this process, which says what the deployed one says."""
     app = issuer.create_app(settings.load(desk.SERVICE, office.machine.environ | {"LOG_LEVEL": "ERROR"}))
     client, engine = app.test_client(), app.extensions["souche"].runtime.engine

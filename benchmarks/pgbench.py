@@ -16,11 +16,11 @@ class PgbenchFailed(Exception):
 
 def command(machine: Machine, role: str, variables: dict[str, str], clients: int, seconds: float) -> list[str]:
     """Its command line; the script is `script.sql` in the machine's folder."""
-    given = [part for name, value in variables.items() for part in ("-D", f"{name}={value}")]
+    arguments = [part for name, value in variables.items() for part in ("-D", f"{name}={value}")]
     size = ["-c", str(clients), "-j", "2", "-T", str(round(seconds))]
     where = ["-h", str(machine.postgres.directory), "-U", role, machine.database]
     binary = str(machine.postgres.bin / "pgbench")
-    return [binary, "-n", "-M", "prepared", *size, *given, "-f", "script.sql", *where]
+    return [binary, "-n", "-M", "prepared", *size, *arguments, "-f", "script.sql", *where]
 
 
 def run(

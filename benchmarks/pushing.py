@@ -88,9 +88,9 @@ def _logging(path: Path) -> Iterator[None]:
 
 
 def _live(runtime: Runtime) -> UUID:
-    given = {"code": "benchmark", "operator": CODE, "programme": "pass", "starts_on": clock.today()}
+    body = {"code": "benchmark", "operator": CODE, "programme": "pass", "starts_on": clock.today()}
     with runtime.transaction() as session:
-        contract = lifecycle.create(session, given).contract_id
+        contract = lifecycle.create(session, body).contract_id
     with runtime.transaction() as session:
         lifecycle.change(session, runtime.settings.operators, contract, "live")
     return contract

@@ -71,14 +71,14 @@ def main() -> None:
     parser.add_argument("--lines", type=int, nargs="+", default=SIZES)
     parser.add_argument("--json", action="store_true", help="have each line read from JSON, as an operator sends it")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.here:
-        say(json.dumps(measure(given.lines[0], given.json)))
+    arguments = parser.parse_args()
+    if arguments.here:
+        say(json.dumps(measure(arguments.lines[0], arguments.json)))
         return
     say(f"{'lines':>10} {'stream+copy':>12} {'compare':>9} {'keep':>7} {'total':>8} {'lines/s':>9} {'memory':>9}")
-    for lines in given.lines:
+    for lines in arguments.lines:
         command = [sys.executable, "-m", "benchmarks.reconcile", "--here", "--lines", str(lines)]
-        output = subprocess.run([*command, *(["--json"] if given.json else [])], check=True, capture_output=True)  # noqa: S603
+        output = subprocess.run([*command, *(["--json"] if arguments.json else [])], check=True, capture_output=True)  # noqa: S603
         show(lines, json.loads(output.stdout.splitlines()[-1]))
 
 

@@ -18,10 +18,10 @@ def growth(quick: bool) -> Iterator[Line]:
     few, many = (_seconds(took[lines]) / lines for lines in sizes)
     for lines in sizes:
         seconds, most = _seconds(took[lines]), _LIMITS.get(lines)
-        said = f"{took[lines]['megabytes']:.0f} MB above what the process had"
+        text = f"{took[lines]['megabytes']:.0f} MB above what the process had"
         target = "–" if most is None else f"{most:.0f} s"
         good = None if most is None else seconds <= most
-        yield Line(f"reconcile {lines:,} lines", f"{seconds:.1f} s", "–", "–", said, target, good)
+        yield Line(f"reconcile {lines:,} lines", f"{seconds:.1f} s", "–", "–", text, target, good)
     slower, larger = many / few, took[sizes[1]]["megabytes"] - took[sizes[0]]["megabytes"]
     reached = f"{slower:.2f} times the time a line, {larger:+.0f} MB"
     good = slower <= _LINEAR and larger <= _FLAT_MB

@@ -58,10 +58,10 @@ def _tail(stage: Machine, counter: Till, clients: Clients, rate: float, turns: i
         taken.append([of.paced(requests, rate).quantile(0.99) * _MS for of in (clients, bare)])
     ours, theirs = (statistics.median(side) for side in zip(*taken, strict=True))
     more = [own - other for own, other in taken]
-    said = f"+ {statistics.median(more):.1f} ms ({min(more):.1f}–{max(more):.1f})"
+    text = f"+ {statistics.median(more):.1f} ms ({min(more):.1f}–{max(more):.1f})"
     return Line(
         "redeem, p99 at half of that load", f"{ours:.1f} ms", "a bare Flask route, the same bytes", f"{theirs:.1f} ms",
-        said, f"+ {_MOST_MORE_MS} ms", statistics.median(more) <= _MOST_MORE_MS,
+        text, f"+ {_MOST_MORE_MS} ms", statistics.median(more) <= _MOST_MORE_MS,
         f"{rate:,.0f} requests a second, evenly; the client's own clock, so waiting before the server counts",
     )  # fmt: skip
 

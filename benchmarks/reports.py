@@ -63,10 +63,10 @@ def main() -> None:
     """Measures each size."""
     parser = argparse.ArgumentParser(description="Report a year to its funders.")
     parser.add_argument("--cheques", type=int, nargs="+", default=SIZES)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     heads = f"{'cheques':>10} {'booked':>9} {'JSON':>9} {'half a year ago':>16}"
     say(f"{heads} {'one funder':>11} {'table':>9} {'lines':>9}")
-    for cheques in given.cheques:
+    for cheques in arguments.cheques:
         measure(cheques)
 
 
@@ -110,23 +110,23 @@ def kinds(engine: sa.Engine) -> list[Callable[[], str]]:
     ]
 
 
-def as_json(engine: sa.Engine, asked: Asked) -> str:
+def as_json(engine: sa.Engine, request: Asked) -> str:
     """The report as the HTTP interface gives it."""
     with Session(engine) as session:
-        return json.dumps(ConventionReportsSchema().dump(conventions.report(session, asked)))
+        return json.dumps(ConventionReportsSchema().dump(conventions.report(session, request)))
 
 
-def as_table(engine: sa.Engine, asked: Asked) -> str:
+def as_table(engine: sa.Engine, request: Asked) -> str:
     """A line for each convention."""
     with Session(engine) as session:
-        return "".join(csv_export.lines(conventions.SUMMARY, conventions.summary(session, asked)))
+        return "".join(csv_export.lines(conventions.SUMMARY, conventions.summary(session, request)))
 
 
 def as_lines(engine: sa.Engine, as_of: date) -> str:
     """A line for each envelope, public, kind of prescriber and month."""
-    given: dict[str, Any] = {"as_of": as_of, "convention_id": None}
+    params: dict[str, Any] = {"as_of": as_of, "convention_id": None}
     with engine.connect() as connection:
-        rows = connection.execute(sa.text(conventions.LINES), given)
+        rows = connection.execute(sa.text(conventions.LINES), params)
         return "".join(csv_export.lines(list(rows.keys()), rows))
 
 

@@ -30,17 +30,17 @@ class Differ(Exception):
 
 def heard(engine: sa.Engine, request: Callable[[], object]) -> Said:
     """The statements of a request, with their parameters, in their order."""
-    said: list[tuple[str, Mapping[str, Any]]] = []
+    found: list[tuple[str, Mapping[str, Any]]] = []
 
     def hear(_: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        said.append((statement, dict(parameters)))
+        found.append((statement, dict(parameters)))
 
     sa.event.listen(engine, "before_cursor_execute", hear)
     try:
         request()
     finally:
         sa.event.remove(engine, "before_cursor_execute", hear)
-    return said
+    return found
 
 
 def script(before: Said, after: Said) -> str:

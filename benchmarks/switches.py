@@ -75,7 +75,7 @@ class Outside:
     settings: dict[str, str] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Has every operator live, with empty books."""
+        """Starts every operator with empty books."""
         for code in lookup.codes():
             if importlib.util.find_spec(f"demo.simulators.{code}"):
                 module = importlib.import_module(f"demo.simulators.{code}")
@@ -130,14 +130,14 @@ class Play:
     """With which cheques are activated where that is needed; none has somebody else do it."""
 
     def prepare(self, number: int) -> None:
-        """A year at the first operator, which has everything that it was to be told, and whose statement was read."""
+        """A year at the first operator, with all orders sent and its statement read."""
         self.from_id, self.to_id = (
             self._contract(f"from-{self.old}", self.old),
             self._contract(f"to-{self.new}", self.new),
         )
         with self.runtime.transaction() as session:
             lifecycle.change(session, self.runtime.settings.operators, self.from_id, "live")
-        self.tell(
+        self.publish(
             "structure.affiliated",
             {"structure_id": self.structure, "siret": "35600000000048", "name": "Espace public numérique",
              "contract_id": self.from_id, "starts_on": clock.today(), "ends_on": None},
@@ -150,8 +150,8 @@ class Play:
         if self.outside.simulators.get(self.old):
             self.outside.simulators[self.old].pay()
         self.redeem(self.cheques[spent // 2 : spent])
-        self.tell("cheques.blocked", {"cheque_ids": self.cheques[-5:], "reason": "lost"})
-        self.tell("cheques.cancelled", {"cancellation_id": new_id(), "cheque_ids": self.cheques[-10:-5],
+        self.publish("cheques.blocked", {"cheque_ids": self.cheques[-5:], "reason": "lost"})
+        self.publish("cheques.cancelled", {"cancellation_id": new_id(), "cheque_ids": self.cheques[-10:-5],
                                         "cancelled_at": clock.now()})  # fmt: skip
         self.work()
         self.unspent = self.cheques[spent:-10]
@@ -162,9 +162,9 @@ class Play:
             self.outside.die(self.old)
             self.dead = True
         self.redeem(self.unspent[:3])  # what the old operator may never hear of
-        given = {"from_contract_id": self.from_id, "to_contract_id": self.to_id, "mode": self.mode, "creditor": "47"}
+        body = {"from_contract_id": self.from_id, "to_contract_id": self.to_id, "mode": self.mode, "creditor": "47"}
         with self.runtime.transaction() as session:
-            return switchover.start(session, self.runtime.settings.operators, given, "benchmark").switch_id
+            return switchover.start(session, self.runtime.settings.operators, body, "benchmark").switch_id
 
     def switch(self) -> dict[str, Any]:
         """Switches while the tills go on; gives the report. Raises Gone."""
@@ -199,12 +199,12 @@ class Play:
             _expect(compared.count == 0, f"the operator differs: {compared.differences}")
 
     def issue(self, number: int) -> list[UUID]:
-        """Has the issuer give out cheques of 10 €."""
+        """Publishes cheques of 10 € as the issuer does."""
         cheques = [new_id() for _ in range(number)]
         self.outside.codes.update({str(cheque): cheque_code.generate() for cheque in cheques})
         today = clock.today()
         for part in _parts(cheques):
-            self.tell(
+            self.publish(
                 "cheques.issued",
                 {"grant_id": new_id(), "granted_on": today, "valid_until": today + timedelta(days=300),
                  "presentable_until": today + timedelta(days=330),
@@ -214,15 +214,15 @@ class Play:
         return cheques
 
     def redeem(self, cheques: Sequence[UUID]) -> None:
-        """Has cheques spent at our tills."""
-        self.tell(
+        """Publishes redemptions at our tills."""
+        self.publish(
             "cheques.redeemed",
             {"presentation_id": new_id(), "structure_id": self.structure, "programme": PROGRAMME, "via": "till",
              "contract_id": None, "redeemed_at": clock.now(), "given_on": clock.today(),
              "redemptions": [{"redemption_id": new_id(), "cheque_id": each, "amount_cents": 1000} for each in cheques]},
         )  # fmt: skip
 
-    def tell(self, kind: str, body: Mapping[str, Any]) -> None:
+    def publish(self, kind: str, body: Mapping[str, Any]) -> None:
         """Applies another service's news, as the consumer does."""
         loaded = event_kinds.load(kind, body)
         event = Event(new_id(), kind, "key", datetime.now(UTC), loaded)
@@ -261,9 +261,9 @@ class Play:
         return sent
 
     def _contract(self, code: str, operator: str) -> UUID:
-        given = {"code": code, "operator": operator, "programme": PROGRAMME, "starts_on": clock.today()}
+        body = {"code": code, "operator": operator, "programme": PROGRAMME, "starts_on": clock.today()}
         with self.runtime.transaction() as session:
-            return lifecycle.create(session, given).contract_id
+            return lifecycle.create(session, body).contract_id
 
 
 _STANDING = """
@@ -336,13 +336,16 @@ def main() -> None:
     parser.add_argument("--from", dest="old", choices=lookup.codes())
     parser.add_argument("--to", dest="new", choices=lookup.codes())
     parser.add_argument("--mode", choices=MODES)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     logs.configure(SERVICE, "CRITICAL")
     say(f"{'from':<10} {'to':<10} {'mode':<9} {'moved':>8} {'time':>10} {'differences':>12} {'refused':>9}")
     for old, new in itertools.permutations(lookup.codes(), 2):
         for mode in MODES:
-            if all(asked in (None, one) for asked, one in ((given.old, old), (given.new, new), (given.mode, mode))):
-                say(f"{old:<10} {new:<10} {mode:<9} {play(old, new, mode, given.cheques)}")
+            if all(
+                wanted in (None, code)
+                for wanted, code in ((arguments.old, old), (arguments.new, new), (arguments.mode, mode))
+            ):
+                say(f"{old:<10} {new:<10} {mode:<9} {play(old, new, mode, arguments.cheques)}")
 
 
 def say(line: str) -> None:

@@ -141,7 +141,7 @@ class Till:
         ]
 
     def renew(self) -> None:
-        """Has every cheque be as if it had never been presented."""
+        """Makes every cheque spendable again, as if it had never been presented."""
         owner = self.machine.owner(SERVICE)
         with owner.connect() as connection:
             _run(connection, _RENEW)
@@ -150,7 +150,7 @@ class Till:
 
     def pgbench(self, clients: int, seconds: float) -> float:
         """Presentations a second by the redeemer's own statement, prepared, in its own role and schema."""
-        given = {
+        variables = {
             "structure": str(self.structure),
             "cheques": str(self.cheques),
             "clients": str(clients),
@@ -161,7 +161,7 @@ class Till:
             self.machine,
             f"souche_{SERVICE}",
             script(),
-            given,
+            variables,
             clients,
             seconds,
             "-c plan_cache_mode=force_generic_plan",

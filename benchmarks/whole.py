@@ -73,9 +73,9 @@ def _first_created(folder: Path) -> float:
 def _created(log: Path) -> Iterator[float]:
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         with contextlib.suppress(ValueError, TypeError, KeyError):
-            said = json.loads(line)
-            if said["status"] == 201:
-                yield datetime.fromisoformat(said["timestamp"]).timestamp()
+            entry = json.loads(line)
+            if entry["status"] == 201:
+                yield datetime.fromisoformat(entry["timestamp"]).timestamp()
 
 
 def _wait_until_it_stays(output: Path, process: subprocess.Popen[bytes]) -> None:

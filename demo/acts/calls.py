@@ -45,7 +45,7 @@ class Calls:
 
     def get(self, service: str, path: str, who: Identity, **query: Any) -> Any:
         """The JSON at a path."""
-        return self._ask("GET", service, path, who, (200,), params=query)
+        return self._request("GET", service, path, who, (200,), params=query)
 
     def post(
         self,
@@ -57,24 +57,24 @@ class Calls:
         key: str | None = None,
         expected: Iterable[int] = (),
     ) -> Any:
-        """The JSON that answers a POST of JSON, or of bytes as CSV; `expected` statuses are 2xx if not said."""
+        """The JSON that answers a POST of JSON, or of bytes as CSV; `expected` statuses are 2xx by default."""
         headers = {"Idempotency-Key": key} if key else {}
-        given = (
+        arguments = (
             {"data": body, "headers": headers | {"Content-Type": "text/csv"}}
             if isinstance(body, bytes)
             else {"json": {} if body is None else body, "headers": headers}
         )
-        return self._ask("POST", service, path, who, tuple(expected) or (200, 201, 202, 204), **given)
+        return self._request("POST", service, path, who, tuple(expected) or (200, 201, 202, 204), **arguments)
 
-    def tell(self, address: str, body: Mapping[str, Any], *, expected: int) -> Any:
-        """POSTs JSON to somebody who is not of ours, without a token, and gives the JSON that answers, if any."""
+    def post_to(self, address: str, body: Mapping[str, Any], *, expected: int) -> Any:
+        """POSTs JSON to an address outside, without a token; the JSON that answers, or None."""
         response = self._session.post(address, json=body, timeout=TIMEOUT)
         if response.status_code != expected:
             raise Unexpected(f"POST {address} answered {response.status_code}, not {expected}")
         return response.json() if response.content else None
 
-    def look(self, address: str) -> Any:
-        """The JSON at an address of somebody who is not of ours."""
+    def get_from(self, address: str) -> Any:
+        """The JSON at an address outside."""
         return self._session.get(address, timeout=TIMEOUT).json()
 
     def save(self, service: str, path: str, who: Identity, body: Mapping[str, Any], to: Path) -> int:
@@ -106,7 +106,7 @@ class Calls:
             self._tokens[who] = self.signer.token(who.role, who.scope, who.subject)
         return self._tokens[who]
 
-    def _ask(
+    def _request(
         self, method: str, service: str, path: str, who: Identity, expected: tuple[int, ...], **request: Any
     ) -> Any:
         headers = {"Authorization": f"Bearer {self.token(who)}"} | request.pop("headers", {})
@@ -135,7 +135,7 @@ class Calls:
 
 
 def _why(response: requests.Response) -> str:
-    """The problem's own words. Any other answer is not repeated: it may hold codes."""
+    """The problem document. Other answers are not repeated, as they may contain codes."""
     if response.headers.get("Content-Type", "").startswith("application/problem+json"):
         return f": {response.text[:1000]}"
     return ""

@@ -10,10 +10,10 @@ PATIENCE_SECONDS = 10.0
 
 
 def die(year: Year, stack: Stack, operator: str, bar: Bar) -> None:
-    """Has the simulated operator end by itself while it works a batch off; where no batch comes it is killed."""
+    """Makes the simulated operator exit in mid-batch; kills it where no batch comes."""
     bar.begin(1)
     process = stack.expect_end(operator)
-    year.calls.tell(f"{stack.operators[operator]}/admin/faults", {"name": "die"}, expected=204)
+    year.calls.post_to(f"{stack.operators[operator]}/admin/faults", {"name": "die"}, expected=204)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)

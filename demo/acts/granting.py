@@ -54,9 +54,9 @@ def grant_in_bulk(year: Year, planned: Sequence[PlannedGrant], bar: Bar) -> None
     lists = [list(enumerate(planned))[at : at + LIST] for at in range(0, len(planned), LIST)]
     answers = year.at_once(lambda grants: _grant_list(year, grants), lists, bar, len, threads=LISTS_AT_ONCE)
     ids = [grant_id for answer in answers for grant_id in answer]
-    known = {grant["grant_id"]: grant for grant in year.calls.pages("issuer", "/v1/grants", ADMIN, limit=500)}
+    made = {grant["grant_id"]: grant for grant in year.calls.pages("issuer", "/v1/grants", ADMIN, limit=500)}
     pairs = zip(planned, ids, strict=True)
-    year.grants += [_made(grant, year.advisers[grant.adviser], known[grant_id]) for grant, grant_id in pairs]
+    year.grants += [_made(grant, year.advisers[grant.adviser], made[grant_id]) for grant, grant_id in pairs]
     year.count("grants made in bulk", len(planned))
 
 
@@ -84,16 +84,17 @@ def print_booklets(year: Year, folder: Path, bar: Bar) -> None:
 def _grant(year: Year, named: tuple[str, PlannedGrant]) -> MadeGrant:
     key, planned = named
     adviser = year.advisers[planned.adviser]
-    answer = year.calls.post("issuer", "/v1/grants", adviser, _asked(year, planned), key=key)
+    answer = year.calls.post("issuer", "/v1/grants", adviser, _grant_request(year, planned), key=key)
     return _made(planned, adviser, answer)
 
 
 def _grant_list(year: Year, numbered: Sequence[tuple[int, PlannedGrant]]) -> list[str]:
-    asked = [
-        _asked(year, grant) | {"prescriber_id": year.advisers[grant.adviser].scope, "reference": f"list-{number:05d}"}
+    request = [
+        _grant_request(year, grant)
+        | {"prescriber_id": year.advisers[grant.adviser].scope, "reference": f"list-{number:05d}"}
         for number, grant in numbered
     ]
-    answer = year.calls.post("issuer", "/v1/grants/bulk", ADMIN, asked, key=f"list from {numbered[0][0]}")
+    answer = year.calls.post("issuer", "/v1/grants/bulk", ADMIN, request, key=f"list from {numbered[0][0]}")
     if answer["refused"]:
         raise Unexpected(f"{answer['refused']} grants in bulk were refused: {_problems(answer['lines'])}")
     return [line["grant_id"] for line in answer["lines"]]
@@ -103,7 +104,7 @@ def _problems(lines: Iterable[dict[str, Any]]) -> str:
     return "; ".join(sorted({str(line["problem"].get("title")) for line in lines if line.get("problem")}))
 
 
-def _asked(year: Year, planned: PlannedGrant) -> dict[str, Any]:
+def _grant_request(year: Year, planned: PlannedGrant) -> dict[str, Any]:
     return {
         "programme": year.world.programme["code"],
         "answers": planned.answers,

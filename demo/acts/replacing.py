@@ -12,12 +12,12 @@ PAUSE_SECONDS = 0.05
 
 
 def replace_lost(year: Year, bar: Bar) -> None:
-    """Has some cheques of the year replaced; how long each took is noted."""
+    """Replaces some cheques of the year, and notes the seconds that each took."""
     valid = [grant for grant in year.grants if grant.valid_until >= clock.today()]
     held = [(grant, index) for grant in valid for index in range(len(grant.cheques))]
     lost = year.chance("lost").sample(held, year.world.share("lost", len(held)))
     bar.begin(len(lost))
-    year.replaced_seconds = sorted(year.at_once(lambda one: _replace(year, *one), lost, bar))
+    year.replaced_seconds = sorted(year.at_once(lambda cheque: _replace(year, *cheque), lost, bar))
     year.count("lost cheques replaced", len(lost))
 
 
@@ -26,8 +26,8 @@ def _replace(year: Year, grant: MadeGrant, index: int) -> float:
     begin = time.monotonic()
     body = {"cheque_ids": [grant.cheques[index].cheque_id], "cause": "lost", "reason": "carnet perdu"}
     key = f"lost {grant.cheques[index].cheque_id}"
-    asked = year.calls.post("issuer", "/v1/replacements", grant.adviser, body, key=key, expected=(202,))
-    path = f"/v1/replacements/{asked['replacement_id']}"
+    request = year.calls.post("issuer", "/v1/replacements", grant.adviser, body, key=key, expected=(202,))
+    path = f"/v1/replacements/{request['replacement_id']}"
     while (shown := year.calls.get("issuer", path, grant.adviser))["pending"]:
         if time.monotonic() - begin > PATIENCE_SECONDS:
             raise Unexpected(f"a lost cheque was not replaced within {PATIENCE_SECONDS:.0f} s")

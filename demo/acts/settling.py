@@ -1,4 +1,4 @@
-"""Waiting until everybody has heard everything, and asking each whether it balances."""
+"""Waiting until all events are read and all orders have an outcome, and comparing with the operator."""
 
 import time
 
@@ -65,8 +65,8 @@ def unsettled(year: Year) -> int:
 
 
 def pay(year: Year, operator: str, bar: Bar) -> None:
-    """Has the operator pay the structures, and waits until the tills' own register knows of every payment."""
-    due = year.calls.tell(f"{operator}/admin/payments", {}, expected=200)["redemptions"]
+    """Makes the operator pay the structures, and waits until the redeemer has every payment."""
+    due = year.calls.post_to(f"{operator}/admin/payments", {}, expected=200)["redemptions"]
     bar.begin(due)
     paid = 0
     deadline = time.monotonic() + PATIENCE_SECONDS

@@ -99,11 +99,11 @@ def redeem_at_operator(year: Year, operator: str, chosen: Sequence[tuple[Cheque,
     def redeem_one(presented: tuple[Cheque, Identity]) -> None:
         cheque, structure = presented
         body = {"code": cheque.code, "structure": structure.scope}
-        year.calls.tell(f"{operator}/till/redemptions", body, expected=CREATED)
+        year.calls.post_to(f"{operator}/till/redemptions", body, expected=CREATED)
 
     year.at_once(redeem_one, chosen, bar)
     for cheque, structure in chance.sample(chosen, min(TWICE_AT_OPERATOR, len(chosen))):
-        year.calls.tell(
+        year.calls.post_to(
             f"{operator}/till/redemptions", {"code": cheque.code, "structure": structure.scope}, expected=REFUSED
         )
     year.count("cheques spent at the operator's till", len(chosen))

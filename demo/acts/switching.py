@@ -150,7 +150,7 @@ def _in_their_books(year: Year, address: str | None) -> int | None:
     """How many cheques a simulated operator would take at this moment."""
     if address is None:
         return None
-    state = year.calls.look(f"{address}/admin/state")
+    state = year.calls.get_from(f"{address}/admin/state")
     found = state.get("cheques") or state.get("vouchers") or {}
     counted = [found[status] for status in UNSPENT_THERE if status in found]
     return sum(int(each["number"] if isinstance(each, dict) else each) for each in counted)

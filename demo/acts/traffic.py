@@ -1,4 +1,4 @@
-"""Tills that go on whatever happens behind them: workshops are paid and cheques checked until somebody says stop."""
+"""Tills that go on whatever happens behind them: workshops are paid and cheques checked until they are stopped."""
 
 import itertools
 import threading
@@ -45,7 +45,7 @@ class Traffic:
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
-        """Has all tills work for the length of the block."""
+        """Runs all tills while the block runs."""
         tills = [threading.Thread(target=self._work, name="till", daemon=True) for _ in range(TILLS)]
         for till in tills:
             till.start()
@@ -66,7 +66,7 @@ class Traffic:
         time.sleep(seconds)
 
     def finish(self, phase: str, bar: Bar) -> None:
-        """Has the visits made that are left, as fast as can be."""
+        """Makes the visits that are left, as fast as possible."""
         self.enter(phase)
         bar.begin(len(self._numbered))
         self._year.at_once(self._pay, list(self._numbered), bar)
@@ -103,7 +103,7 @@ class Traffic:
         self._ask("/v1/checks", till, {"code": cheque.code}, None)
 
     def _ask(self, path: str, visit: Visit, body: dict[str, Any], key: str | None) -> dict[str, Any]:
-        """What is answered; nothing that is answered, or not answered, stops a till."""
+        """The answer, or an empty one: no answer and no failure stops a till."""
         phase, begin = self.phase, time.perf_counter()
         answer: dict[str, Any] = {}
         try:

@@ -29,11 +29,11 @@ def main() -> None:
 def settings(operator: str) -> None:
     """Print the settings by which the operator bridge and the simulator of OPERATOR know each other."""
     account = importlib.import_module(f"demo.simulators.{operator}").Account.generate()
-    given = account.settings(ADDRESS) | {
+    settings = account.settings(ADDRESS) | {
         "SIMULATED_OPERATOR": operator,
         "SIMULATOR_ARGUMENTS": shlex.join(account.arguments(PORT, BRIDGE)),
     }
-    for name, value in given.items():
+    for name, value in settings.items():
         click.echo(f"{name}={value}")
 
 

@@ -34,9 +34,9 @@ def add(app: Flask, faults: Faults, state: Callable[[], Mapping[str, Any]]) -> N
 
     @app.post("/admin/faults")
     def order_fault() -> ResponseReturnValue:
-        given = request.get_json()
+        values = request.get_json()
         try:
-            faults.order(given["name"], int(given.get("times", 1)), float(given.get("seconds", 0)))
+            faults.order(values["name"], int(values.get("times", 1)), float(values.get("seconds", 0)))
         except KeyError:
             return jsonify(error="unknown-fault", faults=faults.names), 422
         return "", 204
@@ -56,10 +56,10 @@ def add_till(app: Flask, operator: Till) -> None:
 
     @app.post("/till/redemptions")
     def redeem() -> ResponseReturnValue:
-        given = request.get_json()
-        code, number = serving.member(given, "code"), serving.member(given, "cheque")
+        values = request.get_json()
+        code, number = serving.member(values, "code"), serving.member(values, "cheque")
         try:
-            redeemed = operator.redeem_at_till(str(serving.member(given, "structure")), code, number)
+            redeemed = operator.redeem_at_till(str(serving.member(values, "structure")), code, number)
         except KeyError:
             return jsonify(error="unknown-cheque"), 404
         except Refused as refusal:
@@ -68,6 +68,6 @@ def add_till(app: Flask, operator: Till) -> None:
 
     @app.post("/admin/payments")
     def pay() -> ResponseReturnValue:
-        given = serving.member(request.get_json(silent=True), "paid_on")
-        paid = operator.pay(date.fromisoformat(given) if given else None)
+        paid_on = serving.member(request.get_json(silent=True), "paid_on")
+        paid = operator.pay(date.fromisoformat(paid_on) if paid_on else None)
         return jsonify(payments=len(paid), redemptions=sum(len(payment["redemptions"]) for payment in paid))

@@ -241,8 +241,8 @@ def _written(contract: str, line: Line, active: Mapping[str, str]) -> Iterator[L
     kind = line["type"]
     if kind == "redemption":
         named = {name: line[name] for name in ("reference", "cheque", "structure")}
-        told = {"type": "remboursement", "contrat": contract, "montant": line["amount_cents"]}
-        yield told | named | {"date": line["redeemed_at"]}
+        body = {"type": "remboursement", "contrat": contract, "montant": line["amount_cents"]}
+        yield body | named | {"date": line["redeemed_at"]}
     elif kind == "payment":
         for redemption in line["redemptions"]:
             yield {"type": "versement", "contrat": contract, "versement": line["payment_reference"],
@@ -259,10 +259,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--statement-seconds", type=float, default=30.0)
-    given = parser.parse_args()
-    simulator = Simulator(Account(given.folder), on_death=lambda: os._exit(1))
-    threading.Thread(target=simulator.run, args=(given.seconds, given.statement_seconds), daemon=True).start()
-    serving.serve(simulator.app, given.port, NAME)
+    arguments = parser.parse_args()
+    simulator = Simulator(Account(arguments.folder), on_death=lambda: os._exit(1))
+    threading.Thread(target=simulator.run, args=(arguments.seconds, arguments.statement_seconds), daemon=True).start()
+    serving.serve(simulator.app, arguments.port, NAME)
 
 
 if __name__ == "__main__":

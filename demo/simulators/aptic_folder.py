@@ -154,5 +154,5 @@ class Share(Faults):
 
 
 def _order(line: Mapping[str, str]) -> Line:
-    given: Line = {ORDER[name]: value for name, value in line.items() if value}
-    return given | {"amount_cents": int(given.get("amount_cents", 0))}
+    fields: Line = {ORDER[name]: value for name, value in line.items() if value}
+    return fields | {"amount_cents": int(fields.get("amount_cents", 0))}

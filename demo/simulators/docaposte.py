@@ -125,7 +125,7 @@ class Simulator:
         self.register.stock(contract, number)
 
     def expire_tokens(self) -> None:
-        """Has every token that was given be of no use any more."""
+        """Makes all tokens invalid."""
         self.tokens.clear()
 
     def _add_interface(self) -> None:
@@ -133,8 +133,9 @@ class Simulator:
 
         @app.post("/oauth/token")
         def token() -> ResponseReturnValue:
-            given = request.authorization
-            if not given or (given.username, given.password) != (self.account.client_id, self.account.client_secret):
+            authorization = request.authorization
+            sent = authorization and (authorization.username, authorization.password)
+            if sent != (self.account.client_id, self.account.client_secret):
                 return jsonify(error="invalid_client"), 401
             made = secrets.token_urlsafe(24)
             self.tokens[made] = time.monotonic() + self.token_seconds
@@ -142,15 +143,15 @@ class Simulator:
 
         @app.post("/v1/operations")
         def operations() -> ResponseReturnValue:
-            given = serving.member(request.get_json(), "operations") or []
-            hindered = self._hindered(given)
+            operations = serving.member(request.get_json(), "operations") or []
+            hindered = self._hindered(operations)
             if hindered:
                 return hindered
             if self.faults.happens("die"):
-                self.register.work_off(given[: len(given) // 2])
+                self.register.work_off(operations[: len(operations) // 2])
                 self.die()
                 return calls.hang_up()
-            results = self.register.work_off(given, "refused-on-demand" if self.faults.happens("refuse") else None)
+            results = self.register.work_off(operations, "refused-on-demand" if self.faults.happens("refuse") else None)
             return calls.spoil(self.faults, jsonify(results=calls.disturb(self.faults, results)))
 
         @app.post("/v1/operations/status")
@@ -219,11 +220,11 @@ def main() -> None:
     parser.add_argument("--old-secret", default="")
     parser.add_argument("--token-seconds", type=float, default=300.0)
     parser.add_argument("--books", type=Path)
-    given = parser.parse_args()
-    account = Account(given.client_id, given.client_secret, given.secret, given.old_secret)
-    register = KeptRegister(given.books) if given.books else None
-    simulator = Simulator(account, given.webhook_url, given.token_seconds, lambda: os._exit(1), register)
-    serving.serve(simulator.app, given.port, NAME)
+    arguments = parser.parse_args()
+    account = Account(arguments.client_id, arguments.client_secret, arguments.secret, arguments.old_secret)
+    register = KeptRegister(arguments.books) if arguments.books else None
+    simulator = Simulator(account, arguments.webhook_url, arguments.token_seconds, lambda: os._exit(1), register)
+    serving.serve(simulator.app, arguments.port, NAME)
 
 
 if __name__ == "__main__":

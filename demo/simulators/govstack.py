@@ -302,8 +302,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=f"{NAME}, simulated.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--key", required=True)
-    given = parser.parse_args()
-    serving.serve(Simulator(Account(given.key), on_death=lambda: os._exit(1)).app, given.port, NAME)
+    arguments = parser.parse_args()
+    serving.serve(Simulator(Account(arguments.key), on_death=lambda: os._exit(1)).app, arguments.port, NAME)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class LocalProvider:
     def token(self, subject: str, siret: str | None = None, **claims: Any) -> str:
         """What it signs about somebody who has just logged in; further claims replace these."""
         now = time.time()
-        said = {
+        found = {
             "iss": self.address,
             "aud": CLIENT_ID,
             "sub": subject,
@@ -75,7 +75,7 @@ class LocalProvider:
             **claims,
         }
         key = self.keys[0]
-        present = {name: value for name, value in said.items() if value is not None}
+        present = {name: value for name, value in found.items() if value is not None}
         # As bytes: whoever tests what is refused wants to sign what no library would.
         said_so = json.dumps(present).encode()
         return jwt.PyJWS().encode(said_so, key.private, algorithm=key.algorithm, headers={"kid": key.key_id})

@@ -14,10 +14,10 @@ def lie(faults: Faults, lines: Iterable[Line], *, of_cheques: bool) -> Iterator[
     for line in lines:
         if faults.happens("missing_lines" if line["type"] == "cheque" else "missing_outcomes"):
             continue
-        told = _spoilt(faults, line)
-        yield told
+        body = _spoilt(faults, line)
+        yield body
         if faults.happens("duplicate_lines"):
-            yield told
+            yield body
     while of_cheques and faults.happens("unknown_lines"):
         yield {"type": "cheque", "cheque": str(uuid4()), "status": "registered", "value_cents": 1000,
                "redeemed_cents": 0}  # fmt: skip

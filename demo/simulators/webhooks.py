@@ -50,8 +50,8 @@ class Sender:
         """Sends a message some time soon; returns at once."""
         if self.silent or self._faults.happens("lose_webhooks"):
             return
-        said = {} if self._faults.happens("malformed_webhooks") else data
-        body = json.dumps({"type": kind, "timestamp": datetime.now(UTC).isoformat(), "data": said})
+        found = {} if self._faults.happens("malformed_webhooks") else data
+        body = json.dumps({"type": kind, "timestamp": datetime.now(UTC).isoformat(), "data": found})
         for _ in range(2 if self._faults.happens("repeat_webhooks") else 1):
             self._line_up(_Message(f"msg_{uuid4().hex}", body))
 

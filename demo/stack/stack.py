@@ -78,7 +78,7 @@ class Stack:
     """What went wrong, if anything did; the files are kept then."""
 
     def start(self, name: str, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
-        """Start a Python process of ours under a name; what it says goes to its log."""
+        """Start a Python process of ours under a name; its output goes to its log."""
         own = dict(environ or {})
         self.commands[name] = (arguments, own)
         with self.interruptions.held():
@@ -139,7 +139,7 @@ class Stack:
             children.stop(process, timeout=STOP_SECONDS)
 
     def remove(self) -> None:
-        """Remove the files, unless somebody will want to read the logs."""
+        """Remove the files, unless there was a failure: the logs are kept then."""
         if self.failure is None:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -260,8 +260,8 @@ def _start_services(stack: Stack, operators: Sequence[Mapping[str, Any]], say: C
 
 def _configure(stack: Stack) -> None:
     urls = {service: stack.environ[f"{service.upper()}_DATABASE_URL"] for service in SERVICES}
-    given = environment.generate(stack.signer, urls, stack.environ["REDIS_URL"], stack.addresses)
-    stack.environ = given | {"LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING")} | stack.environ
+    settings = environment.generate(stack.signer, urls, stack.environ["REDIS_URL"], stack.addresses)
+    stack.environ = settings | {"LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING")} | stack.environ
 
 
 def _start_operator(stack: Stack, operator: str, arguments: Sequence[str]) -> None:

@@ -117,7 +117,7 @@ class Client:
         address = self._calls.addresses[request.service] + request.path
         return self._session.post(address, json=request.body, headers=headers, timeout=timeout)
 
-    def tell(self, address: str, body: Mapping[str, Any]) -> requests.Response | None:
+    def post_to(self, address: str, body: Mapping[str, Any]) -> requests.Response | None:
         """Tells something to somebody who is not of ours, once, without a token; their answer, if there is one."""
         self.record.count("requests")
         try:

@@ -197,7 +197,7 @@ class Load:
         """A cheque is presented at the operator's own till, once: the operator tells us by webhook."""
         for held in self._take(1, KEPT):
             body = {"code": held.code, "structure": client.chance.choice(self._year.structures).scope}
-            answer = client.tell(f"{self._operator}/till/redemptions", body)
+            answer = client.post_to(f"{self._operator}/till/redemptions", body)
             told: Outcome = "unanswered" if answer is None else "done" if answer.ok else "refused"
             entry = Entry("spend at the operator", held.cheque_id, told, {} if answer is None else answer.json())
             self.record.add(entry)

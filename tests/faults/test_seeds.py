@@ -129,7 +129,7 @@ def _have_paid(at: Field, owner: sa.Engine) -> None:
 
     before = paid()
     at.disturb_webhooks()
-    due = at.town.year.calls.tell(f"{at.operator_address}/admin/payments", {}, expected=200)["redemptions"]
+    due = at.town.year.calls.post_to(f"{at.operator_address}/admin/payments", {}, expected=200)["redemptions"]
     assert eventually(lambda: paid() == before + due), (before, due, paid())
     at.leave_webhooks_alone()
     settling.settle(at.town.year, Silent())

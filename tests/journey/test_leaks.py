@@ -184,7 +184,7 @@ def _spend(journey: Journey) -> None:
     journey.post("redeemer", f"/v1/redemptions/{redeemed['redemption_id']}/reversal", journey.till, reason)
     [operator] = journey.town.stack.operators.values()
     told = {"code": journey.codes["at the operator's"], "structure": journey.till.scope}
-    journey.town.year.calls.tell(f"{operator}/till/redemptions", told, expected=201)
+    journey.town.year.calls.post_to(f"{operator}/till/redemptions", told, expected=201)
     journey.settle()
     settling.pay(journey.town.year, operator, Silent())
     settling.compare(journey.town.year, journey.town.year.contract_id, Silent())
