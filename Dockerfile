@@ -26,7 +26,7 @@ COPY --from=build /opt/souche /opt/souche
 ENV PATH=/opt/souche/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SOUCHE_HEARTBEAT=/tmp/heartbeat
 USER souche
 WORKDIR /tmp
-# A web server is asked whether it can serve, a worker and beat must have shown a sign of life within the minute.
+# A web server must answer that it can serve; a worker and beat must have touched their file within the minute.
 HEALTHCHECK --interval=10s --timeout=20s --start-period=180s --retries=4 \
     CMD ["python", "-m", "souche.commands.health"]
 ENTRYPOINT ["souche"]

