@@ -184,7 +184,7 @@ def test_an_import_tells_what_became_of_each_line(issuer: ServiceUnderTest, tmp_
     assert "line 4: refused: pivot: not a SIRET" in result.output
     assert "line 3: pivot: placeholder of zeros" in result.output
     assert "2 added, 0 changed, 0 unchanged, 1 refused" in result.output
-    assert "This very file was imported before" in again.output
+    assert "This file was imported before" in again.output
 
 
 def test_an_import_on_trial_tells_the_same_and_leaves_nothing(issuer: ServiceUnderTest, tmp_path: Path) -> None:
