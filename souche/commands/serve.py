@@ -31,9 +31,7 @@ def serve(service: str, host: str, port: int | None, workers: int, threads: int)
     Every thread may hold one database connection: DATABASE_POOL_SIZE should be no less than --threads. As many
     processes as there are cores serve most.
     """
-    settings = load(
-        service
-    )  # a wrong setting ends the command here, and not in each process of the server
+    settings = load(service)  # a wrong setting ends the command here, and not in each process of the server
     port = port or PORTS[service]
     _refuse_taken(host, port)
     if workers > 1:  # the processes add up their counters in files, so that each can report those of all

@@ -50,7 +50,7 @@ class Till(Desk):
             cheque for cheque in self.books.cheques.values()
             if cheque.known and cheque.judged is None and not cheque.barred and cheque.last_day < self.today
         ]  # fmt: skip
-        assert expiring.expire(self.world.services["redeemer"].runtime) == len(over)
+        assert expiring.expire(self.world.services["redeemer"].runtime) == (len(over), False)
         for cheque in over:
             cheque.judged = "expired"
         self.tell("redeemer", "issuer", "expired", (over, self.today))
