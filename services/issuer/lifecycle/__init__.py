@@ -1,1 +1,1 @@
-"""Lifecycle."""
+"""What happens to cheques after the grant: blocks, cancellations, replacements, suspension, expiry, redemption."""

@@ -68,8 +68,8 @@ class WarnedSchema(Schema):
 def show_expiring(query: dict[str, Any]) -> dict[str, Any]:
     """What will expire soon, by last day, programme and envelope; to a prescriber, of its own grants."""
     with transaction() as session:
-        given = expiry.asked(query["days"], query["programme"], caller().scope)
-        return expiry.report(session, given)
+        params = expiry.params(query["days"], query["programme"], caller().scope)
+        return expiry.report(session, params)
 
 
 @expiring_views.route("/grants.csv")
@@ -78,8 +78,8 @@ def show_expiring(query: dict[str, Any]) -> dict[str, Any]:
 @expiring_views.response(200, content_type="text/csv")
 def expiring_table(query: dict[str, Any]) -> Response:
     """The grants with something unspent that ends soon, streamed; to a prescriber, its own."""
-    given = expiry.asked(query["days"], query["programme"], caller().scope)
-    return csv_file("expiring-grants", export(runtime().engine, expiry.GRANTS, given))
+    params = expiry.params(query["days"], query["programme"], caller().scope)
+    return csv_file("expiring-grants", export(runtime().engine, expiry.GRANTS, params))
 
 
 @expiring_views.route("/warnings", methods=["POST"])

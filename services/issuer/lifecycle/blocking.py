@@ -18,15 +18,15 @@ from shared.eventlog import log
 from shared.problems import Conflict
 from shared.values.ids import new_id
 
-_MOST_TOLD = 1000
+BATCH_SIZE = 1000
 
 
 def block(session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UUID | None) -> list[Cheque]:
     """Blocks cheques, all or none. Raises NotFound, or Conflict where a cheque has ended."""
-    found = selection.own(session, cheque_ids, owner)
+    found = selection.lock_own(session, cheque_ids, owner)
     _refuse_ended(found)
-    hold(session, found, reason)
-    return selection.own(session, cheque_ids, owner)
+    block_locked(session, found, reason)
+    return selection.lock_own(session, cheque_ids, owner)
 
 
 def unblock(session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UUID | None) -> list[Cheque]:
@@ -34,31 +34,31 @@ def unblock(session: Session, cheque_ids: Sequence[UUID], reason: str, owner: UU
 
     Raises NotFound, or Conflict where one has ended or its lot is suspended; one that was closed cannot be resumed.
     """
-    found = selection.own(session, cheque_ids, owner)
+    found = selection.lock_own(session, cheque_ids, owner)
     _refuse_ended(found)
     _refuse_suspended(session, [cheque.id for cheque in found])
     change(session, [cheque.id for cheque in found if cheque.blocked], reason, blocked=False)
-    return selection.own(session, cheque_ids, owner)
+    return selection.lock_own(session, cheque_ids, owner)
 
 
-def hold(session: Session, found: Iterable[Cheque], reason: str) -> None:
+def block_locked(session: Session, found: Iterable[Cheque], reason: str) -> None:
     """Blocks cheques that are locked, each for a reason of its own, whatever becomes of its lot."""
-    given = list(found)
-    own = sa.delete(SuspendedCheque).where(engine.among(SuspendedCheque.cheque_id, [cheque.id for cheque in given]))
+    cheques = list(found)
+    own = sa.delete(SuspendedCheque).where(engine.among(SuspendedCheque.cheque_id, [cheque.id for cheque in cheques]))
     session.execute(own.execution_options(synchronize_session=False))
-    change(session, [cheque.id for cheque in given if not cheque.blocked], reason, blocked=True)
+    change(session, [cheque.id for cheque in cheques if not cheque.blocked], reason, blocked=True)
 
 
 def change(session: Session, cheque_ids: Sequence[UUID], reason: str, *, blocked: bool) -> None:
-    """Blocks or releases cheques that are locked and are not so yet, and tells of it, at most 1 000 to an event."""
+    """Blocks or releases cheques that are locked and are not so yet, and publishes it, `BATCH_SIZE` to an event."""
     if not cheque_ids:
         return
     statement = sa.update(Cheque).where(engine.among(Cheque.id, cheque_ids)).values(blocked=blocked)
     session.execute(statement.execution_options(synchronize_session=False))
     kind = "cheques.blocked" if blocked else "cheques.unblocked"
-    parts = [cheque_ids[at : at + _MOST_TOLD] for at in range(0, len(cheque_ids), _MOST_TOLD)]
-    told = [(new_id(), {"cheque_ids": part, "reason": reason}) for part in parts]
-    log.append_many(session, kind, told)
+    parts = [cheque_ids[at : at + BATCH_SIZE] for at in range(0, len(cheque_ids), BATCH_SIZE)]
+    bodies = [(new_id(), {"cheque_ids": part, "reason": reason}) for part in parts]
+    log.append_many(session, kind, bodies)
 
 
 def _refuse_ended(found: Iterable[Cheque]) -> None:
@@ -70,6 +70,6 @@ def _refuse_ended(found: Iterable[Cheque]) -> None:
 def _refuse_suspended(session: Session, cheque_ids: Sequence[UUID]) -> None:
     lots = sa.select(Cheque.id).join(Grant, Grant.id == Cheque.grant_id).join(Lot, Lot.id == Grant.lot_id)
     query = lots.where(engine.among(Cheque.id, cheque_ids), Lot.suspended_at.is_not(None), Lot.closed_at.is_(None))
-    held = sorted(map(str, session.scalars(query)))
-    if held:
-        raise Conflict("The lot of some cheques is suspended: resume it.", slug="lot-suspended", cheque_ids=held)
+    suspended = sorted(map(str, session.scalars(query)))
+    if suspended:
+        raise Conflict("The lot of some cheques is suspended: resume it.", slug="lot-suspended", cheque_ids=suspended)

@@ -18,35 +18,35 @@ from shared.values.money import euros
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """A cancellation and what is known of each of its cheques."""
+    """A cancellation and the line of each of its cheques."""
 
     cancellation: Cancellation
     cheques: Sequence[CancelledCheque]
 
 
 def request(session: Session, cheque_ids: Sequence[UUID], reason: str, by: str, owner: UUID | None) -> Requested:
-    """Asks that cheques be cancelled; those that ended, or of which it was asked before, are refused at once.
+    """Requests the cancellation of cheques; those that ended, or have a request in hand, are refused at once.
 
     Raises NotFound where one is not the owner's, Conflict where there is nothing to ask.
     """
-    found = selection.own(session, cheque_ids, owner)
+    found = selection.lock_own(session, cheque_ids, owner)
     refused = refusals(session, found)
     if len(refused) == len(found):
         raise Conflict(
-            "None of these cheques can be cancelled.", slug="nothing-to-cancel", cheques=told_refusals(refused)
+            "None of these cheques can be cancelled.", slug="nothing-to-cancel", cheques=refusal_details(refused)
         )
     return record(session, found, refused, reason, by)
 
 
 def refusals(session: Session, found: Sequence[Cheque]) -> dict[UUID, str]:
-    """Why it is of no use to ask for some of these locked cheques: they ended, or it was asked before."""
-    asked = _asked(session, [cheque.id for cheque in found])
-    reasons = {cheque.id: cheque.ending or ("cancellation-in-hand" if cheque.id in asked else "") for cheque in found}
+    """Why some of these locked cheques cannot be cancelled: they ended, or a request is in hand."""
+    in_hand = _in_hand(session, [cheque.id for cheque in found])
+    reasons = {cheque.id: cheque.ending or ("cancellation-in-hand" if cheque.id in in_hand else "") for cheque in found}
     return {cheque_id: reason for cheque_id, reason in reasons.items() if reason}
 
 
-def told_refusals(refused: Mapping[UUID, str]) -> list[dict[str, str]]:
-    """Refusals as a problem tells them."""
+def refusal_details(refused: Mapping[UUID, str]) -> list[dict[str, str]]:
+    """Refusals as a problem lists them, by cheque."""
     return [{"cheque_id": str(cheque_id), "reason": reason} for cheque_id, reason in sorted(refused.items())]
 
 
@@ -79,7 +79,7 @@ def worth(session: Session, grant_id: UUID, amount_cents: int, owner: UUID | Non
 
     Raises NotFound, or Conflict where no such cheques come to this amount.
     """
-    found = selection.own(session, of_grant(session, grant_id, owner), owner)
+    found = selection.lock_own(session, of_grant(session, grant_id, owner), owner)
     refused = refusals(session, found)
     free = [cheque for cheque in reversed(found) if cheque.id not in refused]
     chosen = adding_up(free, amount_cents)
@@ -124,8 +124,8 @@ def find(session: Session, cancellation_id: UUID, owner: UUID | None) -> Request
     return Requested(cancellation, [row.CancelledCheque for row in rows])
 
 
-def _asked(session: Session, cheque_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of these cheques whose cancellation is asked for and not yet answered."""
+def _in_hand(session: Session, cheque_ids: Sequence[UUID]) -> set[UUID]:
+    """The cheques whose cancellation was requested and is not answered yet."""
     query = sa.select(CancelledCheque.cheque_id).where(
         CancelledCheque.cheque_id.in_(cheque_ids), CancelledCheque.outcome == REQUESTED
     )

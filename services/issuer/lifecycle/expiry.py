@@ -84,7 +84,7 @@ GRANTS = (
     + _AT_STAKE
     + "GROUP BY cheque_grant.id, programme.code, lot.code ORDER BY cheque_grant.valid_until, cheque_grant.id"
 )
-"""A line for each grant with something unspent, to be streamed with the parameters of `asked`."""
+"""A line for each grant with something unspent, to be streamed with what `params` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ def _warn_next(runtime: Runtime, today: date, place: Place) -> tuple[int, Place 
     following = {"day": place.day, "after": place.after, "until": until, "limit": BATCH_SIZE}
     with runtime.transaction() as session:
         grants = session.execute(_NEXT, following).all()
-        params = {"grants": [grant.id for grant in grants], "today": today, "days": list(DAYS), "kind": KIND}
-        posted = outbox.post_all(session, KIND, [_draft(row, today) for row in session.execute(_DUE, params)])
+        due = {"grants": [grant.id for grant in grants], "today": today, "days": list(DAYS), "kind": KIND}
+        posted = outbox.post_all(session, KIND, [_draft(row, today) for row in session.execute(_DUE, due)])
     return posted, Place(*grants[-1]) if len(grants) == BATCH_SIZE else None
 
 
@@ -141,18 +141,18 @@ def _draft(row: Any, today: date) -> Draft:
     return Draft(f"{row.grant_id}/{row.days}", body, row.grant_id, row.prescriber_id)
 
 
-def asked(within_days: int, programme: str | None, owner: UUID | None) -> dict[str, Any]:
+def params(within_days: int, programme: str | None, owner: UUID | None) -> dict[str, Any]:
     """The parameters of the report and of `GRANTS`; `owner` is the prescriber whose grants they are, None for all."""
     today = clock.today()
     return {"today": today, "until": today + timedelta(days=within_days), "programme": programme, "owner": owner}
 
 
-def report(session: Session, given: Mapping[str, Any]) -> dict[str, Any]:
+def report(session: Session, params: Mapping[str, Any]) -> dict[str, Any]:
     """What will expire if it is not spent: by last day, programme and envelope, and in all."""
-    lines = [dict(row) | {"cents": int(row["cents"])} for row in session.execute(_REPORT, given).mappings()]
+    lines = [dict(row) | {"cents": int(row["cents"])} for row in session.execute(_REPORT, params).mappings()]
     return {
-        "from": given["today"],
-        "until": given["until"],
+        "from": params["today"],
+        "until": params["until"],
         "number": sum(line["number"] for line in lines),
         "cents": sum(line["cents"] for line in lines),
         "lines": lines,

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the redeemer decided, mirrored on the cheques: redeemed, reversed, expired, cancelled or refused."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -48,7 +48,7 @@ def redeemed(session: Session, run: Sequence[Event[ChequesRedeemed]]) -> None:
 def reversed_(session: Session, run: Sequence[Event[RedemptionReversed]]) -> None:
     """Their redemption was taken back."""
     days = redemptions.taken_back(session, run)
-    selection.hold_lots(session, list(days))
+    selection.lock_lots(session, list(days))
     unspent = _update(list(days)).where(Cheque.ending == REDEEMED).values(ending=None)
     suspending.adopt(session, _book(session, UNUSED, unspent, days))
 
@@ -61,7 +61,7 @@ def cancelled(session: Session, run: Sequence[Event[ChequesCancelled]]) -> None:
         for cheque_id in event.body.cheque_ids
     ]
     at = {cheque_id: instant for _, cheque_id, instant in told}
-    selection.hold_lots(session, list(at))
+    selection.lock_lots(session, list(at))
     _end(session, at, CANCELLED)
     _settle(session, CANCELLED, [(cancellation_id, cheque_id, None) for cancellation_id, cheque_id, _ in told])
     replacing.replace(session, told)

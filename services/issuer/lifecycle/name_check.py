@@ -19,10 +19,10 @@ def check_reason(session: Session, identities: Identities, cheque_ids: Collectio
 
     It is called in the transaction of what the reason is for, once it is known that the cheques are the caller's.
     """
-    said = f" {normalised(reason)} "
+    text = f" {normalised(reason)} "
     query = sa.select(Grant.beneficiary_id).join(Cheque, Cheque.grant_id == Grant.id)
     people = sa.select(Beneficiary).where(Beneficiary.id.in_(query.where(engine.among(Cheque.id, cheque_ids))))
     for person in session.scalars(people):
-        if f" {normalised(identities.open(person).family_name)} " in said:
+        if f" {normalised(identities.open(person).family_name)} " in text:
             fault = "It names the person: other services read it. Say it without the name."
             raise Invalid("The reason names somebody: see `errors`.", errors={"reason": [fault]})

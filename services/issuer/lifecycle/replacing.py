@@ -92,12 +92,12 @@ def request(
 
     Raises NotFound where one is not the owner's, Conflict where none can be replaced.
     """
-    found = selection.own(session, cheque_ids, owner)
+    found = selection.lock_own(session, cheque_ids, owner)
     refused = cancelling.refusals(session, found) | _over(session, found) | suspending.closed_of(session, cheque_ids)
     if len(refused) == len(found):
         raise _nothing(session, refused)
     wanted = [cheque for cheque in found if cheque.id not in refused]
-    blocking.hold(session, wanted, reason)
+    blocking.block_locked(session, wanted, reason)
     cancellation = cancelling.record(session, found, refused, reason, by).cancellation
     session.add(Replacement(cancellation_id=cancellation.id, cause=cause))
     session.flush()
@@ -112,7 +112,7 @@ def _nothing(session: Session, refused: Mapping[UUID, str]) -> Conflict:
     return Conflict(
         "None of these cheques can be replaced: see the reason of each, and what was asked before.",
         slug="nothing-to-replace",
-        cheques=cancelling.told_refusals(refused),
+        cheques=cancelling.refusal_details(refused),
         replacement_ids=sorted({str(replacement_id) for replacement_id in session.scalars(query)}),
     )
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Suspending and resuming the cheques of a lot."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def closed_of(session: Session, cheque_ids: Collection[UUID]) -> dict[UUID, str]
 
 
 def adopt(session: Session, cheque_ids: Collection[UUID]) -> None:
-    """Blocks those of these new cheques whose lot, which is held, is suspended."""
+    """Blocks those of these new cheques whose lot, which is locked, is suspended."""
     query = _cheques_of_lots().where(engine.among(Cheque.id, cheque_ids), Lot.suspended_at.is_not(None))
     _suspend(session, query, "Suspended with its lot.")
 
@@ -72,19 +72,19 @@ def _lock(query: sa.Select[Any]) -> sa.Select[Any]:
 def _suspend(session: Session, which: sa.Select[Any], reason: str) -> int:
     """Blocks those cheques that are neither over nor blocked, and remembers that it is for their lot."""
     free = which.where(Cheque.ending.is_(None), Cheque.blocked.is_(False)).add_columns(Grant.lot_id)
-    held = session.execute(_lock(free)).all()
-    if held:
-        ids = [row.id for row in held]
-        session.execute(_REMEMBER, {"cheque_ids": ids, "lot_ids": [row.lot_id for row in held]})
+    locked = session.execute(_lock(free)).all()
+    if locked:
+        ids = [row.id for row in locked]
+        session.execute(_REMEMBER, {"cheque_ids": ids, "lot_ids": [row.lot_id for row in locked]})
         blocking.change(session, ids, reason, blocked=True)
-    return len(held)
+    return len(locked)
 
 
 def _release(session: Session, lot_id: UUID, reason: str) -> int:
     suspended = sa.select(Cheque.id).join(SuspendedCheque, SuspendedCheque.cheque_id == Cheque.id)
-    held = session.scalars(_lock(suspended.where(SuspendedCheque.lot_id == lot_id))).all()
+    locked = session.scalars(_lock(suspended.where(SuspendedCheque.lot_id == lot_id))).all()
     # Read again: while the locks were waited for, a cheque may have been blocked for a reason of its own.
-    taken = sa.delete(SuspendedCheque).where(engine.among(SuspendedCheque.cheque_id, held))
+    taken = sa.delete(SuspendedCheque).where(engine.among(SuspendedCheque.cheque_id, locked))
     freed: Sequence[UUID] = session.scalars(
         taken.returning(SuspendedCheque.cheque_id).execution_options(synchronize_session=False)
     ).all()

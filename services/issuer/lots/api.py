@@ -13,7 +13,6 @@ from services.issuer.lifecycle import suspending
 from services.issuer.lots import documents, statement
 from services.issuer.lots.statement import COLUMNS, Shown
 from services.issuer.programmes import programmes
-from services.issuer.programmes.models import Programme
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page, page_of
 from shared.http.idempotency import idempotent
@@ -116,8 +115,8 @@ def list_lots(query: dict[str, Any]) -> dict[str, Any]:
     """The lots, of one programme or of all, in the order in which they were added."""
     with transaction() as session:
         found = page(session, lots.every(query["programme"]), Lot.id, query["after"], query["limit"])
-        names = {programme.id: programme.code for programme in session.scalars(programmes.every())}
-        return found | {"items": [_shown(lot, names[lot.programme_id]) for lot in found["items"]]}
+        codes = programmes.codes(session)
+        return found | {"items": [_shown(lot, codes[lot.programme_id]) for lot in found["items"]]}
 
 
 @blueprint.route("/<code>")
@@ -127,7 +126,7 @@ def show_lot(code: str) -> dict[str, Any]:
     """One lot."""
     with transaction() as session:
         lot = lots.find(session, code)
-        return _shown(lot, session.get_one(Programme, lot.programme_id).code)
+        return _shown(lot, programmes.codes(session)[lot.programme_id])
 
 
 @blueprint.route("/<code>/suspension", methods=["POST"])
@@ -139,7 +138,7 @@ def suspend_lot(body: dict[str, Any], code: str) -> dict[str, Any]:
     """Have every cheque of a lot refused from now on, and grant nothing more in it. Once is enough."""
     with transaction() as session:
         lot = suspending.suspend(session, code, body["reason"], str(caller()))
-        return _shown(lot, session.get_one(Programme, lot.programme_id).code)
+        return _shown(lot, programmes.codes(session)[lot.programme_id])
 
 
 @blueprint.route("/<code>/resumption", methods=["POST"])
@@ -151,7 +150,7 @@ def resume_lot(body: dict[str, Any], code: str) -> dict[str, Any]:
     """Take a suspension back. What was blocked for a reason of its own stays blocked."""
     with transaction() as session:
         lot = suspending.resume(session, code, body["reason"], str(caller()))
-        return _shown(lot, session.get_one(Programme, lot.programme_id).code)
+        return _shown(lot, programmes.codes(session)[lot.programme_id])
 
 
 @blueprint.route("/<code>/statement")

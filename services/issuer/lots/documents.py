@@ -25,10 +25,10 @@ def table(shown: Shown) -> Iterator[str]:
 
 def document(shown: Shown) -> bytes:
     """The document; an agreed statement gives the same bytes each time."""
-    return pdf_documents.pdf(_TEMPLATE, _said(shown), shown.agreed_at or clock.now())
+    return pdf_documents.pdf(_TEMPLATE, _payload(shown), shown.agreed_at or clock.now())
 
 
-def _said(shown: Shown) -> dict[str, Any]:
+def _payload(shown: Shown) -> dict[str, Any]:
     total = shown.figures["total"]
     at = clock.day_of(shown.agreed_at or clock.now())
     return {

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The table of agreed statements of lots."""
 
 from datetime import datetime
 from typing import Any

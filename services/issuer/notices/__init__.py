@@ -1,1 +1,1 @@
-"""Notices."""
+"""The outbox of notices: what somebody should be told, each of them once."""

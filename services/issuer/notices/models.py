@@ -1,4 +1,4 @@
-"""TODO."""
+"""The table of notices."""
 
 from datetime import datetime
 from typing import Any

@@ -41,7 +41,7 @@ class Forgotten:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ErasureResult:
     """An erasure, and what of the person's cheques may still be spent, in number and in cents."""
 
     erasure: Erasure
@@ -50,19 +50,19 @@ class Asked:
 
 
 _OF_LINKS = sa.text("""
-    SELECT given.id, given.prescriber_id, given.reference
+    SELECT granted.id, granted.prescriber_id, granted.reference
     FROM unnest(CAST(:people AS uuid[]), CAST(:programmes AS uuid[])) AS link (beneficiary_id, programme_id)
-    JOIN cheque_grant AS given USING (beneficiary_id, programme_id)
-    ORDER BY given.id FOR NO KEY UPDATE OF given
+    JOIN cheque_grant AS granted USING (beneficiary_id, programme_id)
+    ORDER BY granted.id FOR NO KEY UPDATE OF granted
 """)
 _DETACH = sa.text("""
     UPDATE cheque_grant SET
         beneficiary_id = NULL,
-        reference = given.stand_in,
+        reference = input.stand_in,
         reason = CASE WHEN points IS NULL THEN :erased ELSE reason END,
         exception_reason = CASE WHEN exception_reason IS NOT NULL THEN :erased END
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:stand_ins AS text[])) AS given (id, stand_in)
-    WHERE cheque_grant.id = given.id
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:stand_ins AS text[])) AS input (id, stand_in)
+    WHERE cheque_grant.id = input.id
 """)
 # A cancellation may be of several people's cheques: its reason goes with the last of them.
 _ERASE_REASONS = sa.text("""
@@ -93,19 +93,19 @@ _DROP = sa.text("""
 
 def erase(
     session: Session, keys: Mapping[str, Mapping[str, bytes]], person_id: UUID, by: str, owner: UUID | None
-) -> Asked:
+) -> ErasureResult:
     """Forgets a person who asked for it, whole; `keys` are the service's secret keys.
 
     Raises NotFound where the owner granted them nothing, Conflict where others did too: then it is for the département.
     """
-    forgotten = forget(session, Identities(keys), own(session, person_id, owner))
+    forgotten = forget(session, Identities(keys), lock_own(session, person_id, owner))
     stored_answers.empty_of(session, keys, [*forgotten.grant_ids, *forgotten.cancellation_ids])
     erasure = note(session, new_id(), REQUEST, by, forgotten)
     left = session.execute(_SPENDABLE, {"ids": list(forgotten.grant_ids)}).one()
-    return Asked(erasure, left.number, int(left.cents))
+    return ErasureResult(erasure, left.number, int(left.cents))
 
 
-def own(session: Session, person_id: UUID, owner: UUID | None) -> set[Link]:
+def lock_own(session: Session, person_id: UUID, owner: UUID | None) -> set[Link]:
     """Locks a person whom nobody but the owner granted anything (None: whoever did), and gives their links.
 
     Raises NotFound where the owner granted them nothing, Conflict where others did too.

@@ -25,10 +25,10 @@ _CAUSES = {"lost": "perdus", "stolen": "volés", "damaged": "abîmés"}
 
 def document(held: Mapping[str, Any], authority: str) -> bytes:
     """The letter about what `personal_data.held` gives; the authority is who answers for the data."""
-    return pdf_documents.pdf(_TEMPLATE, _said(held, authority), held["told_at"])
+    return pdf_documents.pdf(_TEMPLATE, _payload(held, authority), held["told_at"])
 
 
-def _said(held: Mapping[str, Any], authority: str) -> dict[str, Any]:
+def _payload(held: Mapping[str, Any], authority: str) -> dict[str, Any]:
     identity, grants = held["identity"], held["grants"]
     return {
         "authority": authority,
@@ -45,7 +45,7 @@ def _said(held: Mapping[str, Any], authority: str) -> dict[str, Any]:
 
 
 def _grant(grant: Mapping[str, Any]) -> dict[str, Any]:
-    said = {
+    texts = {
         "Programme": grant["programme_name"],
         "Accordée par": grant["prescriber"],
         "Montant": in_figures(grant["amount_cents"]),
@@ -59,7 +59,7 @@ def _grant(grant: Mapping[str, Any]) -> dict[str, Any]:
         "Aides reçues auparavant": number(grant["previous_grants"]),
         "Votre nom y reste attaché jusqu’au": in_full(grant["kept_until"]),
     }
-    lines = [[label, text] for label, text in said.items() if text]
+    lines = [[label, text] for label, text in texts.items() if text]
     return {"head": f"Aide du {in_full(grant['granted_on'])}", "lines": lines}
 
 
@@ -70,7 +70,7 @@ def _reason(grant: Mapping[str, Any]) -> str:
 
 def _states(cheques: Sequence[Mapping[str, Any]]) -> str:
     counted = Counter(cheque["state"] for cheque in cheques)
-    return ", ".join(f"{number(counted[state])} {said}" for state, said in _STATES.items() if counted[state])
+    return ", ".join(f"{number(counted[state])} {label}" for state, label in _STATES.items() if counted[state])
 
 
 def _spent(grant: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -118,7 +118,7 @@ def correct(session: Session, identities: Identities, person_id: UUID, identity:
 
     Raises NotFound; Conflict where others granted to them too, or where somebody else is known by what is given.
     """
-    erasure.own(session, person_id, owner)
+    erasure.lock_own(session, person_id, owner)
     if identities.by_digest(session, identity) not in (None, person_id):
         raise Conflict("Somebody else is known by these names and this day of birth.", slug="person-known")
     person = session.get_one(Beneficiary, person_id, populate_existing=True)

@@ -35,26 +35,26 @@ _FIRST = UUID(int=0)
 # Grants whose person is due. The instant is for the index alone, and wide enough for any zone.
 _DUE = (
     sa.text("""
-        SELECT given.beneficiary_id, given.programme_id, last.code, last.day
-        FROM cheque_grant AS given
+        SELECT granted.beneficiary_id, granted.programme_id, last.code, last.day
+        FROM cheque_grant AS granted
         JOIN (
             SELECT id, code, CAST(CAST(:today AS date) - make_interval(months => retention_months) AS date) AS day
             FROM programme
-        ) AS last ON last.id = given.programme_id
-        WHERE given.beneficiary_id IS NOT NULL
-          AND given.created_at < CAST(:today AS date) + 2
+        ) AS last ON last.id = granted.programme_id
+        WHERE granted.beneficiary_id IS NOT NULL
+          AND granted.created_at < CAST(:today AS date) + 2
               - make_interval(months => (SELECT min(retention_months) FROM programme))
-          AND CAST(given.created_at AT TIME ZONE 'Europe/Paris' AS date) <= last.day
+          AND CAST(granted.created_at AT TIME ZONE 'Europe/Paris' AS date) <= last.day
           AND NOT EXISTS (
               SELECT FROM cheque_grant AS other
-              WHERE other.beneficiary_id = given.beneficiary_id AND other.programme_id = given.programme_id
+              WHERE other.beneficiary_id = granted.beneficiary_id AND other.programme_id = granted.programme_id
                 AND CAST(other.created_at AT TIME ZONE 'Europe/Paris' AS date) > last.day
           )
           AND NOT EXISTS (
               SELECT FROM cheque_grant AS other
               JOIN cheque ON cheque.grant_id = other.id
               JOIN redemption ON redemption.cheque_id = cheque.id
-              WHERE other.beneficiary_id = given.beneficiary_id AND other.programme_id = given.programme_id
+              WHERE other.beneficiary_id = granted.beneficiary_id AND other.programme_id = granted.programme_id
                 AND greatest(redemption.redeemed_on, redemption.reversed_on) > last.day
           )
     """)

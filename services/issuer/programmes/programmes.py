@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -40,6 +41,11 @@ def find(session: Session, code: str) -> Programme:
     if found is None:
         raise NotFound("There is no programme of this code.")
     return found
+
+
+def codes(session: Session) -> Mapping[UUID, str]:
+    """The code of each programme, by its id."""
+    return {row.id: row.code for row in session.execute(sa.select(Programme.id, Programme.code))}
 
 
 def named(session: Session, code: str) -> Programme:

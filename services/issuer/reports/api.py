@@ -9,7 +9,7 @@ from marshmallow import EXCLUDE, Schema, fields
 from services.issuer.fields import day
 from services.issuer.funding import conventions
 from services.issuer.reports import conventions as reports
-from services.issuer.reports.conventions import MEASURES, SUMMARY, Asked
+from services.issuer.reports.conventions import MEASURES, SUMMARY, ReportRequest
 from shared.access.tokens import roles
 from shared.files import csv_export
 from shared.http.request_context import csv_file, runtime, transaction
@@ -104,8 +104,8 @@ class ConventionReportsSchema(Schema):
     conventions = fields.List(fields.Nested(ConventionReportSchema), required=True)
 
 
-def _asked(query: dict[str, Any]) -> Asked:
-    return Asked.on(query["as_of"], query["convention_id"])
+def _request(query: dict[str, Any]) -> ReportRequest:
+    return ReportRequest.on(query["as_of"], query["convention_id"])
 
 
 @blueprint.route("")
@@ -116,7 +116,7 @@ def _asked(query: dict[str, Any]) -> Asked:
 def show_report(query: dict[str, Any]) -> dict[str, Any]:
     """Granted, engaged, used, expired, cancelled and paid, per convention and by what a funder asks for."""
     with transaction() as session:
-        return reports.report(session, _asked(query))
+        return reports.report(session, _request(query))
 
 
 @blueprint.route("/summary.csv")
@@ -126,10 +126,10 @@ def show_report(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.alt_response(404, schema=ProblemSchema)
 def download_report(query: dict[str, Any]) -> Response:
     """The same as a table: one line for each convention."""
-    asked = _asked(query)
+    request = _request(query)
     with transaction() as session:
-        lines = list(reports.summary(session, asked))
-    return csv_file(f"conventions-{asked.as_of}", csv_export.lines(SUMMARY, lines))
+        lines = list(reports.summary(session, request))
+    return csv_file(f"conventions-{request.as_of}", csv_export.lines(SUMMARY, lines))
 
 
 @blueprint.route("/lines.csv")
@@ -139,9 +139,9 @@ def download_report(query: dict[str, Any]) -> Response:
 @blueprint.alt_response(404, schema=ProblemSchema)
 def download_lines(query: dict[str, Any]) -> Response:
     """The same in full: one line for each envelope, public, kind of prescriber and month."""
-    asked = _asked(query)
+    request = _request(query)
     with transaction() as session:
-        if asked.convention_id:
-            conventions.find(session, asked.convention_id)
-    given = {"as_of": asked.as_of, "convention_id": asked.convention_id}
-    return csv_file(f"conventions-{asked.as_of}-lines", csv_export.export(runtime().engine, reports.LINES, given))
+        if request.convention_id:
+            conventions.find(session, request.convention_id)
+    params = {"as_of": request.as_of, "convention_id": request.convention_id}
+    return csv_file(f"conventions-{request.as_of}-lines", csv_export.export(runtime().engine, reports.LINES, params))

@@ -91,18 +91,18 @@ _ONE_SNAPSHOT = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ O
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReportRequest:
     """Of which conventions (None: all) and as of which day a report is asked for."""
 
     as_of: date
     convention_id: UUID | None = None
 
     @classmethod
-    def on(cls, as_of: date | None, convention_id: UUID | None = None) -> "Asked":
-        """As of a day, today if not said; raises Invalid where it is yet to come."""
+    def on(cls, as_of: date | None, convention_id: UUID | None = None) -> "ReportRequest":
+        """As of a day, by default today; raises Invalid where the day is in the future."""
         today = clock.today()
         if as_of and as_of > today:
-            raise Invalid("Nobody knows yet what that day will bring.", errors={"as_of": [f"At most {today}."]})
+            raise Invalid("`as_of` must not be in the future.", errors={"as_of": [f"At most {today}."]})
         return cls(as_of or today, convention_id)
 
     @property
@@ -111,30 +111,30 @@ class Asked:
         return self.as_of >= clock.today()
 
 
-def report(session: Session, asked: Asked) -> dict[str, Any]:
+def report(session: Session, request: ReportRequest) -> dict[str, Any]:
     """The report of each convention that there was on the day, in the order of funders; raises NotFound.
 
     It comes first in its transaction, as all of it is read from one snapshot.
     """
     session.execute(_ONE_SNAPSHOT)
-    if asked.convention_id:
-        conventions.find(session, asked.convention_id)
-    given = {"as_of": asked.as_of, "convention_id": asked.convention_id}
-    granted = {row.convention_id: row.amount_cents for row in session.execute(_GRANTED, given)}
+    if request.convention_id:
+        conventions.find(session, request.convention_id)
+    params = {"as_of": request.as_of, "convention_id": request.convention_id}
+    granted = {row.convention_id: row.amount_cents for row in session.execute(_GRANTED, params)}
     books = {found.id: _Book(found, granted[found.id]) for found in _in_order(session, granted)}
-    for row in session.execute(_AMOUNTS, given):
-        books[row.convention_id].hold(row)
-    for sums in session.execute(_SUMS, given).mappings():
+    for row in session.execute(_AMOUNTS, params):
+        books[row.convention_id].add_envelope(row)
+    for sums in session.execute(_SUMS, params).mappings():
         books[sums["convention_id"]].add(dict(sums))
-    told = [book.told() for book in books.values()]
-    return {"as_of": asked.as_of, "provisional": asked.provisional, "conventions": told}
+    results = [book.result() for book in books.values()]
+    return {"as_of": request.as_of, "provisional": request.provisional, "conventions": results}
 
 
-def summary(session: Session, asked: Asked) -> Iterator[Sequence[Any]]:
+def summary(session: Session, request: ReportRequest) -> Iterator[Sequence[Any]]:
     """A line for each convention, `SUMMARY` its heads."""
-    for line in report(session, asked)["conventions"]:
+    for line in report(session, request)["conventions"]:
         sums = [line["sums"][measure][unit] for measure in MEASURES for unit in ("number", "cents")]
-        yield [asked.as_of, *(line[name] for name in _NAMED), *sums]
+        yield [request.as_of, *(line[name] for name in _NAMED), *sums]
 
 
 _NAMED = ("funder", "convention_reference", "amount_cents", "pays_at_most_bp", "owed_cents")
@@ -150,19 +150,19 @@ class _Book:
         self._sums = _measured({})
         self._by: dict[str, list[dict[str, Any]]] = {name: [] for name in BREAKDOWNS}
 
-    def hold(self, row: Any) -> None:
-        """Takes in what an envelope held."""
+    def add_envelope(self, row: Any) -> None:
+        """Adds the amount of an envelope."""
         self._envelopes[row.id] = {"programme": row.programme, "amount_cents": row.after_cents, "closed": row.closed}
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Takes in a sum, of all or of a breakdown."""
+        """Adds a sum, of all or of a breakdown."""
         name = _LEVELS.get(row["level"])
         if name is None:
             self._sums = _measured(row)
         else:
             self._by[name].append({name: row[name], "sums": _measured(row)})
 
-    def told(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Any]:
         """The whole report of the convention."""
         convention = self._convention
         held = sum(envelope["amount_cents"] for envelope in self._envelopes.values())
