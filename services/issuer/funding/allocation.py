@@ -24,7 +24,7 @@ from shared.values.money import euros
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a prescriber is, and what it is (its first typology)."""
+    """A prescriber's place, and its kind: its first typology."""
 
     postcode: str
     insee_code: str | None = None
@@ -33,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class FundingNeed:
-    """A grant that looks for its money: what each cheque is worth in cents, for whom, when and where."""
+    """The money that a grant needs: the value of each cheque in cents, and the public, day and place that it is for."""
 
     programme_id: UUID
     public: str | None
@@ -59,10 +59,10 @@ class EnvelopeView:
     territory: Sequence[str] = ()
     reserved_publics: Sequence[str] = ()
     reserved_left_cents: int = 0
-    """What of the available money only the reserved publics may take."""
+    """The part of the available cents that only the reserved publics may take."""
 
     def unfit(self, need: FundingNeed) -> str | None:
-        """Why the money is not meant for such a grant, if it is not."""
+        """Why the envelope is not for such a grant; None where it is."""
         if not self.starts_on <= need.day <= self.ends_on:
             return f"runs from {self.starts_on} to {self.ends_on}"
         if self.target_publics and need.public not in self.target_publics:
@@ -77,7 +77,7 @@ class EnvelopeView:
         return public in self.reserved_publics
 
     def free_cents(self, public: str | None) -> int:
-        """What a grant for this public may take."""
+        """The cents that a grant for this public may take."""
         kept = 0 if self.reserves_for(public) else self.reserved_left_cents
         return max(0, self.available_cents - kept)
 
@@ -98,7 +98,7 @@ class EnvelopeView:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What of a grant one envelope pays, and why."""
+    """The part of a grant that one envelope pays, and why."""
 
     envelope_id: UUID
     number: int
@@ -109,7 +109,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """The envelope of each cheque of a grant, the same summed, and the kind of prescriber that it counts for."""
+    """The envelope of each cheque of a grant, the sums by envelope, and the prescriber's kind for the reports."""
 
     envelope_ids: Sequence[UUID]
     parts: Sequence[Part]
@@ -126,7 +126,7 @@ class Plan:
         """Cents to engage, by envelope and by whether they are for a public that it reserves money for."""
 
     def take(self, need: FundingNeed) -> Allocation:
-        """Finds the envelope of each cheque; raises Conflict, having taken nothing, where there is not the money."""
+        """The envelope of each cheque; raises Conflict, and takes nothing, where the envelopes have less money."""
         of_programme = (seen for seen in self._envelopes.values() if seen.programme_id == need.programme_id)
         envelopes = [replace(envelope) for envelope in of_programme]
         eligible = [envelope for envelope in envelopes if envelope.unfit(need) is None]
@@ -146,7 +146,7 @@ class Plan:
 
 
 def plan(session: Session, programme_ids: Iterable[UUID], *, lock: bool) -> Plan:
-    """A plan over what the envelopes of these programmes have left, as seen now or, locked, until the commit."""
+    """A plan over what these programmes' envelopes have left; with `lock`, nobody charges them until the commit."""
     query = (
         sa.select(
             Envelope.id,
@@ -190,7 +190,7 @@ def _parts(need: FundingNeed, envelopes: Sequence[EnvelopeView], payers: Sequenc
 
 
 def _why(payer: EnvelopeView, need: FundingNeed, envelopes: Iterable[EnvelopeView]) -> str:
-    """The rule as it fell out: what speaks for the envelope, and why those that come before it were passed over."""
+    """Why this envelope pays, and why those before it in the order were passed over."""
     reasons = [f"Priority {payer.priority}"]
     if payer.share_bp is not None:
         reasons.append(f"furthest below its share of {payer.share_bp / 100:g} %")

@@ -1,4 +1,4 @@
-"""Adjusting: amending conventions, raising, lowering and closing envelopes; written down with who did it and why."""
+"""Amending conventions, and raising, lowering and closing envelopes; recorded with who did it and why."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -24,7 +24,7 @@ from shared.values.money import euros
 
 
 def amend(session: Session, convention_id: UUID, terms: Mapping[str, Any], reason: str, by: str) -> ConventionAmendment:
-    """Gives a convention another amount, or another end, or both: the `terms`.
+    """The amendment that gives a convention another amount, another end or both: the `terms`.
 
     Envelopes that ran to its end run to the new one, and none runs longer. Raises NotFound, Invalid where it would end
     before it begins, Conflict where its envelopes hold more, or begin later.

@@ -71,7 +71,7 @@ class ConventionQuery(PageQuery):
 
 
 class AmendmentOrderSchema(Schema):
-    """What is agreed anew, and by what (an avenant)."""
+    """The new terms of an amendment (avenant), and its reason."""
 
     amount_cents = cents()
     ends_on = day(metadata={"description": "Envelopes that run to the convention's end run to this one."})

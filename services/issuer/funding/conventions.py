@@ -73,13 +73,13 @@ def locked(session: Session, convention_id: UUID) -> Convention:
 
 
 def held_cents(session: Session, convention: Convention) -> int:
-    """What its envelopes hold together."""
+    """The sum of its envelopes' amounts, in cents."""
     held = sa.select(sa.func.coalesce(sa.func.sum(Envelope.amount_cents), 0))
     return int(session.execute(held.where(Envelope.convention_id == convention.id)).scalar_one())
 
 
 def write_down(session: Session, convention: Convention, reason: str, by: str) -> ConventionAmendment:
-    """Keeps the amount and the end that a convention has from now on, with who agreed them and why."""
+    """The amendment that records a convention's current amount and end, with who agreed them and why."""
     amendment = ConventionAmendment(
         id=new_id(),
         convention_id=convention.id,

@@ -29,12 +29,12 @@ from shared.values.ids import new_id
 
 _RELEASES = "envelope releases"
 WARNED_AT = (80, 90, 100)
-"""Percent of an envelope's amount, engaged, at which the département is told."""
+"""Percentages of an envelope's amount, engaged, at which a notice is posted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engaged:
-    """An envelope as a change of what is engaged in it left it."""
+    """An envelope after a change of its engaged cents."""
 
     id: UUID
     funder: str
@@ -44,7 +44,7 @@ class Engaged:
 
 
 class AllocationConflict(Exception):
-    """Between plan and charge another transaction took what the plan counted on: plan again."""
+    """Another transaction took money between plan and charge: plan again."""
 
 
 def create(session: Session, programme: Programme, terms: Mapping[str, Any], by: str = "system") -> Envelope:
@@ -80,7 +80,7 @@ def every(programme: str | None, convention_id: UUID | None = None) -> sa.Select
 
 
 def check_amount(session: Session, convention: Convention, more_cents: int) -> None:
-    """Raises Conflict where a locked convention has not so much more for its envelopes."""
+    """Raises Conflict where a locked convention has less left for its envelopes."""
     amount, held = convention.amount_cents, conventions.held_cents(session, convention)
     if amount is not None and held + more_cents > amount:
         raise Conflict(
@@ -95,7 +95,7 @@ def check_amount(session: Session, convention: Convention, more_cents: int) -> N
 def move(
     session: Session, envelope: Envelope, kind: str, before_cents: int, after_cents: int, reason: str, by: str
 ) -> EnvelopeMovement:
-    """Writes down what was done to an envelope's amount."""
+    """The movement that records a change of an envelope's amount."""
     movement = EnvelopeMovement(
         id=new_id(),
         envelope_id=envelope.id,
@@ -147,7 +147,7 @@ def retain(session: Session, cheque_ids: Sequence[UUID]) -> None:
 
 
 def warn(session: Session, envelope: Engaged | Envelope, before_cents: int, before_amount_cents: int) -> None:
-    """Tells of the percentages that the engaged money has just reached, each once for each amount of the envelope."""
+    """Posts a notice of each percentage that the engaged cents have just reached, once for each amount."""
     amount = envelope.amount_cents
     for percent in WARNED_AT:
         was = before_cents * 100 >= before_amount_cents * percent

@@ -1,4 +1,4 @@
-"""The journal: what became known of cheques, on which day, summed by envelope, public and kind of prescriber.
+"""The journal: what was learned of cheques on each day, summed by envelope, public and kind of prescriber.
 
 It is only ever added to, under the day of the day: so a report that reads what was booked until a past day says what
 it said then, whatever was learned since. `occurred_on` says to which day, and so month, the fact itself belongs.
@@ -50,7 +50,7 @@ def day_of(instant: datetime) -> date:
 
 
 def engage(session: Session, charged: Sequence[tuple[UUID, Allocation]]) -> None:
-    """Keeps which envelopes pay for new grants and why, and books what is engaged by them, by set."""
+    """Stores which envelopes pay for new grants and why, and books the engaged cents."""
     rows = [
         (grant_id, part.envelope_id, part.number, part.cents, part.why, part.reserved, allocation.prescriber_kind)
         for grant_id, allocation in charged
@@ -63,7 +63,7 @@ def engage(session: Session, charged: Sequence[tuple[UUID, Allocation]]) -> None
 
 
 def book(session: Session, kind: str, dated: Collection[tuple[UUID, date]]) -> None:
-    """Books that this happened to cheques, each on its day. That it is booked once is the caller's business."""
+    """Books an entry of this kind for cheques, with the day of each. The caller ensures that it is booked once."""
     if dated:
         cheque_ids, days = map(list, zip(*dated, strict=True))
         values = {"today": clock.today(), "kind": kind, "cheque_ids": cheque_ids, "days": days}

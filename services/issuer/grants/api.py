@@ -27,7 +27,7 @@ BLUEPRINTS = (blueprint,)
 
 
 class GrantSchema(Schema):
-    """A grant, without its cheques and without whom it is for."""
+    """A grant, without its cheques and its beneficiary."""
 
     grant_id = fields.UUID(required=True, attribute="id")
     prescriber_id = fields.UUID(required=True)
@@ -41,12 +41,12 @@ class GrantSchema(Schema):
     rule_version = fields.Int(
         required=True,
         allow_none=True,
-        metadata={"description": "The version of the programme's rule that it was held against."},
+        metadata={"description": "The version of the programme's rule by which it was judged."},
     )
     exception_reason = fields.Str(
         required=True,
         allow_none=True,
-        metadata={"description": "Why the person has more than the rule gives; null where that is not so."},
+        metadata={"description": "Why the grant exceeds the person's limit; null where it does not."},
     )
     exception_by = fields.Str(required=True, allow_none=True)
     granted_on = fields.Date(required=True)
@@ -66,7 +66,7 @@ class ChargedChequeSchema(ChequeSchema):
 
 
 class ChargeSchema(Schema):
-    """What of a grant one envelope pays, as it was charged."""
+    """The part of a grant that one envelope pays, as it was charged."""
 
     envelope_id = fields.UUID(required=True)
     funder = fields.Str(required=True)
@@ -77,7 +77,7 @@ class ChargeSchema(Schema):
 
 
 class GrantWithChequesSchema(GrantSchema):
-    """A grant, its cheques as they are known to stand, and whose money they are."""
+    """A grant, its cheques as last known, and the envelopes that pay for them."""
 
     charges = fields.List(fields.Nested(ChargeSchema), required=True)
     cheques = fields.List(fields.Nested(ChargedChequeSchema), required=True)
@@ -86,7 +86,9 @@ class GrantWithChequesSchema(GrantSchema):
 class GrantedSchema(GrantSchema):
     """A new grant and the codes to hand over."""
 
-    already = fields.Bool(required=True, metadata={"description": "The reference was known: the grant of then."})
+    already = fields.Bool(
+        required=True, metadata={"description": "The reference was used before: this is the grant made then."}
+    )
     cheques = fields.List(fields.Nested(PrintedChequeSchema), required=True)
 
 
@@ -103,9 +105,7 @@ class GrantQuery(PageQuery):
     lot = programme_code(load_default=None)
     exceptional = fields.Bool(
         load_default=None,
-        metadata={
-            "description": "True: those that went beyond what the programme gives one person. False: the others."
-        },
+        metadata={"description": "True: those that exceed the programme's limit for one person. False: the others."},
     )
 
 
@@ -156,7 +156,7 @@ def show_grant(grant_id: UUID) -> dict[str, Any]:
 @roles("admin", own="prescriber")
 @blueprint.response(200, CodesSchema)
 def show_codes(grant_id: UUID) -> dict[str, list[Revealed]]:
-    """The codes of a grant again, to print them anew. Who asked is logged."""
+    """The codes of a grant, to print them again. The caller is logged."""
     with transaction() as session:
         queries.grant(session, grant_id, caller().scope)
         logger().info("codes_shown", grant_id=str(grant_id), caller=str(caller()))

@@ -29,7 +29,7 @@ class AssessmentSchema(Schema):
     answers = fields.Dict(keys=fields.Str(), values=fields.Str())
     amount_cents = cents(metadata={"description": "Instead of answers."})
     beneficiary = fields.Nested(BeneficiarySchema)
-    granted_on = fields.Date(metadata={"description": "Today (Europe/Paris) if not said; never in the future."})
+    granted_on = fields.Date(metadata={"description": "Default: today (Europe/Paris). Must not be in the future."})
 
     @validates_schema
     def _check_ground(self, data: dict[str, Any], **_: Any) -> None:
@@ -38,7 +38,7 @@ class AssessmentSchema(Schema):
 
 
 class StandingSchema(Schema):
-    """How the person stands against what the programme gives one person."""
+    """The person's usage of the programme's limit, and whether you may grant this to them."""
 
     verdict = fields.Str(
         required=True,
@@ -52,7 +52,7 @@ class StandingSchema(Schema):
 
 
 class OutcomeSchema(Schema):
-    """What would be granted: 0 where nothing."""
+    """What would be granted; 0 cents where nothing."""
 
     amount_cents = fields.Int(required=True)
     points = fields.Int(required=True, allow_none=True)

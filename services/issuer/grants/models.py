@@ -43,15 +43,15 @@ class Grant(Base):
     beneficiary_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("beneficiary.id", ondelete="SET NULL"))
     lot_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("lot.id"))
     reference: Mapped[str | None]
-    """The prescriber's own name for it, by which it is granted once."""
+    """The prescriber's own name for the grant: a reference is used for one grant only."""
     target_public: Mapped[str | None]
     amount_cents: Mapped[int] = mapped_column(sa.BigInteger)
     points: Mapped[int | None]
     reason: Mapped[str]
     rule_version: Mapped[int | None]
-    """The version of the programme's rule that it was held against; null where there was none."""
+    """The version of the programme's rule by which it was judged; null where there was none."""
     exception_reason: Mapped[str | None]
-    """Why the person has more than the rule gives; null where that is not so."""
+    """Why the grant exceeds the person's limit; null where it does not."""
     exception_by: Mapped[str | None]
     previous_grants: Mapped[int]
     granted_on: Mapped[date]

@@ -1,4 +1,4 @@
-"""Grants and their cheques, to look at; `owner` is the prescriber who asks, None for those who may see all."""
+"""Reads of grants and their cheques; `owner` is the prescriber who asks, None for callers who may see all."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +43,7 @@ def cheques(session: Session, grant_id: UUID) -> Sequence[Cheque]:
 
 
 def charges(session: Session, grant_id: UUID) -> Sequence[Any]:
-    """Whose money a grant is: number, cents and reason by envelope."""
+    """The envelopes that pay for a grant: number of cheques, cents and reason of each."""
     query = (
         sa.select(
             Charge.envelope_id,

@@ -14,7 +14,7 @@ from shared.places.importer import Report
 
 
 def take_in(session: Session, content: bytes, options: ImportOptions) -> Report:
-    """Adds and updates prescribers by their source's identifier; raises as `place_import.take_in` does."""
+    """The report of adding and updating prescribers by their source's identifier; raises as `importer.take_in` does."""
     return importer.take_in(session, content, options, Prescriber, PrescriberImport)
 
 

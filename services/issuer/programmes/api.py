@@ -22,7 +22,7 @@ BLUEPRINTS = (programme_views,)
 
 
 class ValiditySchema(Schema):
-    """How long a cheque may be spent: so many months from the grant, or until one day for all."""
+    """How long a cheque may be spent: a number of months from the grant, or until one day for all."""
 
     months = fields.Int(strict=True, validate=validate.Range(1, 120))
     until = day()
@@ -42,7 +42,7 @@ class ProgrammeSchema(Schema):
         400,
         load_default=None,
         allow_none=True,
-        metadata={"description": "What the cheques pay for, in plain French, as their holders read it."},
+        metadata={"description": "What the cheques pay for, in plain French, as printed for their holders."},
     )
     face_value_cents = cents(MAX_VALUE_CENTS, load_default=1000)
     minimum_grant_cents = cents(load_default=5000)
@@ -58,13 +58,13 @@ class ProgrammeSchema(Schema):
         strict=True,
         load_default=0,
         validate=validate.Range(0, 3660),
-        metadata={"description": "After its validity a cheque may be presented for so long."},
+        metadata={"description": "Days after its validity in which a cheque may still be presented."},
     )
     retention_months = fields.Int(
         strict=True,
         load_default=24,
         validate=validate.Range(1, 120),
-        metadata={"description": "So long after the last contact with a person it is kept who its grants are for."},
+        metadata={"description": "Months after the last contact before the identity is erased."},
     )
     spendable = fields.Str(load_default=ON_ISSUE, validate=validate.OneOf((ON_ISSUE, ON_REGISTRATION)))
     services = fields.List(text(), load_default=list, metadata={"description": "Empty: any."})

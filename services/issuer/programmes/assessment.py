@@ -19,7 +19,7 @@ from shared.problems import Conflict, Invalid
 from shared.values.money import euros
 
 MAX_CHEQUES = 1000
-# What one cheque may be worth: every reader of the log keeps it as a 32-bit number.
+# The largest value of a cheque in cents: every reader of the log stores it as a 32-bit number.
 MAX_VALUE_CENTS = 1_000_000
 
 Rule = Mapping[str, Any]
@@ -27,7 +27,7 @@ Rule = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An amount in cents, 0 where nothing is granted, and why."""
+    """The amount in cents that a rule gives, 0 where it grants nothing, and the reason."""
 
     amount_cents: int
     reason: str
@@ -35,9 +35,9 @@ class Outcome:
 
 
 def assess(rule: Rule | None, answers: Mapping[str, str]) -> Outcome:
-    """What a programme's rule grants for these answers, by question key.
+    """The outcome of a programme's rule for these answers, by question key.
 
-    Raises Conflict where it has no questions, Invalid where one is not answered as it may be.
+    Raises Conflict where the rule has no questions, Invalid where an answer is missing or unknown.
     """
     if rule is None or "questions" not in rule:
         raise Conflict(
@@ -60,8 +60,8 @@ def _by_points(rule: Rule, points: int) -> Outcome:
 
 
 def _by_conditions(rule: Rule, answers: Mapping[str, str], points: int) -> Outcome:
-    """Which condition held is not told of itself: it may give away an answer."""
-    held = next((each for each in rule["conditions"] if _holds(each, answers, points)), None)
+    """The reason does not name the condition that held: it might disclose an answer."""
+    held = next((condition for condition in rule["conditions"] if _holds(condition, answers, points)), None)
     if held is None or held["cents"] == 0:
         return Outcome(0, (held or {}).get("reason") or "Assessed: nothing is granted.", points)
     return Outcome(held["cents"], held.get("reason") or f"Assessed: {euros(held['cents'])}.", points)
@@ -73,7 +73,7 @@ def _holds(condition: Rule, answers: Mapping[str, str], points: int) -> bool:
 
 
 def check_stated(programme: Programme, amount_cents: int, role: str, typologies: Collection[str]) -> None:
-    """Raises Conflict where such a caller has to assess, Invalid where the amount cannot be granted."""
+    """Raises Conflict where the caller must answer questions instead, Invalid where the amount cannot be granted."""
     stating = (programme.assessment or {}).get("stating")
     if stating is not None and not person_limits.permits(stating, role, typologies):
         raise Conflict(
@@ -87,14 +87,14 @@ def check_stated(programme: Programme, amount_cents: int, role: str, typologies:
 
 
 def values(programme: Programme, amount_cents: int) -> tuple[int, ...]:
-    """What each cheque of such a grant is worth, in cents."""
+    """The value of each cheque of a grant of this amount, in cents."""
     if programme.single_cheque:
         return (amount_cents,)
     return (programme.face_value_cents,) * (amount_cents // programme.face_value_cents)
 
 
 def amount_fault(programme: Programme, cents: int) -> str | None:
-    """What is wrong with an amount, if anything."""
+    """The fault of an amount for the programme; None where there is none."""
     step, least = programme.face_value_cents, programme.minimum_grant_cents
     if cents < least:
         return f"At least {least} ({euros(least)})."
@@ -108,7 +108,7 @@ def amount_fault(programme: Programme, cents: int) -> str | None:
 
 
 def rule_faults(programme: Programme, rule: Rule) -> list[str]:
-    """What is wrong with a rule for a programme, if its shape is right."""
+    """The faults of a rule of the right shape for a programme."""
     questions = rule.get("questions", [])
     faults = []
     if len({question["key"] for question in questions}) < len(questions):

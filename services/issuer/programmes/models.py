@@ -46,9 +46,9 @@ class Programme(Base):
     assessment: Mapped[dict[str, Any] | None]
     """The rule in force, as `assessment` and `person_limits` read it."""
     assessment_version: Mapped[int | None]
-    """Which of its rules that is; null where it never had one."""
+    """The version of that rule; null where the programme never had a rule."""
     retention_months: Mapped[int] = mapped_column(server_default="24")
-    """How long after the last contact it is kept who its grants are for."""
+    """Months after the last contact before the identity is erased."""
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 
@@ -65,7 +65,7 @@ class AssessmentRule(Base):
     programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
     version: Mapped[int]
     assessment: Mapped[dict[str, Any] | None]
-    """Null: amounts are stated, and nobody's are limited."""
+    """Null: amounts are stated, without a limit for one person."""
     reason: Mapped[str | None]
     declared_by: Mapped[str]
     declared_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

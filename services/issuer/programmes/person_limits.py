@@ -1,9 +1,9 @@
-"""What one person may have of one programme, in all or within a period, whoever grants it.
+"""Limits: what one person may have of one programme, in all or within a period, whoever makes the grants.
 
 It is the part `per_person` of a programme's rule: `{"ceiling_cents", "grants", "period": {"months"} | {"calendar":
 "year"}, "beneficiary": "required" | "optional", "exceeding": {"roles", "typologies"}}`. Without a period it counts for
-ever. Months are counted from grant to grant: no so many months in a row, wherever they begin, hold more than the
-ceiling, so that a grant dated back cannot get past it.
+ever. Months are counted from grant to grant: no run of that many months contains more than the ceiling, so that a
+grant dated back cannot exceed it.
 
 What counts is what the person keeps: cheques that were cancelled do not count, spent and expired ones do. A grant
 without a beneficiary counts for nobody, and so do the grants of a person who was forgotten.

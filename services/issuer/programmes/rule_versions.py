@@ -21,10 +21,10 @@ def replace(
     by: str,
     seen: int | None = None,
 ) -> AssessmentRule:
-    """Puts a rule in force as the programme's next version, for what is granted from now on.
+    """Makes a rule the programme's next version, in force for grants from now on.
 
-    `seen` is the version that it is meant to replace. Raises Conflict where another rule came in between, Invalid where
-    the rule does not go with the programme.
+    `seen` is the version that it replaces. Raises Conflict where another rule was declared meanwhile, Invalid where the
+    rule does not fit the programme.
     """
     # Its key is not touched, so those who are granting need not wait.
     session.refresh(programme, with_for_update={"key_share": True})
@@ -39,7 +39,7 @@ def replace(
 
 
 def declare(session: Session, programme: Programme, *, reason: str | None, by: str) -> AssessmentRule:
-    """Keeps the programme's rule of now under its version."""
+    """The programme's current rule, stored under its version."""
     rule = AssessmentRule(
         id=new_id(),
         programme_id=programme.id,

@@ -30,7 +30,7 @@ class AmountStepSchema(Schema):
 
 
 class ConditionSchema(Schema):
-    """An amount for those who answered so, and have so many points; 0 cents: nothing is granted."""
+    """An amount for these answers and at least these points; 0 cents: nothing is granted."""
 
     when = fields.Dict(
         keys=text(60),
@@ -43,7 +43,7 @@ class ConditionSchema(Schema):
 
 
 class PeriodSchema(Schema):
-    """So many months from grant to grant, or the calendar year."""
+    """A number of months from grant to grant, or the calendar year."""
 
     months = fields.Int(strict=True, validate=validate.Range(1, 240))
     calendar = fields.Str(validate=validate.OneOf(("year",)))
@@ -68,7 +68,7 @@ class WhoSchema(Schema):
 
 
 class PerPersonSchema(Schema):
-    """What one person may have of the programme, whoever grants it."""
+    """The limit for one person, whoever makes the grants."""
 
     ceiling_cents = cents()
     grants = fields.Int(
