@@ -9,7 +9,8 @@ from services.issuer.lifecycle import expiry
 from services.issuer.privacy import retention
 from shared.audit import hash_chain
 from shared.process import slices
-from shared.process.celery import every, runtime
+from shared.process.celery import every
+from shared.process.runtime import runtime
 
 # Once a day would do, but a day begins anew whenever the clock is restarted; twice posts nothing twice.
 BEAT = {

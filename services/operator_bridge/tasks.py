@@ -13,7 +13,8 @@ from services.operator_bridge.reconciliation import runs as reconciling
 from services.operator_bridge.switching import switchover
 from services.operator_bridge.workers import leases, wakeups
 from shared.audit import hash_chain
-from shared.process.celery import every, runtime
+from shared.process.celery import every
+from shared.process.runtime import runtime
 from shared.values import clock
 
 # For so long one task sends, well under the time limit; what is left is sent by the next.

@@ -8,7 +8,8 @@ from services.redeemer.payments import closing
 from services.redeemer.redemptions import lockout
 from shared.audit import hash_chain
 from shared.process import slices
-from shared.process.celery import every, runtime
+from shared.process.celery import every
+from shared.process.runtime import runtime
 
 
 @shared_task(name="redeemer.pull")

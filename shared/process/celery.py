@@ -4,19 +4,16 @@ The stance: Celery carries no truth. A task says "there is work" and its work is
 lost costs a few seconds until the next sweep, and one that comes twice finds nothing left to do.
 """
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import structlog
-from celery import Celery, Task, current_app, signals
+from celery import Celery, Task, signals
 from kombu.entity import Queue
 from kombu.transport import TRANSPORT_ALIASES
 
 from shared.audit import trail
 from shared.observability import logs
 from shared.settings.settings import SERVICES, Settings
-
-if TYPE_CHECKING:
-    from shared.process.runtime import Runtime
 
 _REQUEST_ID = "souche_request_id"
 
@@ -105,7 +102,7 @@ class App(Celery):
     """A Celery application whose tasks find the runtime of their service."""
 
     task_cls = "shared.process.timeouts:TimedTask"
-    runtime: "Runtime"
+    runtime: Any
 
 
 def create(settings: Settings) -> App:
@@ -144,11 +141,6 @@ def _route(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
     if service not in SERVICES:
         return None
     return {"queue": LONG_QUEUES[service] if name in LONG_TASKS else service}
-
-
-def runtime() -> "Runtime":
-    """The runtime of the worker that runs the task in hand."""
-    return cast(App, current_app).runtime
 
 
 @signals.before_task_publish.connect

@@ -6,10 +6,11 @@ First use matters: a Celery worker forks, and neither connections nor threads su
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import redis
 import sqlalchemy as sa
+from celery import current_app
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.audit import trail
@@ -58,7 +59,7 @@ class Runtime:
 
     @cached_property
     def celery(self) -> celery.App:
-        """The Celery application, by which its tasks find this runtime (`shared.celery.runtime`)."""
+        """The Celery application, by which its tasks find this runtime."""
         app = celery.create(self.settings)
         app.runtime = self
         return app
@@ -113,3 +114,9 @@ class Runtime:
 
     def _send_pull(self, reader: str, publisher: str) -> None:
         self.celery.send_task(f"{reader}.pull", args=[publisher])
+
+
+def runtime() -> Runtime:
+    """The runtime of the worker that runs the task in hand."""
+    found: Runtime = cast(celery.App, current_app).runtime
+    return found
