@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from demo.stack.embedded import EmbeddedPostgres
 from services.issuer.reports import conventions
 from services.issuer.reports.api import ConventionReportsSchema
-from services.issuer.reports.conventions import Asked
+from services.issuer.reports.conventions import ReportRequest
 from shared.database import engine as db
 from shared.database import migrations
 from shared.files import csv_export
@@ -97,26 +97,26 @@ def fill(engine: sa.Engine, cheques: int) -> int:
 
 def kinds(engine: sa.Engine) -> list[Callable[[], str]]:
     """The reports that are measured, each as it is written out."""
-    today = Asked.on(None)
-    half = Asked.on(clock.today() - timedelta(days=182))
+    today = ReportRequest.on(None)
+    half = ReportRequest.on(clock.today() - timedelta(days=182))
     with engine.connect() as connection:
         one = connection.execute(sa.text("SELECT id FROM convention ORDER BY id LIMIT 1")).scalar_one()
     return [
         lambda: as_json(engine, today),
         lambda: as_json(engine, half),
-        lambda: as_json(engine, Asked.on(None, one)),
+        lambda: as_json(engine, ReportRequest.on(None, one)),
         lambda: as_table(engine, today),
         lambda: as_lines(engine, today.as_of),
     ]
 
 
-def as_json(engine: sa.Engine, request: Asked) -> str:
+def as_json(engine: sa.Engine, request: ReportRequest) -> str:
     """The report as the HTTP interface gives it."""
     with Session(engine) as session:
         return json.dumps(ConventionReportsSchema().dump(conventions.report(session, request)))
 
 
-def as_table(engine: sa.Engine, request: Asked) -> str:
+def as_table(engine: sa.Engine, request: ReportRequest) -> str:
     """A line for each convention."""
     with Session(engine) as session:
         return "".join(csv_export.lines(conventions.SUMMARY, conventions.summary(session, request)))
