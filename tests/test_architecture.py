@@ -53,6 +53,24 @@ def test_use_cases_know_neither_flask_nor_celery() -> None:
     assert wrong == []
 
 
+def test_a_migration_calls_nothing_that_changes_after_it_ran() -> None:
+    ours = re.compile(r"(services|shared|souche|demo)\b(?!\.database\.frozen\b)")
+    paths = [*ROOT.glob("services/*/migrations/versions/*.py"), *ROOT.glob("shared/database/frozen/*.py")]
+    assert len(paths) > 25
+    assert [(path.name, name) for path in paths for name in imported(parsed(path)) if ours.match(name)] == []
+
+
+def test_only_migrations_import_what_is_frozen_for_them() -> None:
+    live = [path for path in PRODUCT if not {"migrations", "frozen"}.intersection(path.parts)]
+    wrong = [
+        (str(path.relative_to(ROOT)), name)
+        for path in live
+        for name in imported(parsed(path))
+        if name.startswith("shared.database.frozen")
+    ]
+    assert wrong == []
+
+
 def test_no_function_imports() -> None:
     functions = [
         (path, node)

@@ -5,7 +5,6 @@ write rows there. The log of events is append-only for it: it may give a positio
 """
 
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
@@ -13,7 +12,6 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import sql
-from sqlalchemy.dialects import postgresql as pg
 
 from shared.database import engine as db
 
@@ -100,151 +98,3 @@ def _grant(connection: sa.Connection, service: str, role: str) -> None:
     if connection.execute(sa.text("SELECT to_regclass('audit_entry')")).scalar() is not None:
         connection.execute(sa.text(f"REVOKE UPDATE, DELETE ON audit_entry FROM {quoted}"))
         connection.execute(sa.text(f"GRANT UPDATE (position, hash) ON audit_entry TO {quoted}"))
-
-
-def create_event_tables(op: Any) -> None:
-    """The tables that every service has: its log, what it read of the others', and the answers kept for repeats."""
-    _create_log(op)
-    _create_reading(op)
-    op.create_table(
-        "idempotent_answer",
-        sa.Column("caller", sa.Text, primary_key=True),
-        sa.Column("key", sa.Text, primary_key=True),
-        sa.Column("request_digest", sa.LargeBinary, nullable=False),
-        sa.Column("status", sa.SmallInteger, nullable=False),
-        sa.Column("body", sa.LargeBinary, nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
-    )
-
-
-def _create_log(op: Any) -> None:
-    op.create_table(
-        "event",
-        sa.Column("sequence", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-        sa.Column("position", sa.BigInteger),
-        sa.Column("event_id", sa.Uuid, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("version", sa.SmallInteger, nullable=False),
-        sa.Column("key", sa.Text, nullable=False),
-        sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("request_id", sa.Text),
-        sa.Column("body", pg.JSONB, nullable=False),
-        sa.UniqueConstraint("position", name="event_position_key"),
-        sa.UniqueConstraint("event_id", name="event_event_id_key"),
-    )
-    op.create_index("event_unnumbered_idx", "event", ["sequence"], postgresql_where=sa.text("position IS NULL"))
-    op.create_table(
-        "feed_epoch",
-        sa.Column("single", sa.Boolean, sa.CheckConstraint("single"), primary_key=True, server_default=sa.true()),
-        sa.Column("epoch", sa.Uuid, nullable=False),
-        sa.Column("fingerprint", sa.Text, nullable=False),
-    )
-
-
-def _create_reading(op: Any) -> None:
-    op.create_table(
-        "cursor",
-        sa.Column("publisher", sa.Text, primary_key=True),
-        sa.Column("epoch", sa.Uuid, nullable=False),
-        sa.Column("position", sa.BigInteger, nullable=False),
-    )
-    op.create_table(
-        "applied_event",
-        sa.Column("event_id", sa.Uuid, primary_key=True),
-        sa.Column("publisher", sa.Text, nullable=False),
-        sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column(
-            "applied_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("clock_timestamp()")
-        ),
-    )
-    op.create_index("applied_event_applied_at_idx", "applied_event", ["applied_at"], postgresql_using="brin")
-    op.create_table(
-        "parked_event",
-        sa.Column("cheque_id", sa.Uuid, primary_key=True),
-        sa.Column("event_id", sa.Uuid, primary_key=True),
-        sa.Column("position", sa.BigInteger, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("key", sa.Text, nullable=False),
-        sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("body", pg.JSONB, nullable=False),
-    )
-
-
-def drop_event_tables(op: Any) -> None:
-    """Takes back `create_event_tables`."""
-    for table in ("idempotent_answer", "parked_event", "applied_event", "cursor", "feed_epoch", "event"):
-        op.drop_table(table)
-
-
-def create_trust_tables(op: Any) -> None:
-    """The tables by which every service knows whom to let in (`shared.access.models`)."""
-    op.create_table(
-        "oauth_client",
-        sa.Column("client_id", sa.Uuid, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("role", sa.Text, nullable=False),
-        sa.Column("scope", sa.Uuid),
-        *_made(),
-        sa.Column("disabled_at", sa.DateTime(timezone=True)),
-        sa.Column("disabled_reason", sa.Text),
-    )
-    op.create_table(
-        "oauth_secret",
-        sa.Column("secret_id", sa.Uuid, primary_key=True),
-        sa.Column("client_id", sa.Uuid, sa.ForeignKey("oauth_client.client_id"), nullable=False),
-        sa.Column("digest", sa.LargeBinary, nullable=False),
-        *_made(),
-    )
-    op.create_index("oauth_secret_client_id_idx", "oauth_secret", ["client_id"])
-    op.create_table(
-        "membership",
-        sa.Column("membership_id", sa.Uuid, primary_key=True),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("subject", sa.Text, nullable=False),
-        sa.Column("role", sa.Text, nullable=False),
-        sa.Column("scope", sa.Uuid),
-        *_made(),
-        sa.UniqueConstraint(
-            "provider",
-            "subject",
-            "role",
-            "scope",
-            name="membership_provider_subject_role_scope_key",
-            postgresql_nulls_not_distinct=True,
-        ),
-    )
-    _create_refusals(op)
-
-
-def _create_refusals(op: Any) -> None:
-    op.create_table(
-        "revocation",
-        sa.Column("revocation_id", sa.Uuid, primary_key=True),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("value", sa.Text, nullable=False),
-        sa.Column("before", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("until", sa.DateTime(timezone=True)),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("revoked_by", sa.Text, nullable=False),
-        sa.CheckConstraint("kind IN ('token', 'subject', 'scope')", name="revocation_kind_check"),
-    )
-    op.create_table(
-        "token_failure",
-        sa.Column("key", sa.LargeBinary, primary_key=True),
-        sa.Column("minute", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("failures", sa.Integer, nullable=False),
-    )
-
-
-def _made() -> tuple[sa.Column[Any], ...]:
-    """When a row was made, and by whom."""
-    return (
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
-        sa.Column("created_by", sa.Text, nullable=False),
-    )
-
-
-def drop_trust_tables(op: Any) -> None:
-    """Takes back `create_trust_tables`."""
-    for table in ("token_failure", "revocation", "membership", "oauth_secret", "oauth_client"):
-        op.drop_table(table)

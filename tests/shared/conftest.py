@@ -10,8 +10,8 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from demo.stack.embedded import EmbeddedPostgres
-from shared.audit import triggers
-from shared.database import engine, migrations
+from shared.database import engine
+from shared.database.frozen import access_tables, audit_tables, event_tables
 from shared.http import app
 from shared.process.runtime import Runtime
 from shared.settings import settings
@@ -43,9 +43,9 @@ class Logs:
             with engine.connect(self.postgres.url("souche", self.database), schema, 1).begin() as connection:
                 connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
                 op = Operations(MigrationContext.configure(connection))
-                migrations.create_event_tables(op)
-                migrations.create_trust_tables(op)
-                triggers.create(op)
+                event_tables.create_event_tables(op)
+                access_tables.create_trust_tables(op)
+                audit_tables.create(op)
                 if schema == "redeemer":
                     connection.exec_driver_sql(READERS_TABLES)
 

@@ -16,7 +16,7 @@ import pytest
 from deploy.supply.locks import ROOT
 
 _SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|SET LOCAL|WHERE|FROM|ORDER BY)\b")
-_OF_THE_OWNER = {ROOT / "shared" / name for name in ("database/migrations.py", "audit/triggers.py")}
+_OF_THE_OWNER = {ROOT / "shared" / name for name in ("database/migrations.py", "database/frozen/audit_tables.py")}
 _CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 FILES = [
     path

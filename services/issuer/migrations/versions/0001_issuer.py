@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
-from shared.database import migrations
+from shared.database.frozen import event_tables
 
 revision = "0001"
 down_revision = None
@@ -16,7 +16,7 @@ _STATE = """CASE WHEN ending IS NOT NULL THEN ending WHEN blocked THEN 'blocked'
 
 
 def upgrade() -> None:
-    migrations.create_event_tables(op)
+    event_tables.create_event_tables(op)
     _create_programmes()
     _create_people()
     _create_cheques()
@@ -29,7 +29,7 @@ def downgrade() -> None:
         "prescriber", "envelope", "programme",
     ):  # fmt: skip
         op.drop_table(table)
-    migrations.drop_event_tables(op)
+    event_tables.drop_event_tables(op)
 
 
 def _texts(name: str) -> sa.Column[list[str]]:

@@ -3,14 +3,14 @@
 import sqlalchemy as sa
 from alembic import op
 
-from shared.database import migrations
+from shared.database.frozen import access_tables
 
 revision = "0008_auth"
 down_revision = "0007_people"
 
 
 def upgrade() -> None:
-    migrations.create_trust_tables(op)
+    access_tables.create_trust_tables(op)
     op.create_table(
         "digest_rotation",
         sa.Column("key_id", sa.Text, primary_key=True),
@@ -22,4 +22,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("digest_rotation")
-    migrations.drop_trust_tables(op)
+    access_tables.drop_trust_tables(op)

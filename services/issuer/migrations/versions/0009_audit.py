@@ -2,8 +2,8 @@
 
 from alembic import op
 
-from shared.audit import triggers
-from shared.audit.triggers import Watched
+from shared.database.frozen import audit_tables
+from shared.database.frozen.audit_tables import Watched
 
 revision = "0009_audit"
 down_revision = "0008_auth"
@@ -27,7 +27,7 @@ _GRANT = (
 )  # fmt: skip
 
 _WATCHED = (
-    *triggers.TRUST,
+    *audit_tables.TRUST,
     Watched("programme", shown=_PROGRAMME),
     Watched("assessment_rule", shown=("programme_id", "version")),
     Watched("convention", shown=_CONVENTION),
@@ -59,10 +59,10 @@ _WATCHED = (
 
 
 def upgrade() -> None:
-    triggers.create(op)
-    triggers.watch(op, *_WATCHED)
+    audit_tables.create(op)
+    audit_tables.watch(op, *_WATCHED)
 
 
 def downgrade() -> None:
-    triggers.ignore(op, *_WATCHED)
-    triggers.drop(op)
+    audit_tables.ignore(op, *_WATCHED)
+    audit_tables.drop(op)

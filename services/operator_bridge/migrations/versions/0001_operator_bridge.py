@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
-from shared.database import migrations
+from shared.database.frozen import event_tables
 
 revision = "0001_operator_bridge"
 down_revision = None
@@ -37,7 +37,7 @@ def _instant(name: str, *, required: bool = False) -> sa.Column[datetime]:
 
 
 def upgrade() -> None:
-    migrations.create_event_tables(op)
+    event_tables.create_event_tables(op)
     op.execute(_MAKE_UUID7)
     _create_contracts()
     _create_cheques()
@@ -211,4 +211,4 @@ def downgrade() -> None:
     ):  # fmt: skip
         op.drop_table(table)
     op.execute("DROP FUNCTION uuid7()")
-    migrations.drop_event_tables(op)
+    event_tables.drop_event_tables(op)

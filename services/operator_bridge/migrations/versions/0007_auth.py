@@ -2,15 +2,15 @@
 
 from alembic import op
 
-from shared.database import migrations
+from shared.database.frozen import access_tables
 
 revision = "0007_auth"
 down_revision = "0006_leases"
 
 
 def upgrade() -> None:
-    migrations.create_trust_tables(op)
+    access_tables.create_trust_tables(op)
 
 
 def downgrade() -> None:
-    migrations.drop_trust_tables(op)
+    access_tables.drop_trust_tables(op)

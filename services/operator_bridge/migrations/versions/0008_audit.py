@@ -2,8 +2,8 @@
 
 from alembic import op
 
-from shared.audit import triggers
-from shared.audit.triggers import Watched
+from shared.database.frozen import audit_tables
+from shared.database.frozen.audit_tables import Watched
 
 revision = "0008_audit"
 down_revision = "0007_auth"
@@ -13,7 +13,7 @@ _SWITCH = ("from_contract_id", "to_contract_id", "payer_contract_id", "mode", "s
 _RECONCILIATION = ("contract_id", "night", "state", "lines", "settled", "resolved", "waiting", "withheld")
 
 _WATCHED = (
-    *triggers.TRUST,
+    *audit_tables.TRUST,
     # How its operator answers changes with every call.
     Watched("contract", key="contract_id", shown=_CONTRACT, when=(*_CONTRACT, "held_reason")),
     Watched(
@@ -29,10 +29,10 @@ _WATCHED = (
 
 
 def upgrade() -> None:
-    triggers.create(op)
-    triggers.watch(op, *_WATCHED)
+    audit_tables.create(op)
+    audit_tables.watch(op, *_WATCHED)
 
 
 def downgrade() -> None:
-    triggers.ignore(op, *_WATCHED)
-    triggers.drop(op)
+    audit_tables.ignore(op, *_WATCHED)
+    audit_tables.drop(op)

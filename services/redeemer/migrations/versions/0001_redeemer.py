@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
-from shared.database import migrations
+from shared.database.frozen import event_tables
 
 revision = "0001"
 down_revision = None
@@ -17,7 +17,7 @@ _STATE = """CASE WHEN ending IS NOT NULL THEN ending WHEN blocked THEN 'blocked'
 
 
 def upgrade() -> None:
-    migrations.create_event_tables(op)
+    event_tables.create_event_tables(op)
     _create_cheques()
     _create_structures()
     _create_affiliations()
@@ -30,7 +30,7 @@ def downgrade() -> None:
         "spending_rules",
     ):  # fmt: skip
         op.drop_table(table)
-    migrations.drop_event_tables(op)
+    event_tables.drop_event_tables(op)
 
 
 def _id(name: str = "id") -> sa.Column[UUID]:

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-from shared.audit import triggers
-from shared.audit.triggers import Watched
+from shared.database.frozen import audit_tables
+from shared.database.frozen.audit_tables import Watched
 
 revision = "0006_audit"
 down_revision = "0005_auth"
@@ -14,7 +14,7 @@ _STATEMENT = (
 )  # fmt: skip
 
 _WATCHED = (
-    *triggers.TRUST,
+    *audit_tables.TRUST,
     Watched("structure", shown=("source_id", "siret", "postcode", "updated_on", "suspended_at")),
     Watched("structure_import", key="digest", kind="file"),
     Watched("affiliation", shown=("structure_id", "contract_id", "starts_on", "ends_on")),
@@ -31,10 +31,10 @@ _WATCHED = (
 
 
 def upgrade() -> None:
-    triggers.create(op)
-    triggers.watch(op, *_WATCHED)
+    audit_tables.create(op)
+    audit_tables.watch(op, *_WATCHED)
 
 
 def downgrade() -> None:
-    triggers.ignore(op, *_WATCHED)
-    triggers.drop(op)
+    audit_tables.ignore(op, *_WATCHED)
+    audit_tables.drop(op)

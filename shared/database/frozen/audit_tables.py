@@ -1,4 +1,4 @@
-"""The audit trail's part of a service's schema: its table, what keeps it from being rewritten, and the triggers.
+"""The audit trail of a service's schema: its table, what keeps it from being rewritten, and the triggers.
 
 A migration makes the table with `create`, and says with `watch` which tables leave entries and which of their columns
 are written down. Any other column that changes is named and its value withheld, so one that is added later keeps its
