@@ -8,7 +8,7 @@ from services.issuer.inbox import HANDLERS
 from services.issuer.lifecycle import expiry
 from services.issuer.privacy import retention
 from shared.audit import hash_chain
-from shared.process import slices
+from shared.process import slices, table_retention
 from shared.process.celery import every
 from shared.process.runtime import runtime
 
@@ -16,6 +16,7 @@ from shared.process.runtime import runtime
 BEAT = {
     "warn of expiry": every(3600, "issuer.warn_of_expiry"),
     "forget people": every(3600, "issuer.forget_people"),
+    "prune tables": every(3600, "issuer.prune_tables"),
     "chain audit": every(30, "issuer.chain_audit"),
 }
 
@@ -41,6 +42,12 @@ def forget_people(after: str = str(UUID(int=0))) -> None:
     done = retention.run(runtime(), "beat", after=UUID(after))
     if done.rest:
         forget_people.delay(str(done.rest))
+
+
+@shared_task(name="issuer.prune_tables")
+def prune_tables() -> None:
+    """Deletes old answers and the ids of old events; what is left is deleted an hour later."""
+    table_retention.prune(runtime())
 
 
 @shared_task(name="issuer.chain_audit")

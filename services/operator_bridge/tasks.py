@@ -13,6 +13,7 @@ from services.operator_bridge.reconciliation import runs as reconciling
 from services.operator_bridge.switching import switchover
 from services.operator_bridge.workers import leases, wakeups
 from shared.audit import hash_chain
+from shared.process import table_retention
 from shared.process.celery import every
 from shared.process.runtime import runtime
 from shared.values import clock
@@ -156,6 +157,12 @@ def switch_all() -> None:
         wakeups.wake(runtime(), "operator_bridge.switch", str(switch_id))
 
 
+@shared_task(name="operator_bridge.prune_tables")
+def prune_tables() -> None:
+    """Deletes old answers and the ids of old events; what is left is deleted an hour later."""
+    table_retention.prune(runtime())
+
+
 @shared_task(name="operator_bridge.chain_audit")
 def chain_audit() -> None:
     """Chains what was added to the audit trail, and writes its head to the log."""
@@ -172,5 +179,6 @@ BEAT = {
     # Often, and once a night by what PostgreSQL has: a tick that is lost at its hour would lose the night.
     "reconcile": every(300, "operator_bridge.reconcile_due"),
     "prune messages": every(3600, "operator_bridge.prune_messages"),
+    "prune tables": every(3600, "operator_bridge.prune_tables"),
     "chain audit": every(30, "operator_bridge.chain_audit"),
 }

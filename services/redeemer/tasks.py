@@ -7,7 +7,7 @@ from services.redeemer.inbox import HANDLERS
 from services.redeemer.payments import closing
 from services.redeemer.redemptions import lockout
 from shared.audit import hash_chain
-from shared.process import slices
+from shared.process import slices, table_retention
 from shared.process.celery import every
 from shared.process.runtime import runtime
 
@@ -39,6 +39,12 @@ def forget_guesses() -> None:
     lockout.forget(runtime())
 
 
+@shared_task(name="redeemer.prune_tables")
+def prune_tables() -> None:
+    """Deletes old answers and the ids of old events; what is left is deleted an hour later."""
+    table_retention.prune(runtime())
+
+
 @shared_task(name="redeemer.chain_audit")
 def chain_audit() -> None:
     """Chains what was added to the audit trail, and writes its head to the log."""
@@ -49,5 +55,6 @@ BEAT = {
     "expire": every(3600, "redeemer.expire"),
     "issue statements": every(3600, "redeemer.issue_statements"),
     "forget guesses": every(3600, "redeemer.forget_guesses"),
+    "prune tables": every(3600, "redeemer.prune_tables"),
     "chain audit": every(30, "redeemer.chain_audit"),
 }

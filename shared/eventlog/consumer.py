@@ -2,7 +2,8 @@
 
 A page is applied and the cursor moved in one transaction. Two readers of one log do no harm: the cursor is moved from
 where the page began, and whoever comes second finds it moved and drops its page. An event that was applied is
-remembered by its id, so a log that is read again from the start (a new epoch) changes nothing.
+remembered by its id, so a log that is read again from the start (a new epoch) changes nothing. After a year and more
+the ids go (`shared.process.table_retention`); the cursor then says before when all was applied.
 
 Events of different logs come in any relative order. One that is about a cheque not known yet is parked, and taken up
 when the cheque becomes known.
@@ -10,7 +11,7 @@ when the cheque becomes known.
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +32,7 @@ Transaction = Callable[[], Any]
 PAGE_SIZE = 500
 # Collectors of logs cut lines that are longer than 16 kB.
 _NAMED_ON_A_LINE = 100
+_NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 CURSOR = sa.Table(
     "cursor",
@@ -38,6 +40,8 @@ CURSOR = sa.Table(
     sa.Column("publisher", sa.Text, primary_key=True),
     sa.Column("epoch", sa.Uuid, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False),
+    # All that happened before was applied, and is not remembered by its id any more.
+    sa.Column("forgotten_before", sa.DateTime(timezone=True)),
 )
 
 APPLIED = sa.Table(
@@ -60,6 +64,7 @@ PARKED = sa.Table(
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("body", pg.JSONB, nullable=False),
+    sa.Column("request_id", sa.Text),
 )
 
 _REMEMBER = sa.text("""
@@ -119,9 +124,11 @@ def _apply(
     handlers: Mapping[str, Handler],
 ) -> int:
     with transaction() as session:
-        if not _move(session, publisher, epoch, position, entries[-1].position):
+        moved = _move(session, publisher, epoch, position, entries[-1].position)
+        if moved is None:
             return 0
-        handled = [entry for entry in entries if entry.kind in handlers]
+        forgotten_before = moved.forgotten_before or _NEVER
+        handled = [entry for entry in entries if entry.kind in handlers and entry.occurred_at >= forgotten_before]
         fresh = _remember(session, publisher, handled)
         read = [_event(entry) for entry in handled if entry.event_id in fresh]
         run_handlers(session, read, handlers)
@@ -164,6 +171,7 @@ def park(session: Session, cheque_id: UUID, event: Event[Any]) -> None:
         "key": event.key,
         "occurred_at": event.occurred_at,
         "body": sa.cast(sa.literal(event_kinds.encode(event.body), sa.Text), pg.JSONB),
+        "request_id": event.request_id,
     }
     session.execute(pg.insert(PARKED).values(row).on_conflict_do_nothing())
 
@@ -173,9 +181,12 @@ def unpark(session: Session, cheque_ids: Sequence[UUID]) -> list[Event[Any]]:
     taken = PARKED.delete().where(engine.among(PARKED.c.cheque_id, cheque_ids)).returning(PARKED)
     rows = sorted(session.execute(taken), key=lambda row: row.position)
     return [
-        Event(row.event_id, row.kind, row.key, row.occurred_at, event_kinds.load(row.kind, row.body), row.position)
+        Event(
+            row.event_id, row.kind, row.key, row.occurred_at, event_kinds.load(row.kind, row.body), row.position,
+            row.request_id,
+        )
         for row in rows
-    ]
+    ]  # fmt: skip
 
 
 def _event(entry: Entry) -> Event[Any]:
@@ -188,11 +199,11 @@ def _cursor(session: Session, publisher: str) -> tuple[UUID | None, int]:
     return (row.epoch, row.position) if row else (None, 0)
 
 
-def _move(session: Session, publisher: str, epoch: UUID, position: int, to: int) -> bool:
+def _move(session: Session, publisher: str, epoch: UUID, position: int, to: int) -> sa.Row[Any] | None:
     """Moves the cursor if it stands where the page began; the row stays locked until the page is applied."""
     here = (CURSOR.c.publisher == publisher) & (CURSOR.c.epoch == epoch) & (CURSOR.c.position == position)
-    moved = session.execute(CURSOR.update().where(here).values(position=to).returning(CURSOR.c.publisher))
-    return moved.one_or_none() is not None
+    moved = CURSOR.update().where(here).values(position=to).returning(CURSOR.c.forgotten_before)
+    return session.execute(moved).one_or_none()
 
 
 def _start_again(transaction: Transaction, publisher: str, known: UUID | None, epoch: UUID) -> None:

@@ -38,6 +38,7 @@ KEPT = sa.Table(
     sa.Column("status", sa.SmallInteger, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Index("idempotent_answer_created_at_idx", "created_at", postgresql_using="brin"),
 )
 
 _LOCK = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:caller || ' ' || :key, 0))")

@@ -86,6 +86,10 @@ class Settings:
     log_level: str
     message_retention_days: int = 400
     """Days after which an operator's message, as it came, is deleted once it is applied."""
+    answer_retention_days: int = 400
+    """Days for which a repeated request gets the answer that was kept under its Idempotency-Key."""
+    applied_event_retention_days: int = 400
+    """Days for which each event of another service that was applied is remembered by its id."""
     authority_name: str = "Le Département"
     """Who owes what statements say, as its papers name it."""
     traces_endpoint: str = ""
@@ -173,6 +177,8 @@ def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
         sweep_seconds=read["SWEEP_SECONDS"],
         log_level=read["LOG_LEVEL"],
         message_retention_days=read["MESSAGE_RETENTION_DAYS"],
+        answer_retention_days=read["ANSWER_RETENTION_DAYS"],
+        applied_event_retention_days=read["APPLIED_EVENT_RETENTION_DAYS"],
         authority_name=read["AUTHORITY_NAME"],
         traces_endpoint=read["OTEL_EXPORTER_OTLP_ENDPOINT"].rstrip("/"),
         traces_headers=read["OTEL_EXPORTER_OTLP_HEADERS"],
@@ -235,6 +241,8 @@ def _expected(service: str) -> dict[str, fields.Field[Any]]:
         "REQUESTS_PER_CALLER": fields.Int(load_default=3000, validate=validate.Range(0)),
         "REQUESTS_PER_ADDRESS": fields.Int(load_default=1200, validate=validate.Range(0)),
         "MESSAGE_RETENTION_DAYS": fields.Int(load_default=400, validate=validate.Range(30)),
+        "ANSWER_RETENTION_DAYS": fields.Int(load_default=400, validate=validate.Range(400)),
+        "APPLIED_EVENT_RETENTION_DAYS": fields.Int(load_default=400, validate=validate.Range(60)),
         "AUTHORITY_NAME": fields.Str(load_default="Le Département", validate=validate.Length(1, 200)),
         "SWEEP_SECONDS": fields.Float(load_default=5.0, validate=validate.Range(0.1, 3600)),
         "LOG_LEVEL": fields.Str(

@@ -11,7 +11,7 @@ from alembic.operations import Operations
 
 from demo.stack.embedded import EmbeddedPostgres
 from shared.database import engine
-from shared.database.frozen import access_tables, audit_tables, event_tables
+from shared.database.frozen import access_tables, audit_tables, event_tables, retention
 from shared.http import app
 from shared.process.runtime import Runtime
 from shared.settings import settings
@@ -44,6 +44,7 @@ class Logs:
                 connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
                 op = Operations(MigrationContext.configure(connection))
                 event_tables.create_event_tables(op)
+                retention.add(op)
                 access_tables.create_trust_tables(op)
                 audit_tables.create(op)
                 if schema == "redeemer":

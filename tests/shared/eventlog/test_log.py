@@ -251,7 +251,21 @@ def test_an_event_for_a_cheque_not_known_yet_is_parked_and_given_back_once(logs:
         assert consumer.unpark(session, [cheque]) == []
 
 
+def test_an_event_that_was_parked_is_applied_under_the_request_that_it_came_of(logs: Logs) -> None:
+    reader, cheque, seen = logs.runtime("redeemer"), new_id(), list[str | None]()
+    body = event_kinds.load("cheques.registered", {"contract_id": new_id(), "cheque_ids": [cheque]})
+    with reader.transaction() as session:
+        consumer.park(session, cheque, Event(new_id(), "cheques.registered", "k", clock.now(), body, 1, "till-7"))
+    with reader.transaction() as session:
+        waiting = consumer.unpark(session, [cheque])
+        note = {"cheques.registered": lambda *_: seen.append(current_request_id())}
+        consumer.run_handlers(session, waiting, note)
+    assert ([event.request_id for event in waiting], seen) == (["till-7"], ["till-7"])
+
+
 def test_an_event_that_lacks_a_member_is_refused_before_it_is_written(logs: Logs) -> None:
-    body = {"grant_id": new_id(), "granted_on": date(2026, 1, 5), "valid_until": date(2027, 1, 5), "cheques": []}
+    programme = {"code": "aidants", "spendable": "on_issue", "services": [], "territory": []}
+    dates = {"granted_on": date(2026, 1, 5), "valid_until": date(2027, 1, 5)}
+    body = {"grant_id": new_id(), "programme": programme, "cheques": [], **dates}
     with logs.runtime("issuer").transaction() as session, pytest.raises(ValidationError, match="presentable_until"):
         log.append(session, "cheques.issued", "grant", body)

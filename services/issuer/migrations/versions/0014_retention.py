@@ -1,0 +1,16 @@
+"""Parked events keep their request's id; old answers and the memory of old events may go."""
+
+from alembic import op
+
+from shared.database.frozen import retention
+
+revision = "0014_retention"
+down_revision = "0013_last_word"
+
+
+def upgrade() -> None:
+    retention.add(op)
+
+
+def downgrade() -> None:
+    retention.remove(op)
