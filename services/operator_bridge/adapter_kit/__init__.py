@@ -1,1 +1,1 @@
-"""Adapter_kit."""
+"""What adapters share: HTTP calls, JSON mapping, CSV files, parallel calls."""

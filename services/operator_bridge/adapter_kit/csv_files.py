@@ -19,7 +19,7 @@ from shared.files.csv_reader import NotCsv, records
 _DELIMITER = ";"
 # What the marker's line takes at most.
 _TAIL = 64
-_LONGEST_LINE = 100_000
+_MAX_LINE_LENGTH = 100_000
 # Files hold codes: nobody reads them but we and the group that we share the folder with.
 _MODE = 0o640
 
@@ -88,8 +88,8 @@ def read(path: Path, marker: str) -> Iterator[dict[str, str]]:
 
 def _short(file: TextIO) -> Iterator[str]:
     """The lines of a file; raises NotCsv where one has no end, before it fills the memory."""
-    while line := file.readline(_LONGEST_LINE):
-        if len(line) == _LONGEST_LINE and not line.endswith("\n"):
+    while line := file.readline(_MAX_LINE_LENGTH):
+        if len(line) == _MAX_LINE_LENGTH and not line.endswith("\n"):
             raise NotCsv(0, "a line has no end")
         yield line
 

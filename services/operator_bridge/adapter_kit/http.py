@@ -32,8 +32,8 @@ _FAILED = 400
 _PATIENCE = 3
 _MOST_OF_A_TOKEN = 256 * 1024
 # Ten million lines have room in a fifth of them, a hundred a page.
-_MOST_PAGES = 500_000
-_LONGEST_CURSOR = 2_000
+_MAX_PAGES = 500_000
+_MAX_CURSOR = 2_000
 _NOTHING: Mapping[Any, str] = {}
 
 
@@ -116,9 +116,9 @@ class Client:
             page = self.get(path, **query, cursor=cursor)
             yield page
             cursor = page.get("next") if isinstance(page, dict) else None
-            if cursor is not None and not (isinstance(cursor, str) and len(cursor) <= _LONGEST_CURSOR):
+            if cursor is not None and not (isinstance(cursor, str) and len(cursor) <= _MAX_CURSOR):
                 raise NoAnswer("a page names no next one that can be asked for")
-            if cursor in seen or len(seen) >= _MOST_PAGES:
+            if cursor in seen or len(seen) >= _MAX_PAGES:
                 raise NoAnswer("its pages never end")
 
     def post(self, path: str, body: Any) -> Any:
@@ -196,17 +196,17 @@ def verify_standard_webhook(secrets: str, headers: Mapping[str, str], body: byte
     minutes either way, and is looked at before anything is computed. Raises BadSignature, for headers too that make no
     sense.
     """
-    said = {name.lower(): value for name, value in headers.items() if name.lower().startswith("webhook-")}
-    if sum(map(len, said.values())) > _MAX_HEADERS:
+    signed = {name.lower(): value for name, value in headers.items() if name.lower().startswith("webhook-")}
+    if sum(map(len, signed.values())) > _MAX_HEADERS:
         raise BadSignature("Malformed signature")
     error: Exception | None = None
     for secret in filter(None, map(str.strip, secrets.split(","))):
         try:
-            Webhook(secret).verify(body, said, json_parse=False)
+            Webhook(secret).verify(body, signed, json_parse=False)
         except (WebhookVerificationError, ValueError) as caught:  # the library lets bad base64 and UTF-8 out as is
             error = caught
         else:
-            return said["webhook-id"]
+            return signed["webhook-id"]
     raise BadSignature(str(error) if isinstance(error, WebhookVerificationError) else "Malformed signature")
 
 
@@ -219,11 +219,11 @@ def _never_reached(error: requests.RequestException) -> bool:
 
 def _retry_after(response: _Answer) -> float | None:
     """The seconds of a Retry-After header, which may be a number or a date."""
-    given = response.headers.get("Retry-After", "")
-    if given.isdigit():
-        return float(given)
+    value = response.headers.get("Retry-After", "")
+    if value.isdigit():
+        return float(value)
     try:
-        return max(0.0, (parsedate_to_datetime(given) - clock.now()).total_seconds())
+        return max(0.0, (parsedate_to_datetime(value) - clock.now()).total_seconds())
     except (ValueError, TypeError):
         return None
 

@@ -19,11 +19,11 @@ from shared.values.text_rules import is_line
 
 _T = TypeVar("_T")
 _MAX_CENTS = 1_000_000_000
-_LONGEST_AMOUNT = 50
+_MAX_AMOUNT_LENGTH = 50
 
-_LONGEST_TEXT = 500
+_MAX_TEXT_LENGTH = 500
 _FIRST_YEAR, _LAST_YEAR = 2000, 2200
-_MEMBERS = tuple(each.name for each in dataclasses.fields(Order))
+_MEMBERS = tuple(field.name for field in dataclasses.fields(Order))
 
 
 def document(body: bytes) -> dict[str, Any]:
@@ -38,9 +38,9 @@ def document(body: bytes) -> dict[str, Any]:
     return found
 
 
-def member(given: Any, name: str, kind: type[_T]) -> _T:
+def member(value: Any, name: str, kind: type[_T]) -> _T:
     """One member of an object; raises Unreadable where it is missing or not of its kind."""
-    found = given.get(name) if isinstance(given, Mapping) else None
+    found = value.get(name) if isinstance(value, Mapping) else None
     if not isinstance(found, kind):
         raise Unreadable(f"{name}: expected a {kind.__name__}.")
     return found
@@ -49,7 +49,7 @@ def member(given: Any, name: str, kind: type[_T]) -> _T:
 def cents(amount: str) -> int:
     """The cents of a decimal number of euros; raises Unreadable."""
     try:
-        found = Decimal(amount) * 100 if len(amount) <= _LONGEST_AMOUNT else Decimal("NaN")
+        found = Decimal(amount) * 100 if len(amount) <= _MAX_AMOUNT_LENGTH else Decimal("NaN")
     except ArithmeticError:  # no number, or one beyond all bounds
         found = Decimal("NaN")
     if not (found.is_finite() and 0 <= found <= _MAX_CENTS and found == int(found)):
@@ -65,18 +65,18 @@ def reader(kind: type[_T], **names: str) -> Callable[[Any], _T]:
     """
     hints = typing.get_type_hints(kind)
     members = [
-        (each.name, names.get(each.name, each.name), _check(hints[each.name]), each.default is dataclasses.MISSING)
-        for each in dataclasses.fields(kind)  # type: ignore[arg-type]
+        (field.name, names.get(field.name, field.name), _check(hints[field.name]), field.default is dataclasses.MISSING)
+        for field in dataclasses.fields(kind)  # type: ignore[arg-type]
     ]
 
-    def read(given: Any) -> _T:
-        if not isinstance(given, dict):
+    def read(value: Any) -> _T:
+        if not isinstance(value, dict):
             raise Unreadable(f"{kind.__name__}: expected an object.")
         found = {}
         for name, theirs, check, needed in members:
-            if theirs in given:
+            if theirs in value:
                 try:
-                    found[name] = check(given[theirs])
+                    found[name] = check(value[theirs])
                 except ValueError as error:
                     raise Unreadable(f"{kind.__name__}: {theirs}: {error}") from None
             elif needed:
@@ -105,55 +105,55 @@ def _check(hint: Any) -> Callable[[Any], Any]:
 
 
 def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
-    def check(given: Any) -> str:
-        if not isinstance(given, str) or given not in words:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in words:
             raise ValueError(f"expected one of {', '.join(words)}.")
-        return given
+        return value
 
     return check
 
 
-def _text(given: Any) -> str:
-    if not isinstance(given, str) or not 0 < len(given) <= _LONGEST_TEXT:
-        raise ValueError(f"expected 1 to {_LONGEST_TEXT} characters.")
-    if not is_line(given):
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT_LENGTH:
+        raise ValueError(f"expected 1 to {_MAX_TEXT_LENGTH} characters.")
+    if not is_line(value):
         raise ValueError("control characters are not expected.")
-    return given
+    return value
 
 
-def _text_or_none(given: Any) -> str | None:
-    return given if given is None or given == "" else _text(given)
+def _text_or_none(value: Any) -> str | None:
+    return value if value is None or value == "" else _text(value)
 
 
-def _texts(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list):
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
         raise ValueError("expected a list.")
-    return tuple(map(_text, given))
+    return tuple(map(_text, value))
 
 
-def _cents(given: Any) -> int:
-    if type(given) is not int or not 0 <= given <= _MAX_CENTS:  # True is an int too
+def _cents(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= _MAX_CENTS:  # True is an int too
         raise ValueError("expected cents.")
-    return given
+    return value
 
 
-def _id(given: Any) -> UUID:
+def _id(value: Any) -> UUID:
     try:
-        return UUID(given)
+        return UUID(value)
     except (ValueError, TypeError, AttributeError):
         raise ValueError("expected a UUID.") from None
 
 
-def _day(given: Any) -> date:
+def _day(value: Any) -> date:
     try:
-        return _in_our_time(date.fromisoformat(given))
+        return _in_our_time(date.fromisoformat(value))
     except (ValueError, TypeError):
         raise ValueError(f"expected a day from {_FIRST_YEAR} to {_LAST_YEAR}.") from None
 
 
-def _instant(given: Any) -> datetime:
+def _instant(value: Any) -> datetime:
     try:
-        found = _in_our_time(datetime.fromisoformat(given))
+        found = _in_our_time(datetime.fromisoformat(value))
     except (ValueError, TypeError):
         raise ValueError(f"expected an instant from {_FIRST_YEAR} to {_LAST_YEAR}.") from None
     if found.tzinfo is None:

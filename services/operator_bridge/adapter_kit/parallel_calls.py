@@ -22,25 +22,25 @@ from services.operator_bridge.interface import (
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-AT_ONCE = 8
-"""So many calls at a time."""
-_AHEAD = 32 * AT_ONCE
+MAX_CALLS = 8
+"""How many calls are made at a time."""
+_AHEAD = 32 * MAX_CALLS
 
 _Failure = OperatorUnavailable | NoAnswer | Unreadable
 
 
-def each(ask: Callable[[_T], _R], given: Iterable[_T]) -> Iterator[_R]:
-    """What is answered for each, in their order; what is given is read as a stream. Raises what `ask` raises."""
-    rest = iter(given)
+def answers(ask: Callable[[_T], _R], questions: Iterable[_T]) -> Iterator[_R]:
+    """The answer to each question, in their order; questions are read as a stream. Raises what `ask` raises."""
+    rest = iter(questions)
     here = contextvars.copy_context()
 
-    def for_us(one: _T) -> _R:
-        """The request in hand is the same in every thread."""
-        return here.copy().run(ask, one)
+    def in_this_context(question: _T) -> _R:
+        """Log lines and traces belong to the same request in every thread."""
+        return here.copy().run(ask, question)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_CALLS) as pool:
         while part := list(islice(rest, _AHEAD)):
-            yield from pool.map(for_us, part)
+            yield from pool.map(in_this_context, part)
 
 
 def receipts(call: Callable[[Order], str | None], orders: Sequence[Order]) -> Iterator[Receipt]:
@@ -49,7 +49,7 @@ def receipts(call: Callable[[Order], str | None], orders: Sequence[Order]) -> It
     Raises OperatorUnavailable at the end where orders were left: those without a receipt were surely not done.
     """
     sending = _Sending(call)
-    for outcome in each(sending.send, orders):
+    for outcome in answers(sending.send, orders):
         if outcome:
             yield outcome
     if sending.failure:

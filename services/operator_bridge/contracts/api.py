@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from flask_smorest import Blueprint
 
 from services.operator_bridge.contracts import activation, adoption, lifecycle, linking, schemas
@@ -13,7 +12,7 @@ from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.problems import ProblemSchema
@@ -42,7 +41,7 @@ def create(body: dict[str, Any]) -> Contract:
 def browse(query: dict[str, Any]) -> dict[str, Any]:
     """All contracts, oldest first."""
     with transaction() as session:
-        return page(session, sa.select(Contract), Contract.contract_id, query["after"], query["limit"])
+        return lifecycle.browse(session, query["after"], query["limit"])
 
 
 @blueprint.route("/<uuid:contract_id>")

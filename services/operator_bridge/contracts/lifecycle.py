@@ -14,6 +14,7 @@ from services.operator_bridge.orders import creating
 from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED, allowed
+from shared.database.paging import page
 from shared.eventlog import log
 from shared.problems import Conflict, Invalid
 from shared.settings.settings import ConfigurationError
@@ -27,15 +28,20 @@ _LEFT = sa.text("""
 """)
 
 
-def create(session: Session, given: Mapping[str, Any]) -> Contract:
+def create(session: Session, payload: Mapping[str, Any]) -> Contract:
     """Drafts a contract; raises Invalid where there is no such operator, Conflict where its code is taken."""
-    _adapter(given["operator"])
-    if session.scalar(sa.select(Contract.contract_id).where(Contract.code == given["code"])):
+    _adapter(payload["operator"])
+    if session.scalar(sa.select(Contract.contract_id).where(Contract.code == payload["code"])):
         raise Conflict("There is a contract of this code already.", slug="contract-exists")
-    contract = Contract(**given)
+    contract = Contract(**payload)
     session.add(contract)
     tell(session, contract)
     return contract
+
+
+def browse(session: Session, after: UUID | None, limit: int) -> dict[str, Any]:
+    """A page of all contracts, oldest first."""
+    return page(session, sa.select(Contract), Contract.contract_id, after, limit)
 
 
 def change(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
@@ -20,6 +21,15 @@ from shared.eventlog.peer_client import Peer
 from shared.observability.logs import logger
 from shared.process import recovery
 from shared.process.runtime import Runtime
+
+_REDEMPTIONS = sa.text("""
+    SELECT redemption_id, presentation_id, cheque_id, structure_id, amount_cents, via,
+           CASE via WHEN 'operator' THEN contract_id END AS contract_id, given_on, redeemed_at,
+           state = 'reversed' AS reversed
+    FROM redemption
+    WHERE redemption_id > :after
+    ORDER BY redemption_id LIMIT :limit
+""")
 
 _COLUMNS = ("contract_id", "code", "operator", "programme", "starts_on", "ends_on")
 
@@ -46,3 +56,8 @@ def _take_in(session: Session, remembered: Mapping[str, Any]) -> bool:
     if contract.state != remembered["state"] and contract.state in WORKING and contract.held_at is None:
         hold.hold(session, contract.contract_id, f"restored: it was {remembered['state']} before, and is now held")
     return False
+
+
+def remembered_redemptions(session: Session, after: UUID) -> list[sa.RowMapping]:
+    """The redemptions that the redeemer published, after an id, in pages of `PAGE_SIZE`."""
+    return list(session.execute(_REDEMPTIONS, {"after": after, "limit": recovery.PAGE_SIZE}).mappings())

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What requests about contracts hold, and how contracts are shown."""
 
 from marshmallow import Schema, fields, validate
 

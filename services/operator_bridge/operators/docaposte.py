@@ -92,9 +92,9 @@ _paid = mapping.reader(Paid)
 _status = mapping.reader(ChequeStatus, cheque_id="cheque")
 
 
-def _receipt(given: Any) -> Receipt:
-    duplicate = mapping.member(given, "outcome", str) == "duplicate"
-    return _outcome({**given, "outcome": given.get("original")} if duplicate else given)
+def _receipt(line: Any) -> Receipt:
+    duplicate = mapping.member(line, "outcome", str) == "duplicate"
+    return _outcome({**line, "outcome": line.get("original")} if duplicate else line)
 
 
 _MESSAGES: Mapping[str, Callable[[Any], Event]] = {"redemption.made": _redeemed, "payment.made": _paid}

@@ -72,8 +72,8 @@ class Adapter(Operator):
         return parallel_calls.receipts(lambda order: _WORK[order.kind](self, order), orders)
 
     def fetch(self, period: Period) -> Iterator[Line]:
-        yield from filter(None, parallel_calls.each(self._outcome, period.unsettled))
-        yield from filter(None, parallel_calls.each(self._status, period.cheques))
+        yield from filter(None, parallel_calls.answers(self._outcome, period.unsettled))
+        yield from filter(None, parallel_calls.answers(self._status, period.cheques))
 
     def _outcome(self, order: Order) -> Receipt | None:
         if not (order.cheque_id and order.number):
@@ -110,9 +110,9 @@ class Adapter(Operator):
         self._call(order, "PATCH", f"voucherstatuscheck/{serial}", {"voucherserialnumber": serial})
 
     def _call(self, order: Order, method: str, what: str, body: Mapping[str, Any]) -> Any:
-        given, path = {**body, "Gov_Stack_BB": self.settings["BUILDING_BLOCK"]}, f"/vouchers/{what}"
+        payload, path = {**body, "Gov_Stack_BB": self.settings["BUILDING_BLOCK"]}, f"/vouchers/{what}"
         headers = self._headers | {"X-CorrelationID": order.reference}
-        return self._client.ask(method, path, given, headers, unavailable=_NOT_NOW, refused=_REFUSED, empty=_DONE)[1]
+        return self._client.ask(method, path, payload, headers, unavailable=_NOT_NOW, refused=_REFUSED, empty=_DONE)[1]
 
 
 _WORK: Mapping[str, Callable[[Adapter, Order], str | None]]

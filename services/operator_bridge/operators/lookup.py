@@ -38,11 +38,11 @@ def connect(code: str, settings: Mapping[str, str]) -> Operator:
 
 @functools.cache
 def _connected(code: str, settings: tuple[tuple[str, str], ...]) -> Operator:
-    found, given = adapter(code), dict(settings)
-    missing = [f"{_prefix(code)}{name}" for name in found.required if not given.get(name)]
+    found, values = adapter(code), dict(settings)
+    missing = [f"{_prefix(code)}{name}" for name in found.required if not values.get(name)]
     if missing:
         raise ConfigurationError(f"The operator {code} cannot be reached without {', '.join(missing)}.")
-    return found({**found.optional, **given})
+    return found({**found.optional, **values})
 
 
 def is_configured(code: str, settings: Mapping[str, str]) -> bool:

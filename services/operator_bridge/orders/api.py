@@ -3,19 +3,18 @@
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from flask_smorest import Blueprint
 
-from services.operator_bridge.orders import manual_outcome, manual_retry, schemas
+from services.operator_bridge.orders import browsing, manual_outcome, manual_retry, schemas
 from services.operator_bridge.register.models import Order
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
-from shared.database.paging import page, page_of
+from shared.database.paging import page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.problems import ProblemSchema
 
-orders = Blueprint("orders", __name__, url_prefix="/v1/orders", description="What operators are told.")
+orders = Blueprint("orders", __name__, url_prefix="/v1/orders", description="Orders to operators.")
 
 
 @orders.route("")
@@ -24,14 +23,8 @@ orders = Blueprint("orders", __name__, url_prefix="/v1/orders", description="Wha
 @orders.response(200, page_of(schemas.OrderSchema))
 def browse_orders(query: dict[str, Any]) -> dict[str, Any]:
     """Orders by state, kind and contract, oldest first."""
-    chosen: sa.Select[Any] = sa.select(Order)
-    for name in ("state", "kind", "contract_id"):
-        if query[name] is not None:
-            chosen = chosen.where(getattr(Order, name) == query[name])
-    if query["stuck"] is not None:
-        chosen = chosen.where(Order.stuck.is_(query["stuck"]))
     with transaction() as session:
-        return page(session, chosen, Order.order_id, query["after"], query["limit"])
+        return browsing.browse(session, query)
 
 
 @orders.route("/<uuid:order_id>/retry", methods=["POST"])

@@ -70,7 +70,10 @@ def _declared(session: Session, orders: Sequence[Settled]) -> None:
 
 def _not_declared(session: Session, orders: Sequence[Settled]) -> None:
     for contract_id, moved in _by_contract(_move_redemptions(session, "refused", orders)).items():
-        refused = [{"redemption_id": each["redemption_id"], "reason": each["reason"] or "refused"} for each in moved]
+        refused = [
+            {"redemption_id": redemption["redemption_id"], "reason": redemption["reason"] or "refused"}
+            for redemption in moved
+        ]
         log.append(session, "redemptions.refused", contract_id, {"contract_id": contract_id, "redemptions": refused})
 
 

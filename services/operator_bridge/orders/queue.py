@@ -123,8 +123,8 @@ def contracts_due(session: Session) -> Sequence[UUID]:
 
 def take_turn(session: Session, contract_id: UUID, rate: float) -> bool:
     """Whether this worker may call the operator now; if so nobody else may within `1 / rate` seconds."""
-    given = {"contract": contract_id, "interval": 1 / rate, "working": list(WORKING)}
-    return session.execute(_TAKE_TURN, given).one_or_none() is not None
+    params = {"contract": contract_id, "interval": 1 / rate, "working": list(WORKING)}
+    return session.execute(_TAKE_TURN, params).one_or_none() is not None
 
 
 def next_turn(session: Session, contract_id: UUID) -> float | None:
@@ -166,7 +166,7 @@ def record_failure(session: Session, contract_id: UUID, retry_after: float | Non
 
     Says whether that opened the circuit.
     """
-    given = {
+    params = {
         "contract": contract_id,
         "wait": None if retry_after is None else _within(retry_after),
         "most": _MAX_BACKOFF_SECONDS,
@@ -174,7 +174,7 @@ def record_failure(session: Session, contract_id: UUID, retry_after: float | Non
         "opens": OPENS_AFTER,
         "reason": reason,
     }
-    return bool(session.scalar(_RECORD_FAILURE, given))
+    return bool(session.scalar(_RECORD_FAILURE, params))
 
 
 def record_success(session: Session, contract_id: UUID) -> bool:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What requests about orders hold, and how orders are shown."""
 
 from marshmallow import Schema, fields, validate
 

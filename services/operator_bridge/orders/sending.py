@@ -36,7 +36,7 @@ from shared.process.runtime import Runtime
 
 _SENDERS = 2
 # The issuer gives this many codes at a time.
-_CODES_AT_ONCE = 1000
+_CODES_BATCH_SIZE = 1000
 # Collectors of logs cut lines that are longer than 16 kB.
 _NAMED_ON_A_LINE = 100
 
@@ -53,7 +53,7 @@ def push(runtime: Runtime, contract_id: UUID, seconds: float) -> int:
         senders = _SENDERS if queue.more_wait_than(session, contract_id, operator.batch_size) else 1
     with leases.taken(runtime) as lease:
         sending = _Sending(runtime, contract, operator, time.monotonic() + seconds, lease)
-        return sum(parallel_calls.each(lambda _: sum(sending.batches()), range(senders)))
+        return sum(parallel_calls.answers(lambda _: sum(sending.batches()), range(senders)))
 
 
 @dataclass
@@ -107,23 +107,23 @@ class _Sending:
     def ask_codes(self, cheques: Sequence[UUID | None]) -> dict[UUID | None, str]:
         """The codes of cheques, for this one call; raises PeerUnavailable."""
         codes: dict[UUID | None, str] = {}
-        for start in range(0, len(cheques), _CODES_AT_ONCE):
-            asked = [str(cheque_id) for cheque_id in cheques[start : start + _CODES_AT_ONCE]]
-            answer = self.runtime.peer("issuer").post("/v1/codes", {"cheque_ids": asked})
-            codes |= {UUID(each["cheque_id"]): each["code"] for each in answer["codes"]}
+        for start in range(0, len(cheques), _CODES_BATCH_SIZE):
+            cheque_ids = [str(cheque_id) for cheque_id in cheques[start : start + _CODES_BATCH_SIZE]]
+            answer = self.runtime.peer("issuer").post("/v1/codes", {"cheque_ids": cheque_ids})
+            codes |= {UUID(line["cheque_id"]): line["code"] for line in answer["codes"]}
         return codes
 
     def send(self, orders: Sequence[Order]) -> None:
         """Sends orders and settles what comes of it."""
         began = time.perf_counter()
         receipts, failure = self.call(orders)
-        said = {receipt.reference: receipt for receipt in receipts}
-        rest = [order for order in orders if order.reference not in said]
+        by_reference = {receipt.reference: receipt for receipt in receipts}
+        rest = [order for order in orders if order.reference not in by_reference]
         if isinstance(failure, OperatorRefused) and len(rest) == 1:
             receipts.append(Receipt(rest.pop().reference, "refused", str(failure)))
-        ours = [said[order.reference] for order in orders if order.reference in said]
+        ours = [by_reference[order.reference] for order in orders if order.reference in by_reference]
         self.settle(receipts, [receipt for receipt in ours if receipt.outcome == "unknown"], rest, failure)
-        answered = sum(receipt.outcome != "unknown" for receipt in said.values())
+        answered = sum(receipt.outcome != "unknown" for receipt in by_reference.values())
         self.log(orders, answered, failure, time.perf_counter() - began)
         if isinstance(failure, OperatorRefused) and rest:
             self.send_halves(rest)

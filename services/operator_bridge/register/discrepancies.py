@@ -41,7 +41,7 @@ def record(session: Session, differences: Sequence[Mapping[str, Any]]) -> None:
     if differences:
         session.execute(pg.insert(Discrepancy).on_conflict_do_nothing(), list(differences))
         logger().warning(
-            "operator_differs", kinds=sorted({each["kind"] for each in differences}), count=len(differences)
+            "operator_differs", kinds=sorted({difference["kind"] for difference in differences}), count=len(differences)
         )
 
 

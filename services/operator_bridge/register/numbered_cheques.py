@@ -10,7 +10,7 @@ from shared.process.runtime import Runtime
 
 BATCH_SIZE = 1000
 
-_KNOWN = sa.text("""
+_NUMBERED = sa.text("""
     SELECT link.cheque_id, link.number, cheque.value_cents FROM link JOIN cheque USING (cheque_id)
     WHERE link.contract_id = :contract AND link.state IN ('registered', 'closed') AND link.number IS NOT NULL
       AND (CAST(:after AS uuid) IS NULL OR link.cheque_id > :after)
@@ -23,7 +23,7 @@ def cheques(runtime: Runtime, contract_id: UUID) -> Iterator[NumberedCheque]:
     after: UUID | None = None
     while True:
         with runtime.transaction() as session:
-            rows = session.execute(_KNOWN, {"contract": contract_id, "after": after, "limit": BATCH_SIZE}).all()
+            rows = session.execute(_NUMBERED, {"contract": contract_id, "after": after, "limit": BATCH_SIZE}).all()
         if not rows:
             return
         yield from (NumberedCheque(row.cheque_id, row.number, row.value_cents) for row in rows)

@@ -1,1 +1,1 @@
-"""Workers."""
+"""What workers share: leases and wake-ups."""
