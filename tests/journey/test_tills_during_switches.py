@@ -82,7 +82,7 @@ class Town(World):
         switch = self.ask("operator_bridge", "POST", "/v1/switches", "admin", body)
         for _ in range(30):
             self.serve()
-            done = switchover.advance(self.bridge, UUID(switch["switch_id"]), at_once=10)
+            done = switchover.advance(self.bridge, UUID(switch["switch_id"]), batch_size=10)
             self.serve_and_carry()
             if done.finished_at:
                 return dict(done.report or {})

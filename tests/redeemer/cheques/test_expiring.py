@@ -79,7 +79,7 @@ def test_what_expired_before_is_not_read_again(till: Till, owner: sa.Engine) -> 
 
 @pytest.mark.parametrize("how", ["issued", "unblocked", "given back"])
 def test_a_cheque_that_becomes_spendable_after_its_day_was_done_expires_all_the_same(till: Till, how: str) -> None:
-    over = {"valid_until": day(-5), "presentable_until": day(-1)}
+    over: dict[str, Any] = {"valid_until": day(-5), "presentable_until": day(-1)}
     [cheque] = till.issue(presentable_until=day(0), valid_until=day(0))
     if how == "given back":
         redemption_id = till.present([cheque.code]).get_json()["redemptions"][0]["redemption_id"]
