@@ -7,8 +7,6 @@ from marshmallow import ValidationError
 
 from shared.values import cheque_code, clock, money, text_rules
 
-CODE = cheque_code.printed(cheque_code.generate())
-
 
 @pytest.mark.parametrize("value", ["Vu.", "L’été à Agen", "a" * 1000])
 def test_a_line_that_says_something_is_fit(value: str) -> None:
@@ -16,8 +14,9 @@ def test_a_line_that_says_something_is_fit(value: str) -> None:
     text_rules.check_lines(f"{value}\r\n\t{value}")
 
 
-@pytest.mark.parametrize("value", ["", "  ", "a\0b", "a\x1bb", "a\x7f", "a\ud800", f"voir {CODE}"])
+@pytest.mark.parametrize("value", ["", "  ", "a\0b", "a\x1bb", "a\x7f", "a\ud800", "voir CODE"])
 def test_a_text_that_says_nothing_or_what_is_not_kept_is_refused(value: str) -> None:
+    value = value.replace("CODE", cheque_code.printed(cheque_code.generate()))
     for check in (text_rules.check_line, text_rules.check_lines):
         with pytest.raises(ValidationError):
             check(value)
