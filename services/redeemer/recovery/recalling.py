@@ -1,7 +1,7 @@
 """Taking redemptions in again that were lost here, when this database was restored, and that others remember.
 
-A cheque that is spent stays spent, whoever has to be asked for that: this happens before any till is answered. The
-readers are told of each again, as one of them may not have heard of it yet; for the other it is the same word twice.
+A cheque that is spent stays spent, whoever has to be asked for that: this happens before any till is answered. Each
+is published again, as one of the readers may not have read it yet; the other reads the same news twice.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ _TAKE_BACK = sa.text("""
 
 # Only what has not ended otherwise since: then a second redemption stands against the first; a person has to see it.
 _SPEND = sa.text("""
-    UPDATE cheque SET ending = 'redeemed', redeemed_at = given.redeemed_at
-    FROM unnest(CAST(:cheques AS uuid[]), CAST(:times AS timestamptz[])) AS given (cheque_id, redeemed_at)
-    WHERE cheque.id = given.cheque_id AND ending IS NULL
+    UPDATE cheque SET ending = 'redeemed', redeemed_at = input.redeemed_at
+    FROM unnest(CAST(:cheques AS uuid[]), CAST(:times AS timestamptz[])) AS input (cheque_id, redeemed_at)
+    WHERE cheque.id = input.cheque_id AND ending IS NULL
     RETURNING cheque.id
 """)
 
@@ -47,20 +47,20 @@ _PRESENT = sa.text("""
     INSERT INTO presentation (id, structure_id, key, request_digest, presented_at)
     SELECT DISTINCT ON (id) id, structure_id, 'remembered ' || id, CAST('' AS bytea), presented_at
     FROM unnest(CAST(:presentations AS uuid[]), CAST(:structures AS uuid[]), CAST(:times AS timestamptz[]))
-         AS given (id, structure_id, presented_at)
+         AS input (id, structure_id, presented_at)
     ON CONFLICT DO NOTHING
 """)
 
 _REDEEM = sa.text("""
     INSERT INTO redemption (id, cheque_id, presentation_id, structure_id, programme, amount_cents, via, contract_id,
                             given_on, redeemed_at, state, reversed_at, reversal_reason)
-    SELECT given.id, cheque_id, presentation_id, structure_id, programme, amount_cents, via, contract_id, given_on,
-           given.redeemed_at, CASE via WHEN 'operator' THEN 'confirmed' ELSE 'due' END,
+    SELECT input.id, cheque_id, presentation_id, structure_id, programme, amount_cents, via, contract_id, given_on,
+           input.redeemed_at, CASE via WHEN 'operator' THEN 'confirmed' ELSE 'due' END,
            CASE WHEN reversed THEN CAST(:now AS timestamptz) END, CASE WHEN reversed THEN :reason END
     FROM unnest(CAST(:ids AS uuid[]), CAST(:cheques AS uuid[]), CAST(:presentations AS uuid[]),
                 CAST(:structures AS uuid[]), CAST(:amounts AS int[]), CAST(:via AS text[]), CAST(:contracts AS uuid[]),
                 CAST(:days AS date[]), CAST(:times AS timestamptz[]), CAST(:reversed AS boolean[]))
-         AS given (id, cheque_id, presentation_id, structure_id, amount_cents, via, contract_id, given_on, redeemed_at,
+         AS input (id, cheque_id, presentation_id, structure_id, amount_cents, via, contract_id, given_on, redeemed_at,
                    reversed)
     JOIN cheque ON cheque.id = cheque_id JOIN spending_rules ON spending_rules.id = rules_id
     RETURNING id, programme
@@ -82,7 +82,7 @@ def _take_back(session: Session, redemption_ids: Sequence[UUID]) -> None:
     now = clock.now()
     back = session.execute(_TAKE_BACK, {"ids": list(redemption_ids), "now": now, "reason": REASON}).all()
     expiring.read_again(session, [row.cheque_id for row in back])
-    _tell_reversed(session, back, now)
+    _publish_reversed(session, back, now)
 
 
 def _spent(session: Session, memories: Sequence[RedemptionRemembered]) -> list[RedemptionRemembered]:
@@ -102,12 +102,12 @@ def _insert(session: Session, memories: Sequence[RedemptionRemembered]) -> None:
     session.execute(_PRESENT, _columns([memory for memory in memories if memory.via == "till"]))
     made = session.execute(_REDEEM, {**_columns(memories), "now": now, "reason": REASON})
     programmes = {row.id: row.programme for row in made}
-    told = [(memory.presentation_id, _told(memory, programmes[memory.redemption_id])) for memory in memories]
+    told = [(memory.presentation_id, _body(memory, programmes[memory.redemption_id])) for memory in memories]
     log.append_many(session, "cheques.redeemed", told)
-    _tell_reversed(session, [memory for memory in memories if memory.reversed], now)
+    _publish_reversed(session, [memory for memory in memories if memory.reversed], now)
 
 
-def _tell_reversed(session: Session, redemptions: Sequence[Any], at: datetime) -> None:
+def _publish_reversed(session: Session, redemptions: Sequence[Any], at: datetime) -> None:
     names = ("redemption_id", "cheque_id", "structure_id", "amount_cents")
     told = [
         (one.redemption_id, {**{name: getattr(one, name) for name in names}, "reason": REASON, "reversed_at": at})
@@ -135,7 +135,7 @@ def _column(memories: Sequence[RedemptionRemembered], name: str) -> list[Any]:
     return [getattr(memory, name) for memory in memories]
 
 
-def _told(memory: RedemptionRemembered, programme: str) -> dict[str, Any]:
+def _body(memory: RedemptionRemembered, programme: str) -> dict[str, Any]:
     line = {name: getattr(memory, name) for name in ("redemption_id", "cheque_id", "amount_cents")}
     names = ("presentation_id", "structure_id", "via", "contract_id", "redeemed_at", "given_on")
     return {**{name: getattr(memory, name) for name in names}, "programme": programme, "redemptions": [line]}
