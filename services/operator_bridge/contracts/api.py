@@ -12,6 +12,7 @@ from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import roles
+from shared.audit import trail
 from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
@@ -65,8 +66,8 @@ def change(body: dict[str, str], contract_id: UUID) -> Contract:
     """
     with transaction() as session:
         contract = lifecycle.change(session, runtime().settings.operators, contract_id, body["state"])
-    if contract.linking_after is not None and not linking.link(runtime(), contract_id, _LINK_SECONDS):
-        wakeups.wake(runtime(), "operator_bridge.link", str(contract_id))
+    if contract.linking_after is not None:
+        _link(contract_id)
     wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
     return contract
 
@@ -116,3 +117,11 @@ def adopt(contract_id: UUID) -> dict[str, int]:
         adopted = adoption.adopt(session, contract_id)
         wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(contract_id))
     return {"adopted": adopted}
+
+
+def _link(contract_id: UUID) -> None:
+    """Links a programme for a while, as a worker would: in transactions that are no part of the request."""
+    with trail.acting(trail.system("operator_bridge.link")):
+        finished = linking.link(runtime(), contract_id, _LINK_SECONDS)
+    if not finished:
+        wakeups.wake(runtime(), "operator_bridge.link", str(contract_id))

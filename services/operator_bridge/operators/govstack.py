@@ -43,7 +43,6 @@ _NOT_NOW = {
     453: "currency not taken", 454: "voucher group unknown", 455: "voucher group exhausted",
     460: "building block unknown", 462: "funding account empty",
 }  # fmt: skip
-_DONE = (464,)
 _STATUSES: Mapping[str, Any] = {"Activated": "registered", "Active": "registered", "Suspended": "blocked",
                                 "Blocked": "blocked", "Purged": "cancelled"}  # fmt: skip
 _ENDED: Mapping[int, Any] = {458: "redeemed", 459: "cancelled"}
@@ -112,7 +111,7 @@ class Adapter(Operator):
     def _call(self, order: Order, method: str, what: str, body: Mapping[str, Any]) -> Any:
         payload, path = {**body, "Gov_Stack_BB": self.settings["BUILDING_BLOCK"]}, f"/vouchers/{what}"
         headers = self._headers | {"X-CorrelationID": order.reference}
-        return self._client.ask(method, path, payload, headers, unavailable=_NOT_NOW, refused=_REFUSED, empty=_DONE)[1]
+        return self._client.ask(method, path, payload, headers, unavailable=_NOT_NOW, refused=_REFUSED, empty=(464,))[1]
 
 
 _WORK: Mapping[str, Callable[[Adapter, Order], str | None]]
