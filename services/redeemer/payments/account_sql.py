@@ -1,6 +1,6 @@
 """The SQL that sets credits off against statements, and that finds what is overdue."""
 
-from services.redeemer.statements.statement_sql import PENDING, account
+from services.redeemer.statements.statement_sql import PENDING, account_query
 
 # Statements that come to nothing or less, with lines that nothing settles, although all that was stated to the
 # structure until then is paid: what they take back was paid, so it pays these lines.
@@ -14,7 +14,7 @@ SET_OFF = f"""
         ), 1)
     ),
     account AS (
-        {account("'infinity'", "statement.structure_id IN (SELECT structure_id FROM waiting)")}
+        {account_query("'infinity'", "statement.structure_id IN (SELECT structure_id FROM waiting)")}
     )
     SELECT waiting.id, waiting.name
     FROM waiting JOIN account USING (structure_id) JOIN statement ON statement.id = account.id
@@ -34,7 +34,7 @@ _ISSUED_BY_THEN = """
 LATE = f"""
     WITH account AS MATERIALIZED (
         SELECT account.*, account.due_cents - account.paid_cents AS open_cents
-        FROM ({account(":today", _ISSUED_BY_THEN)}) account
+        FROM ({account_query(":today", _ISSUED_BY_THEN)}) account
     ),
     credit AS (
         SELECT structure_id, sum(cents) AS cents FROM (

@@ -23,7 +23,7 @@ CANDIDATES = f"""
 ISSUE = sql_files.load(__file__, "issue.sql").replace("/* pending.sql */", PENDING)
 
 
-def account(until: str, which: str) -> str:
+def account_query(until: str, which: str) -> str:
     """What statements come to: what the accountant typed, what operators paid, and what they paid a second time.
 
     `until` is the last day of payments that count, `which` are the statements, as SQL. Each table is read once, however
@@ -59,7 +59,7 @@ def account(until: str, which: str) -> str:
     """  # noqa: S608 (constants of this module)
 
 
-ACCOUNT_OF = account("'infinity'", "statement.id = ANY(:ids)")
+ACCOUNT_OF = account_query("'infinity'", "statement.id = ANY(:ids)")
 
 _OF_THE_REGISTER = """
     statement.id IN (
@@ -78,6 +78,6 @@ REGISTER = f"""
            statement.redemptions, statement.corrections, statement.due_cents, statement.confirmed_cents,
            statement.paid_cents, account.confirmed_cents AS confirmed_now_cents, account.paid_cents AS paid_now_cents,
            account.due_cents - account.paid_cents AS open_cents
-    FROM ({account("'infinity'", _OF_THE_REGISTER)}) account JOIN statement USING (id)
+    FROM ({account_query("'infinity'", _OF_THE_REGISTER)}) account JOIN statement USING (id)
     ORDER BY statement.id
 """  # noqa: S608 (constants of this module)
