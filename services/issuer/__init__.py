@@ -5,54 +5,54 @@ It mirrors what becomes of a cheque, and never decides it: the redeemer does.
 
 from flask import Flask
 
-from services.issuer import api_recovery as recovery
-from services.issuer.booklets import api as booklets
-from services.issuer.cheques import api as cheques
-from services.issuer.funding import api_conventions as conventions
-from services.issuer.funding import api_envelopes as envelopes
-from services.issuer.grants import api as grants
-from services.issuer.grants import api_bulk as bulk_grants
-from services.issuer.grants import api_preview as assessments
-from services.issuer.lifecycle import api as lifecycle
-from services.issuer.lifecycle import api_expiry as expiry
-from services.issuer.lifecycle import api_replacements as replacements
-from services.issuer.lots import api as lots
+from services.issuer import api_recovery as recovery_api
+from services.issuer.booklets import api as booklets_api
+from services.issuer.cheques import api as cheques_api
+from services.issuer.funding import api_conventions as conventions_api
+from services.issuer.funding import api_envelopes as envelopes_api
+from services.issuer.grants import api as grants_api
+from services.issuer.grants import api_bulk as bulk_grants_api
+from services.issuer.grants import api_preview as assessments_api
+from services.issuer.lifecycle import api as lifecycle_api
+from services.issuer.lifecycle import api_expiry as expiry_api
+from services.issuer.lifecycle import api_replacements as replacements_api
+from services.issuer.lots import api as lots_api
 from services.issuer.metrics import GAUGES
-from services.issuer.notices import api as notices
-from services.issuer.prescribers import api as prescribers
+from services.issuer.notices import api as notices_api
+from services.issuer.prescribers import api as prescribers_api
 from services.issuer.prescribers.models import Prescriber
-from services.issuer.privacy import api as privacy
-from services.issuer.programmes import api as programmes
-from services.issuer.programmes import api_rules as rules
-from services.issuer.reports import api as reports
-from services.issuer.reports import api_balances as balances
-from services.issuer.reports import api_exports as exports
+from services.issuer.privacy import api as privacy_api
+from services.issuer.programmes import api as programmes_api
+from services.issuer.programmes import api_rules as rules_api
+from services.issuer.reports import api as reports_api
+from services.issuer.reports import api_balances as balances_api
+from services.issuer.reports import api_exports as exports_api
 from shared.access.login import Register
 from shared.access.tokens import Role
 from shared.http.app import build
 from shared.settings.settings import Settings
 
 _APIS = (
-    programmes,
-    rules,
-    conventions,
-    envelopes,
-    prescribers,
-    grants,
-    bulk_grants,
-    assessments,
-    booklets,
-    cheques,
-    lifecycle,
-    replacements,
-    expiry,
-    lots,
-    notices,
-    balances,
-    exports,
-    reports,
-    privacy,
-    recovery,
+    programmes_api,
+    rules_api,
+    conventions_api,
+    envelopes_api,
+    prescribers_api,
+    grants_api,
+    bulk_grants_api,
+    assessments_api,
+    booklets_api,
+    cheques_api,
+    lifecycle_api,
+    replacements_api,
+    expiry_api,
+    lots_api,
+    notices_api,
+    balances_api,
+    exports_api,
+    reports_api,
+    privacy_api,
+    recovery_api,
 )
 BLUEPRINTS = tuple(blueprint for api in _APIS for blueprint in api.BLUEPRINTS)
 

@@ -2,31 +2,31 @@
 
 from flask import Flask
 
-from services.operator_bridge.contracts import api as contracts
-from services.operator_bridge.contracts import api_recovery as contracts_recovery
-from services.operator_bridge.inbound import api as inbound
+from services.operator_bridge.contracts import api as contracts_api
+from services.operator_bridge.contracts import api_recovery as contracts_recovery_api
+from services.operator_bridge.inbound import api as inbound_api
 from services.operator_bridge.metrics import GAUGES
 from services.operator_bridge.operators import lookup
-from services.operator_bridge.orders import api as orders
-from services.operator_bridge.reconciliation import api as reconciliation
-from services.operator_bridge.reconciliation import api_balances as reconciliation_balances
-from services.operator_bridge.reconciliation import api_discrepancies as reconciliation_discrepancies
-from services.operator_bridge.switching import api as switching
+from services.operator_bridge.orders import api as orders_api
+from services.operator_bridge.reconciliation import api as reconciliation_api
+from services.operator_bridge.reconciliation import api_balances as reconciliation_balances_api
+from services.operator_bridge.reconciliation import api_discrepancies as reconciliation_discrepancies_api
+from services.operator_bridge.switching import api as switching_api
 from shared.http.app import build
 from shared.settings.settings import Settings, load
 
 BLUEPRINTS = (
-    contracts.blueprint,
-    contracts_recovery.blueprint,
-    orders.orders,
-    inbound.blueprint,
-    inbound.polls,
-    reconciliation.reconciliations,
-    reconciliation.comparisons,
-    reconciliation_discrepancies.blueprint,
-    reconciliation_balances.blueprint,
-    reconciliation_balances.daily,
-    switching.blueprint,
+    contracts_api.blueprint,
+    contracts_recovery_api.blueprint,
+    orders_api.orders,
+    inbound_api.blueprint,
+    inbound_api.polls,
+    reconciliation_api.reconciliations,
+    reconciliation_api.comparisons,
+    reconciliation_discrepancies_api.blueprint,
+    reconciliation_balances_api.blueprint,
+    reconciliation_balances_api.daily,
+    switching_api.blueprint,
 )
 
 

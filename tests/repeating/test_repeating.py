@@ -19,7 +19,7 @@ from tests.repeating.creating import Ask
 KEYLESS = {
     "/v1/oauth/token": "a token is made anew each time, and the one before stays as it is",
 }
-# Their answer is a secret and is shown once: tests/trust has what a repeat is told.
+# Their answer is a secret and is shown once: tests/shared/access has what a repeat is told.
 SHOWN_ONCE = {"/v1/oauth/clients/{client_id}/secrets"}
 
 pytestmark = pytest.mark.slow
