@@ -132,7 +132,7 @@ def test_a_statement_with_a_new_page_for_ever_ends(monkeypatch: pytest.MonkeyPat
     def answer(handler: BaseHTTPRequestHandler) -> None:
         whole(json.dumps({"access_token": "t", "lines": [], "next": str(next(asked))}).encode())(handler)
 
-    monkeypatch.setattr(calling, "_MOST_PAGES", 20)
+    monkeypatch.setattr(calling, "_MAX_PAGES", 20)
     with operator(answer) as address, pytest.raises(NoAnswer, match="never end"):
         list(statement(address).fetch(Period("contract")))
     assert next(asked) < 30
