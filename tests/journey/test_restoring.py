@@ -53,7 +53,7 @@ def life(town: Town) -> Life:
 def test_a_restored_redeemer_hears_what_it_took_and_spends_no_cheque_again(town: Town, life: Life) -> None:
     before = standing(town)
     town.restore("redeemer")
-    assert "taken in" in town.recall("redeemer")
+    assert "recovered from the other services" in town.recall("redeemer")
     for index in SPENT_SINCE:
         assert town.refusal(life.kept[index]) == "already-redeemed"
     assert town.refusal(life.lost[0]) == "already-redeemed"

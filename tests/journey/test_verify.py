@@ -83,7 +83,7 @@ FAULTS = {
         "operator_bridge",
         f"""UPDATE redemption SET state = 'due', contract_id = NULL WHERE cheque_id = {REDEEMED};
             UPDATE redeemer.redemption SET state = 'due' WHERE cheque_id = {REDEEMED}""",
-        "is due and no operator was told of it",
+        "is due and was declared to no operator",
     ),
     "a redemption that was never declared": Fault(
         "operator_bridge",
