@@ -5,13 +5,14 @@ no caller waits for the broker, or notices that it is down. Rings are coalesced 
 one key per reader, which the reader deletes before it pulls.
 """
 
+import importlib
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import redis
 from kombu.exceptions import OperationalError
-from prometheus_client import Counter
 
 from shared.observability import logs, tracing
 from shared.observability.logs import logger
@@ -23,7 +24,12 @@ _PAUSE_AFTER_FAILURE_SECONDS = 1.0
 _REST_SECONDS = 0.02
 
 
-FAILURES = Counter("souche_doorbell_failures", "Rings that an unforeseen error ended: the log has it.", ("service",))
+@cache
+def _counter() -> Any:
+    # Not imported above: the web server says where its processes count before prometheus_client is imported.
+    return importlib.import_module("prometheus_client").Counter(
+        "souche_doorbell_failures", "Rings that an unforeseen error ended: the log has it.", ("service",)
+    )
 
 
 class Doorbell:
@@ -73,7 +79,7 @@ class Doorbell:
             except Exception:
                 # Nobody starts this thread again: it goes on, whatever it was.
                 logger().exception("doorbell_failed")
-                FAILURES.labels(self._publisher).inc()
+                _counter().labels(self._publisher).inc()
                 pause.wait(_PAUSE_AFTER_FAILURE_SECONDS)
 
     def _ring_all(self) -> None:
