@@ -25,7 +25,8 @@ _REST_SECONDS = 0.02
 
 
 @cache
-def _counter() -> Any:
+def failures() -> Any:
+    """How many rings an unforeseen error ended, by publisher."""
     # Not imported above: the web server says where its processes count before prometheus_client is imported.
     return importlib.import_module("prometheus_client").Counter(
         "souche_doorbell_failures", "Rings that an unforeseen error ended: the log has it.", ("service",)
@@ -79,7 +80,7 @@ class Doorbell:
             except Exception:
                 # Nobody starts this thread again: it goes on, whatever it was.
                 logger().exception("doorbell_failed")
-                _counter().labels(self._publisher).inc()
+                failures().labels(self._publisher).inc()
                 pause.wait(_PAUSE_AFTER_FAILURE_SECONDS)
 
     def _ring_all(self) -> None:

@@ -13,7 +13,7 @@ from msgspec import ValidationError
 
 from shared.database import engine
 from shared.eventlog import log
-from shared.eventlog.doorbell import FAILURES, Doorbell
+from shared.eventlog.doorbell import Doorbell, failures
 from shared.observability import logs
 from shared.process.runtime import Runtime
 from shared.settings import settings
@@ -143,4 +143,4 @@ def test_the_thread_that_rings_outlives_an_error_that_nobody_foresaw(publisher: 
     broker.flushall()
     bell.ring()
     assert eventually(lambda: len(sent) == 2, 10)
-    assert FAILURES.labels("test")._value.get() == 1
+    assert failures().labels("test")._value.get() == 1
