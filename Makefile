@@ -10,6 +10,8 @@ UV_COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --g
 	--no-emit-index-url --no-header --no-config --quiet
 
 SEEDS ?= 1-20
+# One more than there are processors: tests wait for servers some of their time.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 EXAMPLES ?= 20
 
 .PHONY: help demo up upgrade backup restore test test-slow test-hours test-faults test-compose bench lint lock clean
@@ -25,7 +27,7 @@ up: $(VENV)/run.stamp ## Play the same, and leave everything running until Ctrl-
 	@$(BIN)/souche demo --stay
 
 test: $(VENV)/dev.stamp ## Run the tests
-	@$(BIN)/pytest -q -n auto --dist loadfile -m "not slow and not hours and not faults and not compose" $(TESTS)
+	@$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not slow and not hours and not faults and not compose" $(TESTS)
 
 test-slow: $(VENV)/dev.stamp ## Run the slower tests: whole demonstrations, kills at every step
 	@$(BIN)/pytest -q -n auto --dist load -m slow $(TESTS)

@@ -62,6 +62,7 @@ def a_village(service: Callable[[str], ServiceUnderTest], owner: sa.Engine, star
         yield village
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + 60 * HISTORIES)
 @settings(max_examples=HISTORIES)
 @given(

@@ -69,6 +69,7 @@ class Town:
         assert result.exit_code == 0, result.output
 
 
+@pytest.mark.slow
 def test_an_operator_takes_over_and_dies_and_no_till_refuses_a_cheque(world: World, operator: Operator) -> None:
     town = Town(world)
     assert set(world.services) == set(SERVICES)
