@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+import pytest
 from click.testing import CliRunner
 
 from services.operator_bridge.inbound import statement_polling

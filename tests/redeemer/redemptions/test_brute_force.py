@@ -120,6 +120,7 @@ def street(till: Till) -> Iterator[Callable[..., Street]]:
         yield at
 
 
+@pytest.mark.slow
 def test_a_bot_gets_nothing_is_locked_out_and_is_seen(
     street: Callable[..., Street], caplog: pytest.LogCaptureFixture
 ) -> None:
