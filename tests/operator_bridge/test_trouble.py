@@ -26,6 +26,8 @@ from tests.harness import ServiceUnderTest
 from tests.operator_bridge.troubled_town import Town
 from tests.serving import served
 
+pytestmark = pytest.mark.slow
+
 # Longer than the operator is waited for in these tests.
 _TOO_LONG = 1.5
 _LENGTHS = {"time_out_after_doing": _TOO_LONG, "slow": _TOO_LONG, "late_webhooks": 0.2}

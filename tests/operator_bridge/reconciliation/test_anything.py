@@ -9,6 +9,8 @@ from demo.simulators.docaposte import Simulator
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.reconciliation.differing import cheques, contract, differences, lose, reconcile
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["cheques", "contract"]
 
 

@@ -23,6 +23,8 @@ from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.switching.town import Town, failure, handover
 from tests.serving import served
 
+pytestmark = pytest.mark.slow
+
 SUMMARY = Summary(
     creditor="Département de Lot-et-Garonne", debtor="Opérateur & Cie", contract="marché-2024",
     programme="pass-numerique", counted_on=date(2026, 11, 1), unspent=Amount(2000, 2_000_000),

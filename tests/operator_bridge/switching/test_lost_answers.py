@@ -10,6 +10,8 @@ from services.operator_bridge.register.models import MAX_UNANSWERED
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.switching.town import Operator, Town
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def vouchers() -> govstack.Simulator:

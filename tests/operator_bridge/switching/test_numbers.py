@@ -10,6 +10,8 @@ from services.operator_bridge.reconciliation import comparing
 from tests.operator_bridge.conftest import Office
 from tests.operator_bridge.switching.town import Operator, Town
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def giver() -> Iterator[dict[str, str]]:
