@@ -167,8 +167,8 @@ class Case:
             yield from self.operator.fetch(Period(CONTRACT))
 
     def leaves_unknown(self, order: Order) -> bool:
-        """Sends an order; whether we do not know then what became of it."""
-        said = self.under_trouble(order)
+        """Sends an order, again where the call did not reach the operator; whether its outcome is unknown then."""
+        said = self.under_trouble(order) or self.under_trouble(order)
         self.time_passes()
         if not self.answers_at_once:
             said |= {line.reference: line.outcome for line in self.heard() if isinstance(line, Receipt)}

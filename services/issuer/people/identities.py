@@ -29,10 +29,12 @@ from shared.values.ids import new_id
 # Letters that Unicode does not take apart.
 _WHOLE = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"})
 
+_LOCK_PEOPLE = sa.text("SELECT pg_advisory_xact_lock(person) FROM unnest(CAST(:people AS bigint[])) AS person")
+
 _RENEW_DIGESTS = sa.text("""
-    UPDATE beneficiary SET digest = given.current, digest_key = :key
-    FROM unnest(CAST(:formers AS bytea[]), CAST(:currents AS bytea[])) AS given (former, current)
-    WHERE digest = given.former AND NOT EXISTS (SELECT FROM beneficiary AS other WHERE other.digest = given.current)
+    UPDATE beneficiary SET digest = input.current, digest_key = :key
+    FROM unnest(CAST(:formers AS bytea[]), CAST(:currents AS bytea[])) AS input (former, current)
+    WHERE digest = input.former AND NOT EXISTS (SELECT FROM beneficiary AS other WHERE other.digest = input.current)
 """)
 
 
@@ -89,10 +91,17 @@ class Identities:
         return list(session.scalars(sa.select(Beneficiary.id).where(known)))
 
     def renew_digests(self, session: Session, people: Iterable[Identity]) -> None:
-        """Replaces the digests of these people by the current key's, where a former key made them."""
+        """Replaces the digests of these people by the current key's, where a former key made them.
+
+        While there are several keys it locks the people until the transaction ends: a process that still prefers
+        another key must not add them a second time.
+        """
         if len(self._digest_keys) == 1:
             return
-        pairs = [(former, digests[0]) for digests in map(self.digests, people) for former in digests[1:]]
+        digests_of_each = [self.digests(identity) for identity in people]
+        locks = {int.from_bytes(min(digests)[:8], "big", signed=True) for digests in digests_of_each}
+        session.execute(_LOCK_PEOPLE, {"people": sorted(locks)})
+        pairs = [(former, digests[0]) for digests in digests_of_each for former in digests[1:]]
         formers, currents = zip(*sorted(pairs), strict=True)
         moved = {"formers": list(formers), "currents": list(currents), "key": self.digest_key}
         session.execute(_RENEW_DIGESTS, moved)

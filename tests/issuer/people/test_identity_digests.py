@@ -3,7 +3,9 @@
 import hashlib
 import itertools
 import secrets
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from services.issuer.grants import granting
+from services.issuer.grants import beneficiaries, granting
 from services.issuer.grants.requests import GrantRequest
 from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identities, Identity, normalised
@@ -103,3 +105,23 @@ def test_what_stands_for_a_reference_is_known_under_a_former_key_and_says_nothin
         assert stand_in in new.stand_ins(desk.prescriber, "dupont")
         assert stand_in not in Identities(keys(desk, "new", of=of)).stand_ins(desk.prescriber, "dupont")
         assert "dupont" not in stand_in
+
+
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_two_processes_that_prefer_different_keys_add_a_person_once(desk: Office, first: str) -> None:
+    second = "new" if first == "old" else "old"
+    with rotation(desk) as of:
+        one, other = Identities(keys(desk, first, second, of=of)), Identities(keys(desk, second, first, of=of))
+
+        def add_by_other() -> None:
+            with desk.service.runtime.transaction() as session:
+                beneficiaries.find_or_add(session, other, [PERSON])
+
+        add_by_other()
+        with ThreadPoolExecutor(1) as pool:
+            with desk.service.runtime.transaction() as session:
+                beneficiaries.find_or_add(session, one, [PERSON])
+                added = pool.submit(add_by_other)
+                time.sleep(0.3)
+            added.result()
+    assert desk.value("SELECT count(*) FROM beneficiary") == 1
