@@ -13,6 +13,7 @@ from tests.faults.plan import drawn, plans
 SEEDS = range(1, 21)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_a_seed_draws_the_same_plan_in_another_process(hash_seed: str) -> None:
     asked = "from tests.faults.plan import drawn; print([drawn(seed) for seed in range(1, 21)])"

@@ -101,6 +101,7 @@ def test_a_cheque_spent_before_its_loss_is_heard_of_is_not_replaced(world: World
     assert_balanced(world)
 
 
+@pytest.mark.slow
 def test_a_cheque_spent_and_reported_lost_at_the_same_instant_has_exactly_one_outcome(
     world: World, owner: sa.Engine
 ) -> None:

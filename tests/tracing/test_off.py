@@ -29,11 +29,13 @@ def _start(environ: Mapping[str, str]) -> str:
     return started.stdout.strip()
 
 
+@pytest.mark.slow
 def test_nothing_that_traces_is_loaded_unless_asked_for(environ: Mapping[str, str]) -> None:
     """redis-py loads OpenTelemetry's metrics wherever it finds them, and uses them where it is told to: not here."""
     assert _start(environ) == ""
 
 
+@pytest.mark.slow
 def test_one_setting_turns_it_on(environ: Mapping[str, str]) -> None:
     with collecting() as received:
         told = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.address + "/", "OTEL_EXPORTER_OTLP_HEADERS": "X-Key=a%20b"}

@@ -56,6 +56,7 @@ def ended(pid: int) -> bool:
         return True
 
 
+@pytest.mark.slow
 def test_two_clusters_run_beside_one_another_and_do_not_see_each_other(base: Path) -> None:
     with (
         EmbeddedPostgres.start(base / "a", durable=False) as one,
@@ -97,6 +98,7 @@ def test_valkey_keeps_its_queue_through_a_restart_and_never_evicts(base: Path) -
         assert client.llen("queue") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux signals the children of a dead process")
 def test_nothing_survives_the_kill_of_the_process_that_started_it(base: Path) -> None:
     parent = subprocess.Popen(

@@ -65,6 +65,7 @@ def test_the_good_lines_are_granted_in_their_order_and_each_is_answered(office: 
     ]
 
 
+@pytest.mark.slow
 def test_thousands_of_lines_in_several_portions_are_charged_exactly(office: Office) -> None:
     office.envelope(4_000_000, priority=1)
     office.envelope(100_000_000, priority=2)

@@ -69,6 +69,7 @@ def test_a_payment_order_may_pay_for_some_cheques_alone(
     assert office.links() == {"registered": 1, "wanted": 1}
 
 
+@pytest.mark.slow
 def test_a_redemption_waits_for_the_activation_and_not_the_other_way_round(
     office: Office, folder: aptic.Simulator, contract: UUID
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_monthly_statement_is_compared_as_of_its_day(office: Office, folder: a
     assert office.post(f"/v1/contracts/{contract}/comparison").json["count"] == 0
 
 
+@pytest.mark.slow
 def test_what_happened_at_its_till_and_was_paid_is_read_from_the_statement(
     office: Office, folder: aptic.Simulator, contract: UUID
 ) -> None:

@@ -99,6 +99,7 @@ def test_an_operator_that_is_held_is_still_heard(office: Office, simulator: Simu
     assert len(office.told("redemption.reported")) == 1
 
 
+@pytest.mark.slow
 def test_what_was_on_its_way_when_the_stop_was_made_is_settled_and_not_sent_again(
     office: Office, simulator: Simulator
 ) -> None:
@@ -114,6 +115,7 @@ def test_what_was_on_its_way_when_the_stop_was_made_is_settled_and_not_sent_agai
     assert simulator.register.calls == calls
 
 
+@pytest.mark.slow
 def test_a_refusal_voids_what_is_held_behind_it(office: Office, simulator: Simulator) -> None:
     contract = office.contract()
     cheques = office.issue()

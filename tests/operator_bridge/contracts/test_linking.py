@@ -38,6 +38,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_another_order_is_created_while_a_programme_is_linked(office: Office, contract: UUID) -> None:
     with ThreadPoolExecutor(1) as pool:
         linking_all = pool.submit(linking.link, office.bridge.runtime, contract, 600.0, 20)

@@ -23,6 +23,7 @@ def operator_settings(simulated: Mapping[str, str]) -> Mapping[str, str]:
     return {**simulated, "OPERATOR_DOCAPOSTE_TIMEOUT_SECONDS": "20"}
 
 
+@pytest.mark.slow
 @examples(5)
 @given(order=st.permutations(HAPPENINGS))
 def test_any_interleaving_ends_in_step(office: Office, simulator: Simulator, order: list[str]) -> None:

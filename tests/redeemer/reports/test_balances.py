@@ -123,6 +123,7 @@ class History:
         )
 
 
+@pytest.mark.slow
 @examples(40)
 @given(steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=30), seed=st.integers(0, 2**32))
 def test_every_cheque_and_every_cent_is_in_one_state_after_any_history(

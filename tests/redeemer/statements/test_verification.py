@@ -103,6 +103,7 @@ class History:
             self.books.pay(f"{rows[at % len(rows)].name};{much * 7 + 3};{clock.today()};M{much};")
 
 
+@pytest.mark.slow
 @examples(12)
 @given(steps=STEPS)
 def test_over_any_history_statements_and_payments_add_up(books: Books, owner: sa.Engine, steps: Any) -> None:

@@ -101,6 +101,7 @@ def test_a_transaction_that_stays_open_for_long_holds_nothing_back(logs: Logs) -
     assert steps(reader, slow) == ["slow"]
 
 
+@pytest.mark.slow
 def test_a_reader_that_dies_between_applying_and_committing_leaves_no_effect_and_loses_none(logs: Logs) -> None:
     cheque = new_id()
     reader = logs.runtime("redeemer")
@@ -198,6 +199,7 @@ def test_events_of_one_cheque_keep_their_order_while_many_writers_and_numberers_
         assert told == list(range(1, 61))
 
 
+@pytest.mark.slow
 def test_a_log_restored_from_a_dump_into_another_cluster_is_read_again_without_losing_or_doubling(
     logs: Logs,
     make_logs: Callable[[EmbeddedPostgres], Logs],

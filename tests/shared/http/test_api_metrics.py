@@ -80,6 +80,7 @@ def test_the_gauges_are_read_from_the_tables_and_kept_for_a_while(
     assert {family.name: family for family in gauges.collect()}["souche_log_read"] is first["souche_log_read"]
 
 
+@pytest.mark.slow
 def test_who_asks_is_not_kept_waiting_by_what_takes_long(
     service: Callable[[str], ServiceUnderTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:

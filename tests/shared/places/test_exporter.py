@@ -102,6 +102,7 @@ _RECORDS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(_RECORDS, min_size=1, max_size=3))
 def test_whatever_is_taken_in_goes_out_and_comes_in_the_same(records: list[dict[str, str]]) -> None:
     written = io.StringIO()

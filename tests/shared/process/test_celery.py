@@ -46,6 +46,7 @@ def worker(environ: Mapping[str, str], tmp_path: Path) -> Iterator[Path]:
     children.kill(process)
 
 
+@pytest.mark.slow
 def test_a_task_that_ran_into_its_time_limit_is_counted_and_logged(environ: Mapping[str, str], worker: Path) -> None:
     runtime = Runtime(load(QUEUE, environ))
     assert timeouts.counts(runtime) == {}

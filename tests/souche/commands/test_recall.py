@@ -36,6 +36,7 @@ def test_the_issuer_and_the_bridge_begin_without_the_others_in_the_end(
     assert not log.is_restored(made.runtime.engine)
 
 
+@pytest.mark.slow
 def test_the_redeemer_does_not_begin_before_the_others_have_answered(
     restored: Callable[[str], ServiceUnderTest],
 ) -> None:
