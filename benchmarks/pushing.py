@@ -21,11 +21,10 @@ from benchmarks.machine import machine, wait_for
 from benchmarks.table import Line, by_turns
 from demo.simulators.docaposte import CODE, Account
 from demo.stack.embedded import free_port
-from services.operator_bridge.adapter_kit import mapping
+from services.operator_bridge.adapter_kit import lookup, mapping
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.interface import Order
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import sending
 from shared.observability import logs
 from shared.process.runtime import Runtime

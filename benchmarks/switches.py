@@ -30,10 +30,10 @@ from flask.typing import ResponseReturnValue
 from demo.simulators.serving import serving
 from demo.stack import environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.contracts import activation, lifecycle
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register import contracts

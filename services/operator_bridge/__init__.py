@@ -2,11 +2,11 @@
 
 from flask import Flask
 
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.contracts import api as contracts_api
 from services.operator_bridge.contracts import api_recovery as contracts_recovery_api
 from services.operator_bridge.inbound import api as inbound_api
 from services.operator_bridge.metrics import GAUGES
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import api as orders_api
 from services.operator_bridge.reconciliation import api as reconciliation_api
 from services.operator_bridge.reconciliation import api_balances as reconciliation_balances_api

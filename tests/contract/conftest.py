@@ -17,6 +17,7 @@ from flask.typing import ResponseReturnValue
 from demo.simulators import serving
 from demo.simulators.faults import Faults
 from services.operator_bridge import interface
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.interface import (
     ChequeStatus,
     NoAnswer,
@@ -28,7 +29,6 @@ from services.operator_bridge.interface import (
     Receipt,
     Unreadable,
 )
-from services.operator_bridge.operators import lookup
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
 from tests.contract.cases import CASES

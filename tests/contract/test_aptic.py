@@ -12,6 +12,7 @@ import pytest
 
 from demo.simulators.aptic import Account, Simulator
 from services.operator_bridge import interface
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.interface import (
     ChequeStatus,
     Operator,
@@ -23,7 +24,6 @@ from services.operator_bridge.interface import (
     Redeemed,
     Unreadable,
 )
-from services.operator_bridge.operators import lookup
 
 RECORDED = Path(__file__).parent / "aptic" / "retour"
 LAST = "REL-20231231T230000000000Z-47.csv"

@@ -9,6 +9,7 @@ from itertools import islice
 
 import pytest
 
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.interface import (
     KINDS,
     BadSignature,
@@ -22,7 +23,6 @@ from services.operator_bridge.interface import (
     Redeemed,
     Unreadable,
 )
-from services.operator_bridge.operators import lookup
 from shared.settings.settings import ConfigurationError
 from shared.values import clock
 from tests.contract.conftest import CONTRACT, Case, GivesTokens

@@ -15,6 +15,7 @@ from flask.typing import ResponseReturnValue
 from demo.simulators import serving
 from demo.simulators.docaposte import Account
 from demo.simulators.docaposte_register import Register
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.interface import (
     ChequeStatus,
     Operator,
@@ -25,7 +26,6 @@ from services.operator_bridge.interface import (
     Receipt,
     Redeemed,
 )
-from services.operator_bridge.operators import lookup
 
 RECORDED = Path(__file__).parent / "docaposte"
 CONTRACT = "pass-47"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from demo.simulators.govstack import Account, Simulator
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.interface import (
     ChequeStatus,
     NumberedCheque,
@@ -16,7 +17,6 @@ from services.operator_bridge.interface import (
     Period,
     Receipt,
 )
-from services.operator_bridge.operators import lookup
 from shared.values.ids import new_id
 
 

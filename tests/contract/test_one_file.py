@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.operator_bridge.operators import lookup
+from services.operator_bridge.adapter_kit import lookup
 from tests.contract.cases import CASES
 
 ROOT = Path(__file__).parents[2]

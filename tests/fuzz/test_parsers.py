@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.issuer.grants import bulk_csv
-from services.operator_bridge.adapter_kit import csv_files, mapping
+from services.operator_bridge.adapter_kit import csv_files, lookup, mapping
 from services.operator_bridge.interface import (
     BadSignature,
     ChequeStatus,
@@ -27,7 +27,6 @@ from services.operator_bridge.interface import (
     Redeemed,
     Unreadable,
 )
-from services.operator_bridge.operators import lookup
 from services.redeemer.payments import payment_file
 from shared.access import tokens
 from shared.places.reader import PlacesFileRefused, read_places

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.switches import MODES, PAYMENT_ORDER, Outside
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.contracts import activation
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import sending
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import WORKING

@@ -15,8 +15,8 @@ from demo.simulators import docaposte
 from demo.simulators.docaposte import Account, Simulator
 from demo.simulators.faults import CALLS, MESSAGES, STATEMENTS
 from demo.stack.embedded import free_port
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Order
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import sending
 from shared.settings.settings import SERVICES
 from shared.values import cheque_code, clock

@@ -16,9 +16,9 @@ from demo.simulators import docaposte
 from demo.simulators.docaposte import Simulator
 from demo.simulators.docaposte_register import Cheque, Refused
 from services.operator_bridge import interface
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.contracts import hold
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import queue, sending
 from services.operator_bridge.register.models import MAX_UNANSWERED
 from shared.eventlog.event_kinds import READERS

@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.operators import lookup
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.orders import creating
 from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register import contracts

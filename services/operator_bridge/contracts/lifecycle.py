@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.contracts import linking
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import Contract

@@ -9,10 +9,10 @@ from flask.typing import ResponseReturnValue
 from flask_smorest import Blueprint
 
 from services.operator_bridge import interface
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.inbound import schemas, statement_polling, webhook_inbox
 from services.operator_bridge.inbound.log_throttle import RefusalLog
 from services.operator_bridge.interface import BadSignature, UnknownOperator
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.register import contracts
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import roles, uncounted

@@ -14,6 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import (
     ChequeStatus,
@@ -25,7 +26,6 @@ from services.operator_bridge.interface import (
     Period,
     Unreadable,
 )
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import outcomes, queue
 from services.operator_bridge.register.models import MAX_UNANSWERED, Contract
 from services.operator_bridge.register.transitions import WORKING

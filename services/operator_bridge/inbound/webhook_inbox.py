@@ -12,9 +12,9 @@ from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.register.models import Message
 from services.operator_bridge.workers import wakeups
 from shared.observability.logs import logger

@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.operators import lookup
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.orders import creating, deriving, outcomes
 from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register.models import Contract

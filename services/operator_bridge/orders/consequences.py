@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.operators import lookup
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.register import discrepancies
 from services.operator_bridge.register.transitions import LINK, REDEMPTION, before
 from shared.eventlog import log

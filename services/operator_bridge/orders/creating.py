@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.operators import lookup
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.references import reference_sql
 from services.operator_bridge.register.transitions import WORKING

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.interface import Receipt
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import creating, outcomes
 from services.operator_bridge.register.models import Contract, Order
 from shared.database.lookup import get_or_404

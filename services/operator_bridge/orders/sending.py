@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.adapter_kit import parallel_calls
+from services.operator_bridge.adapter_kit import lookup, parallel_calls
 from services.operator_bridge.interface import (
     NoAnswer,
     Operator,
@@ -25,7 +25,6 @@ from services.operator_bridge.interface import (
     Receipt,
     Unreadable,
 )
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import outcomes, queue
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import leases

@@ -13,9 +13,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.inbound import applying
 from services.operator_bridge.interface import Paid, Redeemed
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import outcomes
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_reconciliation import Discrepancy

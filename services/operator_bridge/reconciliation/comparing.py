@@ -14,9 +14,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.interface import Line, NumberedCheque, Operator, Period
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.reconciliation import statement_loading
 from services.operator_bridge.register import numbered_cheques
 from services.operator_bridge.register.models import Contract

@@ -15,7 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.operators import lookup
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.switching import switchover
 from shared.files.csv_export import line as csv_line

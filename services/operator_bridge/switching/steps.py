@@ -12,9 +12,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.contracts import hold, lifecycle
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.orders import manual_retry
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register.models import Contract

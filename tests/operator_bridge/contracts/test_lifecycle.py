@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from services.operator_bridge import create_app
-from services.operator_bridge.operators import lookup
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.register import transitions
 from shared.settings import settings
 from shared.settings.settings import ConfigurationError

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
+from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.operators import lookup
 from services.operator_bridge.reconciliation import runs
 from tests.operator_bridge.conftest import Office
 

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from benchmarks.switches import MODES, Outside, Play
-from services.operator_bridge.operators import lookup
+from services.operator_bridge.adapter_kit import lookup
 from tests.harness import ServiceUnderTest
 from tests.outside import operator_settings, outside
 from tests.serving import served

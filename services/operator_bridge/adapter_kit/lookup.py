@@ -5,18 +5,18 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 
-from services.operator_bridge import operators
 from services.operator_bridge.interface import Operator, UnknownOperator
 from shared.settings.settings import ConfigurationError
 
-_THIS_MODULE = __name__.rpartition(".")[2]
+# By name: nothing imports an adapter.
+_OPERATORS = "services.operator_bridge.operators"
 
 
 @functools.cache
 def codes() -> tuple[str, ...]:
     """The codes of all operators there are adapters for."""
-    modules = {module.name for module in pkgutil.iter_modules(operators.__path__)}
-    return tuple(sorted(modules - {_THIS_MODULE}))
+    folder = importlib.import_module(_OPERATORS).__path__
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(folder)))
 
 
 @functools.cache
@@ -24,7 +24,7 @@ def adapter(code: str) -> type[Operator]:
     """The adapter class of an operator; raises UnknownOperator where there is none."""
     if code not in codes():
         raise UnknownOperator(f"There is no operator {code!r}; there are {', '.join(codes())}.")
-    found: type[Operator] = importlib.import_module(f"{operators.__name__}.{code}").Adapter
+    found: type[Operator] = importlib.import_module(f"{_OPERATORS}.{code}").Adapter
     return found
 
 
