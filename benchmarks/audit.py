@@ -27,7 +27,8 @@ from services import issuer, redeemer
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import attempts, eligibility
 from shared.audit import hash_chain
-from shared.database import engine, migrations
+from shared.database import engine
+from shared.database.migrations import runner as migrations
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
 from shared.process import single_statement

@@ -36,7 +36,7 @@ from services.issuer.grants.models import Grant
 from services.issuer.prescribers.models import Prescriber
 from services.issuer.programmes.models import Programme
 from shared.database import engine as db
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 from shared.values import clock
 from shared.values.ids import new_id
 

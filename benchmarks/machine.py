@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from demo.stack import children, environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 from shared.settings.settings import SERVICES
 from souche.keys.signer import Signer
 

@@ -32,7 +32,7 @@ from services.operator_bridge.reconciliation import comparing, recording
 from services.operator_bridge.reconciliation.comparing import Sides
 from services.operator_bridge.register.models import Contract
 from shared.database import engine as db
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 from shared.values import clock
 from shared.values.ids import new_id
 

@@ -25,7 +25,7 @@ from services.issuer.reports import conventions
 from services.issuer.reports.api import ConventionReportsSchema
 from services.issuer.reports.conventions import ReportRequest
 from shared.database import engine as db
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 from shared.files import csv_export
 from shared.values import clock
 

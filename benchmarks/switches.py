@@ -38,7 +38,7 @@ from services.operator_bridge.orders import sending
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register import contracts
 from services.operator_bridge.switching import switchover
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
 from shared.observability import logs

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 from demo.stack import environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 from shared.http import metrics
 from shared.settings import settings as config
 from shared.settings.settings import SERVICES

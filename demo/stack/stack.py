@@ -31,7 +31,7 @@ from demo.stack import children, environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.stack.interruptions import Interrupted, Interruptions
 from shared.database import engine as db
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 from shared.settings import weak_secrets
 from shared.settings.settings import SERVICES, ConfigurationError
 from souche.commands.serve import PORTS

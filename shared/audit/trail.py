@@ -1,13 +1,9 @@
 """Who did what, when, from where, on which object, before and after: entries that are added and never changed.
 
-The database writes them itself: tables that people's acts change have a trigger
-(`shared.database.frozen.audit_tables`), so whatever changes a row leaves an entry in the same transaction, by hand or
-by program. What this module adds is who is acting. It tells the transaction, and sees to it that a request that wrote
-anything leaves an entry even where no such table was touched. `record` is for what changes no row: above all, that
-somebody read a person's data or a cheque's code.
-
-Entries are chained by their hashes after they are committed, so that no transaction waits for another
-(`shared.audit.hash_chain`).
+Triggers write them (`shared.database.migrations.versions.audit_tables`), in the transaction of the change, be it made
+by hand or by program. This module tells the transaction who is acting, and leaves an entry of a request that wrote
+anything where no such table was touched. `record` is for what changes no row: above all, that somebody read a person's
+data or a cheque's code. Entries are chained by their hashes after they are committed (`shared.audit.hash_chain`).
 """
 
 import json

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import click
 
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 from shared.settings import weak_secrets
 from shared.settings.settings import SERVICES, ConfigurationError, with_files
 

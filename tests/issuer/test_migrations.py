@@ -11,7 +11,7 @@ from demo.stack.embedded import EmbeddedPostgres
 from services.issuer.cheques.models import STATE, STATES
 from services.issuer.tables import Base
 from shared.database import engine as db
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 
 DATABASE = "issuer_migrations"
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from demo.stack.embedded import EmbeddedPostgres
 from shared.database import engine as db
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 from shared.values.ids import new_id
 from tests.issuer.office import RULE
 from tests.issuer.test_migrations import DATABASE, database

@@ -12,7 +12,7 @@ from services.operator_bridge.register.models import Base
 from services.operator_bridge.register.models_reconciliation import Discrepancy
 from services.operator_bridge.register.models_switch import Switch
 from shared.database import engine as db
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 
 DATABASE = "bridge_migrations"
 LATER = (Discrepancy.__tablename__, Switch.__tablename__)

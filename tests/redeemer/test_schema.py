@@ -8,7 +8,7 @@ from demo.stack.embedded import EmbeddedPostgres
 from services.redeemer.cheques.models import Cheque
 from services.redeemer.tables import Base
 from shared.database import engine as db
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 from shared.eventlog.log import TABLES
 from tests.harness import ServiceUnderTest
 

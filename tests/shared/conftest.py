@@ -11,7 +11,7 @@ from alembic.operations import Operations
 
 from demo.stack.embedded import EmbeddedPostgres
 from shared.database import engine
-from shared.database.frozen import access_tables, audit_tables, event_tables, retention
+from shared.database.migrations.versions import access_tables, audit_tables, event_tables, retention
 from shared.http import app
 from shared.process.runtime import Runtime
 from shared.settings import settings

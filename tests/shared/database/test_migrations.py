@@ -8,7 +8,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from demo.stack.embedded import EmbeddedPostgres
 from shared.database import engine as db
-from shared.database import migrations
+from shared.database.migrations import runner as migrations
 from shared.settings.settings import SERVICES
 
 OTHERS = [(service, other) for service in SERVICES for other in SERVICES if service != other]

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from shared.database.frozen import access_tables
+from shared.database.migrations.versions import access_tables
 
 revision = "0008_auth"
 down_revision = "0007_people"

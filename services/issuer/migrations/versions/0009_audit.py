@@ -2,8 +2,8 @@
 
 from alembic import op
 
-from shared.database.frozen import audit_tables
-from shared.database.frozen.audit_tables import Watched
+from shared.database.migrations.versions import audit_tables
+from shared.database.migrations.versions.audit_tables import Watched
 
 revision = "0009_audit"
 down_revision = "0008_auth"

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from shared.database.frozen import retention
+from shared.database.migrations.versions import retention
 
 revision = "0014_retention"
 down_revision = "0013_last_word"

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
-from shared.database.frozen import event_tables
+from shared.database.migrations.versions import event_tables
 
 revision = "0001_operator_bridge"
 down_revision = None

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from shared.database.frozen import retention
+from shared.database.migrations.versions import retention
 
 revision = "0010_retention"
 down_revision = "0009_linking"

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
-from shared.database.frozen import event_tables
+from shared.database.migrations.versions import event_tables
 
 revision = "0001"
 down_revision = None

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from shared.database.frozen import access_tables
+from shared.database.migrations.versions import access_tables
 
 revision = "0005_auth"
 down_revision = "0004_guessing"

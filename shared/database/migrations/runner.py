@@ -4,6 +4,8 @@
 write rows there. The log of events is append-only for it: it may give a position, not change or delete.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -15,7 +17,7 @@ from psycopg import sql
 
 from shared.database import engine as db
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 # A migration gives up rather than make the tills wait behind it.
 _LOCK_TIMEOUT = "5s"
 _STATEMENT_TIMEOUT = "10min"
@@ -24,37 +26,37 @@ _STATEMENT_TIMEOUT = "10min"
 def upgrade(service: str, owner_url: str, service_url: str, revision: str = "head") -> None:
     """Brings a service's schema to a revision. The role and its password are those of `service_url`."""
     url = sa.make_url(service_url)
-    engine = db.connect(owner_url, service, 1)
-    try:
+    role = url.username or f"souche_{service}"
+    with _owner(owner_url, service) as engine:
         with engine.begin() as connection:
-            _make_role(connection, service, url.username or f"souche_{service}", url.password)
+            _make_role(connection, service, role, url.password)
         with engine.begin() as connection:
-            _run(connection, service, "upgrade", revision)
+            _run(connection, service, command.upgrade, revision)
         with engine.begin() as connection:
-            _grant(connection, service, url.username or f"souche_{service}")
-    finally:
-        engine.dispose()
+            _grant(connection, service, role)
 
 
 def downgrade(service: str, owner_url: str, revision: str) -> None:
     """Takes a service's schema back to a revision (`base` for none)."""
-    engine = db.connect(owner_url, service, 1)
+    with _owner(owner_url, service) as engine, engine.begin() as connection:
+        _run(connection, service, command.downgrade, revision)
+
+
+@contextmanager
+def _owner(url: str, service: str) -> Iterator[sa.Engine]:
+    engine = db.connect(url, service, 1)
     try:
-        with engine.begin() as connection:
-            _run(connection, service, "downgrade", revision)
+        yield engine
     finally:
         engine.dispose()
 
 
-def _run(connection: sa.Connection, service: str, direction: str, revision: str) -> None:
+def _run(connection: sa.Connection, service: str, run: Callable[[Config, str], None], revision: str) -> None:
     connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
     connection.execute(sa.text(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'"))
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "alembic"))
-    config.set_main_option("version_locations", str(_ROOT / "services" / service / "migrations" / "versions"))
-    config.set_main_option("path_separator", "newline")
+    config = _config(service)
     config.attributes.update(connection=connection, schema=service)
-    {"upgrade": command.upgrade, "downgrade": command.downgrade}[direction](config, revision)
+    run(config, revision)
 
 
 def current(connection: sa.Connection) -> str | None:
@@ -64,17 +66,21 @@ def current(connection: sa.Connection) -> str | None:
 
 def head(service: str) -> str | None:
     """The newest revision of a service."""
+    return ScriptDirectory.from_config(_config(service)).get_current_head()
+
+
+def _config(service: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "alembic"))
     config.set_main_option("version_locations", str(_ROOT / "services" / service / "migrations" / "versions"))
     config.set_main_option("path_separator", "newline")
-    return ScriptDirectory.from_config(config).get_current_head()
+    return config
 
 
 def _make_role(connection: sa.Connection, service: str, role: str, password: str | None) -> None:
     quoted = connection.dialect.identifier_preparer.quote(role)
-    known = connection.execute(sa.text("SELECT FROM pg_roles WHERE rolname = :role"), {"role": role}).one_or_none()
-    if known is None:
+    existing = connection.execute(sa.text("SELECT FROM pg_roles WHERE rolname = :role"), {"role": role}).one_or_none()
+    if existing is None:
         connection.execute(sa.text(f"CREATE ROLE {quoted} LOGIN"))
     if password:
         command_text = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), password)

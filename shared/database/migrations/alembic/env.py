@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that `shared.database.migrations` hands over, inside the service's schema."""
+"""Alembic's entry: runs on the connection that the runner hands over, in the schema of the service."""
 
 from alembic import context
 

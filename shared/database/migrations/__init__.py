@@ -1,0 +1,1 @@
+"""Migrations: the runner, the entry of Alembic, and what past migrations call."""
