@@ -5,6 +5,7 @@ A service's role has its schema as its search path, so neither models nor SQL ev
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 # A lock or a statement that takes this long is a fault to be told, not a wait to be borne.
 _LOCK_TIMEOUT = "5s"
@@ -104,6 +105,26 @@ def among(column: Any, ids: Collection[UUID]) -> sa.ColumnElement[bool]:
 def columns(names: Sequence[str], rows: Collection[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Rows turned into an array for each column: parameters of a statement that unnests them, however many they are."""
     return {name: [row[name] for row in rows] for name in names}
+
+
+def insert_rows(
+    session: Session, model: type[DeclarativeBase], names: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Inserts rows of a model, each the values of the columns `names`: one statement of an array for each column.
+
+    Not for columns that are arrays themselves.
+    """
+    if rows:
+        arrays = map(list, zip(*rows, strict=True))
+        session.execute(_insert_unnested(model, tuple(names)), dict(zip(names, arrays, strict=True)))
+
+
+@cache
+def _insert_unnested(model: type[DeclarativeBase], names: tuple[str, ...]) -> sa.TextClause:
+    table = model.__table__
+    types = {name: table.c[name].type.compile(dialect=pg.dialect()) for name in names}  # type: ignore[no-untyped-call]
+    arrays = ", ".join(f"CAST(:{name} AS {types[name]}[])" for name in names)
+    return sa.text(f"INSERT INTO {table} ({', '.join(names)}) SELECT * FROM unnest({arrays})")  # noqa: S608 (a model's)
 
 
 def sessions(engine: sa.Engine, after_news: Callable[[], None]) -> sessionmaker[Session]:

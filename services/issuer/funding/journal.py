@@ -12,16 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.funding.allocation import Allocation
-from services.issuer.funding.models import ENGAGED
+from services.issuer.funding.models import ENGAGED, Charge
+from shared.database import engine
 from shared.values import clock
 
-_CHARGE = sa.text("""
-    INSERT INTO charge (grant_id, envelope_id, number, cents, why, reserved, prescriber_kind)
-    SELECT * FROM unnest(
-        CAST(:grant_id AS uuid[]), CAST(:envelope_id AS uuid[]), CAST(:number AS integer[]), CAST(:cents AS bigint[]),
-        CAST(:why AS text[]), CAST(:reserved AS boolean[]), CAST(:prescriber_kind AS text[])
-    )
-""")
 _CHARGE_COLUMNS = ("grant_id", "envelope_id", "number", "cents", "why", "reserved", "prescriber_kind")
 
 _ENGAGE = sa.text("""
@@ -57,7 +51,7 @@ def engage(session: Session, charged: Sequence[tuple[UUID, Allocation]]) -> None
         for part in allocation.parts
     ]
     if rows:
-        session.execute(_CHARGE, dict(zip(_CHARGE_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+        engine.insert_rows(session, Charge, _CHARGE_COLUMNS, rows)
         grant_ids = [grant_id for grant_id, _ in charged]
         session.execute(_ENGAGE, {"today": clock.today(), "kind": ENGAGED, "grant_ids": grant_ids})
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.cheques.codes import Codes, Minted, Revealed
-from services.issuer.cheques.models import ISSUED, SPENDABLE
+from services.issuer.cheques.models import ISSUED, SPENDABLE, Cheque
 from services.issuer.funding import journal
 from services.issuer.funding.allocation import Allocation
 from services.issuer.grants.beneficiaries import BeneficiaryRecord
@@ -16,6 +15,7 @@ from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import EligibleGrant
 from services.issuer.grants.secrets import Secrets
 from services.issuer.programmes.models import ON_ISSUE
+from shared.database import engine
 from shared.eventlog import log
 from shared.observability import logs
 from shared.values import clock
@@ -23,31 +23,8 @@ from shared.values.ids import new_id
 
 # Log collectors cut lines that are longer than 16 kB.
 _MAX_IDS_PER_LINE = 100
-_COLUMNS = ("id", "grant_id", "envelope_id", "value_cents", "sealed_code", "active")
-_GRANT_COLUMNS = (
-    "id", "prescriber_id", "programme_id", "beneficiary_id", "lot_id", "reference", "target_public", "amount_cents",
-    "points", "reason", "rule_version", "exception_reason", "exception_by", "previous_grants", "granted_on",
-    "valid_until", "presentable_until", "created_at",
-)  # fmt: skip
-# Arrays: thousands of rows are one statement of a parameter for each column.
-_INSERT_GRANTS = sa.text(f"""
-    INSERT INTO cheque_grant ({", ".join(_GRANT_COLUMNS)})
-    SELECT * FROM unnest(
-        CAST(:id AS uuid[]), CAST(:prescriber_id AS uuid[]), CAST(:programme_id AS uuid[]),
-        CAST(:beneficiary_id AS uuid[]), CAST(:lot_id AS uuid[]), CAST(:reference AS text[]),
-        CAST(:target_public AS text[]), CAST(:amount_cents AS bigint[]), CAST(:points AS integer[]),
-        CAST(:reason AS text[]), CAST(:rule_version AS integer[]), CAST(:exception_reason AS text[]),
-        CAST(:exception_by AS text[]), CAST(:previous_grants AS integer[]), CAST(:granted_on AS date[]),
-        CAST(:valid_until AS date[]), CAST(:presentable_until AS date[]), CAST(:created_at AS timestamptz[])
-    )
-""")  # noqa: S608 (constants of this module)
-_INSERT_CHEQUES = sa.text("""
-    INSERT INTO cheque (id, grant_id, envelope_id, value_cents, sealed_code, active)
-    SELECT * FROM unnest(
-        CAST(:id AS uuid[]), CAST(:grant_id AS uuid[]), CAST(:envelope_id AS uuid[]), CAST(:value_cents AS bigint[]),
-        CAST(:sealed_code AS bytea[]), CAST(:active AS boolean[])
-    )
-""")
+_CHEQUE_COLUMNS = ("id", "grant_id", "envelope_id", "value_cents", "sealed_code", "active")
+_GRANT_COLUMNS = Grant.__table__.columns.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +72,10 @@ def _insert(session: Session, issued: Sequence[tuple[Grant, Sequence[Minted]]]) 
     grants = [grant for grant, _ in issued]
     grants.sort(key=lambda grant: (grant.reference or "", grant.prescriber_id))
     session.flush()
-    if grants:
-        session.execute(_INSERT_GRANTS, {name: [getattr(grant, name) for grant in grants] for name in _GRANT_COLUMNS})
-    rows = [_row(grant, cheque) for grant, minted in issued for cheque in minted]
-    if rows:
-        session.execute(_INSERT_CHEQUES, dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+    rows = [[getattr(grant, name) for name in _GRANT_COLUMNS] for grant in grants]
+    engine.insert_rows(session, Grant, _GRANT_COLUMNS, rows)
+    cheques = [_row(grant, cheque) for grant, minted in issued for cheque in minted]
+    engine.insert_rows(session, Cheque, _CHEQUE_COLUMNS, cheques)
 
 
 def _grant(allocated: AllocatedGrant) -> Grant:
@@ -136,7 +112,7 @@ def _mint(codes: Codes, allocated: AllocatedGrant) -> Iterator[Minted]:
 
 
 def _row(grant: Grant, cheque: Minted) -> tuple[Any, ...]:
-    """A cheque's values, in the order of `_COLUMNS`."""
+    """A cheque's values, in the order of `_CHEQUE_COLUMNS`."""
     active = cheque.state == SPENDABLE
     return cheque.cheque_id, grant.id, cheque.envelope_id, cheque.value_cents, cheque.sealed_code, active
 
