@@ -3,30 +3,22 @@
 Three facts make a cheque's state, each published by another party: `active` (the programme's rule lets it be spent:
 from the start, or since an operator registered it), `blocked` (by the issuer) and `ending` (decided here: redeemed,
 cancelled, expired). The database computes `state` from them, so news of different parties may come in any order.
-
-Rows change by set, so a rule is read backwards: `before(CHEQUE, "expired")` are the states of the cheques that an
-UPDATE may expire.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.values.transitions import Transitions
+
 STATE = """CASE WHEN ending IS NOT NULL THEN ending WHEN blocked THEN 'blocked'
                 WHEN active THEN 'spendable' ELSE 'pending' END"""
 
-Transitions = Mapping[str, frozenset[str]]
-
-
-def _table(**transitions: str) -> Transitions:
-    return {state: frozenset(following.split()) for state, following in transitions.items()}
-
-
 # A cheque can be lost before an operator registered it, so `pending` can be blocked, and is what it was afterwards.
 # A redemption that is reversed gives a blocked cheque where the issuer blocked it in the meantime.
-CHEQUE = _table(
+CHEQUE = Transitions(
     pending="spendable blocked cancelled expired",
     spendable="redeemed blocked cancelled expired",
     redeemed="spendable blocked",
@@ -36,7 +28,7 @@ CHEQUE = _table(
 )
 
 # `paid` ends it: money that has moved is a fact, whatever was said before. News that come late go nowhere.
-REDEMPTION = _table(
+REDEMPTION = Transitions(
     due="confirmed refused paid stranded",
     confirmed="refused paid stranded",
     refused="confirmed paid due",
@@ -46,11 +38,6 @@ REDEMPTION = _table(
 
 _LOCK = sa.text("SELECT id, state FROM cheque WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 _END = sa.text("UPDATE cheque SET ending = :ending WHERE id = ANY(:ids) AND state = ANY(:before) RETURNING id")
-
-
-def before(table: Transitions, state: str) -> list[str]:
-    """The states from which `state` may be reached."""
-    return sorted(origin for origin, following in table.items() if state in following)
 
 
 def lock(session: Session, cheque_ids: Collection[UUID]) -> dict[UUID, str]:
@@ -63,5 +50,5 @@ def lock(session: Session, cheque_ids: Collection[UUID]) -> dict[UUID, str]:
 
 def end(session: Session, cheque_ids: Sequence[UUID], ending: str) -> list[UUID]:
     """The cheques, of these that are locked, that were allowed to come to this end and now have."""
-    changes = {"ids": list(cheque_ids), "ending": ending, "before": before(CHEQUE, ending)}
+    changes = {"ids": list(cheque_ids), "ending": ending, "before": CHEQUE.before(ending)}
     return sorted(session.scalars(_END, changes))

@@ -13,7 +13,7 @@ from services.operator_bridge.contracts import linking
 from services.operator_bridge.orders import creating
 from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import Contract
-from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED, allowed
+from services.operator_bridge.register.transitions import CONTRACT, UNFINISHED
 from shared.database.paging import page
 from shared.eventlog import log
 from shared.problems import Conflict, Invalid
@@ -56,7 +56,7 @@ def change(
     contract = contracts.find(session, contract_id, lock=True)
     if contract.state == state:
         return contract
-    if not allowed(CONTRACT, contract.state, state):
+    if state not in CONTRACT[contract.state]:
         raise Conflict(f"A contract that is {contract.state} cannot become {state}.", slug="illegal-transition")
     if state == "ended":
         _require_settled(session, contract_id)

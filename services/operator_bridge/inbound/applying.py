@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.interface import Event, Paid, Receipt, Redeemed
 from services.operator_bridge.orders import creating, deriving, outcomes
 from services.operator_bridge.register import discrepancies
-from services.operator_bridge.register.transitions import LINK, REDEMPTION, before
+from services.operator_bridge.register.transitions import LINK, REDEMPTION
 from shared.eventlog import log
 
 _REPORT = sa.text("""
@@ -126,7 +126,7 @@ def match_payments(session: Session) -> None:
     matched = list(session.execute(_MATCH).mappings())
     former = session.execute(_FORMER).mappings().all()
     matched += [row for row in former if row["still_theirs"]]
-    params = {"redemptions": [row["redemption_id"] for row in matched], "before": before(REDEMPTION, "paid")}
+    params = {"redemptions": [row["redemption_id"] for row in matched], "before": REDEMPTION.before("paid")}
     marked = set(session.scalars(_MARK_PAID, params))
     _publish_paid(session, [row for row in matched if row["redemption_id"] in marked])
     _dispute(session, [row for row in matched if row["redemption_id"] not in marked or row["state"] == "stranded"])
@@ -159,7 +159,7 @@ def _publish_paid(session: Session, paid: Sequence[sa.RowMapping]) -> None:
     if not paid:
         return
     links = {"contracts": [row["contract_id"] for row in paid], "cheques": [row["cheque_id"] for row in paid]}
-    session.execute(_CLOSE_LINKS, {**links, "before": before(LINK, "closed")})
+    session.execute(_CLOSE_LINKS, {**links, "before": LINK.before("closed")})
     payments: dict[tuple[UUID, str, date], list[UUID]] = {}
     for row in paid:
         payment = (row["contract_id"], row["payment_reference"], row["paid_on"])

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.register import discrepancies
-from services.operator_bridge.register.transitions import LINK, REDEMPTION, before
+from services.operator_bridge.register.transitions import LINK, REDEMPTION
 from shared.eventlog import log
 
 Settled = sa.RowMapping
@@ -116,7 +116,7 @@ VOIDED: Mapping[tuple[str, str], str] = {
 def _move_links(session: Session, state: str, orders: Sequence[Settled]) -> Sequence[Settled]:
     params = {
         "state": state,
-        "before": before(LINK, state),
+        "before": LINK.before(state),
         "contracts": _column(orders, "contract_id"),
         "cheques": _column(orders, "cheque_id"),
         "reasons": _column(orders, "reason"),
@@ -128,7 +128,7 @@ def _move_links(session: Session, state: str, orders: Sequence[Settled]) -> Sequ
 def _move_redemptions(session: Session, state: str, orders: Sequence[Settled]) -> Sequence[Settled]:
     params = {
         "state": state,
-        "before": before(REDEMPTION, state),
+        "before": REDEMPTION.before(state),
         "contracts": _column(orders, "contract_id"),
         "redemptions": _column(orders, "redemption_id"),
         "reasons": _column(orders, "reason"),

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.orders import creating
 from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register.models import Affiliation
-from services.operator_bridge.register.transitions import REDEMPTION, WORKING, before
+from services.operator_bridge.register.transitions import REDEMPTION, WORKING
 from shared.database import engine
 from shared.eventlog.event_kinds import StructureAffiliated
 
@@ -133,7 +133,7 @@ def recognise(session: Session, redemptions: Sequence[UUID]) -> None:
 def reverse(session: Session, reasons: Mapping[UUID, str], cheques: Sequence[UUID]) -> None:
     """Takes redemptions back, by id with the reason, and has the operators told."""
     creating.reverse(session, reasons)
-    session.execute(_TAKE_BACK, {"redemptions": list(reasons), "before": before(REDEMPTION, "reversed")})
+    session.execute(_TAKE_BACK, {"redemptions": list(reasons), "before": REDEMPTION.before("reversed")})
     session.execute(_MARK, {"state": "open", "cheques": cheques})
     _move_on(session, cheques)
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.orders import creating, deriving, outcomes
 from services.operator_bridge.register.models import MAX_UNANSWERED, Contract, Order
-from services.operator_bridge.register.transitions import LINK, WORKING, before
+from services.operator_bridge.register.transitions import LINK, WORKING
 from shared.database.lookup import get_or_404
 from shared.observability.logs import logger
 from shared.problems import Conflict
@@ -109,7 +109,7 @@ def _send_again(session: Session, orders: Sequence[UUID], decision: Mapping[str,
 
 def _register(session: Session, order: Order, decision: Mapping[str, Any]) -> UUID:
     params = {"contract": order.contract_id, "cheque": order.cheque_id}
-    if not session.scalar(_WANT_AGAIN, {**params, "before": before(LINK, "wanted")}):
+    if not session.scalar(_WANT_AGAIN, {**params, "before": LINK.before("wanted")}):
         raise Conflict("The cheque is not refused by this operator any more, or another has it.", slug="not-retried")
     again = creating.repeat(session, order.order_id, decision)
     for undeclared in session.scalars(_UNDECLARED, params).all():

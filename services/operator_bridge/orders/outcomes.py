@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.interface import Receipt
 from services.operator_bridge.orders.consequences import CONSEQUENCES, VOIDED, Settled
-from services.operator_bridge.register.transitions import ORDER, UNSENT, before
+from services.operator_bridge.register.transitions import ORDER, UNSENT
 from shared.values import cheque_code
 
 # `state || ''`, as no index is to be taken for it: rows are found by the ids that are given. By statistics of before a
@@ -180,7 +180,7 @@ def _settle(session: Session, operator: str, outcome: str, receipts: Iterable[tu
     params = {
         "operator": operator,
         "state": outcome,
-        "before": before(ORDER, outcome),
+        "before": ORDER.before(outcome),
         "references": list(chosen),
         "reasons": [receipt.reason and cheque_code.mask(receipt.reason) for receipt in chosen.values()],
         "numbers": [receipt.number for receipt in chosen.values()],

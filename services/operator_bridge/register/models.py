@@ -4,6 +4,7 @@ what the operators said. No code of a cheque is ever kept here.
 What is compared with an operator's statement is in `models_reconciliation`, a switch of operator in `models_switch`.
 """
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -26,7 +27,7 @@ MAX_UNANSWERED = 5
 """An order that got no answer this often is not sent again: it may be what kills the workers, or the operator."""
 
 
-def one_of(column: str, states: transitions.Transitions) -> sa.CheckConstraint:
+def one_of(column: str, states: Iterable[str]) -> sa.CheckConstraint:
     """The constraint that a column has a state of a table of transitions."""
     listed = ", ".join(f"'{state}'" for state in states)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)

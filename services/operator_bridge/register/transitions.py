@@ -1,19 +1,8 @@
-"""Every legal transition of a contract, a link, an order and a redemption as the bridge sees it, in one table.
+"""Every legal transition of a contract, a link, an order and a redemption as the bridge sees it, in one table."""
 
-Rows change state by set, so a rule is asked for backwards: `before(ORDER, "accepted")` are the states from which an
-order may become accepted, and the UPDATE that settles orders takes no row in another.
-"""
+from shared.values.transitions import Transitions
 
-from collections.abc import Mapping
-
-Transitions = Mapping[str, frozenset[str]]
-
-
-def _table(**transitions: str) -> Transitions:
-    return {state: frozenset(following.split()) for state, following in transitions.items()}
-
-
-CONTRACT = _table(
+CONTRACT = Transitions(
     draft="live",
     live="draining failed",
     draining="ended failed",
@@ -22,7 +11,7 @@ CONTRACT = _table(
 )
 
 # What an operator refused, a person may have asked for again; it stays refused until it is accepted.
-LINK = _table(
+LINK = Transitions(
     wanted="registered refused closed stranded",
     registered="closed stranded",
     refused="wanted",
@@ -33,7 +22,7 @@ LINK = _table(
 # An order that went back to `pending` may yet be settled by a late answer to its first sending; before its cheque is
 # moved to another operator it is `unknown` once more. One that was accepted is sent again, under its own reference,
 # where the statement shows that the operator has lost what it did.
-ORDER = _table(
+ORDER = Transitions(
     pending="sent held accepted refused unknown",
     held="pending accepted refused unknown",
     sent="accepted refused unknown pending",
@@ -44,7 +33,7 @@ ORDER = _table(
 
 # The redeemer is the judge: what it takes back while the word of the payment is on its way was paid and is reversed.
 # Money that has moved is a fact, even where the operator was taken for dead.
-REDEMPTION = _table(
+REDEMPTION = Transitions(
     due="confirmed paid refused reversed stranded",
     confirmed="paid refused reversed stranded",
     stranded="due paid reversed",
@@ -56,7 +45,7 @@ REDEMPTION = _table(
 # The redeemer's word that the accountant paid ends a redemption, whatever an operator made of it before.
 PAID_BY_ACCOUNTANT = ("confirmed", "due", "refused", "stranded")
 
-DISCREPANCY = _table(
+DISCREPANCY = Transitions(
     waiting="settling resolved",
     settling="waiting resolved",
     resolved="waiting",
@@ -70,13 +59,3 @@ UNSENT = ("pending", "held")
 
 WORKING = ("live", "draining")
 """States of a contract under which orders are sent."""
-
-
-def before(table: Transitions, state: str) -> list[str]:
-    """The states from which `state` may be reached."""
-    return [origin for origin, following in table.items() if state in following]
-
-
-def allowed(table: Transitions, origin: str, state: str) -> bool:
-    """Whether one state may follow another."""
-    return state in table[origin]

@@ -16,7 +16,7 @@ from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.orders import creating, deriving, outcomes
 from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register.models import Contract
-from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, UNFINISHED, before
+from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, UNFINISHED
 from shared.database import sql_files
 from shared.eventlog import log
 
@@ -142,13 +142,13 @@ class Move:
 
 def strand(session: Session, move: Move) -> int:
     """Strands links with an operator that failed, and claims for the registered ones; gives their number."""
-    return _rows(session, _STRAND, move, before=before(LINK, "stranded"))
+    return _rows(session, _STRAND, move, before=LINK.before("stranded"))
 
 
 def strand_redemptions(session: Session, move: Move) -> int:
     """Strands redemptions that an operator that failed has not paid, and publishes that; gives their number."""
     creating.lock_orders(session)
-    params = move.params(before=before(REDEMPTION, "stranded"))
+    params = move.params(before=REDEMPTION.before("stranded"))
     stranded: list[UUID] = list(session.scalars(_STRAND_REDEMPTIONS, params))
     for start in range(0, len(stranded), _IDS_AN_EVENT):
         body = {"contract_id": move.old.contract_id, "redemption_ids": stranded[start : start + _IDS_AN_EVENT]}
@@ -160,7 +160,7 @@ def give_up(session: Session, move: Move) -> int:
     """Ends the orders that an operator that failed has not settled; gives their number."""
     # A late answer to such an order changes nothing: its cheque is stranded and claimed.
     creating.lock_orders(session)
-    states = [state for state in before(ORDER, "refused") if state in UNFINISHED]
+    states = [state for state in ORDER.before("refused") if state in UNFINISHED]
     unsettled = session.scalars(_UNSETTLED, move.params(before=states)).all()
     return len(outcomes.refuse(session, unsettled, FAILED, states))
 

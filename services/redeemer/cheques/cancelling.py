@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
-from services.redeemer.transitions import CHEQUE, before
+from services.redeemer.transitions import CHEQUE
 from shared.eventlog import log
 from shared.eventlog.event_kinds import CancellationRequested
 from shared.values import clock
@@ -17,7 +17,7 @@ _REASONS = {"redeemed": "already-redeemed"}
 def cancel(session: Session, requests: Sequence[CancellationRequested]) -> None:
     """Answers `cancellation.requested` events, by their bodies, in their order, each with what was done."""
     states = transitions.lock(session, {cheque_id for request in requests for cheque_id in request.cheque_ids})
-    cancellable = before(CHEQUE, "cancelled")
+    cancellable = CHEQUE.before("cancelled")
     cancelled: list[tuple[object, Mapping[str, Any]]] = []
     refused: list[tuple[object, Mapping[str, Any]]] = []
     for request in requests:

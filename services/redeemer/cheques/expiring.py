@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer import transitions
-from services.redeemer.transitions import CHEQUE, before
+from services.redeemer.transitions import CHEQUE
 from shared.eventlog import log
 from shared.process import slices
 from shared.process.runtime import Runtime
@@ -54,7 +54,7 @@ def expire(runtime: Runtime, today: date | None = None, seconds: float = math.in
 
 def expire_slice(runtime: Runtime, today: date, since: date) -> tuple[int, date | None]:
     """Number of cheques that expired in one transaction, and the last day with which the next one begins."""
-    params = {"since": since, "today": today, "before": before(CHEQUE, "expired")}
+    params = {"since": since, "today": today, "before": CHEQUE.before("expired")}
     with runtime.transaction() as session:
         cheques = session.execute(_NEXT, {**params, "limit": BATCH_SIZE}).all()
         expired = _expire(session, [cheque.id for cheque in cheques])

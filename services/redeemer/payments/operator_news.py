@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer.payments import settlement
-from services.redeemer.transitions import REDEMPTION, before
+from services.redeemer.transitions import REDEMPTION
 
 _SETTLE = sa.text("""
     WITH news AS (
@@ -75,7 +75,7 @@ def settle(session: Session, state: str, news: Sequence[News]) -> None:
     One that is paid again, under another reference, is noted as such.
     """
     last = list({one.redemption_id: one for one in news}.values())
-    given = {"state": state, "before": before(REDEMPTION, state), **_columns(last)}
+    given = {"state": state, "before": REDEMPTION.before(state), **_columns(last)}
     session.execute(_SETTLE, given)
     if state == "paid":
         session.execute(_NOTE_REPEATED, _columns(news))

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.redeemer.payments import account_sql, payment_sql
-from services.redeemer.transitions import REDEMPTION, before
+from services.redeemer.transitions import REDEMPTION
 from shared.database import sql_files
 from shared.eventlog import log
 from shared.values import clock
@@ -27,7 +27,7 @@ FIRST = UUID(int=0)
 """Comes before every statement."""
 
 # A redemption that its operator refuses is not owed: what was paid for it is taken off the next statement.
-_PAYABLE = [state for state in before(REDEMPTION, "paid") if state != "refused"]
+_PAYABLE = [state for state in REDEMPTION.before("paid") if state != "refused"]
 
 _SETTLE, _LOCK = sa.text(sql_files.load(__file__, "settle.sql")), sa.text(payment_sql.LOCK)
 _COVERED_BY_CREDITS, _SET_OFF = sa.text(account_sql.SET_OFF), sa.text(payment_sql.SET_OFF)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from services.redeemer.cheques import expiring, intake
 from services.redeemer.tasks import BEAT
-from services.redeemer.transitions import CHEQUE, before
+from services.redeemer.transitions import CHEQUE
 from tests.redeemer.conftest import ANYTHING, Till, day
 
 
@@ -57,7 +57,7 @@ def test_thousands_expire_in_events_of_at_most_a_thousand(till: Till) -> None:
 def rows_read(till: Till) -> int:
     """The number of cheques that a run reads to find those that are due."""
     query = f"EXPLAIN (ANALYZE, FORMAT JSON) {expiring.DUE}"
-    states = before(CHEQUE, "expired")
+    states = CHEQUE.before("expired")
     [(plan,)] = till.rows(query, since=date.min, today=day(0), before=states)
     return sum(read(node) for node in [plan[0]["Plan"]])
 
