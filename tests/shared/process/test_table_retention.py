@@ -56,3 +56,16 @@ def test_events_whose_ids_went_are_not_applied_again_when_their_log_is_read_agai
         tell(publisher, cheque, "d")
         assert pull(reader) == 1
     assert steps(reader, cheque) == ["a", "b", "c", "d"]
+
+
+def test_an_event_whose_transaction_was_open_for_long_is_applied_though_later_ones_were_forgotten(logs: Logs) -> None:
+    reader, cheque = logs.runtime("redeemer"), new_id()
+    with logs.publisher() as publisher:
+        tell(publisher, cheque, "later")
+        run(publisher, "UPDATE event SET occurred_at = occurred_at - interval '401 days'")
+        assert pull(reader) == 1
+        table_retention.prune(reader)
+        tell(publisher, cheque, "earlier")
+        run(publisher, "UPDATE event SET occurred_at = occurred_at - interval '401 days 1 hour' WHERE position IS NULL")
+        assert pull(reader) == 1
+    assert steps(reader, cheque) == ["later", "earlier"]
