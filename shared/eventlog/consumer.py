@@ -81,10 +81,15 @@ class Entry(msgspec.Struct, frozen=True):
     position: int
     event_id: UUID
     kind: str
+    version: int
     key: str
     occurred_at: datetime
     request_id: str | None
     body: Any
+
+
+class NewerVersion(Exception):
+    """A log has an event of a version that a later release of this service reads; nothing after it was applied."""
 
 
 class FeedPage(msgspec.Struct, frozen=True):
@@ -98,7 +103,8 @@ class FeedPage(msgspec.Struct, frozen=True):
 def pull(transaction: Transaction, peer: Peer, handlers: Mapping[str, Handler]) -> int:
     """Reads a peer's log to its end and applies it; returns how many events took effect.
 
-    `transaction` opens one transaction of the reader. Nothing is held open while the peer is asked.
+    `transaction` opens one transaction of the reader. Nothing is held open while the peer is asked. Raises NewerVersion
+    at an event that this release cannot read, once what stands before it is applied: it waits for the upgrade.
     """
     applied = 0
     while True:
@@ -110,8 +116,15 @@ def pull(transaction: Transaction, peer: Peer, handlers: Mapping[str, Handler]) 
         elif not page.events:
             return applied
         else:
-            applied += _apply(transaction, peer.name, page.epoch, position, page.events, handlers)
-            if page.events[-1].position == page.head:
+            readable = list(itertools.takewhile(lambda entry: entry.version <= event_kinds.VERSION, page.events))
+            if not readable:
+                newer = page.events[0]
+                raise NewerVersion(
+                    f"{peer.name}: event {newer.position} ({newer.kind}) is of version {newer.version}, this release"
+                    f" reads up to {event_kinds.VERSION}: upgrade this service, and it goes on from there."
+                )
+            applied += _apply(transaction, peer.name, page.epoch, position, readable, handlers)
+            if readable[-1].position == page.head:
                 return applied
 
 

@@ -101,6 +101,23 @@ def test_a_transaction_that_stays_open_for_long_holds_nothing_back(logs: Logs) -
     assert steps(reader, slow) == ["slow"]
 
 
+def test_an_event_of_a_later_version_waits_for_the_release_that_reads_it(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheque, reader = new_id(), logs.runtime("redeemer")
+    with logs.publisher() as publisher:
+        tell(publisher, cheque, "a", "b", "c")
+        with publisher.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE event SET version = 2 WHERE body::text LIKE '%%\"b\"%%'")
+        for _ in range(2):
+            with pytest.raises(consumer.NewerVersion, match=r"issuer: event 2 \(cheques.blocked\) is of version 2"):
+                pull(reader)
+            assert steps(reader, cheque) == ["a"]
+        monkeypatch.setattr(event_kinds, "VERSION", 2)
+        assert pull(reader) == 2
+    assert steps(reader, cheque) == ["a", "b", "c"]
+
+
 @pytest.mark.slow
 def test_a_reader_that_dies_between_applying_and_committing_leaves_no_effect_and_loses_none(logs: Logs) -> None:
     cheque = new_id()
