@@ -31,7 +31,7 @@ from demo.simulators.serving import serving
 from demo.stack import environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services.operator_bridge.adapter_kit import lookup
-from services.operator_bridge.contracts import activation, lifecycle
+from services.operator_bridge.contracts import lifecycle, linking
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import sending
@@ -250,7 +250,7 @@ class Play:
         with self.runtime.transaction() as session:
             live = contracts.find(session, contract).state == "live"
             if self.payment_order and live and lookup.adapter(code).activates:
-                sent += activation.activate(session, contract, self.payment_order)
+                sent += linking.activate(session, contract, self.payment_order)
         simulator = self.outside.simulators.get(code)
         if simulator is not None and hasattr(simulator, "work_off"):
             simulator.work_off()

@@ -4,7 +4,6 @@ from flask import Flask
 
 from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.contracts import api as contracts_api
-from services.operator_bridge.contracts import api_recovery as contracts_recovery_api
 from services.operator_bridge.inbound import api as inbound_api
 from services.operator_bridge.metrics import GAUGES
 from services.operator_bridge.orders import api as orders_api
@@ -17,7 +16,7 @@ from shared.settings.settings import Settings, load
 
 BLUEPRINTS = (
     contracts_api.blueprint,
-    contracts_recovery_api.blueprint,
+    contracts_api.recollections,
     orders_api.orders,
     inbound_api.blueprint,
     inbound_api.polls,

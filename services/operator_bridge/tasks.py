@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from services.operator_bridge.contracts import hold, linking
+from services.operator_bridge.contracts import lifecycle, linking
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import queue, sending
@@ -35,7 +35,7 @@ def wake_pushes() -> None:
     """Wakes a push for every contract with orders to send, after what dead workers left was swept up."""
     with runtime().transaction() as session:
         queue.sweep(session)
-        hold.hold_new(session)
+        lifecycle.hold_new(session)
         due = queue.contracts_due(session)
     for contract_id in due:
         wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from benchmarks.switches import MODES, PAYMENT_ORDER, Outside
 from services.operator_bridge.adapter_kit import lookup
-from services.operator_bridge.contracts import activation
+from services.operator_bridge.contracts import linking
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.orders import sending
 from services.operator_bridge.register.models import Contract
@@ -116,7 +116,7 @@ class Town(World):
         sent = sending.push(self.bridge, contract.contract_id, 5.0)
         if contract.state == "live" and lookup.adapter(contract.operator).activates:
             with self.bridge.transaction() as session:
-                sent += activation.activate(session, contract.contract_id, PAYMENT_ORDER)
+                sent += linking.activate(session, contract.contract_id, PAYMENT_ORDER)
         simulator = self.outside.simulators.get(contract.operator)
         if simulator is not None and hasattr(simulator, "work_off"):
             simulator.work_off()

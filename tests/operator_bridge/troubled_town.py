@@ -17,7 +17,7 @@ from demo.simulators.docaposte import Simulator
 from demo.simulators.docaposte_register import Cheque, Refused
 from services.operator_bridge import interface
 from services.operator_bridge.adapter_kit import lookup
-from services.operator_bridge.contracts import hold
+from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.orders import queue, sending
 from services.operator_bridge.register.models import MAX_UNANSWERED
@@ -145,7 +145,7 @@ class Town(World):
         self.execute("UPDATE operator_order SET sent_at = sent_at - interval '10 minutes' WHERE sent_at IS NOT NULL")
         with self.runtime.transaction() as session:
             queue.sweep(session)
-            hold.hold_new(session)
+            lifecycle.hold_new(session)
         heard = self.read_statement()
         self.push()
         return bool(moved or self.carry() or self.unfinished() or not heard)

@@ -1,13 +1,14 @@
-"""Contracts over HTTP: drafting, going live, planned stops, activating and adopting cheques."""
+"""Contracts over HTTP: drafting, going live, planned stops, activating and adopting cheques.
+
+And what the bridge remembers of the redeemer's log, for a redeemer that was restored.
+"""
 
 from typing import Any
 from uuid import UUID
 
 from flask_smorest import Blueprint
 
-from services.operator_bridge.contracts import activation, adoption, lifecycle, linking, schemas
-from services.operator_bridge.contracts import hold as holding
-from services.operator_bridge.orders import schemas as orders_schemas
+from services.operator_bridge.contracts import lifecycle, linking, recovery, schemas
 from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import wakeups
@@ -15,10 +16,17 @@ from shared.access.tokens import roles
 from shared.audit import trail
 from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
-from shared.http.request_context import runtime, transaction
+from shared.http.request_context import runtime, transaction, wait_for_others
 from shared.problems import ProblemSchema
+from shared.process.recovery import Query, RedemptionsRemembered
 
 blueprint = Blueprint("contracts", __name__, url_prefix="/v1/contracts", description="Contracts with operators.")
+recollections = Blueprint(
+    "recollections",
+    __name__,
+    url_prefix="/v1/recollections",
+    description="What is remembered here of another service, for one that was restored from a backup.",
+)
 
 # For so long a request links cheques itself; a worker goes on with what is left.
 _LINK_SECONDS = 5.0
@@ -42,7 +50,7 @@ def create(body: dict[str, Any]) -> Contract:
 def browse(query: dict[str, Any]) -> dict[str, Any]:
     """All contracts, oldest first."""
     with transaction() as session:
-        return lifecycle.browse(session, query["after"], query["limit"])
+        return lifecycle.browse(session, query)
 
 
 @blueprint.route("/<uuid:contract_id>")
@@ -62,7 +70,7 @@ def show(contract_id: UUID) -> Contract:
 def change(body: dict[str, str], contract_id: UUID) -> Contract:
     """Takes a contract from draft to live, draining, ended or failed; going live registers its programme's cheques.
 
-    Those of a large programme are registered by a worker, portion by portion.
+    Those of a large programme are registered by a worker, batch by batch.
     """
     with transaction() as session:
         contract = lifecycle.change(session, runtime().settings.operators, contract_id, body["state"])
@@ -80,7 +88,7 @@ def change(body: dict[str, str], contract_id: UUID) -> Contract:
 def hold(body: dict[str, str], contract_id: UUID) -> Contract:
     """Stops sending to the operator until release; what it has to be told is kept, its messages are still heard."""
     with transaction() as session:
-        return holding.hold(session, contract_id, body["reason"])
+        return lifecycle.hold(session, contract_id, body["reason"])
 
 
 @blueprint.route("/<uuid:contract_id>/release", methods=["POST"])
@@ -89,7 +97,7 @@ def hold(body: dict[str, str], contract_id: UUID) -> Contract:
 def release(contract_id: UUID) -> Contract:
     """Ends a planned stop: what was held is sent."""
     with transaction() as session:
-        contract = holding.release(session, contract_id)
+        contract = lifecycle.release(session, contract_id)
         wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(contract_id))
     return contract
 
@@ -100,9 +108,9 @@ def release(contract_id: UUID) -> Contract:
 @blueprint.arguments(schemas.ActivationSchema)
 @blueprint.response(201, schemas.ActivatedSchema)
 def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
-    """Has cheques activated by the number of the payment order that paid for them, where the operator needs it."""
+    """Activates cheques by the number of the payment order that paid for them, where the operator needs it."""
     with transaction() as session:
-        ordered = activation.activate(session, contract_id, body["payment_order"], body["cheque_ids"])
+        ordered = linking.activate(session, contract_id, body["payment_order"], body["cheque_ids"])
         wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(contract_id))
     return {"ordered": ordered}
 
@@ -110,13 +118,24 @@ def activate(body: dict[str, Any], contract_id: UUID) -> dict[str, int]:
 @blueprint.route("/<uuid:contract_id>/adoptions", methods=["POST"])
 @roles("admin", "operations")
 @idempotent()
-@blueprint.response(201, orders_schemas.AdoptedSchema)
+@blueprint.response(201, schemas.AdoptedSchema)
 def adopt(contract_id: UUID) -> dict[str, int]:
-    """Has the contract take the cheques that an operator refused or gave up and no other has, and what is due."""
+    """Adopts the cheques that an operator refused or gave up and no other has, with what is due on them."""
+    wait_for_others()
+    adopted = linking.adopt(runtime(), contract_id)
     with transaction() as session:
-        adopted = adoption.adopt(session, contract_id)
         wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(contract_id))
     return {"adopted": adopted}
+
+
+@recollections.route("/redemptions")
+@roles(service="redeemer")
+@recollections.arguments(Query, location="query")
+@recollections.response(200, RedemptionsRemembered)
+def remember_redemptions(query: dict[str, UUID]) -> dict[str, Any]:
+    """The redemptions that the redeemer published, by page; an empty page is the end."""
+    with transaction() as session:
+        return {"items": recovery.remembered_redemptions(session, query["after"])}
 
 
 def _link(contract_id: UUID) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.contracts import hold
+from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import WORKING
 from shared.eventlog.peer_client import Peer
@@ -54,7 +54,8 @@ def _take_in(session: Session, remembered: Mapping[str, Any]) -> bool:
         logger().warning("contract_recalled", contract=remembered["code"], was=remembered["state"], now="draft")
         return True
     if contract.state != remembered["state"] and contract.state in WORKING and contract.held_at is None:
-        hold.hold(session, contract.contract_id, f"restored: it was {remembered['state']} before, and is now held")
+        reason = f"restored: it was {remembered['state']} before, and is now held"
+        lifecycle.hold(session, contract.contract_id, reason)
     return False
 
 

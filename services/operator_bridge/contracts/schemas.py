@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
+from services.operator_bridge.orders.schemas import note
 from services.operator_bridge.register import transitions
 from shared.values.text_rules import check_line, no_code
 
@@ -39,11 +40,7 @@ class ContractSchema(NewContractSchema):
 
 
 class HoldSchema(Schema):
-    reason = fields.Str(
-        required=True,
-        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), check_line],
-        metadata={"description": "Shown to all who ask why nothing is sent."},
-    )
+    reason = note("Shown to all who ask why nothing is sent.")
 
 
 class StateSchema(Schema):
@@ -66,3 +63,7 @@ class ActivationSchema(Schema):
 
 class ActivatedSchema(Schema):
     ordered = fields.Int(required=True, metadata={"description": "How many cheques are being activated now."})
+
+
+class AdoptedSchema(Schema):
+    adopted = fields.Int(required=True, metadata={"description": "How many cheques the contract takes."})

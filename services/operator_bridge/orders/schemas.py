@@ -41,21 +41,22 @@ class OrderSchema(Schema):
     )
 
 
-class RetrySchema(Schema):
-    note = fields.Str(
+def note(description: str, error: str = "Say why.") -> fields.Str:
+    """What a person has to say about what they do; `error` is for those who say nothing."""
+    return fields.Str(
         required=True,
-        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say why."), check_line],
-        metadata={"description": "Why it may be sent again; kept with the order."},
+        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error=error), check_line],
+        metadata={"description": description},
     )
+
+
+class RetrySchema(Schema):
+    note = note("Why it may be sent again; kept with the order.")
 
 
 class OutcomeSchema(Schema):
     done = fields.Bool(required=True, metadata={"description": "Whether the operator did it."})
-    note = fields.Str(
-        required=True,
-        validate=[validate.Length(1, 500), validate.Regexp(r"\s*\S", error="Say how you know."), check_line],
-        metadata={"description": "How that is known; kept with the order."},
-    )
+    note = note("How that is known; kept with the order.", "Say how you know.")
 
 
 class RetryStuckSchema(RetrySchema):
@@ -64,7 +65,3 @@ class RetryStuckSchema(RetrySchema):
 
 class RetriedSchema(Schema):
     retried = fields.Int(required=True, metadata={"description": "How many orders are sent again."})
-
-
-class AdoptedSchema(Schema):
-    adopted = fields.Int(required=True, metadata={"description": "How many cheques the contract takes."})

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.contracts import adoption
+from services.operator_bridge.contracts import linking
 from services.operator_bridge.register.models import Contract
 
 _LINKS = sa.text("""
@@ -47,7 +47,7 @@ def balances(session: Session) -> dict[str, Any]:
         ],
         "redemptions_without_contract": [row for row in redemptions if row.contract_id is None],
         "cheques_without_link": session.execute(_WITHOUT).all(),
-        "cheques_without_operator": adoption.orphans(session),
+        "cheques_without_operator": linking.orphans(session),
     }
 
 

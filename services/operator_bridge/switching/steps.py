@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.adapter_kit import lookup
-from services.operator_bridge.contracts import hold, lifecycle
+from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.orders import manual_retry
 from services.operator_bridge.reconciliation import comparing
@@ -76,11 +76,11 @@ def freeze(work: Work) -> Figures | Waiting:
             lifecycle.change(session, settings, work.old.contract_id, "failed")
         else:
             lifecycle.change(session, settings, work.old.contract_id, "draining")
-            hold.hold(session, work.old.contract_id, f"switch to {work.new.code}")
+            lifecycle.hold(session, work.old.contract_id, f"switch to {work.new.code}")
         for taker in work.takers:
             contract = session.get_one(Contract, taker.contract_id)
             contract.succeeds = work.old.contract_id
-            lifecycle.tell(session, contract)
+            lifecycle.publish(session, contract)
     return {}
 
 
@@ -162,9 +162,9 @@ def cut_over(work: Work) -> Figures | Waiting:
         _one_after_the_other(work, functools.partial(moving.leave, move=work.move(work.new)))
     with work.runtime.transaction() as session:
         if not work.failed:
-            hold.release(session, work.old.contract_id)
+            lifecycle.release(session, work.old.contract_id)
         for taker in work.takers:  # once more, for structures that were affiliated meanwhile
-            lifecycle.tell(session, session.get_one(Contract, taker.contract_id))
+            lifecycle.publish(session, session.get_one(Contract, taker.contract_id))
         return progress.left(session, work.old.contract_id)
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge import tasks
-from services.operator_bridge.contracts import hold
+from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.orders import queue
 from services.operator_bridge.orders.queue import OPENS_AFTER
 from shared.values.ids import new_id
@@ -35,7 +35,7 @@ def stopped(office: Office) -> UUID:
 def tick(office: Office) -> None:
     """What beat has a worker do every few seconds."""
     with office.bridge.runtime.transaction() as session:
-        hold.hold_new(session)
+        lifecycle.hold_new(session)
 
 
 def release(office: Office, contract: UUID) -> None:

@@ -54,8 +54,8 @@ def test_linking_goes_on_where_whoever_did_it_ended(office: Office, contract: UU
     office.bridge.runtime.celery.set_current()
     assert not linking.link(office.bridge.runtime, contract, 0.0, 700)
     with suppress(KeyboardInterrupt), office.bridge.runtime.transaction() as session:
-        assert linking._link_portion(session, contract, 700)
-        raise KeyboardInterrupt  # a portion that is not committed
+        assert linking._link_batch(session, contract, 700)
+        raise KeyboardInterrupt  # a batch that is not committed
     assert linked(office) == 700
     tasks.link_all()
     tasks.link(str(contract))
@@ -72,3 +72,14 @@ def test_a_contract_that_is_live_no_more_links_nothing_further(office: Office, c
         lifecycle.change(session, runtime.settings.operators, contract, "draining")
     assert linking.link(runtime, contract, 600.0, 100)
     assert linked(office) == 100
+
+
+def test_orphans_are_adopted_batch_by_batch_each_in_a_transaction(office: Office) -> None:
+    office.contract()
+    office.issue(5)
+    office.execute("UPDATE link SET state = 'refused'")
+    regie = office.contract("regie", "draft", "regie")
+    office.execute("UPDATE contract SET state = 'draining' WHERE contract_id = :id", id=regie)
+    assert linking.adopt(office.bridge.runtime, regie, 2) == 5
+    links = office.rows("SELECT count(*) FROM link WHERE contract_id = :id GROUP BY xmin ORDER BY 1", id=regie)
+    assert [number for (number,) in links] == [1, 2, 2]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from demo.simulators.docaposte import Account, Simulator
 from demo.simulators.serving import serving
 from demo.stack.embedded import free_port
-from services.operator_bridge.contracts import hold
+from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound import applying, statement_polling
 from services.operator_bridge.switching import switchover
 from shared.values import clock
@@ -155,7 +155,7 @@ def failure(town: Town) -> None:
 
 def handover(town: Town) -> None:
     with town.office.bridge.runtime.transaction() as session:
-        hold.hold(session, town.old, "they announced it")
+        lifecycle.hold(session, town.old, "they announced it")
     town.go_on()
     assert town.ask("handover").status_code == 201
 
