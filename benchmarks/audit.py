@@ -31,17 +31,16 @@ from shared.database import engine
 from shared.database.migrations import runner as migrations
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
-from shared.process import single_statement
+from shared.process.prepared_query import PreparedQuery
 from shared.process.runtime import Runtime
-from shared.process.single_statement import Statement
 from shared.settings import settings
 from shared.settings.settings import SERVICES
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
 from souche.keys.signer import Signer
 
-_WITH = Statement(eligibility.ALONE)
-_WITHOUT = Statement(re.sub(r",\n-- Who presented what.*?\n\)\n", "\n", eligibility.ALONE, flags=re.DOTALL))
+_WITH = PreparedQuery(eligibility.ALONE)
+_WITHOUT = PreparedQuery(re.sub(r",\n-- Who presented what.*?\n\)\n", "\n", eligibility.ALONE, flags=re.DOTALL))
 _PLACES = "id,pivot,nom,commune,code_postal,adresse,date_maj\nccas,00000000000000,CCAS,Agen,47000,1 rue,2026-01-15\n"
 
 
@@ -131,7 +130,7 @@ def _redeeming(runtime: Runtime, needed: int) -> Callable[[bool], Callable[[], N
             typed, workshop = eligibility.read([next(codes)]), eligibility.workshop(None, None, None)
             request = attempts.Request(structure, str(new_id()), b"", typed, workshop)
             attempt = attempts.Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
-            judged = single_statement.ask(runtime, statement, attempts.parameters([attempt]), attempts.Line)
+            judged = statement.run(runtime, attempts.parameters([attempt]), attempts.Line)
             if not judged[0].done:
                 raise SystemExit(f"refused: {judged[0].verdict}")
 

@@ -93,7 +93,7 @@ _CODE = {
 
 
 def _json(row: Mapping[str, str]) -> str:
-    """SQL that writes a row as `shared.roundtrip.json_rows` does."""
+    """SQL that writes a row as `shared.process.prepared_query.json_rows` does."""
     members = ", ".join(f'"{name}": ["%s"]' if name == "digests" else f'"{name}": "%s"' for name in row)
     return f"format('[{{{members}}}]', {', '.join(row.values())})"
 

@@ -3,8 +3,7 @@
 A service's role has its schema as its search path, so neither models nor SQL ever name a schema.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -16,14 +15,13 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
-# A lock or a statement that takes this long is a fault to be told, not a wait to be borne.
+# A lock or a statement that takes this long is a fault to report, not to wait for.
 _LOCK_TIMEOUT = "5s"
 _STATEMENT_TIMEOUT = "30s"
 # A process that froze in mid-transaction must not hold its rows for ever.
 _IDLE_IN_TRANSACTION_TIMEOUT = "60s"
 
-# What a page out of its turn costs on the disks of today. By PostgreSQL's own 4, of the days of turning disks, it reads
-# a whole table rather than find five hundred rows of it by their ids.
+# For the disks of today: by PostgreSQL's own 4 it reads a whole table rather than find 500 rows of it by their ids.
 _RANDOM_PAGE_COST = "1.1"
 
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
@@ -47,10 +45,7 @@ def metadata() -> sa.MetaData:
 def connect(
     url: str, schema: str, pool_size: int = 8, more: Mapping[str, str] = _NO_SETTINGS, **options: Any
 ) -> sa.Engine:
-    """An engine whose connections see `schema` and nothing else, speak UTC and never wait for ever.
-
-    `more` are further settings of their sessions.
-    """
+    """An engine whose connections see `schema` and nothing else, speak UTC, never wait for ever; `more` settings."""
     settings = {
         "random_page_cost": _RANDOM_PAGE_COST,
         **more,
@@ -65,7 +60,7 @@ def connect(
         driver_url(url),
         pool_size=pool_size,
         max_overflow=0,
-        # As few as are needed do the work: each has plans and caches of its own to be made and made again.
+        # As few as are needed do the work: each has plans and caches of its own.
         pool_use_lifo=True,
         pool_timeout=10,
         # Parameters are codes' digests, identities, amounts: no error message repeats them.
@@ -82,8 +77,8 @@ def _send_arrays_in_binary(connection: Any, _record: object) -> None:
     connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
-def connect_prompt(url: str, schema: str, pool_size: int) -> sa.Engine:
-    """The same for statements that are each a transaction of their own: begun, committed and given back by nobody.
+def connect_autocommit(url: str, schema: str, pool_size: int) -> sa.Engine:
+    """The same for statements that are each a transaction of their own: nothing begins, commits or resets one.
 
     Left alone, the server plans such a statement for its arrays each time, which takes as long as running it.
     """
@@ -103,7 +98,7 @@ def among(column: Any, ids: Collection[UUID]) -> sa.ColumnElement[bool]:
 
 
 def columns(names: Sequence[str], rows: Collection[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Rows turned into an array for each column: parameters of a statement that unnests them, however many they are."""
+    """An array for each column of these rows: parameters of a statement that unnests them."""
     return {name: [row[name] for row in rows] for name in names}
 
 
@@ -127,29 +122,22 @@ def _insert_unnested(model: type[DeclarativeBase], names: tuple[str, ...]) -> sa
     return sa.text(f"INSERT INTO {table} ({', '.join(names)}) SELECT * FROM unnest({arrays})")  # noqa: S608 (a model's)
 
 
-def sessions(engine: sa.Engine, after_news: Callable[[], None]) -> sessionmaker[Session]:
-    """Sessions of an engine; `after_news` is called after each commit that appended an event."""
+def sessions(engine: sa.Engine, after_events: Callable[[], None]) -> sessionmaker[Session]:
+    """Sessions of an engine; `after_events` is called after each commit that appended events (`eventlog.log`)."""
     factory = sessionmaker(engine, expire_on_commit=False)
 
     @event.listens_for(factory, "after_commit")
-    def tell(session: Session) -> None:
+    def call_back(session: Session) -> None:
         if session.in_nested_transaction():
-            return  # a savepoint was let go: nobody else sees anything yet
-        if session.info.pop("news", False):
-            after_news()
-        for say in session.info.pop("said", ()):
-            say()
+            return  # a savepoint was released: nobody else sees anything yet
+        if session.info.pop("appended_events", False):
+            after_events()
+        for callback in session.info.pop("after_commit", ()):
+            callback()
 
     return factory
 
 
-def after_commit(session: Session, say: Callable[[], None]) -> None:
-    """Has something said once this transaction is committed, and never where it is not. Not for within a savepoint."""
-    session.info.setdefault("said", []).append(say)
-
-
-@contextmanager
-def transaction(factory: sessionmaker[Session]) -> Iterator[Session]:
-    """One transaction: committed at the end of the block, rolled back where it raises."""
-    with factory.begin() as session:
-        yield session
+def after_commit(session: Session, callback: Callable[[], None]) -> None:
+    """Calls back once this transaction is committed, never where it is rolled back. Not for use within a savepoint."""
+    session.info.setdefault("after_commit", []).append(callback)

@@ -1,12 +1,9 @@
 """Reading another service's log: exactly-once effect, in order.
 
-A page is applied and the cursor moved in one transaction. Two readers of one log do no harm: the cursor is moved from
-where the page began, and whoever comes second finds it moved and drops its page. An event that was applied is
-remembered by its id, so a log that is read again from the start (a new epoch) changes nothing. After a year and more
-the ids go (`shared.process.table_retention`); the cursor then says before when all was applied.
-
-Events of different logs come in any relative order. One that is about a cheque not known yet is parked, and taken up
-when the cheque becomes known.
+A page is applied and the cursor moved in one transaction. Of two readers of one log the second finds the cursor moved
+and drops its page. An event that was applied is remembered by its id, so a log that is read again from the start (a
+new epoch) changes nothing; when old ids are deleted (`shared.process.table_retention`), the cursor says before when
+all was applied. Logs come in any relative order: an event about an unknown cheque is parked until the cheque comes.
 """
 
 import itertools
@@ -31,7 +28,7 @@ Transaction = Callable[[], Any]
 
 PAGE_SIZE = 500
 # Collectors of logs cut lines that are longer than 16 kB.
-_NAMED_ON_A_LINE = 100
+_KEYS_PER_LINE = 100
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 CURSOR = sa.Table(
@@ -66,26 +63,14 @@ PARKED = sa.Table(
     sa.Column("body", pg.JSONB, nullable=False),
     sa.Column("request_id", sa.Text),
 )
+_PARKED = [column.name for column in PARKED.c if column.name != "cheque_id"]
 
 _REMEMBER = sa.text("""
     INSERT INTO applied_event (event_id, publisher, occurred_at)
     SELECT event_id, :publisher, occurred_at
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[])) AS given (event_id, occurred_at)
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[])) AS input (event_id, occurred_at)
     ON CONFLICT DO NOTHING RETURNING event_id
 """)
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One entry of a page of a feed; its body is read once it is known to be new, and of a kind that is handled."""
-
-    position: int
-    event_id: UUID
-    kind: str
-    version: int
-    key: str
-    occurred_at: datetime
-    request_id: str | None
-    body: Any
 
 
 class NewerVersion(Exception):
@@ -93,18 +78,18 @@ class NewerVersion(Exception):
 
 
 class FeedPage(msgspec.Struct, frozen=True):
-    """A page of another service's feed."""
+    """A page of another service's feed; bodies become structs where they are new and of a kind that is handled."""
 
     epoch: UUID
     head: int
-    events: Sequence[Entry]
+    events: Sequence[Event[Any]]
 
 
 def pull(transaction: Transaction, peer: Peer, handlers: Mapping[str, Handler]) -> int:
     """Reads a peer's log to its end and applies it; returns how many events took effect.
 
-    `transaction` opens one transaction of the reader. Nothing is held open while the peer is asked. Raises NewerVersion
-    at an event that this release cannot read, once what stands before it is applied: it waits for the upgrade.
+    `transaction` opens a transaction of the reader; none is open while the peer is asked. Raises NewerVersion at an
+    event that this release cannot read, once the events before it are applied.
     """
     applied = 0
     while True:
@@ -133,7 +118,7 @@ def _apply(
     publisher: str,
     epoch: UUID,
     position: int,
-    entries: Sequence[Entry],
+    entries: Sequence[Event[Any]],
     handlers: Mapping[str, Handler],
 ) -> int:
     with transaction() as session:
@@ -143,14 +128,14 @@ def _apply(
         forgotten_before = moved.forgotten_before or _NEVER
         handled = [entry for entry in entries if entry.kind in handlers and entry.occurred_at >= forgotten_before]
         fresh = _remember(session, publisher, handled)
-        read = [_event(entry) for entry in handled if entry.event_id in fresh]
+        read = [_with_struct(entry) for entry in handled if entry.event_id in fresh]
         run_handlers(session, read, handlers)
-    _say(publisher, read)
+    _log_applied(publisher, read)
     return len(fresh)
 
 
 def run_handlers(session: Session, read: Iterable[Event[Any]], handlers: Mapping[str, Handler]) -> None:
-    """Hands each run of consecutive events of one kind to its handler, under their request's id where they have one."""
+    """Hands each run of consecutive events of one kind to its handler, under the id of their request if it is one."""
     for kind, grouped in itertools.groupby(read, key=lambda event: event.kind):
         run = list(grouped)
         causes = {event.request_id for event in run}
@@ -162,12 +147,11 @@ def run_handlers(session: Session, read: Iterable[Event[Any]], handlers: Mapping
             handlers[kind](session, run)
 
 
-def _say(publisher: str, applied: Sequence[Event[Any]]) -> None:
-    """Names what was applied, by kind: the things that events are about, and the requests that they came of."""
+def _log_applied(publisher: str, applied: Sequence[Event[Any]]) -> None:
     for kind in dict.fromkeys(event.kind for event in applied):
         alike = [event for event in applied if event.kind == kind]
-        for start in range(0, len(alike), _NAMED_ON_A_LINE):
-            some = alike[start : start + _NAMED_ON_A_LINE]
+        for start in range(0, len(alike), _KEYS_PER_LINE):
+            some = alike[start : start + _KEYS_PER_LINE]
             keys, requests = logs.ids(event.key for event in some), logs.ids(event.request_id for event in some)
             logs.logger().info(
                 "news_applied", publisher=publisher, kind=kind, events=len(some), keys=keys, request_ids=requests
@@ -175,36 +159,22 @@ def _say(publisher: str, applied: Sequence[Event[Any]]) -> None:
 
 
 def park(session: Session, cheque_id: UUID, event: Event[Any]) -> None:
-    """Keeps an event until the cheque it speaks of is known here; `unpark` gives it back."""
-    row = {
-        "cheque_id": cheque_id,
-        "event_id": event.event_id,
-        "position": event.position,
-        "kind": event.kind,
-        "key": event.key,
-        "occurred_at": event.occurred_at,
-        "body": sa.cast(sa.literal(event_kinds.encode(event.body), sa.Text), pg.JSONB),
-        "request_id": event.request_id,
-    }
+    """Keeps an event until its cheque comes; `unpark` returns it."""
+    body = sa.cast(sa.literal(event_kinds.encode(event.body), sa.Text), pg.JSONB)
+    row = {name: getattr(event, name) for name in _PARKED} | {"cheque_id": cheque_id, "body": body}
     session.execute(pg.insert(PARKED).values(row).on_conflict_do_nothing())
 
 
 def unpark(session: Session, cheque_ids: Sequence[UUID]) -> list[Event[Any]]:
     """Takes the events that waited for these cheques, in the order of their log."""
-    taken = PARKED.delete().where(engine.among(PARKED.c.cheque_id, cheque_ids)).returning(PARKED)
-    rows = sorted(session.execute(taken), key=lambda row: row.position)
-    return [
-        Event(
-            row.event_id, row.kind, row.key, row.occurred_at, event_kinds.load(row.kind, row.body), row.position,
-            row.request_id,
-        )
-        for row in rows
-    ]  # fmt: skip
+    columns = [PARKED.c[name] for name in _PARKED]
+    parked = PARKED.delete().where(engine.among(PARKED.c.cheque_id, cheque_ids)).returning(*columns)
+    events = [_with_struct(Event(**row)) for row in session.execute(parked).mappings()]
+    return sorted(events, key=lambda event: event.position)
 
 
-def _event(entry: Entry) -> Event[Any]:
-    body = event_kinds.load(entry.kind, entry.body)
-    return Event(entry.event_id, entry.kind, entry.key, entry.occurred_at, body, entry.position, entry.request_id)
+def _with_struct(entry: Event[Any]) -> Event[Any]:
+    return msgspec.structs.replace(entry, body=event_kinds.load(entry.kind, entry.body))
 
 
 def _cursor(session: Session, publisher: str) -> tuple[UUID | None, int]:
@@ -213,28 +183,28 @@ def _cursor(session: Session, publisher: str) -> tuple[UUID | None, int]:
 
 
 def _move(session: Session, publisher: str, epoch: UUID, position: int, to: int) -> sa.Row[Any] | None:
-    """Moves the cursor if it stands where the page began; the row stays locked until the page is applied."""
+    """Moves the cursor if it is where the page began; the row stays locked until the page is applied."""
     here = (CURSOR.c.publisher == publisher) & (CURSOR.c.epoch == epoch) & (CURSOR.c.position == position)
     moved = CURSOR.update().where(here).values(position=to).returning(CURSOR.c.forgotten_before)
     return session.execute(moved).one_or_none()
 
 
-def _start_again(transaction: Transaction, publisher: str, known: UUID | None, epoch: UUID) -> None:
-    """Points the cursor at the start of a log that is new to us, or that is no longer the one we read."""
+def _start_again(transaction: Transaction, publisher: str, earlier: UUID | None, epoch: UUID) -> None:
+    """Points the cursor at the start of a log that is new to us, or that was restored since."""
     fresh = pg.insert(CURSOR).values(publisher=publisher, epoch=epoch, position=0)
     statement = fresh.on_conflict_do_update(
         index_elements=["publisher"],
         set_={"epoch": epoch, "position": 0},
-        where=CURSOR.c.epoch.is_not_distinct_from(known),
+        where=CURSOR.c.epoch.is_not_distinct_from(earlier),
     )
     with transaction() as session:
         session.execute(statement)
-    if known is not None:
+    if earlier is not None:
         logs.logger().warning("log_restored", publisher=publisher, effect="read again from the start")
 
 
-def _remember(session: Session, publisher: str, entries: Sequence[Entry]) -> set[UUID]:
-    """Records events as applied, in one statement, and returns the ids of those that were not before."""
+def _remember(session: Session, publisher: str, entries: Sequence[Event[Any]]) -> set[UUID]:
+    """Records events as applied; returns the ids of those that were not before."""
     if not entries:
         return set()
     ids, times = [entry.event_id for entry in entries], [entry.occurred_at for entry in entries]

@@ -1,8 +1,8 @@
-"""The doorbell: tells the readers of a log that there is news, and never more than that.
+"""The doorbell: wakes the readers of a log when there are new events.
 
-Losing a ring loses nothing, the sweep rings again. So ringing happens beside the request, on one thread per process:
-no caller waits for the broker, or notices that it is down. Rings are coalesced twice: in the process, and in Redis by
-one key per reader, which the reader deletes before it pulls.
+A ring that is lost loses nothing, as the sweep rings again. So one thread per process rings: no caller waits for the
+broker, or notices that it is down. Rings are coalesced twice: in the process, and in Redis by one key per reader,
+which the reader deletes before it pulls.
 """
 
 import importlib
@@ -17,16 +17,15 @@ from kombu.exceptions import OperationalError
 from shared.observability import logs, tracing
 from shared.observability.logs import logger
 
-# A ring whose task was lost must not silence those that follow for longer than a sweep would take.
+# A ring whose task was lost must not silence the next ones for longer than a sweep would take.
 _SILENCE_SECONDS = 5
 _PAUSE_AFTER_FAILURE_SECONDS = 1.0
-# Under load there is always news: without a rest this thread would ring without end, and take a seventh of the process.
+# Under load there are always new events: without a rest this thread would take a seventh of the process.
 _REST_SECONDS = 0.02
 
 
 @cache
 def failures() -> Any:
-    """How many rings an unforeseen error ended, by publisher."""
     # Not imported above: the web server says where its processes count before prometheus_client is imported.
     return importlib.import_module("prometheus_client").Counter(
         "souche_doorbell_failures", "Rings that an unforeseen error ended: the log has it.", ("service",)
@@ -43,16 +42,16 @@ class Doorbell:
         self._readers = readers
         self._store = store
         self._send = send
-        self._news = threading.Event()
+        self._wanted = threading.Event()
         self._cause: str | None = None
         self._trace: Any = None
         self._ringer: threading.Thread | None = None
         self._starting = threading.Lock()
 
     def ring(self) -> None:
-        """Says that there is news, and which request it came of; returns at once."""
+        """Rings the readers for events of this request; returns at once."""
         self._cause, self._trace = logs.current_request_id(), tracing.context()
-        self._news.set()
+        self._wanted.set()
         if self._ringer is None:
             with self._starting:
                 if self._ringer is None:
@@ -68,8 +67,8 @@ class Doorbell:
 
     def _run(self) -> None:
         pause = threading.Event()
-        while self._news.wait():
-            self._news.clear()
+        while self._wanted.wait():
+            self._wanted.clear()
             try:
                 with logs.caused_by(self._cause), tracing.resumed(self._trace):
                     self._ring_all()
@@ -78,7 +77,7 @@ class Doorbell:
                 logger().warning("doorbell_unheard", error=type(error).__name__)
                 pause.wait(_PAUSE_AFTER_FAILURE_SECONDS)
             except Exception:
-                # Nobody starts this thread again: it goes on, whatever it was.
+                # Nobody starts this thread again: it goes on, whatever the error was.
                 logger().exception("doorbell_failed")
                 failures().labels(self._publisher).inc()
                 pause.wait(_PAUSE_AFTER_FAILURE_SECONDS)

@@ -1,12 +1,11 @@
-"""The events that services tell one another: a typed struct per kind.
+"""The events that services publish to one another: a typed struct per kind, whose tag is the name of the kind.
 
-The kind is the tag of the union: it stands beside the body, in the entry of the log, and names its struct (`KINDS`).
 A reader ignores members that it does not know and refuses a message that lacks one; a change that a reader must
 understand is a new version. Money is integer cents of EUR, instants are UTC, days are days in Paris.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -14,13 +13,13 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from shared.settings.settings import SERVICES
+
 VERSION = 1
 
 # Readers keep the value of a cheque in 32 bits; a writer is refused what they could not hold.
 Cents = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Instant = Annotated[datetime, Meta(tz=True)]
-HexDigest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Via = Literal["till", "operator"]
 
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -39,15 +38,16 @@ class Programme(Body, frozen=True):
     name: str | None = None
 
 
-class IssuedCheque(Body, frozen=True):
+class RedigestedCheque(Body, frozen=True):
     cheque_id: UUID
-    digest: HexDigest
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class IssuedCheque(RedigestedCheque, frozen=True):
     value_cents: Cents
 
 
-class ChequesIssued(Body, frozen=True):
-    """A grant: its cheques exist from now on."""
-
+class ChequesIssued(Body, frozen=True, tag="cheques.issued"):
     grant_id: UUID
     programme: Programme
     granted_on: date
@@ -56,18 +56,13 @@ class ChequesIssued(Body, frozen=True):
     cheques: Sequence[IssuedCheque]
 
 
-class RedigestedCheque(Body, frozen=True):
-    cheque_id: UUID
-    digest: HexDigest
-
-
-class ChequesRedigested(Body, frozen=True):
+class ChequesRedigested(Body, frozen=True, tag="cheques.redigested"):
     """The digests of cheques' codes by a new key: the key of the old ones is on its way out."""
 
     cheques: Annotated[Sequence[RedigestedCheque], Meta(max_length=1000)]
 
 
-class CancellationRequested(Body, frozen=True):
+class CancellationRequested(Body, frozen=True, tag="cancellation.requested"):
     """The issuer asks that cheques be cancelled; the redeemer decides for each."""
 
     cancellation_id: UUID
@@ -75,11 +70,35 @@ class CancellationRequested(Body, frozen=True):
     reason: str
 
 
-class ChequesBlocked(Body, frozen=True):
-    """Cheques that are not to be accepted for now (lost, stolen, in doubt), or are again."""
+class ChequesBlocked(Body, frozen=True, tag="cheques.blocked"):
+    """Cheques that are not to be accepted for now: lost, stolen, in doubt."""
 
     cheque_ids: Sequence[UUID]
     reason: str
+
+
+class ChequesUnblocked(ChequesBlocked, frozen=True, tag="cheques.unblocked"):
+    """Cheques that are to be accepted again."""
+
+
+class NoticePosted(Body, frozen=True, tag="notice.posted"):
+    notice_id: UUID
+    kind: str
+    key: str
+    subject_id: UUID | None
+    prescriber_id: UUID | None
+    body: Mapping[str, Any]
+
+
+class Presentation(Body, frozen=True):
+    """Cheques spent together, at our till or, as it reported, at the operator's."""
+
+    presentation_id: UUID
+    structure_id: UUID
+    via: Literal["till", "operator"]
+    contract_id: UUID | None
+    redeemed_at: Instant
+    given_on: date
 
 
 class RedeemedCheque(Body, frozen=True):
@@ -88,33 +107,27 @@ class RedeemedCheque(Body, frozen=True):
     amount_cents: Cents
 
 
-class ChequesRedeemed(Body, frozen=True):
-    """Cheques were spent together, at our till or, as it told us, at the operator's."""
-
-    presentation_id: UUID
-    structure_id: UUID
+class ChequesRedeemed(Presentation, frozen=True, tag="cheques.redeemed"):
     programme: str
-    via: Via
-    contract_id: UUID | None
-    redeemed_at: Instant
-    given_on: date
     redemptions: Sequence[RedeemedCheque]
 
 
-class RedemptionReversed(Body, frozen=True):
-    """A redemption was taken back: its cheque is spendable again."""
+class RedemptionRemembered(Presentation, frozen=True, tag="redemption.remembered"):
+    """A redemption that the redeemer lost and another service remembers: answered on request, never on a log."""
 
     redemption_id: UUID
     cheque_id: UUID
-    structure_id: UUID
     amount_cents: Cents
+    reversed: bool
+
+
+class RedemptionReversed(RedeemedCheque, frozen=True, tag="redemption.reversed"):
+    structure_id: UUID
     reason: str
     reversed_at: Instant
 
 
-class ChequesCancelled(Body, frozen=True):
-    """Cheques that a cancellation reached in time."""
-
+class ChequesCancelled(Body, frozen=True, tag="cheques.cancelled"):
     cancellation_id: UUID
     cheque_ids: Sequence[UUID]
     cancelled_at: Instant
@@ -125,25 +138,18 @@ class RefusedCheque(Body, frozen=True):
     reason: str
 
 
-class CancellationRefused(Body, frozen=True):
-    """Cheques that a cancellation came too late for, each with the reason."""
-
+class CancellationRefused(Body, frozen=True, tag="cancellation.refused"):
     cancellation_id: UUID
     cheques: Sequence[RefusedCheque]
 
 
-class ChequesExpired(Body, frozen=True):
-    """Cheques whose validity and grace are over."""
-
+class ChequesExpired(Body, frozen=True, tag="cheques.expired"):
     cheque_ids: Annotated[Sequence[UUID], Meta(max_length=1000)]
     expired_at: Instant
 
 
-class StructureAffiliated(Body, frozen=True):
-    """A training structure may redeem under a contract, from a day and perhaps until one.
-
-    Where it is and what it offers was not told at first: null where it is not known, `services` null too.
-    """
+class StructureAffiliated(Body, frozen=True, tag="structure.affiliated"):
+    """A training structure may redeem under a contract; null: unknown, as its place and services in early events."""
 
     structure_id: UUID
     siret: str | None
@@ -161,9 +167,7 @@ class StructureAffiliated(Body, frozen=True):
     phone: str | None = None
 
 
-class StructureDescribed(Body, frozen=True):
-    """Where a training structure that is affiliated is now, and what it offers; null: not known."""
-
+class StructureDescribed(Body, frozen=True, tag="structure.described"):
     structure_id: UUID
     name: str
     address: str | None
@@ -176,14 +180,12 @@ class StructureDescribed(Body, frozen=True):
     phone: str | None
 
 
-class StructureSuspended(Body, frozen=True):
-    """A training structure may not redeem until further notice."""
-
+class StructureSuspended(Body, frozen=True, tag="structure.suspended"):
     structure_id: UUID
     reason: str
 
 
-class RedemptionContested(Body, frozen=True):
+class RedemptionContested(Body, frozen=True, tag="redemption.contested"):
     """An operator's report of a redemption came for a cheque that was not spendable: two took it, or it was void."""
 
     report_id: UUID
@@ -191,36 +193,27 @@ class RedemptionContested(Body, frozen=True):
     reason: str
 
 
-class CodesGuessed(Body, frozen=True):
-    """So many codes were tried in vain that whoever tried them is locked out.
-
-    The address, where it is that which is locked out, stands in the redeemer's log alone: a log of events is for ever.
-    """
+class CodesGuessed(Body, frozen=True, tag="codes.guessed"):
+    """The `lockout`th lock-out, from 1; a structure's token tried the last code. Addresses are never in events."""
 
     scope: Literal["structure", "address", "everybody"]
     structure_id: UUID
-    """By whose token the last one was tried."""
     lockout: int
-    """1 for the first, and so on."""
     locked_until: Instant
 
 
-class ChequesRegistered(Body, frozen=True):
-    """The operator of a contract knows these cheques."""
-
+class ChequesRegistered(Body, frozen=True, tag="cheques.registered"):
     contract_id: UUID
     cheque_ids: Sequence[UUID]
 
 
-class ChequesRefused(Body, frozen=True):
-    """The operator of a contract will not have these cheques, each with its reason."""
-
+class ChequesRefused(Body, frozen=True, tag="cheques.refused"):
     contract_id: UUID
     cheques: Sequence[RefusedCheque]
 
 
-class RedemptionReported(Body, frozen=True):
-    """An operator says that a cheque was spent at its own till."""
+class RedemptionReported(Body, frozen=True, tag="redemption.reported"):
+    """An operator reports that a cheque was spent at its own till."""
 
     report_id: UUID
     contract_id: UUID
@@ -230,14 +223,11 @@ class RedemptionReported(Body, frozen=True):
     redeemed_at: Instant
 
     def __post_init__(self) -> None:
-        """Raises ValueError where the till's clock cannot have said that."""
         if not _EARLIEST <= self.redeemed_at <= _LATEST:
             raise ValueError(f"`redeemed_at` must lie between {_EARLIEST.year} and {_LATEST.year}")
 
 
-class RedemptionsConfirmed(Body, frozen=True):
-    """The operator accepted these redemptions."""
-
+class RedemptionsConfirmed(Body, frozen=True, tag="redemptions.confirmed"):
     contract_id: UUID
     redemption_ids: Sequence[UUID]
 
@@ -247,18 +237,13 @@ class RefusedRedemption(Body, frozen=True):
     reason: str
 
 
-class RedemptionsRefused(Body, frozen=True):
-    """The operator refuses to pay these redemptions, each with its reason."""
-
+class RedemptionsRefused(Body, frozen=True, tag="redemptions.refused"):
     contract_id: UUID
     redemptions: Sequence[RefusedRedemption]
 
 
-class RedemptionsPaid(Body, frozen=True):
-    """These redemptions were paid to their structures: as their operator says, or as the accountant told the redeemer.
-
-    The accountant may pay what no operator was told of: then there is no contract.
-    """
+class RedemptionsPaid(Body, frozen=True, tag="redemptions.paid"):
+    """Paid to their structures, according to their operator or the accountant, who may pay what has no contract."""
 
     contract_id: UUID | None
     payment_reference: str
@@ -266,35 +251,18 @@ class RedemptionsPaid(Body, frozen=True):
     redemption_ids: Sequence[UUID]
 
 
-class RedemptionsUnpaid(RedemptionsPaid, frozen=True):
-    """These redemptions were told to be paid, by this payment, and are not: the accountant had mistyped it."""
+class RedemptionsUnpaid(RedemptionsPaid, frozen=True, tag="redemptions.unpaid"):
+    """Reported as paid by this payment, and not paid: the accountant had mistyped it."""
 
 
-class RedemptionsStranded(Body, frozen=True):
-    """The operator of a contract failed before it paid these redemptions: they will be declared to another."""
+class RedemptionsStranded(Body, frozen=True, tag="redemptions.stranded"):
+    """Their operator failed before it paid them: they will be declared to another."""
 
     contract_id: UUID
     redemption_ids: Sequence[UUID]
 
 
-class RedemptionRemembered(Body, frozen=True):
-    """What another service remembers of a redemption that the redeemer lost: it is asked for, and never on a log."""
-
-    redemption_id: UUID
-    presentation_id: UUID
-    cheque_id: UUID
-    structure_id: UUID
-    amount_cents: Cents
-    via: Via
-    contract_id: UUID | None
-    redeemed_at: Instant
-    given_on: date
-    reversed: bool
-
-
-class ContractChanged(Body, frozen=True):
-    """A contract with an operator, as it now stands."""
-
+class ContractChanged(Body, frozen=True, tag="contract.changed"):
     contract_id: UUID
     code: str
     operator: str
@@ -305,59 +273,21 @@ class ContractChanged(Body, frozen=True):
     succeeds: UUID | None = None
 
 
-class NoticePosted(Body, frozen=True):
-    """Something that somebody should be told; sending it is another system's work."""
-
-    notice_id: UUID
-    kind: str
-    key: str
-    subject_id: UUID | None
-    prescriber_id: UUID | None
-    body: Mapping[str, Any]
+def _kinds(parent: type[Body]) -> Iterator[tuple[str, type[Body]]]:
+    for struct in parent.__subclasses__():
+        if isinstance(kind := struct.__struct_config__.tag, str):
+            yield kind, struct
+        yield from _kinds(struct)
 
 
-KINDS: Mapping[str, type[Body]] = {
-    "cheques.issued": ChequesIssued,
-    "cheques.redigested": ChequesRedigested,
-    "cancellation.requested": CancellationRequested,
-    "cheques.blocked": ChequesBlocked,
-    "cheques.unblocked": ChequesBlocked,
-    "notice.posted": NoticePosted,
-    "cheques.redeemed": ChequesRedeemed,
-    "redemption.reversed": RedemptionReversed,
-    "cheques.cancelled": ChequesCancelled,
-    "cancellation.refused": CancellationRefused,
-    "cheques.expired": ChequesExpired,
-    "structure.affiliated": StructureAffiliated,
-    "structure.described": StructureDescribed,
-    "structure.suspended": StructureSuspended,
-    "redemption.contested": RedemptionContested,
-    "codes.guessed": CodesGuessed,
-    "cheques.registered": ChequesRegistered,
-    "cheques.refused": ChequesRefused,
-    "redemption.reported": RedemptionReported,
-    "redemptions.confirmed": RedemptionsConfirmed,
-    "redemptions.refused": RedemptionsRefused,
-    "redemptions.paid": RedemptionsPaid,
-    "redemptions.unpaid": RedemptionsUnpaid,
-    "redemptions.stranded": RedemptionsStranded,
-    "redemption.remembered": RedemptionRemembered,
-    "contract.changed": ContractChanged,
-}
+KINDS: Mapping[str, type[Body]] = dict(_kinds(Body))
 
-# Who reads whom: each service is told of the news of the two others.
-READERS: Mapping[str, tuple[str, ...]] = {
-    "issuer": ("redeemer", "operator_bridge"),
-    "redeemer": ("issuer", "operator_bridge"),
-    "operator_bridge": ("issuer", "redeemer"),
-}
+READERS = {publisher: tuple(reader for reader in SERVICES if reader != publisher) for publisher in SERVICES}
+"""The readers of each service's log."""
 
 
 def load(kind: str, body: object) -> Any:
-    """The struct of a body: of JSON that was read, or of the values that a writer has, as members or as attributes.
-
-    Raises msgspec's ValidationError where a member is missing or wrong.
-    """
+    """The struct of a body, read from JSON or made of members or attributes; raises msgspec's ValidationError."""
     return msgspec.convert(body, KINDS[kind], from_attributes=True)
 
 
@@ -365,4 +295,5 @@ def encode(body: Body) -> str:
     """The JSON text of a body; raises ValueError where a number has no JSON form."""
     # Left to itself, msgspec ends an instant in UTC with `Z`; logs have `+00:00`.
     members = msgspec.to_builtins(body, builtin_types=(datetime,))
+    del members["type"]  # the kind stands beside the body
     return json.dumps(members, default=datetime.isoformat, allow_nan=False)

@@ -1,16 +1,15 @@
 """The event log of a service: the truth that its queue only points at.
 
-An event is appended in the transaction of the change that it tells. Its position is given after that transaction
-committed: `number` takes what is visible and has no position yet, under an advisory lock, so an event that commits
-late gets a late position and none is ever skipped. Before its position an event has a sequence number; a change that
-waited for a row's lock appends after the change that held it, so the order of one cheque's events is kept.
+An event is appended in the transaction of its change, and gets its position after that transaction committed, under an
+advisory lock: one that commits late gets a late position, and none is ever skipped. Positions follow the sequence
+numbers, so the order of one cheque's events is kept: whoever waited for its row's lock appended later.
 
-The log names its epoch. A log restored from a dump, or rewound, is another log under the same address: positions may
-be given anew. `current_epoch` notices by the identity of cluster, database, table and timeline, and names a new one.
+A log restored from a dump, or rewound, gives positions anew. It notices by the identity of cluster, database, table
+and timeline, and names a new epoch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 from uuid import UUID
@@ -58,14 +57,14 @@ _APPEND = sa.text("""
     INSERT INTO event (event_id, kind, version, key, occurred_at, request_id, body)
     SELECT event_id, :kind, :version, key, :occurred_at, :request_id, body
     FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), CAST(:bodies AS jsonb[]))
-         WITH ORDINALITY AS told (event_id, key, body, place)
+         WITH ORDINALITY AS input (event_id, key, body, place)
     ORDER BY place
 """)
 
-# How many events one numbering takes: it bounds the time for which the lock is held.
-_NUMBERED_AT_ONCE = 5_000
+# It bounds the time for which the lock is held.
+_BATCH_SIZE = 5_000
 
-# One advisory lock per log: the table's own identity, so services that share a database do not wait for each other.
+# By the table's own identity, so services that share a database do not wait for each other.
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('event'::regclass::oid::bigint)")
 
 _UNNUMBERED = sa.text("SELECT EXISTS (SELECT FROM event WHERE position IS NULL)")
@@ -97,7 +96,7 @@ _NEW_EPOCH = _MINTED.on_conflict_do_update(
     where=EPOCH.c.fingerprint != _MINTED.excluded.fingerprint,
 )
 
-# PostgreSQL writes the JSON: an entry is not made into Python objects, and through a schema into text again.
+# PostgreSQL writes the JSON: no entry goes through Python objects and a schema into text again.
 _PAGE = sa.text("""
     SELECT row_to_json(entry)::text FROM (
         SELECT position, event_id, kind, version, key, occurred_at, request_id, body
@@ -109,8 +108,7 @@ _PAGE = sa.text("""
 _Body_co = TypeVar("_Body_co", bound=Body, covariant=True)
 
 
-@dataclass(frozen=True)
-class Event(Generic[_Body_co]):
+class Event(msgspec.Struct, Generic[_Body_co], frozen=True):
     """One entry of a service's log as a reader gets it, with the struct of its kind as body."""
 
     event_id: UUID
@@ -120,15 +118,16 @@ class Event(Generic[_Body_co]):
     body: _Body_co
     position: int = 0
     request_id: str | None = None
+    version: int = event_kinds.VERSION
 
     def narrowed(self, **members: Any) -> Self:
         """The same event with other values for some members of its body."""
-        return replace(self, body=msgspec.structs.replace(self.body, **members))
+        return msgspec.structs.replace(self, body=msgspec.structs.replace(self.body, **members))
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some entries of a log, oldest first, each a JSON object as text, the log's epoch and its last position."""
+    """Some entries of a log as JSON objects, oldest first; the log's epoch and its last position."""
 
     epoch: UUID
     head: int
@@ -140,11 +139,9 @@ class Page:
 
 
 def append(session: Session, kind: str, key: object, body: object) -> UUID:
-    """Appends an event in the caller's transaction and returns its id.
+    """Appends an event in the caller's transaction, after the rows of its change were written; returns its id.
 
-    Call it after the rows it tells of are written (they are flushed first): the lock on them is what keeps the order.
-    The body is a mapping, or an object, with the members of its kind. Raises msgspec's ValidationError where one is
-    missing or wrong.
+    The body is a mapping or an object with the members of its kind. Raises msgspec's ValidationError.
     """
     return append_many(session, kind, [(key, body)])[0]
 
@@ -154,20 +151,23 @@ def append_many(session: Session, kind: str, entries: Sequence[tuple[object, obj
     session.flush()
     ids = [new_id() for _ in entries]
     if entries:
-        told = {
+        params = {
             "ids": ids,
             "keys": [str(key) for key, _ in entries],
             "bodies": [event_kinds.encode(event_kinds.load(kind, body)) for _, body in entries],
+            "kind": kind,
+            "version": event_kinds.VERSION,
+            "occurred_at": clock.now(),
+            "request_id": current_request_id(),
         }
-        alike = {"kind": kind, "version": event_kinds.VERSION, "occurred_at": clock.now()}
-        session.execute(_APPEND, {**told, **alike, "request_id": current_request_id()})
+        session.execute(_APPEND, params)
         announce(session)
     return ids
 
 
 def announce(session: Session) -> None:
-    """Has the doorbell rung after this transaction commits, for events that its own SQL appended."""
-    session.info["news"] = True
+    """Rings the doorbell after this transaction commits; for callers whose own SQL appended events."""
+    session.info["appended_events"] = True
 
 
 def page(engine: sa.Engine, after: int, limit: int) -> Page:
@@ -185,12 +185,12 @@ def is_restored(engine: sa.Engine) -> bool:
 
 
 def _number(engine: sa.Engine) -> None:
-    """Gives positions to all that is visible and has none, and names a new epoch where the log is not what it was."""
+    """Numbers the events that are visible and have no position; names a new epoch where the log was restored."""
     with engine.connect() as connection:
         same, waiting = connection.execute(_SAME_EPOCH).scalar(), connection.execute(_UNNUMBERED).scalar_one()
     while waiting or same is None:
         with engine.begin() as connection:
             connection.execute(_LOCK)
             connection.execute(_NEW_EPOCH, {"epoch": new_id()})
-            numbered = connection.execute(_NUMBER, {"limit": _NUMBERED_AT_ONCE}).rowcount
-        waiting, same = numbered == _NUMBERED_AT_ONCE, True
+            numbered = connection.execute(_NUMBER, {"limit": _BATCH_SIZE}).rowcount
+        waiting, same = numbered == _BATCH_SIZE, True

@@ -13,11 +13,11 @@ _TIMEOUT = (2.0, 20.0)
 
 
 class PeerUnavailable(Exception):
-    """The other service did not answer, or not with what was asked; the work is taken up again later."""
+    """The other service did not answer, or with an error; the work is taken up again later."""
 
 
 class PeerRefusesToken(PeerUnavailable):
-    """The other service answers, and refuses our service token: nothing is taken up until an operator renews it."""
+    """The other service refuses our service token: nothing is taken up until an administrator renews it."""
 
 
 class Peer:

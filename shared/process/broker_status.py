@@ -1,7 +1,6 @@
 """The broker as it is seen from outside a task: whether it answers, and how many tasks wait there.
 
-Where it is the Redis that we ring at, that is asked by the connection that is there anyway. Another one (RabbitMQ) is
-asked over a connection of its own, which lives as long as the question.
+Where it is the Redis of the doorbell, the runtime's connection is used; for another (RabbitMQ) one is opened each time.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ class BrokerDown(Exception):
 
 
 def answers(runtime: Runtime) -> bool:
-    """Whether rings get through: to Redis, which knows which bells were rung, and to the broker if that is another."""
+    """Whether rings get through: to Redis, which has the bells' keys, and to the broker if that is another."""
     try:
         runtime.redis.ping()
         if not _is_redis(runtime):
@@ -35,7 +34,7 @@ def answers(runtime: Runtime) -> bool:
 
 
 def waiting(runtime: Runtime) -> Mapping[str, int]:
-    """The number of tasks that wait, by queue; raises BrokerDown. A queue that nobody has made yet is missing."""
+    """The number of tasks that wait, by queue, without those that nobody has made yet; raises BrokerDown."""
     if _is_redis(runtime):
         try:
             return {queue: int(runtime.redis.llen(queue)) for queue in QUEUES}
@@ -53,8 +52,7 @@ def _is_redis(runtime: Runtime) -> bool:
 def _connected(runtime: Runtime) -> Iterator[Connection]:
     connection: Any = runtime.celery.connection_for_read(connect_timeout=_TIMEOUT_SECONDS)
     try:
-        # One try and no reconnecting: whoever asks wants to know how it stands now.
-        connection.connect()
+        connection.connect()  # one try and no reconnecting: the caller wants the state of now
         yield connection
     except (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError) as error:
         raise BrokerDown(type(error).__name__) from error
@@ -63,7 +61,7 @@ def _connected(runtime: Runtime) -> Iterator[Connection]:
 
 
 def _depth(connection: Connection, queue: str) -> int | None:
-    """How many messages are ready in a queue; asking for one that is not there closes the channel."""
+    """How many messages are ready in a queue; a question about one that does not exist closes the channel."""
     channel: Any = connection.channel()
     try:
         return int(channel.queue_declare(queue, passive=True).message_count)

@@ -1,9 +1,10 @@
 """Celery, configured once for the three services: two queues each, and every setting with its reason.
 
-The stance: Celery carries no truth. A task says "there is work" and its work is in PostgreSQL, so a message that is
-lost costs a few seconds until the next sweep, and one that comes twice finds nothing left to do.
+A task says "there is work", and the work is in PostgreSQL: a message that is lost costs a few seconds until the next
+sweep, and one that comes twice finds nothing left to do.
 """
 
+from itertools import permutations
 from typing import Any
 
 import structlog
@@ -34,7 +35,7 @@ LONG_QUEUES = {service: f"{service}.long" for service in SERVICES}
 QUEUES = (*SERVICES, *LONG_QUEUES.values())
 
 # Longer than any task's hard limit, or a message would be delivered again while its first delivery still runs
-# (celery#5935); one that waited long before is at worst done twice, and finds nothing left to do.
+# (celery#5935).
 _VISIBILITY_SECONDS = 300
 
 _REDIS = ("redis://", "rediss://", "unix://", "redis+socket://")
@@ -51,11 +52,11 @@ _CONFIGURATION: dict[str, Any] = {
     "worker_prefetch_multiplier": 1,
     # Outcomes are rows in PostgreSQL. A result in Redis would be one more thing to lose.
     "task_ignore_result": True,
-    # A task that hangs is told to stop, then killed; both well under the visibility timeout.
+    # A task that hangs gets an exception, then is killed; both well under the visibility timeout.
     "task_soft_time_limit": 60,
     "task_time_limit": 90,
     # On SIGTERM finish what is in hand for this long, then give the rest back to the queue. An idle worker stops at
-    # once: waiting would be for delayed tasks (ETA), and what we delay is a time in PostgreSQL.
+    # once: waiting is for delayed tasks (ETA), and we have none.
     "worker_soft_shutdown_timeout": 30,
     "worker_enable_soft_shutdown_on_idle": False,
     # Children are renewed now and then, against slow leaks.
@@ -75,8 +76,7 @@ _CONFIGURATION: dict[str, Any] = {
     "worker_send_task_events": False,
 }
 
-# What only Redis needs as a broker, and understands: it has no acknowledgements of its own, so what a worker holds is
-# visible again after a while. RabbitMQ gives back at once what was held by a connection that is gone.
+# For Redis as a broker only. It has no acknowledgements: a message in hand is visible again after a while.
 _ON_REDIS: dict[str, Any] = {
     "broker_transport_options": {
         "visibility_timeout": _VISIBILITY_SECONDS,
@@ -118,20 +118,15 @@ def create(settings: Settings) -> App:
 
 
 def sweeps(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The beat entries that ring for every reader of every log, whatever became of the bells."""
+    """The beat entries that make every reader pull every log, whatever became of the bells."""
     return {
         f"{reader} pulls {publisher}": every(settings.sweep_seconds, f"{reader}.pull", publisher)
-        for reader in SERVICES
-        for publisher in SERVICES
-        if reader != publisher
+        for reader, publisher in permutations(SERVICES, 2)
     }
 
 
 def every(seconds: float, task: str, *args: Any) -> dict[str, Any]:
-    """A beat entry for a task.
-
-    A tick that nobody took before the next one is dropped, so a worker that comes back does not find a heap of them.
-    """
+    """A beat entry for a task; a tick that nobody took before the next one is dropped."""
     return {"task": task, "schedule": seconds, "args": args, "options": {"expires": max(seconds, 1.0)}}
 
 

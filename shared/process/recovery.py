@@ -1,8 +1,7 @@
-"""What the other two services remember of a log that was restored from a backup, and so lacks its end.
+"""Recovery of a log that was restored from a backup, and so lacks its end, from what the other two services remember.
 
-The readers of a log hold the effects of every event that they applied. A service whose log is not what it was (its
-fingerprint differs, see `shared.eventlog.log`) asks them before it serves or works, takes in again what it can, and
-only then names the new epoch of its log. What nobody had read before the failure nobody remembers.
+A service whose log is not what it was (its fingerprint differs, see `shared.eventlog.log`) asks its readers before it
+serves or works, takes in again what they applied of it, and only then names the new epoch of its log.
 """
 
 import math
@@ -25,7 +24,11 @@ from shared.process.runtime import Runtime
 PAGE_SIZE = 500
 _PAUSE_SECONDS = 3.0
 
-# One process of a service asks; the others wait for it and find that it is done.
+# One process of a service asks; the others wait for it.
+_WITHOUT_TIMEOUTS = sa.text("""
+    SELECT set_config(name, '0', true)
+    FROM unnest(ARRAY['idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout']) AS name
+""")
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('feed_epoch'::regclass::oid::bigint)")
 
 TakeIn = Callable[[Runtime, Peer], int]
@@ -70,19 +73,24 @@ def pages(peer: Peer, path: str, key: str) -> Iterator[Sequence[Mapping[str, Any
 def recall(
     runtime: Runtime, handlers: Mapping[str, Handler], take_in: TakeIn | None, without: Sequence[str] = ()
 ) -> bool:
-    """Asks the others what they remember where this log was restored; says whether it had been.
+    """Asks the others what they remember where this log was restored; returns whether it had been.
 
-    `without` names services that are not asked, as they are gone for good. Raises PeerUnavailable.
+    `without` names services that are gone for good and not asked. Raises PeerUnavailable.
     """
     if not log.is_restored(runtime.engine):
         return False
     with runtime.engine.begin() as connection:
-        connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
-        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+        connection.execute(_WITHOUT_TIMEOUTS)
         connection.execute(_LOCK)
         if log.is_restored(runtime.engine):
-            _recall(runtime, handlers, take_in, [name for name in _others(runtime) if name not in without])
+            # The bridge first: it knows more of a redemption than the issuer does.
+            peers = [name for name in sorted(READERS[runtime.settings.service], reverse=True) if name not in without]
+            # Then the others' own events: a cancellation must not overtake a redemption.
+            for name in peers:
+                missing = take_in(runtime, runtime.peers[name]) if take_in else 0
+                logger().warning("recalled", of=name, missing=missing)
+            for name in peers:
+                consumer.pull(runtime.transaction, runtime.peers[name], handlers)
             log.page(runtime.engine, 0, 1)
     return True
 
@@ -90,10 +98,7 @@ def recall(
 def before_work(
     runtime: Runtime, handlers: Mapping[str, Handler], take_in: TakeIn | None, patience: float = math.inf
 ) -> None:
-    """Lets a process begin its work once its log is known to be whole, or made whole.
-
-    It waits for whom that needs, for so many seconds at most: then it begins without what they remember.
-    """
+    """Returns once the log of this process is whole or was made whole, after `patience` seconds at the latest."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -109,17 +114,3 @@ def before_work(
                 return
             logger().warning("waiting_to_recall", error=str(getattr(error, "orig", error)).strip())
             time.sleep(_PAUSE_SECONDS)
-
-
-def _others(runtime: Runtime) -> list[str]:
-    """The bridge first: it knows more of a redemption than the issuer does."""
-    return sorted(READERS[runtime.settings.service], reverse=True)
-
-
-def _recall(runtime: Runtime, handlers: Mapping[str, Handler], take_in: TakeIn | None, peers: Sequence[str]) -> None:
-    """First what is remembered of us, then the others' own news: a cancellation must not overtake a redemption."""
-    for name in peers:
-        missing = take_in(runtime, runtime.peer(name)) if take_in else 0
-        logger().warning("recalled", of=name, missing=missing)
-    for name in peers:
-        consumer.pull(runtime.transaction, runtime.peer(name), handlers)

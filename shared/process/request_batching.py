@@ -1,9 +1,8 @@
-"""Asking together: what several threads want of the database at the same time is one statement, not as many.
+"""Batches of requests: what several threads want of the database at the same time is one statement, not as many.
 
-One of them asks for all that wait, and the others wait for it; when it has its answers it wakes them, and the first of
-those who came meanwhile asks for the next. Nobody waits for company: who comes alone asks alone, at once. A statement
-costs mostly what it costs once (its plan set up, its commit written to the disk), so the busier a process is, the less
-each request costs.
+One of them runs the statement for all that wait, and wakes them with their answers; the first of those who came
+meanwhile leads the next batch. Nobody waits for company. A statement costs mostly what it costs once (its plan set up,
+its commit written to the disk), so the busier a process is, the less each request costs.
 """
 
 import threading
@@ -12,62 +11,62 @@ from typing import Generic, TypeVar
 
 import psycopg
 
-_Asked = TypeVar("_Asked")
+_Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 
-_MOST = 32
+_BATCH_SIZE = 32
 
 
-class _Waiting(Generic[_Asked, _Answer]):
-    def __init__(self, asked: _Asked) -> None:
-        self.asked = asked
+class _Waiting(Generic[_Request, _Answer]):
+    def __init__(self, request: _Request) -> None:
+        self.request = request
         self.answer: _Answer | None = None
         self.leads = False
         self.woken = threading.Lock()
         self.woken.acquire()
 
 
-class Together(Generic[_Asked, _Answer]):
-    """The threads of one process that ask the same kind of thing.
+class RequestBatcher(Generic[_Request, _Answer]):
+    """The requests of one kind of the threads of one process.
 
-    `ask` answers several at once, in their order, with None for what must be asked alone.
+    `run` answers several at once, in their order, with None for a request that must be run alone.
     """
 
-    def __init__(self, ask: Callable[[Sequence[_Asked]], Sequence[_Answer | None]]) -> None:
-        self._ask = ask
+    def __init__(self, run: Callable[[Sequence[_Request]], Sequence[_Answer | None]]) -> None:
+        self._run = run
         self._lock = threading.Lock()
-        self._waiting: list[_Waiting[_Asked, _Answer]] = []
-        self._led = False
+        self._waiting: list[_Waiting[_Request, _Answer]] = []
+        self._has_leader = False
 
-    def ask(self, asked: _Asked) -> _Answer | None:
-        """The answer, or None where this is to be asked alone: it does not go with the others, or they all failed."""
-        mine = _Waiting[_Asked, _Answer](asked)
+    def submit(self, request: _Request) -> _Answer | None:
+        """The answer; None where the request must be run alone: it does not go with the others, or all failed."""
+        mine = _Waiting[_Request, _Answer](request)
         with self._lock:
             self._waiting.append(mine)
-            mine.leads, self._led = not self._led, True
+            mine.leads, self._has_leader = not self._has_leader, True
         if not mine.leads:
             mine.woken.acquire()
         if mine.leads:
             self._lead(mine)
         return mine.answer
 
-    def _lead(self, mine: _Waiting[_Asked, _Answer]) -> None:
+    def _lead(self, mine: _Waiting[_Request, _Answer]) -> None:
         with self._lock:
-            those, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+            batch, self._waiting = self._waiting[:_BATCH_SIZE], self._waiting[_BATCH_SIZE:]
         try:
-            answers = self._ask([each.asked for each in those])
-            for each, answer in zip(those, answers, strict=True):
-                each.answer = answer
+            answers = self._run([waiting.request for waiting in batch])
+            for waiting, answer in zip(batch, answers, strict=True):
+                waiting.answer = answer
         except psycopg.Error:
-            pass  # whose fault it was shows when each asks alone
+            pass  # whose fault it was shows when each is run alone
         finally:
-            self._wake([each for each in those if each is not mine])
+            self._wake([waiting for waiting in batch if waiting is not mine])
 
-    def _wake(self, others: Sequence[_Waiting[_Asked, _Answer]]) -> None:
+    def _wake(self, others: Sequence[_Waiting[_Request, _Answer]]) -> None:
         with self._lock:
             following = self._waiting[:1]
-            self._led = bool(following)
-        for each in following:
-            each.leads = True
-        for each in [*following, *others]:
-            each.woken.release()
+            self._has_leader = bool(following)
+        for waiting in following:
+            waiting.leads = True
+        for waiting in [*following, *others]:
+            waiting.woken.release()

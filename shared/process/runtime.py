@@ -1,4 +1,4 @@
-"""What one process of a service stands on, made from its settings on first use.
+"""The database, the broker and the peers of one process of a service, made from its settings on first use.
 
 First use matters: a Celery worker forks, and neither connections nor threads survive a fork.
 """
@@ -21,14 +21,14 @@ from shared.eventlog.event_kinds import READERS
 from shared.eventlog.peer_client import Peer, PeerRefusesToken, PeerUnavailable
 from shared.observability.logs import logger
 from shared.process import celery
-from shared.process.request_batching import Together
+from shared.process.request_batching import RequestBatcher
 from shared.settings.settings import Settings
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
 # Redis is never waited for: it only carries rings.
-_REDIS_TIMEOUT_SECONDS = 2.0
+_REDIS_SECONDS = 2.0
 
 
 class Runtime:
@@ -36,7 +36,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._queues: dict[Any, Together[Any, Any]] = {}
+        self._batchers: dict[Any, RequestBatcher[Any, Any]] = {}
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -44,18 +44,18 @@ class Runtime:
         return db.connect(self.settings.database_url, self.settings.service, self.settings.pool_size)
 
     @cached_property
-    def prompt_engine(self) -> sa.Engine:
-        """The same for single statements of one round trip (`shared.process.single_statement`), with its own pool."""
-        return db.connect_prompt(self.settings.database_url, self.settings.service, self.settings.pool_size)
+    def autocommit_engine(self) -> sa.Engine:
+        """The same for single statements of one round trip (`shared.process.prepared_query`), with its own pool."""
+        return db.connect_autocommit(self.settings.database_url, self.settings.service, self.settings.pool_size)
 
     def forget_connections(self) -> None:
-        """Has both pools connect anew, as after a restart of the database; what is in hand goes on."""
+        """Makes both pools connect anew, as after a restart of the database; connections in use go on."""
         self.engine.dispose()
-        self.prompt_engine.dispose()
+        self.autocommit_engine.dispose()
 
-    def together(self, ask: "Callable[[Runtime, Sequence[_A]], Sequence[_B | None]]") -> Together[_A, _B]:
-        """The queue of those who ask this of the database at the same time; there is one for each function."""
-        return self._queues.setdefault(ask, Together(partial(ask, self)))
+    def batcher(self, run: "Callable[[Runtime, Sequence[_A]], Sequence[_B | None]]") -> RequestBatcher[_A, _B]:
+        """The requests that threads make of this function at the same time; there is one batcher for each function."""
+        return self._batchers.setdefault(run, RequestBatcher(partial(run, self)))
 
     @cached_property
     def celery(self) -> celery.App:
@@ -68,9 +68,7 @@ class Runtime:
     def redis(self) -> redis.Redis:
         """The store of the doorbell's keys."""
         return redis.Redis.from_url(
-            self.settings.redis_url,
-            socket_timeout=_REDIS_TIMEOUT_SECONDS,
-            socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
+            self.settings.redis_url, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
         )
 
     @cached_property
@@ -80,37 +78,30 @@ class Runtime:
 
     @cached_property
     def sessions(self) -> sessionmaker[Session]:
-        """Sessions that say who acts, and ring the bell after a commit that appended an event."""
+        """Sessions that say who acts, and ring the bell after a commit that appended events."""
         return trail.watch(db.sessions(self.engine, self.bell.ring))
 
     def transaction(self) -> AbstractContextManager[Session]:
         """One transaction: committed at the end of the block, rolled back where it raises."""
-        return db.transaction(self.sessions)
-
-    def peer(self, name: str) -> Peer:
-        """One of the other services."""
-        return self._peers[name]
-
-    def pull(self, publisher: str, handlers: Mapping[str, consumer.Handler]) -> int:
-        """Applies the news of another service and says how many events took effect; none where it does not answer."""
-        self.bell.answer(publisher)
-        try:
-            return consumer.pull(self.transaction, self.peer(publisher), handlers)
-        except PeerRefusesToken as error:
-            logger().error("peer_refuses_token", publisher=publisher, error=str(error))
-            return 0
-        except PeerUnavailable as error:
-            logger().warning("peer_unavailable", publisher=publisher, error=str(error))
-            return 0
+        return self.sessions.begin()
 
     @cached_property
-    def _peers(self) -> dict[str, Peer]:
+    def peers(self) -> Mapping[str, Peer]:
+        """The other services."""
         settings = self.settings
-        return {
-            name: Peer(name, address, settings.service_token)
-            for name, address in settings.peers.items()
-            if name != settings.service
-        }
+        addresses = {name: address for name, address in settings.peers.items() if name != settings.service}
+        return {name: Peer(name, address, settings.service_token) for name, address in addresses.items()}
+
+    def pull(self, publisher: str, handlers: Mapping[str, consumer.Handler]) -> int:
+        """Applies new events of another service; returns how many took effect, 0 where it does not answer."""
+        self.bell.answer(publisher)
+        try:
+            return consumer.pull(self.transaction, self.peers[publisher], handlers)
+        except PeerRefusesToken as error:
+            logger().error("peer_refuses_token", publisher=publisher, error=str(error))
+        except PeerUnavailable as error:
+            logger().warning("peer_unavailable", publisher=publisher, error=str(error))
+        return 0
 
     def _send_pull(self, reader: str, publisher: str) -> None:
         self.celery.send_task(f"{reader}.pull", args=[publisher])
@@ -118,5 +109,4 @@ class Runtime:
 
 def runtime() -> Runtime:
     """The runtime of the worker that runs the task in hand."""
-    found: Runtime = cast(celery.App, current_app).runtime
-    return found
+    return cast(Runtime, cast(celery.App, current_app).runtime)

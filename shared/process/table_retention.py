@@ -1,4 +1,4 @@
-"""Deletes rows that served their time: answers kept for repeated requests, and the ids of events that were applied."""
+"""Deletes old rows: answers kept for repeated requests, and the ids of events that were applied."""
 
 import time
 from datetime import datetime, timedelta
@@ -17,8 +17,7 @@ _ANSWERS = sa.text("""
     ))
 """)
 
-# What a reader has not read yet happened after what it applied last, but for transactions that were open for long: none
-# is for a day.
+# Events that a reader has yet to read are younger than what it applied last, less the longest transaction: a day.
 _FORGET = sa.text("""
     UPDATE cursor SET forgotten_before = safe.instant
     FROM (
@@ -39,8 +38,8 @@ _RECENT = timedelta(days=30)
 def prune(runtime: Runtime, batch_size: int = BATCH_SIZE, seconds: float = slices.SECONDS) -> int:
     """Deletes what is older than the settings say, for about so many seconds; returns the number of rows.
 
-    Each batch is a transaction, and what is left over is deleted by the next run. The cursors learn first, in a
-    transaction of their own, before when all was applied: a page that is being applied holds its cursor's row.
+    Each batch is a transaction, and the next run deletes the rest. The cursors note first, in a transaction of their
+    own, before when all was applied: a page that is being applied locks its cursor's row.
     """
     now, settings = clock.now(), runtime.settings
     applied_before = now - timedelta(days=settings.applied_event_retention_days)

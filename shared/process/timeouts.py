@@ -1,7 +1,4 @@
-"""Tasks that ran into their time limit: each is logged, and counted in Redis, where the web servers find the counts.
-
-Whoever empties Redis has them counted from 0 again, as a counter of Prometheus may.
-"""
+"""Tasks that ran into their time limit: logged, and counted in Redis, where the web servers find the counts."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -18,13 +15,17 @@ if TYPE_CHECKING:
 
 
 class TimedRequest(Request):
-    """A task in hand, whose soft time limit is watched by the parent of the process that works on it."""
+    """A task in hand; the parent of the process that works on it watches its soft time limit."""
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Called at the soft limit, and again at the hard one where the task did not end."""
         if soft:
             logger().error("task_timed_out", task=self.name, task_id=self.id, seconds=timeout)
-            _count(cast("App", self.app).runtime, self.name)
+            runtime: Runtime = cast("App", self.app).runtime
+            try:
+                runtime.redis.hincrby(_key(runtime), self.name, 1)
+            except redis.RedisError as error:
+                logger().warning("timeout_not_counted", task=self.name, error=type(error).__name__)
         super().on_timeout(soft, timeout)
 
 
@@ -33,13 +34,6 @@ class TimedTask(Task[Any, Any]):
 
     abstract = True
     Request = f"{__name__}:{TimedRequest.__name__}"
-
-
-def _count(runtime: "Runtime", task: str) -> None:
-    try:
-        runtime.redis.hincrby(_key(runtime), task, 1)
-    except redis.RedisError as error:
-        logger().warning("timeout_not_counted", task=task, error=type(error).__name__)
 
 
 def counts(runtime: "Runtime") -> Mapping[str, int]:

@@ -153,7 +153,8 @@ class Till:
         """The bodies of the events of some kinds, each as a reader loads it, in their order."""
         found = self.rows("SELECT kind, body FROM event WHERE kind = ANY(:kinds) ORDER BY sequence", kinds=list(kinds))
         loaded = [event_kinds.load(row.kind, row.body) for row in found]
-        return [msgspec.to_builtins(body, builtin_types=(UUID, date, datetime)) for body in loaded]
+        bodies = [msgspec.to_builtins(body, builtin_types=(UUID, date, datetime)) for body in loaded]
+        return [{name: value for name, value in body.items() if name != "type"} for body in bodies]
 
 
 @pytest.fixture

@@ -18,9 +18,8 @@ from services.operator_bridge.interface import Event, UnknownOperator, Unreadabl
 from services.operator_bridge.register.models import Message
 from services.operator_bridge.workers import wakeups
 from shared.observability.logs import logger
-from shared.process import single_statement
+from shared.process.prepared_query import PreparedQuery, json_rows, rows_of_json
 from shared.process.runtime import Runtime
-from shared.process.single_statement import Statement, json_rows
 from shared.settings.settings import ConfigurationError
 from shared.values import clock
 from shared.values.ids import lowest_id, new_id
@@ -30,9 +29,9 @@ _KEPT_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature", "conten
 _BATCH_SIZE = 200
 
 _COLUMNS = "message_id uuid, operator text, webhook_id text, headers jsonb, body bytea"
-_STORE = Statement(
+_STORE = PreparedQuery(
     "INSERT INTO message (message_id, operator, webhook_id, headers, body)",
-    single_statement.rows_of_json("messages", _COLUMNS),
+    rows_of_json("messages", _COLUMNS),
     "ON CONFLICT DO NOTHING RETURNING message_id",
 )
 
@@ -83,16 +82,16 @@ def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: b
         "headers": {name.lower(): value for name, value in headers.items() if name.lower() in _KEPT_HEADERS},
         "body": body,
     }
-    stored = runtime.together(_store).ask(row)
+    stored = runtime.batcher(_store).submit(row)
     if stored is None:
-        stored = bool(single_statement.ask(runtime, _STORE, _parameters([row]), _Stored))
+        stored = bool(_STORE.run(runtime, _parameters([row]), _Stored))
         wakeups.wake(runtime, "operator_bridge.apply")
     return stored
 
 
 def _store(runtime: Runtime, rows: Sequence[dict[str, Any]]) -> list[bool]:
     """Stores messages by one statement and wakes a worker to apply them; whether each was not stored before."""
-    stored = {row.message_id for row in single_statement.ask_once(runtime, _STORE, _parameters(rows), _Stored)}
+    stored = {row.message_id for row in _STORE.run_once(runtime, _parameters(rows), _Stored)}
     wakeups.wake(runtime, "operator_bridge.apply")
     return [row["message_id"] in stored for row in rows]
 

@@ -108,7 +108,7 @@ class _Sending:
         codes: dict[UUID | None, str] = {}
         for start in range(0, len(cheques), _CODES_BATCH_SIZE):
             cheque_ids = [str(cheque_id) for cheque_id in cheques[start : start + _CODES_BATCH_SIZE]]
-            answer = self.runtime.peer("issuer").post("/v1/codes", {"cheque_ids": cheque_ids})
+            answer = self.runtime.peers["issuer"].post("/v1/codes", {"cheque_ids": cheque_ids})
             codes |= {UUID(line["cheque_id"]): line["code"] for line in answer["codes"]}
         return codes
 

@@ -95,7 +95,7 @@ def _rows(session: Session, day: date, redeemer: Mapping[str, Any] | None) -> It
 def _redeemer(runtime: Runtime) -> dict[str, dict[str, Any]] | None:
     """By programme what the redeemer has, None where it does not answer."""
     try:
-        answer = runtime.peer("redeemer").get("/v1/balances")
+        answer = runtime.peers["redeemer"].get("/v1/balances")
     except PeerRefusesToken as error:
         logger().error("peer_refuses_token", publisher="redeemer", error=str(error))
         return None

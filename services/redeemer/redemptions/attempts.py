@@ -14,13 +14,12 @@ from services.redeemer.redemptions.lockout import Guesser
 from shared.audit import trail
 from shared.audit.trail import Act
 from shared.eventlog import event_kinds
-from shared.process import single_statement
+from shared.process.prepared_query import PreparedQuery, json_rows
 from shared.process.runtime import Runtime
-from shared.process.single_statement import Statement, json_rows
 from shared.values import clock
 from shared.values.ids import new_id
 
-_TOGETHER, _ALONE = Statement(eligibility.TOGETHER), Statement(eligibility.ALONE)
+_TOGETHER, _ALONE = PreparedQuery(eligibility.TOGETHER), PreparedQuery(eligibility.ALONE)
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def _act(act: Act) -> dict[str, Any]:
 def alone(runtime: Runtime, attempt: Attempt) -> Outcome:
     """The outcome of an attempt that waits for whoever else wants its cheques; raises Unavailable."""
     params = parameters([attempt])
-    return Outcome(params["now"], single_statement.ask(runtime, _ALONE, params, Line))
+    return Outcome(params["now"], _ALONE.run(runtime, params, Line))
 
 
 def together(runtime: Runtime, attempts: Sequence[Attempt]) -> list[Outcome | None]:
@@ -124,7 +123,7 @@ def together(runtime: Runtime, attempts: Sequence[Attempt]) -> list[Outcome | No
             taken |= attempt.contested
             apart.append(attempt)
     params = parameters(apart)
-    lines = single_statement.ask_once(runtime, _TOGETHER, params, Line)
+    lines = _TOGETHER.run_once(runtime, params, Line)
     outcomes = {
         apart[number - 1].presentation_id: Outcome(params["now"], list(group))
         for number, group in groupby(lines, attrgetter("number"))

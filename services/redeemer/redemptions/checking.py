@@ -8,12 +8,11 @@ from typing import Any
 from services.redeemer.redemptions import eligibility, lockout
 from services.redeemer.redemptions.eligibility import UNKNOWN, Workshop
 from services.redeemer.redemptions.lockout import Guesser
-from shared.process import single_statement
+from shared.process.prepared_query import PreparedQuery, json_rows
 from shared.process.runtime import Runtime
-from shared.process.single_statement import Statement, json_rows
 from shared.values import clock
 
-_CHECK = Statement(eligibility.CHECK)
+_CHECK = PreparedQuery(eligibility.CHECK)
 
 _NOTHING: Mapping[str, Any] = {"reason": None, "detail": None}
 
@@ -41,7 +40,7 @@ def check(runtime: Runtime, guesser: Guesser, code: str, paid_for: Workshop) -> 
         "now": clock.now(),
         "today": clock.today(),
     }
-    found = single_statement.ask(runtime, _CHECK, parameters, _Checked)[0]
+    found = _CHECK.run(runtime, parameters, _Checked)[0]
     if found.locked_out_until:
         raise lockout.too_many(found.locked_out_until)
     if found.verdict == UNKNOWN and not typed.faults:

@@ -33,7 +33,7 @@ def redeem(runtime: Runtime, request: Request) -> dict[str, Any]:
     Raises RedemptionRefused where one of them cannot be taken, KeyReused, InHand, TooMany, or Unavailable.
     """
     attempt = Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
-    outcome = runtime.together(attempts.together).ask(attempt) or attempts.alone(runtime, attempt)
+    outcome = runtime.batcher(attempts.together).submit(attempt) or attempts.alone(runtime, attempt)
     if not outcome.lines[0].done:
         earlier = _answered_before(runtime, request, outcome.lines[0].has_key)
         if earlier is None:

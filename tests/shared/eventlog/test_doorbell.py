@@ -73,12 +73,12 @@ def test_a_ring_waits_for_the_commit_and_not_for_a_savepoint(publisher: Runtime)
     """Rung for earlier, a reader finds nothing yet, and is not rung for again."""
     cheque = new_id()
     rung: list[str] = []
-    with engine.transaction(engine.sessions(publisher.engine, lambda: rung.append("news"))) as session:
-        engine.after_commit(session, lambda: rung.append("said"))
+    with engine.sessions(publisher.engine, lambda: rung.append("events")).begin() as session:
+        engine.after_commit(session, lambda: rung.append("callback"))
         with session.begin_nested():
             log.append(session, "cheques.blocked", cheque, block(cheque, "nested"))
         assert rung == []
-    assert rung == ["news", "said"]
+    assert rung == ["events", "callback"]
 
 
 def append_then_fail(publisher: Runtime, cheque: UUID) -> None:
