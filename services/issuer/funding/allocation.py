@@ -82,7 +82,7 @@ class EnvelopeView:
         return max(0, self.available_cents - kept)
 
     def take(self, public: str | None, cents: int) -> None:
-        """Takes money, or gives it back where the cents are negative."""
+        """Takes money for a grant for this public."""
         self.available_cents -= cents
         self.engaged_cents += cents
         if self.reserves_for(public):
@@ -133,9 +133,10 @@ class Plan:
         left = sum(envelope.free_cents(need.public) for envelope in eligible)
         payers = []
         for cents in need.values:
-            payer = _next(eligible, need.public, cents)
-            if payer is None:
+            able = [envelope for envelope in eligible if envelope.free_cents(need.public) >= cents]
+            if not able:
                 raise _refusal(bool(eligible), sum(need.values), left)
+            payer = min(able, key=lambda envelope: envelope.rank(cents))
             payer.take(need.public, cents)
             payers.append(payer)
         self._envelopes.update((envelope.id, envelope) for envelope in envelopes)
@@ -172,21 +173,11 @@ def plan(session: Session, programme_ids: Iterable[UUID], *, lock: bool) -> Plan
     return Plan(EnvelopeView(**row) for row in session.execute(query).mappings())
 
 
-def _next(eligible: Iterable[EnvelopeView], public: str | None, cents: int) -> EnvelopeView | None:
-    """The envelope that pays the next cheque, if one can."""
-    able = (envelope for envelope in eligible if envelope.free_cents(public) >= cents)
-    return min(able, key=lambda envelope: envelope.rank(cents), default=None)
-
-
 def _parts(need: FundingNeed, envelopes: Sequence[EnvelopeView], payers: Sequence[EnvelopeView]) -> Iterator[Part]:
-    """What each envelope pays of a grant, given the envelope of each cheque."""
-    values: dict[UUID, list[int]] = {}
-    for envelope, cents in zip(payers, need.values, strict=True):
-        values.setdefault(envelope.id, []).append(cents)
-    for envelope in {envelope.id: envelope for envelope in payers}.values():
-        paid = values[envelope.id]
-        why = _why(envelope, need, envelopes)
-        yield Part(envelope.id, len(paid), sum(paid), why, envelope.reserves_for(need.public))
+    """What each envelope pays of a grant, by the envelope of each cheque."""
+    for payer in {payer.id: payer for payer in payers}.values():
+        paid = [cents for envelope, cents in zip(payers, need.values, strict=True) if envelope is payer]
+        yield Part(payer.id, len(paid), sum(paid), _why(payer, need, envelopes), payer.reserves_for(need.public))
 
 
 def _why(payer: EnvelopeView, need: FundingNeed, envelopes: Iterable[EnvelopeView]) -> str:
@@ -200,12 +191,15 @@ def _why(payer: EnvelopeView, need: FundingNeed, envelopes: Iterable[EnvelopeVie
         reasons.append(f"for prescribers in {', '.join(payer.territory)}")
     if payer.reserves_for(need.public):
         reasons.append(f"which keeps money for {need.public}")
-    before = [other for other in envelopes if (other.priority, other.id) < (payer.priority, payer.id)]
-    passed = [f"{envelope.name}: {_passed_over(envelope, payer, need)}" for envelope in before]
+    passed = [
+        f"{other.name}: {_passed_over(other, need)}"
+        for other in envelopes
+        if (other.priority, other.id) < (payer.priority, payer.id)
+    ]
     return ", ".join(reasons) + (f". Passed over: {'; '.join(passed)}." if passed else ".")
 
 
-def _passed_over(envelope: EnvelopeView, payer: EnvelopeView, need: FundingNeed) -> str:
+def _passed_over(envelope: EnvelopeView, need: FundingNeed) -> str:
     unfit = envelope.unfit(need)
     if unfit:
         return unfit

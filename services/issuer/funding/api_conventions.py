@@ -7,10 +7,10 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from services.issuer.fields import cents, day, text
-from services.issuer.funding import amendments, conventions
+from services.issuer.funding import conventions
 from services.issuer.funding.models import Convention, ConventionAmendment
 from shared.access.tokens import caller, roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 
@@ -113,7 +113,7 @@ def create_convention(body: dict[str, Any]) -> Convention:
 def list_conventions(query: dict[str, Any]) -> dict[str, Any]:
     """The conventions, of one funder or of all, in the order in which they were added."""
     with transaction() as session:
-        return page(session, conventions.every(query["funder"]), Convention.id, query["after"], query["limit"])
+        return conventions.page(session, query)
 
 
 @blueprint.route("/<uuid:convention_id>")
@@ -134,7 +134,7 @@ def amend_convention(body: dict[str, Any], convention_id: UUID) -> ConventionAme
     """Give a convention another amount or another end."""
     reason = body.pop("reason")
     with transaction() as session:
-        return amendments.amend(session, convention_id, body, reason, str(caller()))
+        return conventions.amend(session, convention_id, body, reason, str(caller()))
 
 
 @blueprint.route("/<uuid:convention_id>/amendments")
@@ -144,6 +144,4 @@ def amend_convention(body: dict[str, Any], convention_id: UUID) -> ConventionAme
 def list_amendments(query: dict[str, Any], convention_id: UUID) -> dict[str, Any]:
     """What a convention granted, at first and by each amendment, oldest first."""
     with transaction() as session:
-        conventions.find(session, convention_id)
-        found = amendments.amendments(convention_id)
-        return page(session, found, ConventionAmendment.id, query["after"], query["limit"])
+        return conventions.amendments(session, convention_id, query)

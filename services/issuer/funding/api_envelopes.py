@@ -7,11 +7,11 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from services.issuer.fields import cents, day, programme_code, text
-from services.issuer.funding import amendments, envelopes
+from services.issuer.funding import envelopes
 from services.issuer.funding.models import Envelope, EnvelopeMovement
 from services.issuer.programmes import programmes
 from shared.access.tokens import caller, roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 from shared.problems import ProblemSchema
@@ -55,13 +55,11 @@ class EnvelopeSchema(Schema):
 
     @validates_schema
     def _check(self, data: dict[str, Any], **_: Any) -> None:
-        named = "funder" in data and "convention_reference" in data
-        if "convention_id" in data:
-            if "funder" in data or "convention_reference" in data:
-                raise ValidationError("Either this, or `funder` and `convention_reference`.", "convention_id")
-        elif not named:
-            missing = "funder" if "funder" not in data else "convention_reference"
-            raise ValidationError("Give it, or `convention_id`.", missing)
+        missing = [name for name in ("funder", "convention_reference") if name not in data]
+        if "convention_id" in data and len(missing) < 2:
+            raise ValidationError("Either this, or `funder` and `convention_reference`.", "convention_id")
+        if "convention_id" not in data and missing:
+            raise ValidationError("Give it, or `convention_id`.", missing[0])
         if "ends_on" in data and "starts_on" in data and data["ends_on"] < data["starts_on"]:
             raise ValidationError("Not before `starts_on`.", "ends_on")
 
@@ -79,17 +77,16 @@ class EnvelopeQuery(PageQuery):
     convention_id = fields.UUID(load_default=None)
 
 
-class EnvelopeAmountSchema(Schema):
-    """The amount that an envelope is to have, and why."""
-
-    amount_cents = cents(required=True)
-    reason = text(500, required=True)
-
-
 class ClosingSchema(Schema):
     """Why an envelope is closed."""
 
     reason = text(500, required=True)
+
+
+class EnvelopeAmountSchema(ClosingSchema):
+    """The amount that an envelope is to have, and why."""
+
+    amount_cents = cents(required=True)
 
 
 class MovementSchema(Schema):
@@ -125,8 +122,7 @@ def create_envelope(body: dict[str, Any]) -> Envelope:
 def list_envelopes(query: dict[str, Any]) -> dict[str, Any]:
     """The envelopes, of a programme, a convention or all, in the order in which they were added."""
     with transaction() as session:
-        found = envelopes.every(query["programme"], query["convention_id"])
-        return page(session, found, Envelope.id, query["after"], query["limit"])
+        return envelopes.page(session, query)
 
 
 @blueprint.route("/<uuid:envelope_id>")
@@ -146,7 +142,7 @@ def show_envelope(envelope_id: UUID) -> Envelope:
 def set_amount(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
     """Raise or lower an envelope, never under what is engaged nor above what its convention grants."""
     with transaction() as session:
-        return amendments.set_amount(session, envelope_id, body["amount_cents"], body["reason"], str(caller()))
+        return envelopes.set_amount(session, envelope_id, body["amount_cents"], body["reason"], str(caller()))
 
 
 @blueprint.route("/<uuid:envelope_id>/closing", methods=["POST"])
@@ -157,7 +153,7 @@ def set_amount(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
 def close_envelope(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
     """Close an envelope: it keeps what is engaged and takes no more cheques."""
     with transaction() as session:
-        return amendments.close(session, envelope_id, body["reason"], str(caller()))
+        return envelopes.close(session, envelope_id, body["reason"], str(caller()))
 
 
 @blueprint.route("/<uuid:envelope_id>/movements")
@@ -167,6 +163,4 @@ def close_envelope(body: dict[str, Any], envelope_id: UUID) -> EnvelopeMovement:
 def list_movements(query: dict[str, Any], envelope_id: UUID) -> dict[str, Any]:
     """What was done to an envelope's amount, by whom and why, oldest first."""
     with transaction() as session:
-        envelopes.find(session, envelope_id)
-        found = amendments.movements(envelope_id)
-        return page(session, found, EnvelopeMovement.id, query["after"], query["limit"])
+        return envelopes.movements(session, envelope_id, query)

@@ -1,6 +1,7 @@
-"""Conventions: what a funder agreed to pay for, on what terms, and the envelopes that stand under it."""
+"""Conventions: what a funder agreed to pay for, on what terms, first and by each amendment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -9,10 +10,11 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.funding.models import Convention, ConventionAmendment, Envelope
+from shared.database import paging
 from shared.database.lookup import get_or_404
 from shared.problems import Conflict, Invalid
-from shared.values import clock
 from shared.values.ids import new_id
+from shared.values.money import euros
 
 WHOLE = 10_000
 """Ten-thousandths: parts of money are counted in them."""
@@ -37,10 +39,34 @@ def find(session: Session, convention_id: UUID) -> Convention:
     return get_or_404(session, Convention, convention_id, "There is no such convention.")
 
 
-def every(funder: str | None) -> sa.Select[Any]:
-    """The query of all conventions, or of one funder's."""
-    query = sa.select(Convention)
-    return query.where(Convention.funder == funder) if funder else query
+def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
+    """A page of the conventions, of all or of the `funder` of a query."""
+    return paging.page_by(session, Convention, query)
+
+
+def amend(session: Session, convention_id: UUID, terms: Mapping[str, Any], reason: str, by: str) -> ConventionAmendment:
+    """The amendment that gives a convention another amount, another end or both: the `terms`.
+
+    Envelopes that ran to its end run to the new one, and none runs longer. Raises NotFound, Invalid where it would end
+    before it begins, Conflict where its envelopes hold more, or begin later.
+    """
+    convention = locked(session, convention_id)
+    amount_cents = terms.get("amount_cents", convention.amount_cents)
+    held = held_cents(session, convention)
+    if amount_cents is not None and held > amount_cents:
+        raise Conflict(
+            f"Its envelopes hold {euros(held)}: lower or close them first.", slug="amount-held", held_cents=held
+        )
+    if "ends_on" in terms:
+        _end_on(session, convention, terms["ends_on"])
+    convention.amount_cents = amount_cents
+    return _record(session, convention, reason, by)
+
+
+def amendments(session: Session, convention_id: UUID, query: Mapping[str, Any]) -> dict[str, Any]:
+    """A page of what a convention granted, at first and by each amendment; raises NotFound."""
+    find(session, convention_id)
+    return paging.page_by(session, ConventionAmendment, {**query, "convention_id": convention_id})
 
 
 def named(session: Session, terms: Mapping[str, Any], by: str) -> Convention:
@@ -78,17 +104,35 @@ def held_cents(session: Session, convention: Convention) -> int:
     return int(session.execute(held.where(Envelope.convention_id == convention.id)).scalar_one())
 
 
-def write_down(session: Session, convention: Convention, reason: str, by: str) -> ConventionAmendment:
-    """The amendment that records a convention's current amount and end, with who agreed them and why."""
+def envelope_columns(convention: Convention, terms: Mapping[str, Any]) -> dict[str, Any]:
+    """An envelope's columns, completed from its convention; raises Invalid where the two do not go together."""
+    starts_on = terms.get("starts_on") or convention.starts_on
+    ends_on = terms.get("ends_on") or convention.ends_on
+    publics = terms.get("target_publics") or convention.target_publics
+    errors = _period_faults(convention, starts_on, ends_on) | _public_faults(convention, publics)
+    if errors:
+        raise Invalid("The envelope does not go with its convention: see `errors`.", errors=errors)
+    return {
+        "funder": convention.funder,
+        "convention_reference": convention.reference,
+        "amount_cents": terms["amount_cents"],
+        "reserved_cents": reserved_cents(convention, terms["amount_cents"]),
+        "starts_on": starts_on,
+        "ends_on": ends_on,
+        "target_publics": list(publics),
+        "priority": terms.get("priority", 0),
+        "share_bp": terms.get("share_bp"),
+    }
+
+
+def _record(session: Session, convention: Convention, reason: str, by: str) -> ConventionAmendment:
+    """The amendment that records a convention's current amount and end."""
     amendment = ConventionAmendment(
-        id=new_id(),
         convention_id=convention.id,
         amount_cents=convention.amount_cents,
         ends_on=convention.ends_on,
         reason=reason,
         made_by=by,
-        made_on=clock.today(),
-        made_at=clock.now(),
     )
     session.add(amendment)
     session.flush()
@@ -101,7 +145,7 @@ def _insert(session: Session, terms: Mapping[str, Any], by: str) -> Convention |
     added = pg.insert(Convention).values(values).on_conflict_do_nothing().returning(Convention)
     made = session.scalars(added).one_or_none()
     if made:
-        write_down(session, made, "Agreed.", by)
+        _record(session, made, "Agreed.", by)
     return made
 
 
@@ -115,3 +159,44 @@ def _faults(terms: Mapping[str, Any]) -> dict[str, list[str]]:
     if publics and not reserved <= publics:
         errors["reserved_publics"] = ["Only of the `target_publics`."]
     return errors
+
+
+def _end_on(session: Session, convention: Convention, ends_on: date) -> None:
+    """Moves the end of a locked convention and of the envelopes that follow it."""
+    if convention.starts_on and ends_on < convention.starts_on:
+        raise Invalid(
+            "It would end before it begins.", errors={"ends_on": [f"Not before {convention.starts_on}, its first day."]}
+        )
+    under = sa.select(Envelope).where(Envelope.convention_id == convention.id).order_by(Envelope.id)
+    rows = under.with_for_update(key_share=True, of=Envelope).execution_options(populate_existing=True)
+    for envelope in session.scalars(rows):
+        if envelope.starts_on > ends_on:
+            raise Conflict("An envelope begins after that day.", slug="envelope-later", envelope_id=str(envelope.id))
+        if envelope.ends_on == convention.ends_on or envelope.ends_on > ends_on:
+            envelope.ends_on = ends_on
+    convention.ends_on = ends_on
+
+
+def _period_faults(convention: Convention, starts_on: date | None, ends_on: date | None) -> dict[str, list[str]]:
+    errors = {}
+    if starts_on is None:
+        errors["starts_on"] = ["The convention does not say it: give a day."]
+    elif convention.starts_on and starts_on < convention.starts_on:
+        errors["starts_on"] = [f"Not before the convention's, {convention.starts_on}."]
+    if ends_on is None:
+        errors["ends_on"] = ["The convention does not say it: give a day."]
+    elif convention.ends_on and ends_on > convention.ends_on:
+        errors["ends_on"] = [f"Not after the convention's, {convention.ends_on}."]
+    elif starts_on and ends_on < starts_on:
+        errors["ends_on"] = ["Not before `starts_on`."]
+    return errors
+
+
+def _public_faults(convention: Convention, publics: Sequence[str]) -> dict[str, list[str]]:
+    strange = set(publics) - set(convention.target_publics) if convention.target_publics else set()
+    if strange:
+        return {"target_publics": [f"Only of the convention's: {', '.join(convention.target_publics)}."]}
+    if publics and not set(convention.reserved_publics) <= set(publics):
+        reserved = ", ".join(convention.reserved_publics)
+        return {"target_publics": [f"With all for whom the convention reserves money: {reserved}."]}
+    return {}

@@ -7,8 +7,6 @@ programme writes, is locked only while the transaction commits.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -17,30 +15,19 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import Cheque
-from services.issuer.funding import conventions
-from services.issuer.funding.models import OPENED, Charge, Convention, Envelope, EnvelopeMovement
+from services.issuer.funding import conventions, models
+from services.issuer.funding.models import Charge, Convention, Envelope, EnvelopeMovement
 from services.issuer.notices import outbox
 from services.issuer.programmes.models import Programme
-from shared.database import engine
+from shared.database import engine, paging
 from shared.database.lookup import get_or_404
-from shared.problems import Conflict, Invalid
+from shared.problems import Conflict
 from shared.values import clock
-from shared.values.ids import new_id
+from shared.values.money import euros
 
 _RELEASES = "envelope releases"
 WARNED_AT = (80, 90, 100)
 """Percentages of an envelope's amount, engaged, at which a notice is posted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Engaged:
-    """An envelope after a change of its engaged cents."""
-
-    id: UUID
-    funder: str
-    convention_reference: str
-    amount_cents: int
-    engaged_cents: int
 
 
 class AllocationConflict(Exception):
@@ -48,21 +35,21 @@ class AllocationConflict(Exception):
 
 
 def create(session: Session, programme: Programme, terms: Mapping[str, Any], by: str = "system") -> Envelope:
-    """Adds an envelope to a programme; `terms` are its columns by name, and `convention_id` where that is known.
+    """Adds an envelope to a programme; `terms` are its columns by name, and `convention_id` where it is known.
 
-    Without it the convention is the one of this funder and reference, made if there is none. What the terms do not say
-    the convention does. Raises NotFound, Invalid where the two do not go together, Conflict where the convention does
+    Without it the convention is the one of this funder and reference, made if there is none. What the terms leave out
+    is the convention's. Raises NotFound, Invalid where the two do not go together, Conflict where the convention does
     not grant so much.
     """
     convention = conventions.locked(session, conventions.named(session, terms, by).id)
-    whole = _whole(convention, terms)
-    check_amount(session, convention, whole["amount_cents"])
-    envelope = Envelope(id=new_id(), programme=programme, convention=convention, engaged_cents=0, **whole)
-    envelope.reserved_cents = conventions.reserved_cents(convention, envelope.amount_cents)
-    envelope.engaged_reserved_cents = 0
+    columns = conventions.envelope_columns(convention, terms)
+    _check_amount(session, convention, columns["amount_cents"])
+    envelope = Envelope(
+        programme=programme, convention=convention, engaged_cents=0, engaged_reserved_cents=0, **columns
+    )
     session.add(envelope)
     session.flush()
-    move(session, envelope, OPENED, 0, envelope.amount_cents, "Opened.", by)
+    _record(session, envelope, models.OPENED, 0, "Opened.", by)
     return envelope
 
 
@@ -71,45 +58,54 @@ def find(session: Session, envelope_id: UUID) -> Envelope:
     return get_or_404(session, Envelope, envelope_id, "There is no such envelope.")
 
 
-def every(programme: str | None, convention_id: UUID | None = None) -> sa.Select[Any]:
-    """The query of all envelopes, or of one programme's, or of one convention's."""
-    query = sa.select(Envelope)
-    if convention_id:
-        query = query.where(Envelope.convention_id == convention_id)
-    return query.join(Programme).where(Programme.code == programme) if programme else query
+def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
+    """A page of the envelopes, of all or of the `programme` and the `convention_id` of a query."""
+    envelopes = sa.select(Envelope)
+    if query["programme"]:
+        envelopes = envelopes.join(Programme).where(Programme.code == query["programme"])
+    if query["convention_id"]:
+        envelopes = envelopes.where(Envelope.convention_id == query["convention_id"])
+    return paging.page(session, envelopes, Envelope.id, query["after"], query["limit"])
 
 
-def check_amount(session: Session, convention: Convention, more_cents: int) -> None:
-    """Raises Conflict where a locked convention has less left for its envelopes."""
-    amount, held = convention.amount_cents, conventions.held_cents(session, convention)
-    if amount is not None and held + more_cents > amount:
-        raise Conflict(
-            "The envelopes would hold more than their convention grants.",
-            slug="convention-exceeded",
-            convention_cents=amount,
-            available_cents=amount - held,
-            wanted_cents=more_cents,
-        )
+def movements(session: Session, envelope_id: UUID, query: Mapping[str, Any]) -> dict[str, Any]:
+    """A page of what was done to an envelope; raises NotFound."""
+    find(session, envelope_id)
+    return paging.page_by(session, EnvelopeMovement, {**query, "envelope_id": envelope_id})
 
 
-def move(
-    session: Session, envelope: Envelope, kind: str, before_cents: int, after_cents: int, reason: str, by: str
-) -> EnvelopeMovement:
-    """The movement that records a change of an envelope's amount."""
-    movement = EnvelopeMovement(
-        id=new_id(),
-        envelope_id=envelope.id,
-        kind=kind,
-        before_cents=before_cents,
-        after_cents=after_cents,
-        reason=reason,
-        made_by=by,
-        made_on=clock.today(),
-        made_at=clock.now(),
-    )
-    session.add(movement)
-    session.flush()
+def set_amount(session: Session, envelope_id: UUID, amount_cents: int, reason: str, by: str) -> EnvelopeMovement:
+    """Raises or lowers an envelope to an amount.
+
+    Raises NotFound, Conflict where it is closed, where less would be left than is engaged, or where its convention does
+    not grant so much.
+    """
+    convention, envelope = _locked(session, envelope_id)
+    before = envelope.amount_cents
+    reserved = conventions.reserved_cents(convention, amount_cents)
+    if amount_cents < before:
+        _check_lowered(envelope, amount_cents, reserved)
+    elif amount_cents > before:
+        _check_amount(session, convention, amount_cents - before)
+    else:
+        raise Conflict("That is its amount already.", slug="amount-unchanged")
+    envelope.amount_cents, envelope.reserved_cents = amount_cents, reserved
+    kind = models.RAISED if amount_cents > before else models.LOWERED
+    movement = _record(session, envelope, kind, before, reason, by)
+    _warn(session, envelope, envelope.engaged_cents, before)
     return movement
+
+
+def close(session: Session, envelope_id: UUID, reason: str, by: str) -> EnvelopeMovement:
+    """Closes an envelope: it keeps what is engaged and takes no more cheques; the rest is its convention's again.
+
+    Raises NotFound, Conflict where it is closed.
+    """
+    _convention, envelope = _locked(session, envelope_id)
+    before = envelope.amount_cents
+    envelope.amount_cents, envelope.reserved_cents = envelope.engaged_cents, 0
+    envelope.closed_at = clock.now()
+    return _record(session, envelope, models.CLOSED, before, reason, by)
 
 
 def charge(session: Session, charges: Mapping[tuple[UUID, bool], int]) -> None:
@@ -130,7 +126,7 @@ def charge(session: Session, charges: Mapping[tuple[UUID, bool], int]) -> None:
         engaged = _engage(session, envelope_id, cents, reserved, enough)
         if engaged is None:
             raise AllocationConflict
-        warn(session, engaged, engaged.engaged_cents - cents, engaged.amount_cents)
+        _warn(session, engaged, engaged.engaged_cents - cents, engaged.amount_cents)
 
 
 def release(session: Session, cheque_ids: Sequence[UUID]) -> None:
@@ -146,23 +142,22 @@ def retain(session: Session, cheque_ids: Sequence[UUID]) -> None:
     _later(session, cheque_ids, -1)
 
 
-def warn(session: Session, envelope: Engaged | Envelope, before_cents: int, before_amount_cents: int) -> None:
+def _warn(session: Session, envelope: Envelope | sa.Row[Any], before_cents: int, before_amount_cents: int) -> None:
     """Posts a notice of each percentage that the engaged cents have just reached, once for each amount."""
     amount = envelope.amount_cents
     for percent in WARNED_AT:
         was = before_cents * 100 >= before_amount_cents * percent
-        if envelope.engaged_cents * 100 < amount * percent or was or not amount:
-            continue
-        body = {
-            "envelope_id": str(envelope.id),
-            "funder": envelope.funder,
-            "convention_reference": envelope.convention_reference,
-            "percent": percent,
-            "engaged_cents": envelope.engaged_cents,
-            "amount_cents": amount,
-        }
-        key = f"{envelope.id} {percent} of {amount}"
-        outbox.post(session, "envelope.filling", key, body, subject_id=envelope.id)
+        if amount and not was and envelope.engaged_cents * 100 >= amount * percent:
+            body = {
+                "envelope_id": str(envelope.id),
+                "funder": envelope.funder,
+                "convention_reference": envelope.convention_reference,
+                "percent": percent,
+                "engaged_cents": envelope.engaged_cents,
+                "amount_cents": amount,
+            }
+            key = f"{envelope.id} {percent} of {amount}"
+            outbox.post(session, "envelope.filling", key, body, subject_id=envelope.id)
 
 
 def _later(session: Session, cheque_ids: Sequence[UUID], sign: int) -> None:
@@ -191,9 +186,15 @@ def _release_all(session: Session) -> None:
     freed.clear()
 
 
+_ENGAGED = (
+    Envelope.id, Envelope.funder, Envelope.convention_reference, Envelope.amount_cents, Envelope.engaged_cents,
+)  # fmt: skip
+
+
 def _engage(
     session: Session, envelope_id: UUID, cents: int, reserved_cents: int, condition: sa.ColumnElement[bool]
-) -> Engaged | None:
+) -> sa.Row[*tuple[Any, ...]] | None:
+    """The envelope after a change of its engaged cents; None where it does not meet the condition."""
     statement = (
         sa.update(Envelope)
         .where(Envelope.id == envelope_id, condition)
@@ -201,62 +202,63 @@ def _engage(
             engaged_cents=Envelope.engaged_cents + cents,
             engaged_reserved_cents=Envelope.engaged_reserved_cents + reserved_cents,
         )
-        .returning(
-            Envelope.id,
-            Envelope.funder,
-            Envelope.convention_reference,
-            Envelope.amount_cents,
-            Envelope.engaged_cents,
-        )
+        .returning(*_ENGAGED)
         .execution_options(synchronize_session=False)
     )
-    found = session.execute(statement).one_or_none()
-    return Engaged(**found._mapping) if found else None
+    return session.execute(statement).one_or_none()
 
 
-def _whole(convention: Convention, terms: Mapping[str, Any]) -> dict[str, Any]:
-    """The envelope's columns, completed from its convention; raises Invalid where the two do not go together."""
-    starts_on = terms.get("starts_on") or convention.starts_on
-    ends_on = terms.get("ends_on") or convention.ends_on
-    publics = terms.get("target_publics") or convention.target_publics
-    errors = {
-        **_period_faults(convention, starts_on, ends_on),
-        **_public_faults(convention, publics),
-    }
-    if errors:
-        raise Invalid("The envelope does not go with its convention: see `errors`.", errors=errors)
-    return {
-        "funder": convention.funder,
-        "convention_reference": convention.reference,
-        "amount_cents": terms["amount_cents"],
-        "starts_on": starts_on,
-        "ends_on": ends_on,
-        "target_publics": list(publics),
-        "priority": terms.get("priority", 0),
-        "share_bp": terms.get("share_bp"),
-    }
+def _locked(session: Session, envelope_id: UUID) -> tuple[Convention, Envelope]:
+    """An open envelope, which no grant can be charged to until the commit, and its convention.
+
+    The convention comes first, as it does for who adds an envelope to it.
+    """
+    convention = conventions.locked(session, find(session, envelope_id).convention_id)
+    envelope = session.get_one(
+        Envelope, envelope_id, with_for_update={"key_share": True, "of": Envelope}, populate_existing=True
+    )
+    if envelope.closed_at:
+        raise Conflict("The envelope is closed.", slug="envelope-closed")
+    return convention, envelope
 
 
-def _period_faults(convention: Convention, starts_on: date | None, ends_on: date | None) -> dict[str, list[str]]:
-    errors = {}
-    if starts_on is None:
-        errors["starts_on"] = ["The convention does not say it: give a day."]
-    elif convention.starts_on and starts_on < convention.starts_on:
-        errors["starts_on"] = [f"Not before the convention's, {convention.starts_on}."]
-    if ends_on is None:
-        errors["ends_on"] = ["The convention does not say it: give a day."]
-    elif convention.ends_on and ends_on > convention.ends_on:
-        errors["ends_on"] = [f"Not after the convention's, {convention.ends_on}."]
-    elif starts_on and ends_on < starts_on:
-        errors["ends_on"] = ["Not before `starts_on`."]
-    return errors
+def _check_amount(session: Session, convention: Convention, more_cents: int) -> None:
+    """Raises Conflict where a locked convention has less left for its envelopes."""
+    amount, held = convention.amount_cents, conventions.held_cents(session, convention)
+    if amount is not None and held + more_cents > amount:
+        raise Conflict(
+            "The envelopes would hold more than their convention grants.",
+            slug="convention-exceeded",
+            convention_cents=amount,
+            available_cents=amount - held,
+            wanted_cents=more_cents,
+        )
 
 
-def _public_faults(convention: Convention, publics: Sequence[str]) -> dict[str, list[str]]:
-    strange = set(publics) - set(convention.target_publics) if convention.target_publics else set()
-    if strange:
-        return {"target_publics": [f"Only of the convention's: {', '.join(convention.target_publics)}."]}
-    if publics and not set(convention.reserved_publics) <= set(publics):
-        reserved = ", ".join(convention.reserved_publics)
-        return {"target_publics": [f"With all for whom the convention reserves money: {reserved}."]}
-    return {}
+def _check_lowered(envelope: Envelope, amount_cents: int, reserved_cents: int) -> None:
+    others = envelope.engaged_cents - envelope.engaged_reserved_cents
+    if amount_cents < envelope.engaged_cents or amount_cents - reserved_cents < others:
+        raise Conflict(
+            f"{euros(envelope.engaged_cents)} are engaged, of which {euros(others)} for publics that no money is kept"
+            f" for. Of {euros(amount_cents)}, {euros(reserved_cents)} would be kept for others.",
+            slug="amount-engaged",
+            engaged_cents=envelope.engaged_cents,
+            wanted_cents=amount_cents,
+        )
+
+
+def _record(
+    session: Session, envelope: Envelope, kind: str, before_cents: int, reason: str, by: str
+) -> EnvelopeMovement:
+    """The movement that records a change to an envelope's current amount."""
+    movement = EnvelopeMovement(
+        envelope_id=envelope.id,
+        kind=kind,
+        before_cents=before_cents,
+        after_cents=envelope.amount_cents,
+        reason=reason,
+        made_by=by,
+    )
+    session.add(movement)
+    session.flush()
+    return movement

@@ -1,11 +1,11 @@
 """The journal: what was learned of cheques on each day, summed by envelope, public and kind of prescriber.
 
-It is only ever added to, under the day of the day: so a report that reads what was booked until a past day says what
-it said then, whatever was learned since. `occurred_on` says to which day, and so month, the fact itself belongs.
+It is only ever added to, under today's date: so a report as of a past day says what it said then, whatever was learned
+since. `occurred_on` is the day of the fact itself.
 """
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -28,19 +28,14 @@ _ENGAGE = sa.text("""
 
 _BOOK = sa.text("""
     INSERT INTO journal_entry (booked_on, occurred_on, kind, envelope_id, target_public, prescriber_kind, number, cents)
-    SELECT :today, given.occurred_on, :kind, cheque.envelope_id, cheque_grant.target_public, charge.prescriber_kind,
+    SELECT :today, input.occurred_on, :kind, cheque.envelope_id, cheque_grant.target_public, charge.prescriber_kind,
            count(*), sum(cheque.value_cents)
-    FROM unnest(CAST(:cheque_ids AS uuid[]), CAST(:days AS date[])) AS given (cheque_id, occurred_on)
-    JOIN cheque ON cheque.id = given.cheque_id
+    FROM unnest(CAST(:cheque_ids AS uuid[]), CAST(:days AS date[])) AS input (cheque_id, occurred_on)
+    JOIN cheque ON cheque.id = input.cheque_id
     JOIN cheque_grant ON cheque_grant.id = cheque.grant_id
     JOIN charge ON charge.grant_id = cheque.grant_id AND charge.envelope_id = cheque.envelope_id
     GROUP BY 2, 4, 5, 6 ORDER BY 2, 4, 5, 6
 """)
-
-
-def day_of(instant: datetime) -> date:
-    """The day in Paris on which something happened."""
-    return clock.day_of(instant)
 
 
 def engage(session: Session, charged: Sequence[tuple[UUID, Allocation]]) -> None:
@@ -60,5 +55,4 @@ def book(session: Session, kind: str, dated: Collection[tuple[UUID, date]]) -> N
     """Books an entry of this kind for cheques, with the day of each. The caller ensures that it is booked once."""
     if dated:
         cheque_ids, days = map(list, zip(*dated, strict=True))
-        values = {"today": clock.today(), "kind": kind, "cheque_ids": cheque_ids, "days": days}
-        session.execute(_BOOK, values)
+        session.execute(_BOOK, {"today": clock.today(), "kind": kind, "cheque_ids": cheque_ids, "days": days})

@@ -9,8 +9,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from services.issuer.programmes.models import Programme
+from services.issuer.programmes.models import OfProgramme
 from services.issuer.tables import Base
+from shared.values import clock
 from shared.values.ids import new_id
 
 # What is booked. An unused cheque was used and is not: its redemption was taken back. An unpaid one was never paid.
@@ -20,25 +21,30 @@ CANCELLED, EXPIRED, PAID, UNPAID = "cancelled", "expired", "paid", "unpaid"
 OPENED, RAISED, LOWERED, CLOSED = "opened", "raised", "lowered", "closed"
 
 
-class ConventionAmendment(Base):
+class Change:
+    """A change of what was agreed, which is never rewritten: by whom, when and why."""
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    reason: Mapped[str]
+    made_by: Mapped[str]
+    made_on: Mapped[date] = mapped_column(default=clock.today)
+    made_at: Mapped[datetime] = mapped_column(default=clock.now, server_default=sa.func.now())
+    sequence: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True))
+    """The order in which the database took them: the last has the last word."""
+
+
+class ConventionAmendment(Change, Base):
     """The amount and the end of a convention as they were agreed at first and by each amendment (avenant)."""
 
     __tablename__ = "convention_amendment"
     __table_args__ = (sa.Index("convention_amendment_convention_id_idx", "convention_id", "id"),)
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     convention_id: Mapped[UUID] = mapped_column(sa.ForeignKey("convention.id"))
     amount_cents: Mapped[int | None] = mapped_column(sa.BigInteger)
     ends_on: Mapped[date | None]
-    reason: Mapped[str]
-    made_by: Mapped[str]
-    made_on: Mapped[date]
-    made_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    sequence: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True))
-    """The order in which the database took them: the last has the last word."""
 
 
-class EnvelopeMovement(Base):
+class EnvelopeMovement(Change, Base):
     """A change of an envelope's amount: by whom, when and why."""
 
     __tablename__ = "envelope_movement"
@@ -47,17 +53,10 @@ class EnvelopeMovement(Base):
         sa.Index("envelope_movement_envelope_id_idx", "envelope_id", "id"),
     )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     envelope_id: Mapped[UUID] = mapped_column(sa.ForeignKey("envelope.id"))
     kind: Mapped[str]
     before_cents: Mapped[int] = mapped_column(sa.BigInteger)
     after_cents: Mapped[int] = mapped_column(sa.BigInteger)
-    reason: Mapped[str]
-    made_by: Mapped[str]
-    made_on: Mapped[date]
-    made_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    sequence: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True))
-    """The order in which the database took them: the last has the last word."""
 
 
 class Charge(Base):
@@ -133,7 +132,7 @@ class Convention(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 
-class Envelope(Base):
+class Envelope(OfProgramme, Base):
     """Money of one funder for one programme, under one convention."""
 
     __tablename__ = "envelope"
@@ -153,7 +152,6 @@ class Envelope(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
     convention_id: Mapped[UUID] = mapped_column(sa.ForeignKey("convention.id"))
     funder: Mapped[str]
     convention_reference: Mapped[str]
@@ -174,13 +172,7 @@ class Envelope(Base):
     """Its part, among those of its priority that have one, of what is charged to them; in ten-thousandths."""
     closed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    programme: Mapped[Programme] = relationship(lazy="joined", innerjoin=True)
     convention: Mapped[Convention] = relationship(lazy="raise")
-
-    @property
-    def programme_code(self) -> str:
-        """The programme's short name."""
-        return self.programme.code
 
     @property
     def available_cents(self) -> int:

@@ -4,9 +4,9 @@ from datetime import date, datetime
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column
 
-from services.issuer.programmes.models import Programme
+from services.issuer.programmes.models import OfProgramme
 from services.issuer.tables import Base
 from shared.files.file_import import FileColumns
 from shared.values.ids import new_id
@@ -18,7 +18,7 @@ class GrantImport(FileColumns, Base):
     __tablename__ = "grant_import"
 
 
-class Grant(Base):
+class Grant(OfProgramme, Base):
     """An amount granted to a person, handed over as cheques."""
 
     __tablename__ = "cheque_grant"
@@ -39,7 +39,6 @@ class Grant(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     prescriber_id: Mapped[UUID] = mapped_column(sa.ForeignKey("prescriber.id"))
-    programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
     beneficiary_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("beneficiary.id", ondelete="SET NULL"))
     lot_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("lot.id"))
     reference: Mapped[str | None]
@@ -58,12 +57,6 @@ class Grant(Base):
     valid_until: Mapped[date]
     presentable_until: Mapped[date]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    programme: Mapped[Programme] = relationship(lazy="joined", innerjoin=True)
-
-    @property
-    def programme_code(self) -> str:
-        """The programme's short name."""
-        return self.programme.code
 
 
 def booklet_number() -> sa.ColumnElement[str]:
@@ -71,7 +64,7 @@ def booklet_number() -> sa.ColumnElement[str]:
     return sa.func.right(sa.cast(Grant.id, sa.Text), sa.literal_column("8"))
 
 
-class Lot(Base):
+class Lot(OfProgramme, Base):
     """Grants that belong together: a print run, a distribution, a campaign."""
 
     __tablename__ = "lot"
@@ -79,7 +72,6 @@ class Lot(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     code: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
-    programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     suspended_at: Mapped[datetime | None]
     suspended_by: Mapped[str | None]

@@ -21,6 +21,7 @@ from shared.eventlog.event_kinds import (
     RedemptionReversed,
 )
 from shared.eventlog.log import Event
+from shared.values import clock
 
 # Arrays: a run of events may answer for more cheques than a statement takes parameters.
 _SETTLE = sa.text("""
@@ -89,7 +90,7 @@ def _update(cheque_ids: Sequence[UUID]) -> sa.Update:
 
 def _end(session: Session, at: Mapping[UUID, datetime], ending: str) -> None:
     """Ends the cheques that have not ended, and so releases the money of each once."""
-    days = {cheque_id: journal.day_of(instant) for cheque_id, instant in at.items()}
+    days = {cheque_id: clock.day_of(instant) for cheque_id, instant in at.items()}
     ended = _update(list(days)).where(Cheque.ending.is_(None)).values(ending=ending)
     envelopes.release(session, _book(session, ending, ended, days))
 

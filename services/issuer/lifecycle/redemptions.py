@@ -21,6 +21,7 @@ from services.issuer.funding.models import PAID, UNPAID
 from shared.eventlog.event_kinds import ChequesRedeemed, RedemptionReversed, RedemptionsPaid, RedemptionsUnpaid
 from shared.eventlog.log import Event
 from shared.process.recovery import PAGE_SIZE
+from shared.values import clock
 
 # In the order of the ids: two who learn of the same redemptions never wait for each other crosswise.
 _MADE = sa.text("""
@@ -90,7 +91,7 @@ def made(session: Session, run: Sequence[Event[ChequesRedeemed]]) -> dict[UUID, 
         "ids": ids,
         "cheque_ids": [redemption.cheque_id for _, redemption in told],
         "structure_ids": [body.structure_id for body, _ in told],
-        "days": [journal.day_of(body.redeemed_at) for body, _ in told],
+        "days": [clock.day_of(body.redeemed_at) for body, _ in told],
     }
     fresh = session.execute(_MADE, given).all()
     _book_payments(session, ids)
@@ -104,7 +105,7 @@ def taken_back(session: Session, run: Sequence[Event[RedemptionReversed]]) -> di
         "ids": ids,
         "cheque_ids": [event.body.cheque_id for event in run],
         "structure_ids": [event.body.structure_id for event in run],
-        "days": [journal.day_of(event.body.reversed_at) for event in run],
+        "days": [clock.day_of(event.body.reversed_at) for event in run],
     }
     fresh = session.execute(_TAKEN_BACK, given).all()
     _book_payments(session, ids)

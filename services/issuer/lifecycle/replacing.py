@@ -160,7 +160,7 @@ _INSERT = sa.text("""
 
 def replace(session: Session, cancelled: Sequence[Cancelled]) -> list[UUID]:
     """Issues the new cheques for those of these cancelled ones that are to be replaced, once each, by set."""
-    days = {cheque_id: journal.day_of(at) for _, cheque_id, at in cancelled}
+    days = {cheque_id: clock.day_of(at) for _, cheque_id, at in cancelled}
     given = {
         "cancellations": [cancellation_id for cancellation_id, _, _ in cancelled],
         "cheques": [cheque_id for _, cheque_id, _ in cancelled],

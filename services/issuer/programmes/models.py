@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 
 from services.issuer.tables import Base
 from shared.values.ids import new_id
@@ -50,6 +50,22 @@ class Programme(Base):
     retention_months: Mapped[int] = mapped_column(server_default="24")
     """Months after the last contact before the identity is erased."""
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class OfProgramme:
+    """A row that belongs to a programme."""
+
+    programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))
+
+    @declared_attr
+    def programme(cls) -> Mapped[Programme]:
+        """The programme, read with the row."""
+        return relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def programme_code(self) -> str:
+        """The programme's short name."""
+        return self.programme.code
 
 
 class AssessmentRule(Base):

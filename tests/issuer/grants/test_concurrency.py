@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.issuer import create_app
-from services.issuer.funding import amendments
+from services.issuer.funding import envelopes
 from services.issuer.funding.models import EnvelopeMovement
 from services.issuer.grants import granting
 from services.issuer.grants.issuing import IssuedGrant
@@ -163,7 +163,7 @@ def test_a_grant_that_waited_while_its_envelope_was_closed_is_charged_elsewhere(
     assert office.prescriber
     with ThreadPoolExecutor(1) as pool:
         with office.service.runtime.transaction() as session:
-            amendments.close(session, UUID(first), "?", "test")
+            envelopes.close(session, UUID(first), "?", "test")
             waiting = pool.submit(grant, office)
             _wait_for_a_lock(office)
         granted = waiting.result()
@@ -188,7 +188,7 @@ def _lower_or_grant(office: Office, envelope: str, number: int) -> EnvelopeMovem
         return grant(office)
     try:
         with office.service.runtime.transaction() as session:
-            return amendments.set_amount(session, UUID(envelope), 5_000, "?", "test")
+            return envelopes.set_amount(session, UUID(envelope), 5_000, "?", "test")
     except Problem as refusal:
         return refusal
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from uuid import UUID
 
-from services.issuer.funding import amendments, envelopes
+from services.issuer.funding import conventions, envelopes
 from shared.process.runtime import Runtime
 from shared.settings.settings import load
 from shared.values import ids
@@ -23,8 +23,8 @@ def speak_first(environ: Mapping[str, str], convention_id: UUID, envelope_id: UU
     """Another process of the issuer, whose clock is two minutes fast: so are the ids that it makes."""
     vars(ids)["uuid7"] = partial(_later, vars(ids)["uuid7"])
     with Runtime(load("issuer", environ)).transaction() as session:
-        amendments.amend(session, convention_id, {"amount_cents": 300_000}, "The first word.", "fast")
-        amendments.set_amount(session, envelope_id, 250_000, "The first word.", "fast")
+        conventions.amend(session, convention_id, {"amount_cents": 300_000}, "The first word.", "fast")
+        envelopes.set_amount(session, envelope_id, 250_000, "The first word.", "fast")
 
 
 def test_of_two_processes_whose_clocks_differ_the_later_has_the_last_word(office: Office) -> None:
@@ -38,8 +38,8 @@ def test_of_two_processes_whose_clocks_differ_the_later_has_the_last_word(office
     fast.join()
     assert fast.exitcode == 0
     with office.service.runtime.transaction() as session:
-        amendments.set_amount(session, envelope_id, 90_000, "The last word.", "right")
-        amendments.amend(session, convention_id, {"amount_cents": 200_000}, "The last word.", "right")
+        envelopes.set_amount(session, envelope_id, 90_000, "The last word.", "right")
+        conventions.amend(session, convention_id, {"amount_cents": 200_000}, "The last word.", "right")
     [shown] = office.report()["conventions"]
     assert (shown["amount_cents"], shown["envelopes_cents"]) == (200_000, 90_000)
     assert list(journal.faults(office.service.runtime.engine)) == []
