@@ -23,7 +23,6 @@ from services.issuer.prescribers import api as prescribers_api
 from services.issuer.prescribers.models import Prescriber
 from services.issuer.privacy import api as privacy_api
 from services.issuer.programmes import api as programmes_api
-from services.issuer.programmes import api_rules as rules_api
 from services.issuer.reports import api as reports_api
 from services.issuer.reports import api_balances as balances_api
 from services.issuer.reports import api_exports as exports_api
@@ -34,7 +33,6 @@ from shared.settings.settings import Settings
 
 _APIS = (
     programmes_api,
-    rules_api,
     conventions_api,
     envelopes_api,
     prescribers_api,

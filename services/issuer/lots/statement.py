@@ -1,15 +1,14 @@
 """The statement at the end of a lot: what it came to, envelope by envelope, agreed once and never rewritten.
 
-Before it is agreed the statement says what is so now. Whoever agrees names the figures that were looked at, by their
-digest: if a cheque moved in between, nothing is agreed. What happens afterwards, as when a redemption is taken back,
-changes nothing in it and is shown beside it.
+Who agrees names the figures that were looked at, by their digest: if a cheque moved in between, nothing is agreed. What
+happens afterwards, as when a redemption is taken back, changes nothing in it and is shown beside it.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,77 +19,73 @@ from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
 from services.issuer.lots.models import LotStatement
 from services.issuer.notices import outbox
-from services.issuer.programmes.models import Programme
+from shared.files import csv_export, pdf_documents
 from shared.problems import Conflict
 from shared.values import clock
+from shared.values.french_format import in_figures, in_full, in_words, number
 
-# Every cheque of the lot is issued, and in one of the others; replaced ones are among those cancelled.
-COLUMNS = ("issued", "used", "expired", "cancelled", "replaced", "blocked", "open")
+_CONDITIONS = {
+    "issued": "true",
+    "used": "state = 'redeemed'",
+    "expired": "state = 'expired'",
+    "cancelled": "state = 'cancelled'",
+    "replaced": "replaced_cheque.old_cheque_id IS NOT NULL",
+    "blocked": "state = 'blocked'",
+    "open": "state IN ('issued', 'spendable')",
+}
+"""Every cheque of the lot is issued, and in one of the others; replaced ones are among those cancelled."""
+SUMS = [f"{column}_{unit}" for column in _CONDITIONS for unit in ("number", "cents")]
 
 Figures = dict[str, Any]
 """`envelopes`: a line each; `total`: their sums. Each has number and cents of every column."""
 
-_COUNT = sa.text("""
-    SELECT envelope.id AS envelope_id, envelope.funder, envelope.convention_reference,
-           count(*) AS issued_number, sum(value_cents) AS issued_cents,
-           count(*) FILTER (WHERE state = 'redeemed') AS used_number,
-           coalesce(sum(value_cents) FILTER (WHERE state = 'redeemed'), 0) AS used_cents,
-           count(*) FILTER (WHERE state = 'expired') AS expired_number,
-           coalesce(sum(value_cents) FILTER (WHERE state = 'expired'), 0) AS expired_cents,
-           count(*) FILTER (WHERE state = 'cancelled') AS cancelled_number,
-           coalesce(sum(value_cents) FILTER (WHERE state = 'cancelled'), 0) AS cancelled_cents,
-           count(replaced_cheque.old_cheque_id) AS replaced_number,
-           coalesce(sum(value_cents) FILTER (WHERE replaced_cheque.old_cheque_id IS NOT NULL), 0) AS replaced_cents,
-           count(*) FILTER (WHERE state = 'blocked') AS blocked_number,
-           coalesce(sum(value_cents) FILTER (WHERE state = 'blocked'), 0) AS blocked_cents,
-           count(*) FILTER (WHERE state IN ('issued', 'spendable')) AS open_number,
-           coalesce(sum(value_cents) FILTER (WHERE state IN ('issued', 'spendable')), 0) AS open_cents
+_COUNTED = ", ".join(
+    f"count(*) FILTER (WHERE {condition}) AS {column}_number,"
+    f" CAST(coalesce(sum(value_cents) FILTER (WHERE {condition}), 0) AS bigint) AS {column}_cents"
+    for column, condition in _CONDITIONS.items()
+)
+_COUNT = sa.text(f"""
+    SELECT CAST(envelope.id AS text) AS envelope_id, envelope.funder, envelope.convention_reference, {_COUNTED}
     FROM cheque_grant
     JOIN cheque ON cheque.grant_id = cheque_grant.id
     JOIN envelope ON envelope.id = cheque.envelope_id
     LEFT JOIN replaced_cheque ON replaced_cheque.old_cheque_id = cheque.id AND replaced_cheque.issued_at IS NOT NULL
     WHERE cheque_grant.lot_id = :lot_id
     GROUP BY envelope.id ORDER BY envelope.funder, envelope.convention_reference, envelope.id
-""")
+""")  # noqa: S608 (constants of this module)
 _IN_HAND = sa.text("""
     SELECT count(*) FROM cancellation_cheque
     JOIN cheque ON cheque.id = cheque_id JOIN cheque_grant ON cheque_grant.id = grant_id
     WHERE lot_id = :lot_id AND outcome = 'requested'
 """)
+_TEMPLATE = Path(__file__).parent / "lot_statement.typ"
+_HEADS = ("lot", "programme", "agreed_on", "envelope_id", "funder", "convention_reference", *SUMS)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A lot's statement: as it was agreed, and how things stand now; before, both are the same."""
+class LotReport:
+    """A lot's statement, agreed or as it would be now, and its figures now."""
 
     lot: Lot
-    programme: str
-    programme_name: str
-    figures: Figures
-    digest: str
+    agreed: LotStatement
+    """Without `agreed_at` and `agreed_by` where nobody agreed yet."""
     now: Figures
-    agreed_at: datetime | None
-    agreed_by: str | None
 
     @property
     def differs(self) -> bool:
         """Whether something has happened since it was agreed."""
-        return self.figures != self.now
+        return self.agreed.figures != self.now
 
 
-def show(session: Session, code: str) -> Shown:
+def show(session: Session, code: str) -> LotReport:
     """The statement of a lot, agreed or as it would be now; raises NotFound."""
     lot = lots.find(session, code)
-    programme = session.get_one(Programme, lot.programme_id)
-    named = programme.code, programme.name
     now = _count(session, lot.id)
-    agreed = session.get(LotStatement, lot.id)
-    if agreed is None:
-        return Shown(lot, *named, now, _digest(now), now, None, None)
-    return Shown(lot, *named, agreed.figures, agreed.digest, now, agreed.agreed_at, agreed.agreed_by)
+    agreed = session.get(LotStatement, lot.id) or LotStatement(figures=now, digest=_digest(now))
+    return LotReport(lot, agreed, now)
 
 
-def agree(session: Session, code: str, digest: str, by: str) -> Shown:
+def agree(session: Session, code: str, digest: str, by: str) -> LotReport:
     """Freezes a lot's figures as they were looked at, and closes the lot.
 
     Raises NotFound, or Conflict where it was agreed before, some of its cheques can still move, or the figures are not
@@ -111,7 +106,20 @@ def agree(session: Session, code: str, digest: str, by: str) -> Shown:
     session.flush()
     body = {"lot": lot.code, "by": by, "digest": digest, "total": figures["total"]}
     outbox.post(session, "lot.agreed", str(lot.id), body, subject_id=lot.id)
-    return show(session, code)
+    return LotReport(lot, agreed, figures)
+
+
+def table(report: LotReport) -> Iterator[str]:
+    """The lines of a CSV file: one for each envelope."""
+    lot, agreed = report.lot, report.agreed
+    first = (lot.code, lot.programme_code, agreed.agreed_at and clock.day_of(agreed.agreed_at))
+    rows = [(*first, *(line[name] for name in _HEADS[len(first) :])) for line in agreed.figures["envelopes"]]
+    return csv_export.lines(_HEADS, rows)
+
+
+def document(report: LotReport) -> bytes:
+    """The document; an agreed statement gives the same bytes each time."""
+    return pdf_documents.pdf(_TEMPLATE, _payload(report), report.agreed.agreed_at or clock.now())
 
 
 def _refuse_open(session: Session, lot_id: UUID, figures: Figures) -> None:
@@ -128,21 +136,37 @@ def _refuse_open(session: Session, lot_id: UUID, figures: Figures) -> None:
 
 
 def _count(session: Session, lot_id: UUID) -> Figures:
-    rows = session.execute(_COUNT, {"lot_id": lot_id}).mappings()
-    envelopes = [{name: _plain(value) for name, value in row.items()} for row in rows]
-    return {"envelopes": envelopes, "total": _total(envelopes)}
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it; sums come as decimals."""
-    return value if isinstance(value, str) else str(value) if isinstance(value, UUID) else int(value)
-
-
-def _total(envelopes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    lines = list(envelopes)
-    names = [f"{column}_{unit}" for column in COLUMNS for unit in ("number", "cents")]
-    return {name: sum(line[name] for line in lines) for name in names}
+    envelopes = [dict(row) for row in session.execute(_COUNT, {"lot_id": lot_id}).mappings()]
+    return {"envelopes": envelopes, "total": {name: sum(line[name] for line in envelopes) for name in SUMS}}
 
 
 def _digest(figures: Figures) -> str:
     return hashlib.sha256(json.dumps(figures, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _payload(report: LotReport) -> dict[str, Any]:
+    lot, agreed = report.lot, report.agreed
+    total = agreed.figures["total"]
+    return {
+        "lot": lot.name,
+        "code": lot.code,
+        "programme": lot.programme.name,
+        "day": in_full(clock.day_of(agreed.agreed_at or clock.now())),
+        "agreed": agreed.agreed_at is not None,
+        "by": (agreed.agreed_by or "").rpartition(":")[2],
+        "open": number(total["open_number"]) if total["open_number"] else "",
+        "lines": [
+            {"of": f"{line['funder']} – {line['convention_reference']}", "cells": _cells(line)}
+            for line in agreed.figures["envelopes"]
+        ],
+        "total": _cells(total),
+        "replaced": number(total["replaced_number"]),
+        "used_figures": in_figures(total["used_cents"]),
+        "used_words": in_words(total["used_cents"]),
+        "digest": agreed.digest,
+    }
+
+
+def _cells(line: Mapping[str, Any]) -> list[list[str]]:
+    columns = [column for column in _CONDITIONS if column != "replaced"]
+    return [[number(line[f"{column}_number"]), in_figures(line[f"{column}_cents"])] for column in columns]

@@ -1,11 +1,8 @@
 """Identities of beneficiaries: encrypted, and recognised by a keyed digest.
 
-Identities are in one table, encrypted. A person is recognised by a keyed digest of the normalised names and the day of
-birth; neither ever leaves this service. Names and days of birth can be guessed by the million, so the key protects the
-digest: without it no list of names finds anybody.
-
-The digest's key is rotated with two keys configured: the new one first, the former one after it. Each row says which
-key made its digest. People are looked for under all keys, and get a digest by the first at their next grant.
+Names and days of birth can be guessed by the million, so the digest of the two is keyed: without the key no list of
+names finds anybody. The key is rotated with two keys configured, the new one first. Each row says which key made its
+digest. People are looked for under all keys, and get a digest by the first at their next grant.
 """
 
 import hashlib
@@ -82,13 +79,13 @@ class Identities:
 
     def by_digest(self, session: Session, identity: Identity) -> UUID | None:
         """The id of a person's row, if there is one; nothing is added or locked."""
-        return session.scalar(sa.select(Beneficiary.id).where(Beneficiary.digest.in_(self.digests(identity))))
+        return next(iter(self.rows_of(session, [identity])), None)
 
     def rows_of(self, session: Session, people: Iterable[Identity]) -> list[UUID]:
         """The ids of these people's rows; people without a row are left out."""
         digests = [digest for identity in people for digest in self.digests(identity)]
-        known = Beneficiary.digest == sa.any_(sa.cast(digests, pg.ARRAY(sa.LargeBinary)))
-        return list(session.scalars(sa.select(Beneficiary.id).where(known)))
+        recognised = Beneficiary.digest == sa.any_(sa.cast(digests, pg.ARRAY(sa.LargeBinary)))
+        return list(session.scalars(sa.select(Beneficiary.id).where(recognised)))
 
     def renew_digests(self, session: Session, people: Iterable[Identity]) -> None:
         """Replaces the digests of these people by the current key's, where a former key made them.
@@ -98,13 +95,12 @@ class Identities:
         """
         if len(self._digest_keys) == 1:
             return
-        digests_of_each = [self.digests(identity) for identity in people]
-        locks = {int.from_bytes(min(digests)[:8], "big", signed=True) for digests in digests_of_each}
+        digests_by_person = [self.digests(identity) for identity in people]
+        locks = {int.from_bytes(min(digests)[:8], "big", signed=True) for digests in digests_by_person}
         session.execute(_LOCK_PEOPLE, {"people": sorted(locks)})
-        pairs = [(former, digests[0]) for digests in digests_of_each for former in digests[1:]]
-        formers, currents = zip(*sorted(pairs), strict=True)
-        moved = {"formers": list(formers), "currents": list(currents), "key": self.digest_key}
-        session.execute(_RENEW_DIGESTS, moved)
+        pairs = [(former, digests[0]) for digests in digests_by_person for former in digests[1:]]
+        formers, currents = map(list, zip(*sorted(pairs), strict=True))
+        session.execute(_RENEW_DIGESTS, {"formers": formers, "currents": currents, "key": self.digest_key})
 
     def rename(self, person: Beneficiary, identity: Identity) -> None:
         """Gives a row another identity."""

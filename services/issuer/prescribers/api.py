@@ -7,13 +7,14 @@ from flask import request
 from flask_smorest import Blueprint
 from marshmallow import fields
 
-from services.issuer.prescribers import prescribers
-from services.issuer.prescribers.models import Prescriber
+from services.issuer.prescribers.models import Prescriber, PrescriberImport
 from shared.access.tokens import caller, roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.lookup import get_or_404
+from shared.database.paging import PageQuery, page_by, page_of
 from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
+from shared.places import importer
 from shared.places.importer import CSV_BODY, PlaceSchema, Report, ReportSchema
 
 blueprint = Blueprint("prescribers", __name__, url_prefix="/v1/prescribers", description="Who may grant cheques.")
@@ -38,7 +39,7 @@ def import_prescribers(options: ImportOptions) -> Report:
     `dry_run=true` gives the same report without any effect. A file that was taken in before is known again.
     """
     with transaction() as session:
-        return prescribers.take_in(session, request.get_data(), options)
+        return importer.take_in(session, request.get_data(), options, Prescriber, PrescriberImport)
 
 
 @blueprint.route("")
@@ -48,7 +49,7 @@ def import_prescribers(options: ImportOptions) -> Report:
 def list_prescribers(query: dict[str, Any]) -> dict[str, Any]:
     """The prescribers, in the order in which they were first taken in."""
     with transaction() as session:
-        return page(session, prescribers.every(), Prescriber.id, query["after"], query["limit"])
+        return page_by(session, Prescriber, query)
 
 
 @blueprint.route("/<uuid:prescriber_id>")
@@ -58,4 +59,4 @@ def show_prescriber(prescriber_id: UUID) -> Prescriber:
     """One prescriber; to a prescriber, itself."""
     caller().require(prescriber_id)
     with transaction() as session:
-        return prescribers.find(session, prescriber_id)
+        return get_or_404(session, Prescriber, prescriber_id, "There is no such prescriber.")

@@ -1,4 +1,4 @@
-"""Programmes over HTTP."""
+"""Programmes, and the versions of their rules, over HTTP."""
 
 from typing import Any
 
@@ -8,17 +8,20 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from services.issuer.fields import cents, day, programme_code, text
 from services.issuer.programmes import programmes
 from services.issuer.programmes.assessment import MAX_VALUE_CENTS
-from services.issuer.programmes.models import ON_ISSUE, ON_REGISTRATION, Programme
+from services.issuer.programmes.models import ON_ISSUE, ON_REGISTRATION, AssessmentRule, Programme
 from services.issuer.programmes.schemas import RuleSchema
 from shared.access.tokens import caller, roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 
 programme_views = Blueprint(
     "programmes", __name__, url_prefix="/v1/programmes", description="What cheques are for, and their rules."
 )
-BLUEPRINTS = (programme_views,)
+rule_views = Blueprint(
+    "rules", __name__, url_prefix="/v1/programmes/<code>/rules", description="A programme's rule, in its versions."
+)
+BLUEPRINTS = (programme_views, rule_views)
 
 
 class ValiditySchema(Schema):
@@ -81,15 +84,31 @@ class ProgrammeSchema(Schema):
     )
 
 
-def _terms(body: dict[str, Any]) -> dict[str, Any]:
-    validity = body.pop("validity")
-    return body | {"valid_months": validity.get("months"), "valid_until": validity.get("until")}
+class NewRuleSchema(Schema):
+    """A rule to be in force from now on."""
+
+    assessment = fields.Nested(
+        RuleSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null: amounts are stated from now on, and no person's are limited."},
+    )
+    reason = text(500, required=True)
+    replaces = fields.Int(
+        strict=True,
+        validate=validate.Range(0, 2**31 - 1),
+        metadata={"description": "The version that you saw in force (0: none): refused if another came in between."},
+    )
 
 
-def _shown(programme: Programme) -> dict[str, Any]:
-    validity = {"until": programme.valid_until} if programme.valid_until else {"months": programme.valid_months}
-    columns = {name: getattr(programme, name) for name in ProgrammeSchema().fields if name != "validity"}
-    return columns | {"validity": validity}
+class DeclaredRuleSchema(Schema):
+    """A version of a programme's rule."""
+
+    version = fields.Int(required=True)
+    assessment = fields.Nested(RuleSchema, required=True, allow_none=True)
+    reason = fields.Str(required=True, allow_none=True)
+    declared_by = fields.Str(required=True)
+    declared_at = fields.DateTime(required=True)
 
 
 @programme_views.route("", methods=["POST"])
@@ -97,10 +116,12 @@ def _shown(programme: Programme) -> dict[str, Any]:
 @idempotent()
 @programme_views.arguments(ProgrammeSchema)
 @programme_views.response(201, ProgrammeSchema)
-def create_programme(body: dict[str, Any]) -> dict[str, Any]:
+def create_programme(body: dict[str, Any]) -> Programme:
     """Add a programme."""
+    validity = body.pop("validity")
+    terms = body | {"valid_months": validity.get("months"), "valid_until": validity.get("until")}
     with transaction() as session:
-        return _shown(programmes.create(session, _terms(body), str(caller())))
+        return programmes.create(session, terms, str(caller()))
 
 
 @programme_views.route("")
@@ -110,14 +131,45 @@ def create_programme(body: dict[str, Any]) -> dict[str, Any]:
 def list_programmes(query: dict[str, Any]) -> dict[str, Any]:
     """The programmes, in the order in which they were added."""
     with transaction() as session:
-        found = page(session, programmes.every(), Programme.id, query["after"], query["limit"])
-        return found | {"items": [_shown(programme) for programme in found["items"]]}
+        return programmes.page(session, query)
 
 
 @programme_views.route("/<code>")
 @roles("admin", "finance", "operations", "prescriber")
 @programme_views.response(200, ProgrammeSchema)
-def show_programme(code: str) -> dict[str, Any]:
+def show_programme(code: str) -> Programme:
     """One programme with its rules."""
     with transaction() as session:
-        return _shown(programmes.find(session, code))
+        return programmes.find(session, code)
+
+
+@rule_views.route("", methods=["POST"])
+@roles("admin")
+@idempotent()
+@rule_views.arguments(NewRuleSchema)
+@rule_views.response(201, DeclaredRuleSchema)
+def replace_rule(body: dict[str, Any], code: str) -> AssessmentRule:
+    """Put another rule in force. Grants made before keep the version that they were made by."""
+    with transaction() as session:
+        return programmes.replace_rule(
+            session, code, body["assessment"], reason=body["reason"], by=str(caller()), seen=body.get("replaces")
+        )
+
+
+@rule_views.route("")
+@roles("admin", "finance", "operations", "prescriber")
+@rule_views.arguments(PageQuery, location="query")
+@rule_views.response(200, page_of(DeclaredRuleSchema))
+def list_rules(query: dict[str, Any], code: str) -> dict[str, Any]:
+    """The versions of the programme's rule, oldest first."""
+    with transaction() as session:
+        return programmes.rules(session, code, query)
+
+
+@rule_views.route("/<int:version>")
+@roles("admin", "finance", "operations", "prescriber")
+@rule_views.response(200, DeclaredRuleSchema)
+def show_rule(code: str, version: int) -> AssessmentRule:
+    """One version of the programme's rule."""
+    with transaction() as session:
+        return programmes.find_rule(session, code, version)

@@ -1,11 +1,9 @@
 """From a person's situation to an amount, by the rule that the programme declares.
 
-A rule is data. It may ask questions: `{"questions": [{"key", "label", "answers": {answer: points}}]}`, with either
-`"amounts": [{"from_points", "cents"}]`, where points add up and the last amount whose `from_points` is reached counts,
-or `"conditions": [{"when": {question: [answer]}, "from_points", "cents", "reason"}]`, of which the first that holds
-counts. 0 cents, or no condition that holds, means that nothing is granted. `"stating": {"roles", "typologies"}` names
-who may state an amount instead; not said, everybody. What one person may have in all is its part `per_person`: see
-`person_limits`. Answers are not kept, only their outcome.
+A rule is data, in the shape of `schemas.RuleSchema`. Points add up: the last of the `amounts` whose `from_points` is
+reached counts, or the first of the `conditions` that holds. 0 cents, or no condition that holds, means that nothing is
+granted. `stating` names who may state an amount instead; by default everybody. `per_person` is for `person_limits`.
+Answers are not kept, only their outcome.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -116,32 +114,28 @@ def rule_faults(programme: Programme, rule: Rule) -> list[str]:
     if any(later["from_points"] <= earlier["from_points"] for earlier, later in pairwise(rule.get("amounts", []))):
         faults.append("The amounts go by `from_points`, from the lowest to the highest.")
     faults += _condition_faults(questions, rule.get("conditions", []))
-    steps = [*rule.get("amounts", []), *rule.get("conditions", [])]
-    faults += _amount_faults(programme, (step["cents"] for step in steps))
+    for step in (*rule.get("amounts", []), *rule.get("conditions", [])):
+        cents = step["cents"]
+        if cents and (fault := amount_fault(programme, cents)):
+            faults.append(f"{cents} cents: {fault}")
     return faults + person_limits.faults(programme, rule.get("per_person"))
 
 
 def _condition_faults(questions: Iterable[Rule], conditions: Iterable[Rule]) -> list[str]:
-    known = {question["key"]: question["answers"] for question in questions}
-    named = [pair for condition in conditions for pair in condition.get("when", {}).items()]
-    wanted = [(key, answer) for key, answers in named for answer in answers]
+    offered = {question["key"]: question["answers"] for question in questions}
     return [
         f"A condition wants {key} to be {answer}, which no question offers."
-        for key, answer in wanted
-        if answer not in known.get(key, ())
+        for condition in conditions
+        for key, answers in condition.get("when", {}).items()
+        for answer in answers
+        if answer not in offered.get(key, ())
     ]
 
 
-def _amount_faults(programme: Programme, amounts: Iterable[int]) -> list[str]:
-    faults = ((cents, amount_fault(programme, cents)) for cents in amounts if cents)
-    return [f"{cents} cents: {fault}" for cents, fault in faults if fault]
-
-
 def _faults(questions: Iterable[Rule], answers: Mapping[str, str]) -> dict[str, list[str]]:
-    faults = {}
-    asked = set()
-    for question in questions:
-        asked.add(question["key"])
-        if answers.get(question["key"]) not in question["answers"]:
-            faults[question["key"]] = [f"Expected one of: {', '.join(question['answers'])}."]
-    return faults | {key: ["There is no such question."] for key in answers if key not in asked}
+    offered = {question["key"]: question["answers"] for question in questions}
+    return {
+        key: [f"Expected one of: {', '.join(options)}."]
+        for key, options in offered.items()
+        if answers.get(key) not in options
+    } | {key: ["There is no such question."] for key in answers if key not in offered}

@@ -51,6 +51,11 @@ class Programme(Base):
     """Months after the last contact before the identity is erased."""
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
+    @property
+    def validity(self) -> dict[str, Any]:
+        """How long a cheque may be spent: for `months` from its grant, or `until` a day."""
+        return {"until": self.valid_until} if self.valid_until else {"months": self.valid_months}
+
 
 class OfProgramme:
     """A row that belongs to a programme."""

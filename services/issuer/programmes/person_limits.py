@@ -1,12 +1,9 @@
 """Limits: what one person may have of one programme, in all or within a period, whoever makes the grants.
 
-It is the part `per_person` of a programme's rule: `{"ceiling_cents", "grants", "period": {"months"} | {"calendar":
-"year"}, "beneficiary": "required" | "optional", "exceeding": {"roles", "typologies"}}`. Without a period it counts for
-ever. Months are counted from grant to grant: no run of that many months contains more than the ceiling, so that a
-grant dated back cannot exceed it.
-
-What counts is what the person keeps: cheques that were cancelled do not count, spent and expired ones do. A grant
-without a beneficiary counts for nobody, and so do the grants of a person who was forgotten.
+It is the part `per_person` of a programme's rule, in the shape of `schemas.PerPersonSchema`. Without a period it counts
+for ever. Months are counted from grant to grant: no run of that many months contains more than the ceiling, so that a
+grant dated back cannot exceed it. Cancelled cheques do not count, spent and expired ones do. A grant without a
+beneficiary counts for nobody, and so do the grants of a person who was erased.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -66,11 +63,6 @@ def of(programme: Programme) -> Limit | None:
     return (programme.assessment or {}).get("per_person")
 
 
-def needs_beneficiary(limit: Limit) -> bool:
-    """Whether a grant must name its beneficiary."""
-    return bool(limit.get("beneficiary", "required") == "required")
-
-
 def may_exceed(limit: Limit, role: str, typologies: Collection[str]) -> bool:
     """Whether such a caller may exceed the limit, with a reason."""
     return permits(limit.get("exceeding") or {}, role, typologies)
@@ -117,15 +109,14 @@ def enforce(limit: Limit, now: Usage, cents: int, *, reason: str | None, allowed
 
 def require_beneficiary(limit: Limit) -> None:
     """Raises Invalid where the limit requires a beneficiary, as the grant has none."""
-    if needs_beneficiary(limit):
+    if limit.get("beneficiary", "required") == "required":
         fault = "The programme limits what one person may have: say who it is for."
         raise Invalid("The order names nobody: see `errors`.", errors={"beneficiary": [fault]})
 
 
 def faults(programme: Programme, limit: Limit | None) -> list[str]:
     """What is wrong with a limit of the right shape for a programme."""
-    ceiling = (limit or {}).get("ceiling_cents")
-    least = programme.minimum_grant_cents
+    ceiling, least = (limit or {}).get("ceiling_cents"), programme.minimum_grant_cents
     if ceiling is not None and ceiling < least:
         return [f"A ceiling of {ceiling} cents a person is less than the least grant of {least}."]
     return []
