@@ -3,8 +3,8 @@
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import structlog
@@ -23,7 +23,7 @@ _also: list[Callable[[], Mapping[str, str]]] = []
 
 
 def also(facts: Callable[[], Mapping[str, str]]) -> None:
-    """Has every line from now on say these facts too, asked anew for each."""
+    """Adds these facts, read anew, to every line from now on."""
     _also.append(facts)
 
 
@@ -66,29 +66,26 @@ def configure(service: str, level: str) -> None:
 
 
 def logger() -> Any:
-    """A logger to which facts are given by name: `logger().info("event", cheques=5)`."""
+    """A logger that takes facts by name: `logger().info("event", cheques=5)`."""
     return structlog.stdlib.get_logger("souche")  # without a name, each call would look through the stack for one
 
 
-def ids(given: Iterable[object]) -> list[str]:
-    """Ids as a line names them, each once; None is none."""
-    return list(dict.fromkeys(str(each) for each in given if each is not None))
+def ids(values: Iterable[object]) -> list[str]:
+    """The ids as text, without None and duplicates."""
+    return list(dict.fromkeys(str(value) for value in values if value is not None))
 
 
 def begin_request(request_id: str | None) -> str:
-    """Binds the caller's request id, or a new one where it sent none that is fit to log, and returns it."""
+    """Binds the caller's request id, or a new one where the caller sent none that is fit to log, and returns it."""
     if not request_id or not _ACCEPTED_ID.fullmatch(request_id) or cheque_code.stands_in(request_id):
         request_id = str(new_id())
     structlog.contextvars.bind_contextvars(request_id=request_id)
     return request_id
 
 
-@contextmanager
-def caused_by(request_id: str | None) -> Iterator[None]:
-    """What is logged and told in this block follows from that request; None leaves the one in hand."""
-    bound = {"request_id": request_id} if request_id else {}
-    with structlog.contextvars.bound_contextvars(**bound):
-        yield
+def caused_by(request_id: str | None) -> AbstractContextManager[None]:
+    """What is logged and published in this block follows from that request; None keeps the current one."""
+    return structlog.contextvars.bound_contextvars(**({"request_id": request_id} if request_id else {}))
 
 
 def current_request_id() -> str | None:

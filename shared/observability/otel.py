@@ -1,8 +1,8 @@
-"""OpenTelemetry as we use it; imported by `shared.observability.tracing` where tracing is on, and by nobody else.
+"""OpenTelemetry as we use it; only `shared.observability.tracing` imports it, and only where tracing is on.
 
 The instrumentations of Flask, Celery and requests see whatever passes them: addresses with queries, headers, messages
-of exceptions. A code is cash and a name is a person's, so nothing of that leaves this process: `discreet` lets through
-what is on its list and drops the rest.
+of exceptions. A code is cash and a name is a person's, so nothing of that leaves this process: `discreet` keeps what is
+on its list and drops the rest.
 """
 
 import functools
@@ -23,7 +23,7 @@ from opentelemetry.propagators.textmap import CarrierT, Getter, Setter, default_
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import Attributes
 from requests.structures import CaseInsensitiveDict
@@ -33,19 +33,10 @@ from shared.settings.settings import Settings
 from shared.values import cheque_code
 
 _OURS = "souche."
-_KEPT = frozenset(
-    {
-        "http.request.method",
-        "http.response.status_code",
-        "http.route",
-        "celery.action",
-        "celery.task_name",
-        "messaging.message.id",
-        "messaging.destination",
-        "error.type",
-        "exception.type",
-    }
-)
+_KEPT = frozenset({
+    "http.request.method", "http.response.status_code", "http.route", "celery.action", "celery.task_name",
+    "messaging.message.id", "messaging.destination", "error.type", "exception.type",
+})  # fmt: skip
 # Whom we call is our own setting; whom a caller of ours says it calls is its own word.
 _KEPT_OF_CLIENTS = _KEPT | {"server.address", "server.port"}
 
@@ -53,19 +44,18 @@ _KEPT_OF_CLIENTS = _KEPT | {"server.address", "server.port"}
 _NOT_TRACED = "/healthz$,/readyz$,/metrics$"
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EXPORT_SECONDS = 5
-# Attributes that name many things at once (orders, grants) name so many of them.
-_MOST_NAMED = 100
+_MAX_NAMED = 100  # in an attribute that lists orders or grants
 _AMONG_US = contexts.create_key("souche-among-us")
 
 
-def start(settings: Settings) -> "_Tracing":
+def start(settings: Settings) -> "Tracing":
     """Instruments this process and sends its spans by OTLP over HTTP."""
-    exporter = OTLPSpanExporter(
+    exporter = _Exporter(
         endpoint=f"{settings.traces_endpoint}/v1/traces",
         headers=dict(settings.traces_headers),
         timeout=_EXPORT_SECONDS,
     )
-    provider = provide(settings.service, settings.traces_ratio, BatchSpanProcessor(Discreet(exporter)))
+    provider = provide(settings.service, settings.traces_ratio, BatchSpanProcessor(exporter))
     # The names that are stable, instead of those that the instrumentations had before.
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     propagate.set_global_textmap(_OnlyIds())
@@ -75,20 +65,20 @@ def start(settings: Settings) -> "_Tracing":
     celery().instrument(tracer_provider=provider, use_span_links=True)
     RequestsInstrumentor().instrument(tracer_provider=provider)
     util.Finalize(None, provider.shutdown, exitpriority=1)  # a web server's process ends without atexit
-    return _Tracing(provider)
+    return Tracing(provider)
 
 
 def provide(service: str, ratio: float, processor: SpanProcessor) -> TracerProvider:
-    """What makes the spans of a service, and hands those that are sampled to the processor."""
+    """Makes the spans of a service, and passes those that are sampled to the processor."""
     resource = Resource.create({"service.name": f"souche-{service.replace('_', '-')}", "service.namespace": "souche"})
-    provider = TracerProvider(sampler=ParentBased(_Linked(TraceIdRatioBased(ratio))), resource=resource)
+    provider = TracerProvider(sampler=ParentBased(_Linked(ratio)), resource=resource)
     provider.add_span_processor(_OfRequest())
     provider.add_span_processor(processor)
     return provider
 
 
-class _Tracing:
-    """`shared.observability.tracing.Tracing`."""
+class Tracing:
+    """The tracing of this process; `shared.observability.tracing` says what each method is for."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
@@ -126,11 +116,8 @@ class _Tracing:
         self._provider.shutdown()
 
 
-class _Linked(Sampler):
-    """Keeps what is linked to a trace that is kept, and of the rest a part: a task of what a request rang for."""
-
-    def __init__(self, rest: Sampler) -> None:
-        self._rest = rest
+class _Linked(TraceIdRatioBased):
+    """Keeps what is linked to a trace that is kept, such as a task that a request rang for, and a part of the rest."""
 
     def should_sample(
         self,
@@ -144,10 +131,7 @@ class _Linked(Sampler):
     ) -> SamplingResult:
         if any(link.context.trace_flags.sampled for link in links or ()):
             return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
-        return self._rest.should_sample(parent_context, trace_id, name, kind, attributes, links)
-
-    def get_description(self) -> str:
-        return f"Linked{{{self._rest.get_description()}}}"
+        return super().should_sample(parent_context, trace_id, name, kind, attributes, links)
 
 
 class _OfRequest(SpanProcessor):
@@ -160,30 +144,24 @@ class _OfRequest(SpanProcessor):
 
 
 class _OnlyIds(TraceContextTextMapPropagator):
-    """The W3C `traceparent`, told to services and tasks of ours alone.
+    """The W3C `traceparent`, sent to services and tasks of ours alone.
 
-    `tracestate` and `baggage` are other people's words: neither is taken in, so that neither goes on to a queue, an
-    operator or a collector.
+    `tracestate` and `baggage` are not read, so that nothing which others wrote goes on to a queue, an operator or a
+    collector.
     """
 
     def extract(
-        self,
-        carrier: CarrierT,
-        context: contexts.Context | None = None,
-        getter: Getter[CarrierT] = default_getter,
+        self, carrier: CarrierT, context: contexts.Context | None = None, getter: Getter[CarrierT] = default_getter
     ) -> contexts.Context:
         found = super().extract(carrier, context, getter)
-        told = trace.get_current_span(found).get_span_context()
-        if not told.trace_state:
+        remote = trace.get_current_span(found).get_span_context()
+        if not remote.trace_state:
             return found
-        bare = trace.SpanContext(told.trace_id, told.span_id, is_remote=True, trace_flags=told.trace_flags)
+        bare = trace.SpanContext(remote.trace_id, remote.span_id, is_remote=True, trace_flags=remote.trace_flags)
         return trace.set_span_in_context(trace.NonRecordingSpan(bare), context)
 
     def inject(
-        self,
-        carrier: CarrierT,
-        context: contexts.Context | None = None,
-        setter: Setter[CarrierT] = default_setter,
+        self, carrier: CarrierT, context: contexts.Context | None = None, setter: Setter[CarrierT] = default_setter
     ) -> None:
         over_http = isinstance(carrier, CaseInsensitiveDict)
         if not over_http or contexts.get_value(_AMONG_US, context):
@@ -191,26 +169,18 @@ class _OnlyIds(TraceContextTextMapPropagator):
 
 
 class Discreet(SpanExporter):
-    """Hands spans on without what nobody may read."""
-
-    def __init__(self, inner: SpanExporter) -> None:
-        self._inner = inner
+    """Lets the exporter after it export no more of a span than `discreet` keeps."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Hands on what is left of each span."""
-        return self._inner.export([discreet(span) for span in spans])
+        return super().export([discreet(span) for span in spans])
 
-    def shutdown(self) -> None:
-        """Ends the exporter behind this one."""
-        self._inner.shutdown()
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing is kept here."""
-        return self._inner.force_flush(timeout_millis)
+class _Exporter(Discreet, OTLPSpanExporter):
+    pass
 
 
 def discreet(span: ReadableSpan) -> ReadableSpan:
-    """A span with what may be told of it: times, relations, routes, statuses, kinds of exceptions, our own facts."""
+    """A span with what may leave this process: times, relations, routes, statuses, types of exceptions, our facts."""
     kept = _KEPT_OF_CLIENTS if span.kind is trace.SpanKind.CLIENT else _KEPT
     return ReadableSpan(
         name=_name(span),
@@ -229,28 +199,26 @@ def discreet(span: ReadableSpan) -> ReadableSpan:
 
 
 def _name(span: ReadableSpan) -> str:
-    """A request's name is its method and its route: of a route that there is not, the caller made up the path."""
+    """A request's name is its method and its route: a path that has no route is the caller's invention."""
     if span.kind is not trace.SpanKind.SERVER:
-        return str(_told(span.name))
-    given = span.attributes or {}
-    return f"{given.get('http.request.method', 'HTTP')} {given.get('http.route', '')}".strip()
+        return str(_without_code(span.name))
+    attributes = span.attributes or {}
+    return f"{attributes.get('http.request.method', 'HTTP')} {attributes.get('http.route', '')}".strip()
 
 
-def _facts(given: Attributes, kept: frozenset[str]) -> dict[str, Any]:
-    return {name: _told(value) for name, value in (given or {}).items() if name in kept or name.startswith(_OURS)}
+def _facts(attributes: Attributes, kept: frozenset[str]) -> dict[str, Any]:
+    named = (attributes or {}).items()
+    return {name: _without_code(value) for name, value in named if name in kept or name.startswith(_OURS)}
 
 
-@functools.lru_cache(4096)
-def _reads_like_a_code(text: str) -> bool:
-    return cheque_code.stands_in(text)
+_reads_like_a_code = functools.lru_cache(4096)(cheque_code.stands_in)
 
 
 def _few(value: Any) -> Any:
-    return value[:_MOST_NAMED] if isinstance(value, list) else value
+    return value[:_MAX_NAMED] if isinstance(value, list) else value
 
 
-def _told(value: Any) -> Any:
-    """A value, unless it reads like a code, wherever that came from."""
+def _without_code(value: Any) -> Any:
     if isinstance(value, str):
         return value if _ID.fullmatch(value) or not _reads_like_a_code(value) else "[code]"
-    return [_told(each) for each in value] if isinstance(value, (list, tuple)) else value
+    return [_without_code(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,51 +1,26 @@
 """Traces by OpenTelemetry, off unless OTEL_EXPORTER_OTLP_ENDPOINT says where they go.
 
-This module is all that the rest knows of it. While tracing is off nothing of OpenTelemetry is imported, and what is
-here costs a look at one variable; `shared.observability.otel` is the other half.
+The other modules import this one alone. While tracing is off nothing of OpenTelemetry is imported, and what is here
+costs a look at one variable; `shared.observability.otel` does the work.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from shared.observability import logs
 from shared.settings.settings import ConfigurationError, Settings
 
+if TYPE_CHECKING:
+    from shared.observability.otel import Tracing
 
-class Tracing(Protocol):
-    """What `shared.observability.otel` does where tracing is on."""
-
-    def span(self, name: str, facts: Mapping[str, Any]) -> AbstractContextManager[Any]:
-        """A span around a block, with these attributes."""
-
-    def watch(self, app: Any) -> None:
-        """Has a Flask application's requests traced."""
-
-    def context(self) -> Any:
-        """What a thread hands to another that goes on for it."""
-
-    def resumed(self, context: Any) -> AbstractContextManager[Any]:
-        """A block that goes on for whoever had that context."""
-
-    def among_us(self) -> AbstractContextManager[Any]:
-        """A block whose HTTP requests go to a service of ours, which may know the trace."""
-
-    def identity(self) -> Mapping[str, str]:
-        """The trace and the span in hand, for a log line."""
-
-    def end(self) -> None:
-        """Sends what waits to be sent."""
-
-
-_tracing: Tracing | None = None
+_tracing: "Tracing | None" = None
 
 
 def begin(settings: Settings) -> None:
-    """Has this process traced, once, if the settings say where to.
+    """Begins to trace this process, once, if the settings say where to; one that forks calls it in its children.
 
-    A process that forks is traced in its children: call it there. Raises ConfigurationError where the libraries are
-    not installed.
+    Raises ConfigurationError where the libraries are not installed.
     """
     global _tracing
     if not settings.traces_endpoint or _tracing:
@@ -67,7 +42,7 @@ def end() -> None:
 
 
 def watch(app: Any) -> None:
-    """Has the requests of a Flask application traced, if anything is; hooks registered before run outside the span."""
+    """Traces the requests of a Flask application, if tracing is on; hooks registered before run outside the span."""
     if _tracing:
         _tracing.watch(app)
 
@@ -78,17 +53,15 @@ def span(name: str, **facts: Any) -> AbstractContextManager[Any]:
 
 
 def context() -> Any:
-    """What a thread hands to another that goes on for it by `resumed`; None while nothing is traced."""
+    """What a thread passes to the `resumed` of another that goes on for it; None while tracing is off."""
     return _tracing.context() if _tracing else None
 
 
-@contextmanager
-def resumed(context: Any) -> Iterator[None]:
-    """What is done in this block goes on for whoever had that context."""
-    with _tracing.resumed(context) if _tracing and context is not None else nullcontext():
-        yield
+def resumed(context: Any) -> AbstractContextManager[None]:
+    """A block that goes on for the thread whose context this is."""
+    return _tracing.resumed(context) if _tracing and context is not None else nullcontext()
 
 
 def among_us() -> AbstractContextManager[Any]:
-    """HTTP requests in this block go to a service of ours; nobody else is told of traces."""
+    """A block whose HTTP requests go to a service of ours: no others carry the trace."""
     return _tracing.among_us() if _tracing else nullcontext()

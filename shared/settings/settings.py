@@ -1,10 +1,11 @@
 """Configuration: one frozen object per process, read once from the environment.
 
-Every setting is described in `.env.example`. A secret may also be given as a file: for `X`, set `X_FILE` to its path.
+Every setting is described in `.env.example`. A secret may also come from a file: for `X`, set `X_FILE` to its path.
 """
 
 import base64
 import binascii
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,18 +26,14 @@ _KEYS = {
     "redeemer": ("CODE_DIGEST_KEY",),
     "operator_bridge": (),
 }
+# Which of them digest what must not be guessed.
+_DIGESTING = ("IDENTITY_DIGEST_KEY", "CODE_DIGEST_KEY")
 
 # Settings that only the command line reads.
 _OF_THE_COMMAND_LINE = ("DATABASE_URL", "TOKEN_PRIVATE_KEY", "SOUCHE_TOKEN")
-
 # Of the operators' settings, those whose values nobody else may know.
 _SECRET_NAMES = ("SECRET", "SECRETS", "PASSWORD", "TOKEN", "KEY", "KEYS")
-
 _HERE = ("127.0.0.1", "localhost", "::1")
-
-
-# Which of them digest what must not be guessed.
-_DIGESTING = ("IDENTITY_DIGEST_KEY", "CODE_DIGEST_KEY")
 
 
 class ConfigurationError(Exception):
@@ -45,7 +42,7 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What one service's processes are told at start; `repr` shows no secret."""
+    """The settings of one service's processes; `repr` shows no secret."""
 
     service: str
     database_url: str = field(repr=False)
@@ -84,22 +81,22 @@ class Settings:
     """Of each address, a minute, without a good token; 0: as many as come."""
     sweep_seconds: float
     log_level: str
-    message_retention_days: int = 400
+    message_retention_days: int
     """Days after which an operator's message, as it came, is deleted once it is applied."""
-    answer_retention_days: int = 400
+    answer_retention_days: int
     """Days for which a repeated request gets the answer that was kept under its Idempotency-Key."""
-    applied_event_retention_days: int = 400
+    applied_event_retention_days: int
     """Days for which each event of another service that was applied is remembered by its id."""
-    authority_name: str = "Le Département"
+    authority_name: str
     """Who owes what statements say, as its papers name it."""
-    traces_endpoint: str = ""
+    traces_endpoint: str
     """Where traces are sent (OTLP over HTTP), without the path of its signal; empty: nothing is traced."""
-    traces_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    traces_ratio: float = 1.0
+    traces_headers: Mapping[str, str] = field(repr=False)
+    traces_ratio: float
 
     @property
     def request_keys(self) -> tuple[bytes, ...]:
-        """The keys of digests of requests, the current one first; a service that has none is told nothing secret."""
+        """The keys of digests of requests, the current one first; a service without any receives nothing secret."""
         return next((tuple(ring.values()) for name, ring in self.keys.items() if name in _DIGESTING), (b"",))
 
 
@@ -123,17 +120,85 @@ def write_key(key_id: str, key: bytes) -> str:
     return f"{key_id}:{base64.urlsafe_b64encode(key).decode().rstrip('=')}"
 
 
-class _Keys(fields.Field[dict[str, bytes]]):
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, bytes]:
-        return read_keys(value)
+def _headers(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(name.strip() and sign for name, sign, _ in pairs):
+        raise ValidationError("Expected `name=value[,name=value…]`.")
+    return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs}
 
 
-class _Headers(fields.Field[dict[str, str]]):
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, str]:
-        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
-        if not all(name.strip() and sign for name, sign, _ in pairs):
-            raise ValidationError("Expected `name=value[,name=value…]`.")
-        return {name.strip().lower(): unquote(text.strip()) for name, _, text in pairs}
+def _several(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))
+
+
+def _list() -> fields.Function:
+    return fields.Function(deserialize=_several, load_default=())
+
+
+def _keys(**options: Any) -> fields.Function:
+    return fields.Function(deserialize=read_keys, required=True, **options)
+
+
+def _address(*beginnings: str, **options: Any) -> fields.Str:
+    def check(value: str) -> None:
+        if not value.startswith(beginnings):
+            raise ValidationError(f"Expected an address that begins with {' or '.join(beginnings)}.")
+
+    return fields.Str(validate=check, **({"required": True} | options))
+
+
+class _Environment(Schema):
+    """The settings of every service, which the environment names in capitals."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    redis_url = _address("redis://", "rediss://", "unix://")
+    broker_url = fields.Str(load_default="")
+    token_public_keys = _keys()
+    access_token_seconds = fields.Int(load_default=600, validate=validate.Range(60, 3600))
+    oidc_issuer = _address("https://", "http://127.0.0.1:", "http://localhost:", required=False, load_default="")
+    oidc_client_ids, oidc_acr, oidc_amr = _list(), _list(), _list()
+    trusted_proxies = fields.Int(load_default=0, validate=validate.Range(0, 5))
+    souche_demonstration = fields.Bool(load_default=False)
+    pool_size = fields.Int(data_key="DATABASE_POOL_SIZE", load_default=8, validate=validate.Range(1, 200))
+    guesses_per_structure = fields.Int(load_default=20, validate=validate.Range(2))
+    guesses_per_address = fields.Int(load_default=60, validate=validate.Range(2))
+    guesses_in_all = fields.Int(load_default=1000, validate=validate.Range(2))
+    lockout_seconds = fields.Float(load_default=60.0, validate=validate.Range(1, 86_400))
+    requests_per_caller = fields.Int(load_default=3000, validate=validate.Range(0))
+    requests_per_address = fields.Int(load_default=1200, validate=validate.Range(0))
+    message_retention_days = fields.Int(load_default=400, validate=validate.Range(30))
+    answer_retention_days = fields.Int(load_default=400, validate=validate.Range(400))
+    applied_event_retention_days = fields.Int(load_default=400, validate=validate.Range(60))
+    authority_name = fields.Str(load_default="Le Département", validate=validate.Length(1, 200))
+    sweep_seconds = fields.Float(load_default=5.0, validate=validate.Range(0.1, 3600))
+    log_level = fields.Str(
+        load_default="INFO", validate=validate.OneOf(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
+    )
+    traces_endpoint = _address(
+        "http://", "https://", data_key="OTEL_EXPORTER_OTLP_ENDPOINT", required=False, load_default=""
+    )
+    traces_headers = fields.Function(
+        data_key="OTEL_EXPORTER_OTLP_HEADERS", deserialize=_headers, load_default=dict[str, str]
+    )
+    traces_ratio = fields.Float(data_key="OTEL_TRACES_SAMPLER_ARG", load_default=1.0, validate=validate.Range(0, 1))
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        field_obj.data_key = field_obj.data_key or field_name.upper()
+
+
+def _environment(service: str) -> Schema:
+    own = service.upper()
+    return _Environment.from_dict(
+        {
+            "database_url": _address("postgresql://", "postgresql+psycopg://", data_key=f"{own}_DATABASE_URL"),
+            "service_token": fields.Str(data_key=f"{own}_SERVICE_TOKEN", required=True),
+            "signing_keys": _keys(data_key=f"{own}_SIGNING_KEYS"),
+            **{f"{name}_url": _address("http://", "https://") for name in SERVICES},
+            **{name: _keys() for name in _KEYS[service]},
+        }
+    )()
 
 
 def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
@@ -145,49 +210,20 @@ def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
         raise ConfigurationError(f"There is no service {service!r}: expected one of {', '.join(SERVICES)}.")
     environ = with_files(os.environ if environ is None else environ)
     try:
-        read: dict[str, Any] = Schema.from_dict(_expected(service))(unknown=EXCLUDE).load(environ)
+        read: dict[str, Any] = _environment(service).load(environ)
     except ValidationError as error:
         raise ConfigurationError(_explain(error.messages_dict)) from None
     _refuse_weak(service, environ, read)
-    own = service.upper()
+    settings = {field.name: read[field.name] for field in dataclasses.fields(Settings) if field.name in read}
+    settings |= {name: read[name].rstrip("/") for name in ("oidc_issuer", "traces_endpoint")}
+    settings["broker_url"] = read["broker_url"] or read["redis_url"]
     return Settings(
+        **settings,
         service=service,
-        database_url=read[f"{own}_DATABASE_URL"],
-        redis_url=read["REDIS_URL"],
-        broker_url=read["BROKER_URL"] or read["REDIS_URL"],
-        peers={name: read[f"{name.upper()}_URL"].rstrip("/") for name in SERVICES},
-        service_token=read[f"{own}_SERVICE_TOKEN"],
-        token_public_keys=read["TOKEN_PUBLIC_KEYS"],
+        peers={name: read[f"{name}_url"].rstrip("/") for name in SERVICES},
         keys={name: read[name] for name in _KEYS[service]},
-        signing_keys=read[f"{own}_SIGNING_KEYS"],
-        access_token_seconds=read["ACCESS_TOKEN_SECONDS"],
-        oidc_issuer=read["OIDC_ISSUER"].rstrip("/"),
-        oidc_client_ids=_several(read["OIDC_CLIENT_IDS"]),
-        oidc_acr=_several(read["OIDC_ACR"]),
-        oidc_amr=_several(read["OIDC_AMR"]),
-        trusted_proxies=read["TRUSTED_PROXIES"],
         operators={name: value for name, value in environ.items() if _is_operators(name)},
-        pool_size=read["DATABASE_POOL_SIZE"],
-        guesses_per_structure=read["GUESSES_PER_STRUCTURE"],
-        guesses_per_address=read["GUESSES_PER_ADDRESS"],
-        guesses_in_all=read["GUESSES_IN_ALL"],
-        lockout_seconds=read["LOCKOUT_SECONDS"],
-        requests_per_caller=read["REQUESTS_PER_CALLER"],
-        requests_per_address=read["REQUESTS_PER_ADDRESS"],
-        sweep_seconds=read["SWEEP_SECONDS"],
-        log_level=read["LOG_LEVEL"],
-        message_retention_days=read["MESSAGE_RETENTION_DAYS"],
-        answer_retention_days=read["ANSWER_RETENTION_DAYS"],
-        applied_event_retention_days=read["APPLIED_EVENT_RETENTION_DAYS"],
-        authority_name=read["AUTHORITY_NAME"],
-        traces_endpoint=read["OTEL_EXPORTER_OTLP_ENDPOINT"].rstrip("/"),
-        traces_headers=read["OTEL_EXPORTER_OTLP_HEADERS"],
-        traces_ratio=read["OTEL_TRACES_SAMPLER_ARG"],
     )
-
-
-def _several(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, map(str.strip, text.split(","))))
 
 
 def _is_operators(name: str) -> bool:
@@ -200,105 +236,57 @@ def with_files(environ: Mapping[str, str]) -> dict[str, str]:
 
     Raises ConfigurationError where such a file cannot be read.
     """
-    given = {name: value for name, value in environ.items() if value}
-    for name, path in list(given.items()):
+    present = {name: value for name, value in environ.items() if value}
+    for name, path in list(present.items()):
         if name.endswith("_FILE") and _is_ours(name.removesuffix("_FILE")):
             try:
-                given.setdefault(name.removesuffix("_FILE"), Path(path).read_text(encoding="utf-8").strip())
+                present.setdefault(name.removesuffix("_FILE"), Path(path).read_text(encoding="utf-8").strip())
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigurationError(f"{name}: {path} cannot be read: {error}") from None
-    return given
+    return present
 
 
 def _is_ours(name: str) -> bool:
     """Other programs have settings that end in _FILE too, SSL_CERT_FILE for one."""
-    known = {setting for service in SERVICES for setting in _expected(service)}
-    return name in known | set(_OF_THE_COMMAND_LINE) or _is_operators(name)
-
-
-def _expected(service: str) -> dict[str, fields.Field[Any]]:
-    own = service.upper()
-    return {
-        f"{own}_DATABASE_URL": _address("postgresql://", "postgresql+psycopg://"),
-        f"{own}_SERVICE_TOKEN": fields.Str(required=True),
-        "REDIS_URL": _address("redis://", "rediss://", "unix://"),
-        "BROKER_URL": fields.Str(load_default=""),
-        **{f"{name.upper()}_URL": _address("http://", "https://") for name in SERVICES},
-        **{name: _Keys(required=True) for name in ("TOKEN_PUBLIC_KEYS", *_KEYS[service])},
-        f"{own}_SIGNING_KEYS": _Keys(required=True),
-        "ACCESS_TOKEN_SECONDS": fields.Int(load_default=600, validate=validate.Range(60, 3600)),
-        "OIDC_ISSUER": _address("https://", "http://127.0.0.1:", "http://localhost:", required=False),
-        "OIDC_CLIENT_IDS": fields.Str(load_default=""),
-        "OIDC_ACR": fields.Str(load_default=""),
-        "OIDC_AMR": fields.Str(load_default=""),
-        "TRUSTED_PROXIES": fields.Int(load_default=0, validate=validate.Range(0, 5)),
-        "SOUCHE_DEMONSTRATION": fields.Bool(load_default=False),
-        "DATABASE_POOL_SIZE": fields.Int(load_default=8, validate=validate.Range(1, 200)),
-        "GUESSES_PER_STRUCTURE": fields.Int(load_default=20, validate=validate.Range(2)),
-        "GUESSES_PER_ADDRESS": fields.Int(load_default=60, validate=validate.Range(2)),
-        "GUESSES_IN_ALL": fields.Int(load_default=1000, validate=validate.Range(2)),
-        "LOCKOUT_SECONDS": fields.Float(load_default=60.0, validate=validate.Range(1, 86_400)),
-        "REQUESTS_PER_CALLER": fields.Int(load_default=3000, validate=validate.Range(0)),
-        "REQUESTS_PER_ADDRESS": fields.Int(load_default=1200, validate=validate.Range(0)),
-        "MESSAGE_RETENTION_DAYS": fields.Int(load_default=400, validate=validate.Range(30)),
-        "ANSWER_RETENTION_DAYS": fields.Int(load_default=400, validate=validate.Range(400)),
-        "APPLIED_EVENT_RETENTION_DAYS": fields.Int(load_default=400, validate=validate.Range(60)),
-        "AUTHORITY_NAME": fields.Str(load_default="Le Département", validate=validate.Length(1, 200)),
-        "SWEEP_SECONDS": fields.Float(load_default=5.0, validate=validate.Range(0.1, 3600)),
-        "LOG_LEVEL": fields.Str(
-            load_default="INFO", validate=validate.OneOf(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
-        ),
-        "OTEL_EXPORTER_OTLP_ENDPOINT": _address("http://", "https://", required=False),
-        "OTEL_EXPORTER_OTLP_HEADERS": _Headers(load_default=dict),
-        "OTEL_TRACES_SAMPLER_ARG": fields.Float(load_default=1.0, validate=validate.Range(0, 1)),
-    }
-
-
-def _address(*beginnings: str, required: bool = True) -> fields.Str:
-    def check(value: str) -> None:
-        if not value.startswith(beginnings):
-            raise ValidationError(f"Expected an address that begins with {' or '.join(beginnings)}.")
-
-    return fields.Str(required=True, validate=check) if required else fields.Str(load_default="", validate=check)
+    names = {field.data_key for service in SERVICES for field in _environment(service).fields.values()}
+    return name in names.union(_OF_THE_COMMAND_LINE) or _is_operators(name)
 
 
 def _refuse_weak(service: str, environ: Mapping[str, str], read: Mapping[str, Any]) -> None:
     """Raises ConfigurationError where a secret is one that others know or can guess."""
-    own = {name: read[name] for name in (*_KEYS[service], f"{service.upper()}_SIGNING_KEYS")}
-    rings = {**own, "TOKEN_PUBLIC_KEYS": read["TOKEN_PUBLIC_KEYS"]}
+    prefix = service.upper()
+    own = {name: read[name] for name in _KEYS[service]} | {f"{prefix}_SIGNING_KEYS": read["signing_keys"]}
+    rings = own | {"TOKEN_PUBLIC_KEYS": read["token_public_keys"]}
     texts = {name: value for name, value in environ.items() if _is_operators(name) and name.endswith(_SECRET_NAMES)}
-    addresses = [f"{service.upper()}_DATABASE_URL", "REDIS_URL", "BROKER_URL"]
+    addresses = {f"{prefix}_DATABASE_URL": "database_url", "REDIS_URL": "redis_url", "BROKER_URL": "broker_url"}
     faults = {
         **{name: weak_secrets.of_ring(ring, demonstration=_is_demonstration(read)) for name, ring in rings.items()},
         **weak_secrets.repeated(own),
         **{name: weak_secrets.of_operators(text) for name, text in texts.items()},
-        **{name: weak_secrets.of_address(read[name]) for name in addresses},
-        **_of_service_token(service, read),
+        **{name: weak_secrets.of_address(read[member]) for name, member in addresses.items()},
+        f"{prefix}_SERVICE_TOKEN": _fault_of_service_token(service, read["service_token"]),
     }
-    if read["OIDC_ISSUER"] and not read["OIDC_CLIENT_IDS"]:
+    if read["oidc_issuer"] and not read["oidc_client_ids"]:
         faults["OIDC_CLIENT_IDS"] = "Expected the names by which the provider of OIDC_ISSUER knows us."
     found = {name: [fault] for name, fault in faults.items() if fault}
     if found:
         raise ConfigurationError(_explain(found))
 
 
-def _of_service_token(service: str, read: Mapping[str, Any]) -> dict[str, str | None]:
-    name = f"{service.upper()}_SERVICE_TOKEN"
+def _fault_of_service_token(service: str, token: str) -> str | None:
     try:
-        claims = jwt.decode(read[name], options={"verify_signature": False})
+        claims = jwt.decode(token, options={"verify_signature": False})
     except jwt.InvalidTokenError:
-        return {name: "Expected a token: `souche keys` makes one."}
+        return "Expected a token: `souche keys` makes one."
     if (claims.get("role"), claims.get("sub")) != ("service", service):
-        return {name: f"Expected a token of role `service` whose subject is {service}."}
-    if not isinstance(claims.get("exp"), int | float):
-        return {name: "Expected a token that ends some day."}
-    return {}
+        return f"Expected a token of role `service` whose subject is {service}."
+    return None if isinstance(claims.get("exp"), int | float) else "Expected a token that ends some day."
 
 
 def _is_demonstration(read: Mapping[str, Any]) -> bool:
     """The demonstration says so, and nothing of it is to be reached from another machine."""
-    addresses = [read[f"{service.upper()}_URL"] for service in SERVICES]
-    return bool(read["SOUCHE_DEMONSTRATION"]) and all(urlsplit(address).hostname in _HERE for address in addresses)
+    hosts = [urlsplit(read[f"{service}_url"]).hostname for service in SERVICES]
+    return bool(read["souche_demonstration"]) and all(host in _HERE for host in hosts)
 
 
 def _explain(messages: Mapping[str, Any]) -> str:

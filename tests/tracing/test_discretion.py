@@ -16,12 +16,16 @@ from shared.values.ids import new_id
 CODE = cheque_code.printed(cheque_code.generate())
 
 
+class _Exporter(Discreet, InMemorySpanExporter):
+    pass
+
+
 class Kept:
     """A tracer, and what would have been sent."""
 
     def __init__(self, ratio: float = 1.0) -> None:
-        self._exporter = InMemorySpanExporter()
-        self.tracer = provide("redeemer", ratio, SimpleSpanProcessor(Discreet(self._exporter))).get_tracer("test")
+        self._exporter = _Exporter()
+        self.tracer = provide("redeemer", ratio, SimpleSpanProcessor(self._exporter)).get_tracer("test")
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
