@@ -132,11 +132,8 @@ def answer_http_error(error: HTTPException) -> Response:
     data = getattr(error, "data", {})
     messages = data.get("messages")
     if messages:
-        problem.slug, problem.title, problem.detail = (
-            "invalid",
-            Invalid.title,
-            "Some fields are not valid: see `errors`.",
-        )
+        problem.slug, problem.title = Invalid.slug, Invalid.title
+        problem.detail = "Some fields are not valid: see `errors`."
         problem.members["errors"] = _by_field(messages)
     response = answer(problem)
     for name, value in error.get_headers():

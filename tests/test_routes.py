@@ -1,7 +1,7 @@
 """No route of any service is open by omission."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from flask import Flask
 from openapi_spec_validator import validate
 from werkzeug.routing import Rule
 
-from shared.access.tokens import Role, allowed_roles
+from shared.access.tokens import Role, reach_of
 from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
@@ -38,10 +38,10 @@ def any_service(request: pytest.FixtureRequest, service: Callable[[str], Service
     return service(request.param)
 
 
-def guarded(app: Flask) -> Iterator[tuple[str, str, frozenset[Role]]]:
+def guarded(app: Flask) -> Iterator[tuple[str, str, Mapping[Role, str]]]:
     """Each method and concrete address that is not open, with the roles it names."""
     for rule in app.url_map.iter_rules():
-        roles = allowed_roles(app.view_functions[rule.endpoint])
+        roles = reach_of(app.view_functions[rule.endpoint])
         if roles:
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
                 yield method, address(rule), roles
@@ -57,7 +57,7 @@ def address(rule: Rule) -> str:
 
 def test_only_the_routes_on_the_list_are_open(any_service: ServiceUnderTest) -> None:
     app = any_service.app
-    found = {rule.rule for rule in app.url_map.iter_rules() if not allowed_roles(app.view_functions[rule.endpoint])}
+    found = {rule.rule for rule in app.url_map.iter_rules() if not reach_of(app.view_functions[rule.endpoint])}
     assert found <= set(OPEN)
 
 
@@ -71,7 +71,7 @@ def test_every_other_route_asks_for_a_token_before_anything_else(any_service: Se
 
 def test_every_other_route_refuses_the_roles_that_it_does_not_name(any_service: ServiceUnderTest) -> None:
     for method, path, roles in guarded(any_service.app):
-        for role in set(Role) - roles:
+        for role in set(Role) - set(roles):
             headers = any_service.headers(role, new_id() if role in SCOPED else None)
             answer = any_service.app.test_client().open(path, method=method, data=b"{", headers=headers)
             assert answer.status_code == 403, f"{method} {path} as {role}"

@@ -14,7 +14,7 @@ from shared.access.models import Membership
 from shared.access.oidc_provider import Person
 from shared.access.tokens import Role
 from shared.places.importer import PlaceColumns
-from shared.problems import Problem
+from shared.problems import Invalid, Problem
 
 _NO_ESTABLISHMENT = "00000000000000"  # what the national schema writes where there is no SIRET
 
@@ -30,7 +30,7 @@ class Denied(Problem):
 
 
 class WrongClient(Denied):
-    """The client's id and secret do not fit, or it is disabled: the answer is the same."""
+    """The client's id and secret do not fit, or it is disabled."""
 
     status = HTTPStatus.UNAUTHORIZED
 
@@ -40,10 +40,20 @@ class WrongClient(Denied):
 
 @dataclass(frozen=True)
 class Register:
-    """The places of a service, of which people's tokens and clients may have one as their scope."""
+    """The places of a service, one of which may be the scope of a person's or a client's token."""
 
     role: Role
     places: type[PlaceColumns]
+
+
+def require_place(session: Session, register: Register | None, role: str, scope: UUID | None) -> None:
+    """Raises Invalid where a scope is no place of this service's own register, which knows no other's places."""
+    if scope is None:
+        return
+    if register is None or register.role != role:
+        raise Invalid(f"This service has no {role}s.", errors={"role": ["Register it where they are known."]})
+    if session.get(register.places, scope) is None:
+        raise Invalid(f"There is no such {role}.", errors={"scope": [f"Expected the id of a {role}."]})
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ def by_person(session: Session, person: Person, register: Register | None, wante
     Raises Denied, with the `choices` where there are several.
     """
     found = _choose([*_memberships(session, person), *_places(session, person, register)], wanted)
-    if revocations.took_back(session, found.subject, found.scope, person.said_at):
+    if revocations.is_revoked(session, found.subject, found.scope, person.logged_in_at):
         raise Denied("invalid_grant", "This login was revoked: log in again.")
     return found
 

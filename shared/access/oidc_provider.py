@@ -1,4 +1,4 @@
-"""The OpenID Connect provider by which people log in: ProConnect, or any that gives its claims.
+"""The OpenID Connect provider by which people log in: ProConnect, or any with the same claims.
 
 What it signed about a person is verified with the keys that it publishes (OpenID Connect Discovery, RFC 7517): an ID
 token, or the userinfo answer, which ProConnect signs too and in which it names the SIRET. `sub` is unique only together
@@ -6,6 +6,7 @@ with the identity provider behind it, `idp_id`.
 """
 
 import json
+import re
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -45,7 +46,7 @@ class Person:
     provider: str
     subject: str
     siret: str | None
-    said_at: datetime
+    logged_in_at: datetime
 
     def __str__(self) -> str:
         return f"{self.provider}|{self.subject}"
@@ -78,9 +79,10 @@ class Provider:
         if any(claims.get(name) != login.get(name) for name in ("sub", "idp_id") if name in login):
             raise NotAccepted("The ID token is about somebody else.")
         self._require_strength(login)
-        said_at = datetime.fromtimestamp(min(claims["iat"], login["iat"]), UTC)
+        logged_in_at = datetime.fromtimestamp(min(claims["iat"], login["iat"]), UTC)
+        siret = str(claims.get("siret") or "").replace(" ", "")
         provider = str(claims.get("idp_id", self._issuer))
-        return Person(provider, str(claims["sub"]), _digits(claims.get("siret")), said_at)
+        return Person(provider, str(claims["sub"]), siret if re.fullmatch(r"\d{14}", siret) else None, logged_in_at)
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:
@@ -98,9 +100,11 @@ class Provider:
         methods = login.get("amr")
         used = {str(method) for method in methods} if isinstance(methods, list) else set()
         if self._levels and str(login.get("acr")) not in self._levels:
-            raise NotAccepted(f"The login is not strong enough: `acr` has to be {_either(self._levels)}.")
+            raise NotAccepted(f"The login is not strong enough: `acr` has to be {' or '.join(sorted(self._levels))}.")
         if self._methods and not used & self._methods:
-            raise NotAccepted(f"The login is not strong enough: `amr` has to name {_either(self._methods)}.")
+            raise NotAccepted(
+                f"The login is not strong enough: `amr` has to name {' or '.join(sorted(self._methods))}."
+            )
 
     def _verified(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         claims: dict[str, Any] = jwt.decode(
@@ -131,17 +135,15 @@ class Provider:
             found = _get(f"{self._issuer}/.well-known/openid-configuration")
             if str(found["issuer"]).rstrip("/") != self._issuer:
                 raise ValueError("the provider calls itself otherwise (OpenID Connect Discovery, section 4.3)")
-            keys = _get(self._same_scheme(str(found["jwks_uri"])))["keys"]
+            address = str(found["jwks_uri"])
+            if urlsplit(address).scheme != urlsplit(self._issuer).scheme:
+                raise ValueError("the provider's keys are at another kind of address")
+            keys = _get(address)["keys"]
             self._keys = {str(key.get("kid", "")): jwk for key in keys if (jwk := _strong(key))}
             self._read_at = now
         except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError):
             if not self._keys:
                 raise Unavailable("The provider does not answer.", error="temporarily_unavailable") from None
-
-    def _same_scheme(self, address: str) -> str:
-        if urlsplit(address).scheme != urlsplit(self._issuer).scheme:
-            raise ValueError("the provider's keys are at another kind of address")
-        return address
 
 
 def _get(address: str) -> Any:
@@ -162,12 +164,3 @@ def _strong(key: Mapping[str, Any]) -> jwt.PyJWK | None:
     short = isinstance(found.key, RSAPublicKey) and found.key.key_size < _FEWEST_BITS
     usable = key.get("use", "sig") == "sig" and found.algorithm_name in _ALGORITHMS
     return found if usable and not short else None
-
-
-def _either(accepted: Collection[str]) -> str:
-    return " or ".join(sorted(accepted))
-
-
-def _digits(siret: Any) -> str | None:
-    text = str(siret or "").replace(" ", "")
-    return text if len(text) == 14 and text.isdigit() else None

@@ -1,7 +1,10 @@
 """Who may do what, a line per route, read from the routes: `@roles(…)` on each view."""
 
+import itertools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from flask import Flask
 from werkzeug.routing import Rule
@@ -22,8 +25,8 @@ class Permission:
     path: str
     """As OpenAPI writes it: `/v1/grants/{grant_id}`."""
     reach: Mapping[Role, str]
-    """`all`; `own`: only what belongs to the prescriber or structure that the token names, and nothing else exists for
-    it; of services also the name of the one that may. Empty: everybody, without a token."""
+    """`all`; `own`: only what belongs to the prescriber or structure that the token names, everything else answers 404;
+    of services the name of the only one that may. Empty: everybody, without a token."""
     about: str = ""
     """What its blueprint is about."""
 
@@ -55,34 +58,24 @@ def of(app: Flask) -> list[Permission]:
             silent.append(rule.endpoint)
         else:
             methods = (rule.methods or set()) - _UNLISTED
-            found += [Permission(method, openapi_path(rule), reach, _about(app, rule)) for method in methods]
+            blueprint = app.blueprints.get(rule.endpoint.rpartition(".")[0])
+            about = getattr(blueprint, "description", None) or _PAGES
+            found += [Permission(method, openapi_path(rule), reach, about) for method in methods]
     if silent:
         raise RuntimeError(f"These routes name no roles and are not public: {', '.join(sorted(silent))}.")
-    return sorted(found, key=lambda permission: (permission.about, permission.path, permission.method))
-
-
-def _about(app: Flask, rule: Rule) -> str:
-    blueprint = app.blueprints.get(rule.endpoint.rpartition(".")[0])
-    return getattr(blueprint, "description", None) or _PAGES
+    return sorted(found, key=attrgetter("about", "path", "method"))
 
 
 def openapi_path(rule: Rule) -> str:
     """`/v1/grants/<uuid:grant_id>` as OpenAPI writes it: `/v1/grants/{grant_id}`."""
-    pieces = []
-    for piece in rule.rule.split("/"):
-        name = piece.strip("<>").rpartition(":")[2]
-        pieces.append(f"{{{name}}}" if piece.startswith("<") else piece)
-    return "/".join(pieces)
+    return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
 
 
 def described(permissions: Iterable[Permission]) -> str:
     """A table in Markdown for each blueprint."""
     heads = f"| route | {' | '.join(ROLES)} |\n|{'---|' * (len(ROLES) + 1)}"
-    parts: list[str] = []
-    about = ""
-    for permission in permissions:
-        if permission.about != about:
-            about = permission.about
-            parts.append(f"\n{about}\n\n{heads}")
-        parts.append(f"| `{permission.method} {permission.path}` | {' | '.join(permission.cells)} |")
-    return "\n".join(parts).lstrip()
+    parts = []
+    for about, routes in itertools.groupby(permissions, attrgetter("about")):
+        lines = [f"| `{route.method} {route.path}` | {' | '.join(route.cells)} |" for route in routes]
+        parts.append("\n".join([f"{about}\n\n{heads}", *lines]))
+    return "\n\n".join(parts)

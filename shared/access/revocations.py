@@ -1,7 +1,7 @@
 """Tokens revoked before they expire: one, or all of a holder or a scope issued until an instant.
 
-The list is short. Each process reads it anew every few seconds rather than with every request, so a revocation takes
-effect everywhere within `FRESH_SECONDS`; while the database does not answer, requests are not answered either.
+Each process reads the short list every few seconds rather than with every request, so a revocation takes effect within
+`FRESH_SECONDS`; while the database does not answer, requests are not answered either.
 """
 
 import threading
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from shared.access.models import Revocation
 from shared.access.tokens import Caller
+from shared.database import paging
 from shared.values import clock
 
 FRESH_SECONDS = 2.0
@@ -38,40 +39,35 @@ def revoke(
     now = clock.now()
     session.execute(sa.delete(Revocation).where(Revocation.until < now))
     until = now + lifetime if lifetime else None
-    made = Revocation(kind=kind, value=value, before=now, until=until, reason=reason, revoked_by=revoked_by)
-    session.add(made)
+    revocation = Revocation(kind=kind, value=value, before=now, until=until, reason=reason, revoked_by=revoked_by)
+    session.add(revocation)
     session.flush()
-    return made
+    return revocation
 
 
-def in_force() -> sa.Select[Any]:
-    """The query of what is revoked now."""
-    return sa.select(Revocation).where(_IN_FORCE)
+def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
+    """A page of what is revoked now."""
+    in_force = sa.select(Revocation).where(_IN_FORCE)
+    return paging.page(session, in_force, Revocation.revocation_id, query["after"], query["limit"])
 
 
-def took_back(session: Session, subject: str, scope: UUID | None, issued_at: datetime) -> bool:
+def is_revoked(session: Session, subject: str, scope: UUID | None, issued_at: datetime) -> bool:
     """Whether a token of a holder or a scope issued at this instant is revoked, read from the table itself."""
-    return _Revoked(_read(session)).refuse("", subject, scope, issued_at.timestamp())
-
-
-class _Revoked:
-    """The instants (seconds since 1970) until which tokens are revoked, by kind and value."""
-
-    def __init__(self, rows: Mapping[tuple[str, str], float]) -> None:
-        self._rows = rows
-
-    def refuse(self, token_id: str, subject: str, scope: UUID | None, issued_at: float) -> bool:
-        rows = self._rows
-        before = max(rows.get((SUBJECT, subject), 0.0), rows.get((SCOPE, str(scope)), 0.0))
-        return issued_at <= before or (TOKEN, token_id) in rows
+    return _covers(_read(session), "", subject, scope, issued_at.timestamp())
 
 
 def _read(session: Session) -> dict[tuple[str, str], float]:
-    found: dict[tuple[str, str], float] = {}
-    query = sa.select(Revocation.kind, Revocation.value, Revocation.before).where(_IN_FORCE)
-    for kind, value, before in session.execute(query):
-        found[kind, value] = max(before.timestamp(), found.get((kind, value), 0.0))
-    return found
+    """The instants (seconds since 1970) until which tokens are revoked, by kind and value."""
+    query = sa.select(Revocation.kind, Revocation.value, sa.func.max(Revocation.before)).where(_IN_FORCE)
+    rows = session.execute(query.group_by(Revocation.kind, Revocation.value))
+    return {(kind, value): before.timestamp() for kind, value, before in rows}
+
+
+def _covers(
+    revoked: Mapping[tuple[str, str], float], token_id: str, subject: str, scope: UUID | None, issued_at: float
+) -> bool:
+    before = max(revoked.get((SUBJECT, subject), 0.0), revoked.get((SCOPE, str(scope)), 0.0))
+    return issued_at <= before or (TOKEN, token_id) in revoked
 
 
 class RevocationList:
@@ -80,22 +76,22 @@ class RevocationList:
     def __init__(self, transaction: Callable[[], AbstractContextManager[Session]]) -> None:
         self._transaction = transaction
         self._lock = threading.Lock()
-        self._revoked, self._read_at = _Revoked({}), float("-inf")
+        self._revoked, self._read_at = dict[tuple[str, str], float](), float("-inf")
 
-    def refuse(self, caller: Caller) -> bool:
-        """Whether the token of this caller was taken back, by the list of a moment ago."""
+    def is_revoked(self, caller: Caller) -> bool:
+        """Whether the token of this caller is revoked, by the list of a moment ago."""
         age = time.monotonic() - self._read_at
         if age > FRESH_SECONDS and self._lock.acquire(blocking=age > _STALE_SECONDS):
             try:
                 self._refresh()
             finally:
                 self._lock.release()
-        return self._revoked.refuse(caller.token_id, caller.subject, caller.scope, caller.issued_at)
+        return _covers(self._revoked, caller.token_id, caller.subject, caller.scope, caller.issued_at)
 
     def _refresh(self) -> None:
         began = time.monotonic()
         if began - self._read_at <= FRESH_SECONDS:
             return  # another thread read it while this one waited
         with self._transaction() as session:
-            self._revoked = _Revoked(_read(session))
+            self._revoked = _read(session)
         self._read_at = began

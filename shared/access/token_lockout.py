@@ -1,9 +1,8 @@
 """Failed requests for tokens, counted by address and by client at an address; too many are refused for a minute.
 
-A secret has 256 bits, so guessing cannot succeed; what is kept from harm is the service. Nobody can lock out a client
-from elsewhere, as its name counts together with the address alone; and where an address is locked out, it is for those
-whose requests fail: a program that shares it and has a good secret gets its token. Each process also keeps in memory
-who is locked out.
+This protects the service, as a secret of 256 bits cannot be guessed. A client's name counts together with the address,
+so nobody locks it out from elsewhere; and a program with a good secret gets its token at a locked address too. Each
+process also keeps in memory who is locked out.
 """
 
 import hashlib
@@ -38,7 +37,7 @@ _FOUND = sa.text("""
 
 
 class TokenLockout:
-    """The counts of one service, and whom this process knows to be locked out."""
+    """The counts of one service, and the lock-outs that this process has read."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -50,8 +49,7 @@ class TokenLockout:
         self._until = {key: until for key, until in self._until.items() if until > time.monotonic()}
         if not any(key in self._until for key in keys):
             with self._runtime.transaction() as session:
-                found = _counted(session.execute(_FOUND, {"keys": list(keys), "now": clock.now()}))
-            self._lock(keys, found)
+                self._lock(keys, session.execute(_FOUND, {"keys": keys, "now": clock.now()}))
         of_address, of_client = keys
         if of_client in self._until:
             raise too_many()
@@ -61,41 +59,30 @@ class TokenLockout:
         """Counts a failed request; whether it begins a lock-out."""
         keys, now = _keys(address, client_id), clock.now()
         with self._runtime.transaction() as session:
-            found = _counted(session.execute(_COUNT, {"keys": list(keys), "now": now}))
+            locked = self._lock(keys, session.execute(_COUNT, {"keys": keys, "now": now}))
             session.execute(_FORGET, {"now": now})
-        locked = self._lock(keys, found)
         if locked:
             # Whatever else was sent in its place is not logged: it may be the secret, sent the wrong way round.
             logger().warning("token_lockout", address=address, client=clients.identifier(client_id))
         return locked
 
-    def _lock(self, keys: Sequence[bytes], found: dict[bytes, int]) -> bool:
+    def _lock(self, keys: Sequence[bytes], rows: Iterable[Any]) -> bool:
+        failures = {bytes(row.key): row.failures for row in rows}
         limits = zip(keys, (PER_ADDRESS, PER_CLIENT), strict=True)
-        over = [key for key, limit in limits if found.get(key, 0) >= limit]
+        over = [key for key, limit in limits if failures.get(key, 0) >= limit]
         self._until = self._until | dict.fromkeys(over, time.monotonic() + 60 - clock.now().second)
         return bool(over)
 
 
-def _counted(rows: Iterable[Any]) -> dict[bytes, int]:
-    return {bytes(row.key): row.failures for row in rows}
-
-
-def _keys(address: str, client_id: str) -> tuple[bytes, bytes]:
-    """What is counted, as digests: nobody's address is kept."""
+def _keys(address: str, client_id: str) -> list[bytes]:
+    """What is counted, as digests: no address is kept."""
     address = client_network(address) or ""
-    return _digest(address), _digest(f"{address} {client_id}")
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode(errors="replace")).digest()[:16]
+    counted = (address, f"{address} {client_id}")
+    return [hashlib.sha256(text.encode(errors="replace")).digest()[:16] for text in counted]
 
 
 def too_many() -> TooMany:
     """The problem with which a locked-out caller is answered."""
-    wait = 60 - clock.now().second
-    return TooMany(
-        "Too many requests for a token were refused. Wait a moment.",
-        slug="too-many-attempts",
-        headers={"Retry-After": str(wait)},
-        error="slow_down",
-    )
+    headers = {"Retry-After": str(60 - clock.now().second)}
+    detail = "Too many requests for a token were refused. Wait a moment."
+    return TooMany(detail, slug="too-many-attempts", headers=headers, error="slow_down")

@@ -1,10 +1,8 @@
 """Who is calling and what for: JSON Web Tokens (RFC 7519) signed with Ed25519 (RFC 8037), a role and a scope.
 
 A token names the services that it is for (`aud`), and may be revoked by its id (`jti`), by its holder or by its scope.
-Refusals are answered as RFC 6750 requires.
-
-Every route names its roles with `@roles(…)`, or is `@public`; `shared.http.app` refuses to start an application in
-which a route has neither.
+Refusals are answered as RFC 6750 requires. Every route names its roles with `@roles(…)`, or is `@public` or
+`@uncounted`: an application with another does not start.
 """
 
 import functools
@@ -13,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 import jwt
@@ -93,7 +91,7 @@ def issue(
 ) -> str:
     """Makes a token for these services with a raw Ed25519 private key. Scoped roles need a scope, the others take none.
 
-    `iat` is in fractions of a second, so that who is let in again right after a revocation is let in.
+    `iat` is in fractions of a second, so that a token issued right after a revocation is good.
     """
     if (scope is not None) != (role in SCOPED):
         raise ValueError(f"A {role} token {'needs a' if role in SCOPED else 'takes no'} scope.")
@@ -132,21 +130,18 @@ def ends_at(token: str) -> float:
     return float(jwt.decode(token, options={"verify_signature": False})["exp"])
 
 
-class Revocations(Protocol):
-    """Whatever knows whether a valid token was revoked."""
-
-    def refuse(self, caller: Caller) -> bool:
-        """Whether the token of this caller was taken back."""
-
-
 class Verifier:
     """Verifies tokens for one service against the public keys that are accepted now."""
 
-    def __init__(self, public_keys: Mapping[str, bytes], audience: str, revocations: Revocations | None = None) -> None:
-        self._audience = audience
-        self._revocations = revocations
+    def __init__(
+        self,
+        public_keys: Mapping[str, bytes],
+        audience: str,
+        is_revoked: Callable[[Caller], bool] = lambda caller: False,
+    ) -> None:
+        self._audience, self._is_revoked = audience, is_revoked
         self._keys = {key_id: Ed25519PublicKey.from_public_bytes(key) for key_id, key in public_keys.items()}
-        # A till sends the same token thousands of times; the signature is checked once, the expiry every time.
+        # A till sends the same token thousands of times: its signature is checked once, the expiry every time.
         self._verified = functools.lru_cache(maxsize=4096)(self._verify)
 
     def caller(self, token: str) -> Caller:
@@ -161,7 +156,7 @@ class Verifier:
             raise _invalid("The token is not valid.") from None
         if clock.now().timestamp() > expires + _LEEWAY_SECONDS:
             raise _invalid("The token has expired.")
-        if self._revocations and self._revocations.refuse(caller):
+        if self._is_revoked(caller):
             raise _invalid("The token was revoked.")
         return caller
 
@@ -176,10 +171,9 @@ class Verifier:
             raise ValueError("role and scope do not go together")
         if not _fit(claims["sub"]):
             raise ValueError("nobody can write down such a subject")
-        ends, of = float(claims["exp"]), UUID(scope) if scope else None
-        if not math.isfinite(ends):
+        if not math.isfinite(ends := float(claims["exp"])):
             raise ValueError("it never ends")
-        return Caller(claims["sub"], role, of, claims["jti"], float(claims["iat"])), ends
+        return Caller(claims["sub"], role, UUID(scope) if scope else None, claims["jti"], float(claims["iat"])), ends
 
 
 def _invalid(detail: str) -> Unauthenticated:
@@ -190,13 +184,11 @@ def _invalid(detail: str) -> Unauthenticated:
 def roles(
     *everything: str, own: str | None = None, service: str | None = None
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Opens a route to the callers of these roles, and to nobody else, and says how far it reaches for each.
+    """Opens a route to the callers of these roles, and to nobody else.
 
-    The roles named first reach everything. `own` is a scoped role that reaches only what belongs to its prescriber or
-    structure: the view enforces it, with `Caller.require` or `Caller.own`. `service` names the only service that may
-    call.
-
-    Raises ValueError where this names no role, or one twice.
+    The positional roles reach everything. `own` is a scoped role that reaches only what belongs to its prescriber or
+    structure, which the view enforces with `Caller.require` or `Caller.own`. `service` is the only service that may
+    call. Raises ValueError where this names no role, or one twice.
     """
     reach = _reach(everything, own, service)
 
@@ -238,7 +230,7 @@ def _insufficient(accepted: Collection[Role]) -> Forbidden:
 
 
 def public(view: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Opens a route to everybody, on purpose: to each address as often as it may ask."""
+    """Opens a route to everybody, within the rate limit of an address."""
 
     @functools.wraps(view)
     def opened(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -249,13 +241,9 @@ def public(view: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def uncounted(view: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Opens a route to everybody, however often: what is behind it counts for itself, or has to answer always."""
+    """Opens a route to everybody, however often: its view limits requests itself, or has to answer always."""
 
-    @functools.wraps(view)
-    def opened(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        return view(*args, **kwargs)
-
-    return _marked(opened, {})
+    return _marked(view, {})
 
 
 def _marked(view: Callable[_P, _R], reach: Mapping[Role, str]) -> Callable[_P, _R]:
@@ -270,12 +258,6 @@ def reach_of(view: Any) -> Mapping[Role, str] | None:
     return found
 
 
-def allowed_roles(view: Any) -> frozenset[Role] | None:
-    """The roles a view is open to: empty where it is public, None where it says nothing."""
-    reach = reach_of(view)
-    return None if reach is None else frozenset(reach)
-
-
 def caller() -> Caller:
     """The caller of the request in hand."""
     found: Caller = g.caller
@@ -284,15 +266,11 @@ def caller() -> Caller:
 
 def _authenticate() -> Caller:
     try:
-        return _bearer()
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("Send `Authorization: Bearer <token>`.", headers={"WWW-Authenticate": "Bearer"})
+        verifier: Verifier = current_app.extensions["souche"].verifier
+        return verifier.caller(token.strip())
     except Unauthenticated:
         rate_limit.of_stranger()
         raise
-
-
-def _bearer() -> Caller:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated("Send `Authorization: Bearer <token>`.", headers={"WWW-Authenticate": "Bearer"})
-    verifier: Verifier = current_app.extensions["souche"].verifier
-    return verifier.caller(token.strip())

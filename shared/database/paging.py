@@ -42,4 +42,6 @@ def page(session: Session, query: sa.Select[Any], identifier: Any, after: UUID |
 def page_by(session: Session, entity: Any, query: Mapping[str, Any]) -> dict[str, Any]:
     """One page of the rows of a table whose columns equal the members of a `PageQuery`, where these are not None."""
     columns = {name: value for name, value in query.items() if name not in ("after", "limit") and value is not None}
-    return page(session, sa.select(entity).filter_by(**columns), entity.id, query["after"], query["limit"])
+    mapper = sa.inspect(entity)
+    identifier = getattr(entity, mapper.get_property_by_column(mapper.primary_key[0]).key)
+    return page(session, sa.select(entity).filter_by(**columns), identifier, query["after"], query["limit"])

@@ -4,19 +4,15 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from shared.access import clients, revocations
+from shared.access import clients, login, memberships, revocations
 from shared.access.models import Client, Membership, Revocation
 from shared.access.tokens import SCOPED, Role, caller, roles
-from shared.database.lookup import get_or_404
-from shared.database.paging import PageQuery, page, page_of
-from shared.http import service
+from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
-from shared.http.request_context import runtime, transaction
-from shared.problems import Conflict, Invalid
+from shared.http.request_context import runtime, service, transaction
 from shared.values.text_rules import LINE_PATTERN, no_code
 
 client_views = Blueprint("clients", __name__, url_prefix="/v1/oauth/clients", description="Programs with secrets.")
@@ -30,8 +26,6 @@ BLUEPRINTS = (client_views, membership_views, revocation_views)
 
 _ROLES = tuple(role.value for role in Role if role is not Role.SERVICE)  # services have tokens of their own
 _LEEWAY = timedelta(minutes=5)
-
-
 ONE_LINE = validate.Regexp(LINE_PATTERN, error="Control characters are not expected.")
 
 
@@ -55,12 +49,15 @@ class NewClientSchema(_RoleSchema):
     name = _line(metadata={"description": "Whose program, and which."})
 
 
-class SecretSchema(Schema):
+class _MadeSchema(Schema):
+    created_at = fields.AwareDateTime(required=True)
+    created_by = fields.Str(required=True)
+
+
+class SecretSchema(_MadeSchema):
     """A secret that is good now; its text was shown once."""
 
     secret_id = fields.UUID(required=True)
-    created_at = fields.AwareDateTime(required=True)
-    created_by = fields.Str(required=True)
 
 
 class NewSecretSchema(SecretSchema):
@@ -69,13 +66,11 @@ class NewSecretSchema(SecretSchema):
     client_secret = fields.Str(required=True)
 
 
-class ClientSchema(_RoleSchema):
+class ClientSchema(_RoleSchema, _MadeSchema):
     """A program that gets tokens by a secret."""
 
     client_id = fields.UUID(required=True)
     name = fields.Str(required=True)
-    created_at = fields.AwareDateTime(required=True)
-    created_by = fields.Str(required=True)
     disabled_at = fields.AwareDateTime(required=True, allow_none=True)
     disabled_reason = fields.Str(required=True, allow_none=True)
     secrets = fields.List(fields.Nested(SecretSchema), required=True)
@@ -94,12 +89,10 @@ class NewMembershipSchema(_RoleSchema):
     subject = _line(255, metadata={"description": "The claim `sub`."})
 
 
-class MembershipSchema(NewMembershipSchema):
+class MembershipSchema(NewMembershipSchema, _MadeSchema):
     """A role of a person who logs in."""
 
     membership_id = fields.UUID(required=True)
-    created_at = fields.AwareDateTime(required=True)
-    created_by = fields.Str(required=True)
 
 
 class NewRevocationSchema(WhySchema):
@@ -126,8 +119,8 @@ class RevocationSchema(NewRevocationSchema):
 def register_client(body: dict[str, Any]) -> Client:
     """Register a program; give it a secret next."""
     with transaction() as session:
-        _require_place(session, body["role"], body["scope"])
-        return clients.register(session, body["name"], body["role"], body["scope"], str(caller()))
+        login.require_place(session, service().register, body["role"], body["scope"])
+        return clients.register(session, **body, created_by=str(caller()))
 
 
 @client_views.route("")
@@ -137,7 +130,7 @@ def register_client(body: dict[str, Any]) -> Client:
 def list_clients(query: dict[str, Any]) -> dict[str, Any]:
     """The programs that are let in, or were."""
     with transaction() as session:
-        return page(session, sa.select(Client), Client.client_id, query["after"], query["limit"])
+        return clients.page(session, query)
 
 
 @client_views.route("/<uuid:client_id>")
@@ -167,9 +160,7 @@ def add_secret(client_id: UUID) -> dict[str, Any]:
 def end_secret(client_id: UUID, secret_id: UUID) -> Client:
     """End a secret, and the tokens got so far."""
     with transaction() as session:
-        client = clients.end_secret(session, client_id, secret_id, str(caller()), _lifetime())
-        session.refresh(client)
-        return client
+        return clients.end_secret(session, client_id, secret_id, str(caller()), _lifetime())
 
 
 @client_views.route("/<uuid:client_id>/suspension", methods=["POST"])
@@ -199,18 +190,8 @@ def enable_client(client_id: UUID) -> Client:
 def add_membership(body: dict[str, Any]) -> Membership:
     """Give a person a role."""
     with transaction() as session:
-        _require_place(session, body["role"], body["scope"])
-        same = sa.select(Membership).where(
-            Membership.provider == body["provider"], Membership.subject == body["subject"],
-            Membership.role == body["role"], Membership.scope.is_not_distinct_from(body["scope"]),
-        )  # fmt: skip
-        if session.scalar(same):
-            raise Conflict("The person has this role already.", slug="already-member")
-        made = Membership(**body, created_by=str(caller()))
-        session.add(made)
-        session.flush()
-        session.refresh(made)
-        return made
+        login.require_place(session, service().register, body["role"], body["scope"])
+        return memberships.add(session, Membership(**body, created_by=str(caller())))
 
 
 @membership_views.route("")
@@ -220,7 +201,7 @@ def add_membership(body: dict[str, Any]) -> Membership:
 def list_memberships(query: dict[str, Any]) -> dict[str, Any]:
     """Who has which role."""
     with transaction() as session:
-        return page(session, sa.select(Membership), Membership.membership_id, query["after"], query["limit"])
+        return memberships.page(session, query)
 
 
 @membership_views.route("/<uuid:membership_id>", methods=["DELETE"])
@@ -229,11 +210,7 @@ def list_memberships(query: dict[str, Any]) -> dict[str, Any]:
 def end_membership(membership_id: UUID) -> Membership:
     """Take a role from a person, and the tokens got so far."""
     with transaction() as session:
-        found = get_or_404(session, Membership, membership_id, "There is no such membership.")
-        session.delete(found)
-        subject = f"{found.provider}|{found.subject}"
-        revocations.revoke(session, revocations.SUBJECT, subject, "a role was taken", str(caller()), _lifetime())
-        return found
+        return memberships.end(session, membership_id, str(caller()), _lifetime())
 
 
 @revocation_views.route("", methods=["POST"])
@@ -254,20 +231,9 @@ def revoke(body: dict[str, str]) -> Revocation:
 def list_revocations(query: dict[str, Any]) -> dict[str, Any]:
     """What is taken back now."""
     with transaction() as session:
-        return page(session, revocations.in_force(), Revocation.revocation_id, query["after"], query["limit"])
+        return revocations.page(session, query)
 
 
 def _lifetime() -> timedelta:
-    """How long a token got here lives at most, clocks apart."""
+    """The longest life of a token from here, where clocks differ."""
     return timedelta(seconds=runtime().settings.access_token_seconds) + _LEEWAY
-
-
-def _require_place(session: Any, role: str, scope: UUID | None) -> None:
-    """A scope is a place of this service's own register: of another's, nothing is known here."""
-    if scope is None:
-        return
-    register = service.current().register
-    if register is None or register.role != role:
-        raise Invalid(f"This service has no {role}s.", errors={"role": ["Register it where they are known."]})
-    if session.get(register.places, scope) is None:
-        raise Invalid(f"There is no such {role}.", errors={"scope": [f"Expected the id of a {role}."]})

@@ -1,6 +1,6 @@
 """The audit trail over HTTP: every request says who acts, and those who may read it back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from http import HTTPStatus
 from typing import Any
@@ -15,11 +15,9 @@ from shared.access.tokens import Caller, Role, roles
 from shared.audit import hash_chain, trail
 from shared.audit.trail import ENTRY, Act
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, line
-from shared.http import service
 from shared.http.api_access import ONE_LINE
 from shared.http.request_context import csv_file, runtime, transaction
 from shared.observability.logs import logger
-from shared.process.runtime import Runtime
 from shared.values import clock
 
 blueprint = Blueprint(
@@ -27,23 +25,25 @@ blueprint = Blueprint(
 )
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-# What a caller who is known was refused and should be able to be asked about; bad input is none of it.
-_TOLD = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT})
-# A refusal at a till is an everyday matter, and those who guess are counted where guesses are.
+# The refusals of an authenticated caller that are recorded; bad input is none of them.
+_RECORDED = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT})
+# A refusal at a till is an everyday matter, and the lock-out counts guesses.
 _EVERYDAY = frozenset({"/v1/redemptions", "/v1/checks"})
-_PART = 500
-_LONGEST = 200
+_BATCH_SIZE = 500
+_MAX_LENGTH = 200
+
+
+def _filter(longest: int) -> fields.Str:
+    return fields.Str(load_default=None, validate=[validate.Length(max=longest), ONE_LINE])
 
 
 class AuditQuery(Schema):
     """Which entries: of an object, of whoever acted, of days in Paris (both included)."""
 
-    object_kind = fields.Str(load_default=None, validate=[validate.Length(max=100), ONE_LINE])
-    object_id = fields.Str(load_default=None, validate=[validate.Length(max=100), ONE_LINE])
-    subject = fields.Str(load_default=None, validate=[validate.Length(max=200), ONE_LINE])
+    object_kind, object_id, subject = _filter(100), _filter(100), _filter(200)
     role = fields.Str(load_default=None, validate=validate.OneOf([*Role, "system", "database", "nobody"]))
     scope = fields.UUID(load_default=None)
-    request_id = fields.Str(load_default=None, validate=[validate.Length(max=64), ONE_LINE])
+    request_id = _filter(64)
     outcome = fields.Str(load_default=None, validate=validate.OneOf((trail.DONE, trail.REFUSED)))
     since = fields.Date(load_default=None, data_key="from")
     until = fields.Date(load_default=None, data_key="to")
@@ -109,20 +109,20 @@ def list_entries(query: dict[str, Any]) -> dict[str, Any]:
 def export_entries(query: dict[str, Any]) -> Response:
     """The same as CSV, with the hash of each entry."""
     hash_chain.chain(runtime().engine, runtime().settings.service)
-    return csv_file("audit", _lines(runtime(), query))
+    return csv_file("audit", _lines(runtime().engine, query))
 
 
-def _lines(of: Runtime, query: Mapping[str, Any]) -> Any:
+def _lines(engine: sa.Engine, query: Mapping[str, Any]) -> Iterator[str]:
     names = [*AuditEntrySchema().fields]
     separator = query["separator"]
     yield ("" if separator == "," else "\ufeff") + line(names, separator)
     position = 0
     while True:
-        with of.engine.connect() as connection:
-            rows = connection.execute(_select(query, position, _PART)).mappings().all()
-        told = [{**row, "hash": bytes(row["hash"]).hex()} for row in rows]
-        yield "".join(line([row[name] for name in names], separator) for row in told)
-        if len(rows) < _PART:
+        with engine.connect() as connection:
+            rows = connection.execute(_select(query, position, _BATCH_SIZE)).mappings().all()
+        entries = [row | {"hash": bytes(row["hash"]).hex()} for row in map(dict, rows)]
+        yield "".join(line([entry[name] for name in names], separator) for entry in entries)
+        if len(rows) < _BATCH_SIZE:
             return
         position = rows[-1]["position"]
 
@@ -139,23 +139,23 @@ def _select(query: Mapping[str, Any], after: int, limit: int) -> sa.Select[Any]:
 
 
 def _midnight(day: date, later: int) -> sa.ColumnElement[datetime]:
-    """The instant at which a day in Paris begins, or one so many days later; PostgreSQL's days have no last one."""
+    """The instant at which a day in Paris begins, `later` days after this; PostgreSQL's days have no last one."""
     first = sa.cast(sa.cast(day, sa.Date) + later, sa.DateTime)
     return sa.func.timezone(clock.PARIS.key, first)
 
 
 def watch_requests(app: Flask) -> None:
-    """Says of every request who acts, and records what a known caller was refused."""
+    """Names for each request who acts, and records what an authenticated caller was refused."""
 
     @app.before_request
     def begin() -> None:
         trail.begin(_act)
 
     @app.after_request
-    def tell_refusal(response: Response) -> Response:
-        refused = response.status_code in _TOLD and "caller" in g
+    def record_refusal(response: Response) -> Response:
+        refused = response.status_code in _RECORDED and "caller" in g
         if refused and request.method not in _READING and str(request.url_rule) not in _EVERYDAY:
-            _record_refusal(service.of(app).runtime, response)
+            _record_refusal(response)
         return response
 
     @app.teardown_request
@@ -163,14 +163,14 @@ def watch_requests(app: Flask) -> None:
         trail.end()
 
 
-def _record_refusal(of: Runtime, response: Response) -> None:
-    """The refused transaction took its entries back with it, so this one is of a transaction of its own."""
+def _record_refusal(response: Response) -> None:
+    """In a transaction of its own, as the refused one was rolled back with its entries."""
     act = _act()
     problem = response.get_json(silent=True) or {}
-    said = {"problem": str(problem.get("type", "")).removeprefix("urn:souche:"), "status": response.status_code}
+    facts = {"problem": str(problem.get("type", "")).removeprefix("urn:souche:"), "status": response.status_code}
     try:
-        with of.transaction() as session:
-            trail.record(session, act.object_kind, [act.object_id], after=said, outcome=trail.REFUSED)
+        with runtime().transaction() as session:
+            trail.record(session, act.object_kind, [act.object_id], after=facts, outcome=trail.REFUSED)
     except SQLAlchemyError as error:
         logger().error("refusal_not_recorded", error=type(error).__name__)
 
@@ -188,18 +188,18 @@ def _act() -> Act:
         object_kind=kind,
         object_id=identifier,
         changes=request.method not in _READING,
-        # What nobody in particular sends is kept as it came, or only counted.
+        # What strangers send is kept as it came, or only counted.
         of_request=caller is not None and str(request.url_rule) not in _EVERYDAY,
     )
 
 
-def _object(area: str | None, given: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The object that the address names, `grant` for `<uuid:grant_id>`; where it names none, what it is about."""
-    for name, value in given.items():
+def _object(area: str | None, view_args: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The kind and id of the first object in the address, `grant` for `<uuid:grant_id>`; else the blueprint's name."""
+    for name, value in view_args.items():
         return name.removesuffix("_id"), _fit(str(value))
     return area, None
 
 
 def _fit(text: str) -> str:
-    """A text that others chose, as PostgreSQL can keep it."""
-    return text[:_LONGEST].encode("utf-8", "replace").decode().replace("\0", "?")
+    """A text that others chose, as PostgreSQL can store it."""
+    return text[:_MAX_LENGTH].encode("utf-8", "replace").decode().replace("\0", "?")

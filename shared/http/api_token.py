@@ -19,8 +19,7 @@ from shared.access.login import Denied, Identity, WrongClient
 from shared.access.oidc_provider import NotAccepted
 from shared.access.token_lockout import too_many
 from shared.access.tokens import uncounted
-from shared.http import service
-from shared.http.request_context import runtime, transaction
+from shared.http.request_context import runtime, service, transaction
 from shared.limiting import rate_limit, slow_bodies
 from shared.limiting.request_limits import TooLarge, check_encoding
 from shared.observability.logs import logger
@@ -31,7 +30,18 @@ EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 SUBJECT_TOKENS = ("urn:ietf:params:oauth:token-type:id_token", "urn:ietf:params:oauth:token-type:jwt")
 _MAX_BYTES = 32 * 1024
-_PARAMETERS = ("grant_type", "client_id", "client_secret", "subject_token", "subject_token_type", "id_token", "scope")
+_TEXT = {"type": "string"}
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "grant_type": _TEXT | {"enum": [CREDENTIALS, EXCHANGE]},
+    "client_id": _TEXT,
+    "client_secret": _TEXT,
+    "subject_token": _TEXT | {"description": "What the provider signed."},
+    "subject_token_type": _TEXT | {"enum": list(SUBJECT_TOKENS)},
+    "id_token": _TEXT | {"description": "Beside another subject token: what says how strongly the person logged in."},
+    "scope": _TEXT | {"description": "As whom, where there is a choice."},
+}
+_FORM = {"type": "object", "required": ["grant_type"], "properties": _PARAMETERS}
+_BODY = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": _FORM}}}
 
 blueprint = Blueprint("oauth", __name__, url_prefix="/v1/oauth", description="Who is let in, and as what.")
 
@@ -58,37 +68,10 @@ class DenialSchema(Schema):
     choices = fields.List(fields.Dict())
 
 
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/x-www-form-urlencoded": {
-                "schema": {
-                    "type": "object",
-                    "required": ["grant_type"],
-                    "properties": {
-                        "grant_type": {"type": "string", "enum": [CREDENTIALS, EXCHANGE]},
-                        "client_id": {"type": "string"},
-                        "client_secret": {"type": "string"},
-                        "subject_token": {"type": "string", "description": "What the provider signed."},
-                        "subject_token_type": {"type": "string", "enum": list(SUBJECT_TOKENS)},
-                        "id_token": {
-                            "type": "string",
-                            "description": "Beside another subject token: what says how strongly the person logged in.",
-                        },
-                        "scope": {"type": "string", "description": "As whom, where there is a choice."},
-                    },
-                }
-            }
-        },
-    }
-}
-
-
-# Public: this is where the key to all other doors is got, by a secret or by what a provider signed.
+# Public: a secret, or what a provider signed, is the key.
 @blueprint.route("/token", methods=["POST"])
 @uncounted
-@blueprint.doc(**_FORM)
+@blueprint.doc(requestBody=_BODY)
 @blueprint.response(200, TokenSchema)
 @blueprint.alt_response(400, schema=DenialSchema)
 @blueprint.alt_response(401, schema=DenialSchema)
@@ -100,15 +83,16 @@ def token() -> Response:
     """Get a token for this service, by a client's secret or by an OpenID Connect provider's token."""
     try:
         rate_limit.of_stranger()
-        given = _parameters()
-        identity = _by_secret(given) if given["grant_type"] == CREDENTIALS else _by_provider(given)
+        params = _parameters()
+        exchanged = params["grant_type"] == EXCHANGE
+        identity = _by_provider(params) if exchanged else _by_secret(params)
     except Problem as problem:
         return _denied(problem)
-    return _let_in(identity, exchanged=given["grant_type"] == EXCHANGE)
+    return _let_in(identity, exchanged)
 
 
 def _parameters() -> dict[str, str]:
-    """What was sent, once each; the client's id and secret may stand in the Authorization header (Basic)."""
+    """The parameters sent; the client's id and secret may stand in the Authorization header (Basic)."""
     check_encoding()
     request.max_content_length = _MAX_BYTES
     if (request.content_length or 0) > _MAX_BYTES:
@@ -118,12 +102,12 @@ def _parameters() -> dict[str, str]:
     repeated = [name for name in _PARAMETERS if len(form.getlist(name)) > 1]
     if repeated:
         raise Denied("invalid_request", f"More than one value: {', '.join(repeated)}.")
-    given = {name: form.get(name, "") for name in _PARAMETERS} | _basic()
-    if not given["grant_type"]:
+    params = {name: form.get(name, "") for name in _PARAMETERS} | _basic()
+    if not params["grant_type"]:
         raise Denied("invalid_request", "Send a form (application/x-www-form-urlencoded) with a `grant_type`.")
-    if given["grant_type"] not in (CREDENTIALS, EXCHANGE):
+    if params["grant_type"] not in (CREDENTIALS, EXCHANGE):
         raise Denied("unsupported_grant_type", f"`grant_type` is one of {CREDENTIALS}, {EXCHANGE}.")
-    return given
+    return params
 
 
 def _basic() -> dict[str, str]:
@@ -139,34 +123,31 @@ def _basic() -> dict[str, str]:
     return {"client_id": unquote_plus(client_id), "client_secret": unquote_plus(secret)}
 
 
-def _by_secret(given: dict[str, str]) -> Identity:
-    lockout = service.current().token_lockout
-    address = request.remote_addr or ""
-    is_shut = lockout.check(address, given["client_id"])
+def _by_secret(params: dict[str, str]) -> Identity:
+    lockout, address, client_id = service().token_lockout, request.remote_addr or "", params["client_id"]
+    is_locked = lockout.check(address, client_id)
     try:
         with transaction() as session:
-            identity = login.by_secret(session, given["client_id"], given["client_secret"], given["scope"])
+            identity = login.by_secret(session, client_id, params["client_secret"], params["scope"])
             login_audit.record(session, identity, None, address)
             return identity
-    except WrongClient as problem:
-        if is_shut:
-            raise too_many() from None
-        locked = lockout.count(address, given["client_id"])
-        _record_refusal(problem, clients.identifier(given["client_id"]), locked_out=locked)
-        raise
     except Denied as problem:
-        _record_refusal(problem, clients.identifier(given["client_id"]))
+        is_wrong = isinstance(problem, WrongClient)
+        if is_wrong and is_locked:
+            raise too_many() from None
+        locked = is_wrong and lockout.count(address, client_id)
+        _record_refusal(problem, clients.identifier(client_id), locked_out=locked)
         raise
 
 
-def _by_provider(given: dict[str, str]) -> Identity:
-    provider, register = service.current().provider, service.current().register
+def _by_provider(params: dict[str, str]) -> Identity:
+    provider, register = service().provider, service().register
     if provider is None:
         raise Denied("unsupported_grant_type", "No OpenID Connect provider is configured here.")
-    if given["subject_token_type"] not in SUBJECT_TOKENS or not given["subject_token"]:
+    if params["subject_token_type"] not in SUBJECT_TOKENS or not params["subject_token"]:
         raise Denied("invalid_request", f"Send a `subject_token` and its type: {' or '.join(SUBJECT_TOKENS)}.")
     try:
-        person = provider.person(given["subject_token"], given["id_token"])
+        person = provider.person(params["subject_token"], params["id_token"])
     except NotAccepted as problem:
         # Nobody is locked out for it: a signature cannot be guessed, and all who use one front end share its address.
         denied = Denied("invalid_grant", problem.detail)
@@ -174,40 +155,32 @@ def _by_provider(given: dict[str, str]) -> Identity:
         raise denied from None
     try:
         with transaction() as session:
-            identity = login.by_person(session, person, register, given["scope"])
-            login_audit.record(session, identity, person.said_at, request.remote_addr)
+            identity = login.by_person(session, person, register, params["scope"])
+            login_audit.record(session, identity, person.logged_in_at, request.remote_addr)
             return identity
     except Denied as problem:
-        if given["scope"] or problem.members["error"] != "invalid_scope":  # who is asked as whom was not refused
+        if params["scope"] or problem.members["error"] != "invalid_scope":  # a choice of scopes is no refusal
             _record_refusal(problem, str(person))
         raise
 
 
 def _record_refusal(problem: Denied, subject: str | None, *, locked_out: bool = False) -> None:
-    service.current().login_refusals.record(
-        problem.members["error"], subject, request.remote_addr, locked_out=locked_out
-    )
+    refusals, error = service().login_refusals, problem.members["error"]
+    refusals.record(error, subject, request.remote_addr, locked_out=locked_out)
 
 
 def _let_in(identity: Identity, exchanged: bool) -> Response:
     settings = runtime().settings
+    seconds = settings.access_token_seconds
     key_id, key = next(iter(settings.signing_keys.items()))
-    made = tokens.issue(
-        tokens.own_key_id(settings.service, key_id),
-        key,
-        role=identity.role,
-        subject=identity.subject,
-        scope=identity.scope,
-        lifetime=timedelta(seconds=settings.access_token_seconds),
-        audience=(settings.service,),
-    )
-    logger().info("token_given", subject=identity.subject, scope=identity.requested_scope)
-    body: dict[str, Any] = {
-        "access_token": made,
-        "token_type": "Bearer",
-        "expires_in": settings.access_token_seconds,
-        "scope": identity.requested_scope,
-    }
+    token = tokens.issue(
+        tokens.own_key_id(settings.service, key_id), key,
+        role=identity.role, subject=identity.subject, scope=identity.scope,
+        lifetime=timedelta(seconds=seconds), audience=(settings.service,),
+    )  # fmt: skip
+    scope = identity.requested_scope
+    logger().info("token_issued", subject=identity.subject, scope=scope)
+    body = {"access_token": token, "token_type": "Bearer", "expires_in": seconds, "scope": scope}
     return _plain(jsonify(body | ({"issued_token_type": ACCESS_TOKEN} if exchanged else {})))
 
 
@@ -222,6 +195,6 @@ def _denied(problem: Problem) -> Response:
 
 
 def _plain(response: Response) -> Response:
-    """What RFC 6749 asks of every answer that holds a token, and of the others no less."""
+    """Adds what RFC 6749 requires of answers that hold a token, and we of the others too."""
     response.headers["Cache-Control"], response.headers["Pragma"] = "no-store", "no-cache"
     return response

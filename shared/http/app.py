@@ -5,8 +5,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -40,10 +39,10 @@ from shared.http import (
     security_headers,
 )
 from shared.http.metrics import Metrics
-from shared.http.request_context import runtime
-from shared.http.service import Service
+from shared.http.request_context import Service, runtime
 from shared.limiting import rate_limit
 from shared.limiting.rate_limit import RateLimit
+from shared.limiting.request_limits import TooLarge
 from shared.limiting.slow_bodies import SlowBodies
 from shared.observability import logs, tracing
 from shared.observability.gauges import Gauge
@@ -53,13 +52,7 @@ from shared.process.runtime import Runtime
 from shared.settings.settings import ConfigurationError, Settings, load
 
 _MAX_BODY_BYTES = 16 * 1024 * 1024
-_COMMON = (
-    api_events.blueprint,
-    api_metrics.blueprint,
-    api_audit.blueprint,
-    api_token.blueprint,
-    *api_access.BLUEPRINTS,
-)
+_COMMON = (*(api.blueprint for api in (api_events, api_metrics, api_audit, api_token)), *api_access.BLUEPRINTS)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -85,10 +78,8 @@ def build(
 ) -> Flask:
     """Builds the application of a service from its blueprints, with the gauges of its tables.
 
-    `register` has the places that tokens may be scoped to, by their SIRET.
-
-    Raises ConfigurationError where a setting is missing or wrong, and RuntimeError where a route neither
-    names its roles nor is public.
+    `register` has the places that tokens may be scoped to, by their SIRET. Raises ConfigurationError where a setting is
+    missing or wrong, and RuntimeError where a route neither names its roles nor is public.
     """
     settings = settings or load(service)
     logs.configure(service, settings.log_level)
@@ -121,7 +112,9 @@ def _service(settings: Settings, gauges: Sequence[Gauge], register: Register | N
     runtime = Runtime(settings)
     return Service(
         runtime=runtime,
-        verifier=Verifier(tokens.accepted_keys(settings), settings.service, RevocationList(runtime.transaction)),
+        verifier=Verifier(
+            tokens.accepted_keys(settings), settings.service, RevocationList(runtime.transaction).is_revoked
+        ),
         token_lockout=TokenLockout(runtime),
         login_refusals=LoginRefusals(runtime),
         rate_limit=RateLimit(settings.service, rate_limit.store(settings)),
@@ -163,15 +156,9 @@ def _answer_taken(error: IntegrityError) -> Response:
     return problems.answer(Conflict("Somebody made the same at this moment.", slug="taken-meanwhile"))
 
 
-class _TooLarge(Problem):
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    slug = "too-large"
-    title = "The request is too large"
-
-
 def _answer_too_large(_: RequestEntityTooLarge) -> Response:
     most = _MAX_BODY_BYTES // (1024 * 1024)
-    return problems.answer(_TooLarge(f"At most {most} MiB are taken at once. Send the file in parts."))
+    return problems.answer(TooLarge(f"At most {most} MiB are taken at once. Send the file in parts."))
 
 
 def _add_logging(app: Flask) -> None:
@@ -187,7 +174,7 @@ def _add_logging(app: Flask) -> None:
         response.headers[logs.REQUEST_ID_HEADER] = g.request_id
         response.headers.setdefault("Cache-Control", "no-store")  # bodies hold codes and names
         seconds, route = time.perf_counter() - g.began, str(request.url_rule or "unknown")
-        # Callers invent methods: every one of them would be a time series of its own, for ever.
+        # Callers invent methods, each of which would be a time series of its own, for ever.
         method = request.method if request.method in _METHODS else "OTHER"
         metrics.REQUESTS.labels(service, method, route, response.status_code).observe(seconds)
         logs.logger().info(
@@ -210,7 +197,7 @@ def _add_health(app: Flask) -> None:
     @app.get("/healthz")
     @uncounted
     def healthz() -> ResponseReturnValue:
-        """Says that the process lives; it stands on nothing else, so a restart would cure nothing else."""
+        """Says that the process lives, and nothing of what it depends on, which no restart would cure."""
         return jsonify(status="ok")
 
     @app.get("/readyz")
@@ -236,11 +223,11 @@ def _add_documents(app: Flask, blueprints: Sequence[Blueprint]) -> None:
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
     document = openapi.document(app, api.spec.to_dict())
-    page = get_swaggerui_blueprint("/docs", "/openapi.json", openapi.page_options(app.config["API_TITLE"]))
-    app.register_blueprint(page)
+    # The readable page needs no outside host: not for validating the document either.
+    options = {"app_name": app.config["API_TITLE"], "validatorUrl": None, "persistAuthorization": True}
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", options))
     for endpoint in ("swagger_ui.show", "static"):
-        view: Any = app.view_functions[endpoint]
-        app.view_functions[endpoint] = public(view)
+        app.view_functions[endpoint] = public(cast(Any, app.view_functions[endpoint]))
 
     @app.get("/openapi.json")
     @public

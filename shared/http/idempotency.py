@@ -1,8 +1,8 @@
 """`Idempotency-Key` on requests that create (IETF draft-ietf-httpapi-idempotency-key-header).
 
-The answer is kept in the transaction of what it answers, so either both are there or neither. The same key again gets
-the same answer, byte for byte; with another request behind it, 422; while the first is in hand, 409. A refusal is not
-kept: it left nothing, and asking again may end differently.
+The answer is kept in the transaction of what it answers. The same key again gets the same answer, byte for byte; with
+another request behind it, 422; while the first is in hand, 409. A refusal is not kept: it left nothing, and a
+repeated request may end differently.
 """
 
 import functools
@@ -102,7 +102,7 @@ def required_key() -> str:
 
 
 def request_digest(address: str | None = None) -> bytes:
-    """What makes two requests the same: method, path and body; `address` is the path where another is meant.
+    """The digest of the request's method, path (or `address` in its place) and body, which make two requests the same.
 
     Keyed, as a body may name a person: without the key nobody can try names against it.
     """
@@ -110,7 +110,7 @@ def request_digest(address: str | None = None) -> bytes:
 
 
 def request_digests(address: str | None = None) -> tuple[bytes, ...]:
-    """The request's digest by each key that is accepted, so that a request repeated after a rotation is recognised."""
+    """The request's digest by each accepted key, so that one repeated after a rotation is recognised."""
     content = f"{request.method} {address or request.full_path}\n".encode() + request.get_data()
     return tuple(hmac.digest(key, content, hashlib.sha256) for key in runtime().settings.request_keys)
 
@@ -120,16 +120,17 @@ def idempotent(
 ) -> Callable[[Callable[_P, ResponseReturnValue]], Callable[_P, ResponseReturnValue]]:
     """Makes a creating view safe to repeat; it goes between `@roles` and the view's own decorators.
 
-    `sealed_with` names the key setting that seals the kept answers of a view whose answers are secret. `shown_once`:
-    they are so secret that they are not kept at all, and who repeats the request learns that it was done. `trials`: the
-    view takes `dry_run=true`, has no effect then, and nothing is kept of its answer.
+    `sealed_with` names the key setting that seals the kept answers, where they are secret. `shown_once`: they are so
+    secret that they are not kept, and a repeated request only learns that it was done. `trials`: the view takes
+    `dry_run=true`, has no effect then, and its answer is not kept.
     """
 
     def decorate(view: Callable[_P, ResponseReturnValue]) -> Callable[_P, ResponseReturnValue]:
         @functools.wraps(view)
         def once(*args: _P.args, **kwargs: _P.kwargs) -> ResponseReturnValue:
             sent_key = required_key() if required else key()
-            if sent_key is None or (trials and _is_trial()):
+            is_trial = trials and request.args.get("dry_run", "") in fields.Boolean.truthy
+            if sent_key is None or is_trial:
                 return view(*args, **kwargs)
             with transaction() as session:
                 kept = _find(session, sent_key, sealed_with)
@@ -143,10 +144,6 @@ def idempotent(
         return once
 
     return decorate
-
-
-def _is_trial() -> bool:
-    return request.args.get("dry_run", "") in fields.Boolean.truthy
 
 
 def takes_key(view: Any) -> bool | None:
@@ -166,29 +163,23 @@ def _find(session: Session, sent_key: str, sealed_with: str | None) -> Response 
         raise AnswerGone("It was done. Look for what it made, and take a fresh key for a new request.")
     if row.request_digest not in request_digests():
         raise KeyReused("Take a fresh key for a new request.")
-    return Response(_open(row.body, sent_key, sealed_with), status=row.status, content_type="application/json")
+    body = _ring(sealed_with).open(row.body, sent_key.encode()) if sealed_with else row.body
+    return Response(body, status=row.status, content_type="application/json")
 
 
 def _keep(
     session: Session, sent_key: str, response: Response, sealed_with: str | None, without: Mapping[str, bytes]
 ) -> None:
+    body = response.get_data()
     row = {
         "caller": str(tokens.caller()),
         "key": sent_key,
         "request_digest": request_digest(),
         "status": response.status_code,
-        "body": _seal(response.get_data(), sent_key, sealed_with),
+        "body": _ring(sealed_with).seal(body, sent_key.encode()) if sealed_with else body,
     }
     session.execute(KEPT.insert().values({**row, **without}))
 
 
 def _ring(sealed_with: str) -> KeyRing:
     return KeyRing(runtime().settings.keys[sealed_with])
-
-
-def _seal(body: bytes, sent_key: str, sealed_with: str | None) -> bytes:
-    return _ring(sealed_with).seal(body, sent_key.encode()) if sealed_with else body
-
-
-def _open(body: bytes, sent_key: str, sealed_with: str | None) -> bytes:
-    return _ring(sealed_with).open(body, sent_key.encode()) if sealed_with else body

@@ -9,30 +9,26 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from shared.access.permissions import openapi_path
-from shared.access.tokens import allowed_roles
-from shared.http import idempotency, openapi_links
+from shared.access.tokens import reach_of
+from shared.http import idempotency
 from shared.problems import CONTENT_TYPE
-
-# The one kind of error that is plain JSON, as RFC 6749 requires.
-PLAIN = "#/components/schemas/Denial"
 
 _ROOM_DEPTH = 2
 """The dots in the name of a service's room: `services.issuer.grants`."""
 _END = r"\Z"
+_SCHEMAS = "#/components/schemas/"
+_PLAIN = f"{_SCHEMAS}Denial"  # the only error that is plain JSON, as RFC 6749 requires
+_METHODS = ("get", "post", "put", "patch", "delete")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_ANYWHERE = (
+_OF_EVERY_TOKEN = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.CONFLICT,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
 )
-
+_OF_A_BODY = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+_OF_A_KEY = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+_ANYWHERE = (*_OF_EVERY_TOKEN, *_OF_A_BODY, *_OF_A_KEY, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
 _WAIT = {"description": "After how many seconds to ask again.", "schema": {"type": "integer"}}
 
 _TITLES = {"issuer": "Souche: issuer", "redeemer": "Souche: redeemer", "operator_bridge": "Souche: operator bridge"}
@@ -47,11 +43,6 @@ def settings(service: str) -> dict[str, Any]:
         "OPENAPI_VERSION": "3.1.0",
         "API_SPEC_OPTIONS": {"security": [{"token": []}], "components": {"securitySchemes": {"token": token}}},
     }
-
-
-def page_options(title: str) -> dict[str, Any]:
-    """The options of the readable page, which needs no outside host: not for validating the document either."""
-    return {"app_name": title, "validatorUrl": None, "persistAuthorization": True}
 
 
 def document(app: Flask, described: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +62,7 @@ def document(app: Flask, described: dict[str, Any]) -> dict[str, Any]:
     answers |= {status.name: _problem(status) for status in _ANYWHERE}
     _name_errors(answers, all_of_them=True)
     _write_patterns(described)
-    openapi_links.add(described)
+    _add_links(described)
     return described
 
 
@@ -93,7 +84,7 @@ def _operations(app: Flask, described: dict[str, Any]) -> Iterator[tuple[dict[st
 
 
 def _name_roles(operation: dict[str, Any], view: Any) -> None:
-    roles = sorted(allowed_roles(view) or ())
+    roles = sorted(reach_of(view) or ())
     if not roles:
         operation["security"] = []
         return
@@ -117,19 +108,18 @@ def _name_key(operation: dict[str, Any], view: Any) -> None:
 
 
 def _name_answers(operation: dict[str, Any], rule: Rule, view: Any) -> None:
-    """What any route may answer by standing on the same ground; "whatever else" would document nothing, so it goes."""
+    """Adds what any such route may answer; flask-smorest's `default` documents nothing and goes."""
     answers = operation["responses"]
     answers.pop("default", None)
     possible = [HTTPStatus.SERVICE_UNAVAILABLE]
-    if allowed_roles(view):
-        possible += [HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN]
-        possible += [HTTPStatus.TOO_MANY_REQUESTS]
+    if reach_of(view):
+        possible += _OF_EVERY_TOKEN
     if rule.arguments:
         possible.append(HTTPStatus.NOT_FOUND)
     if _WITH_BODY & (rule.methods or set()):
-        possible += [HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE]
+        possible += _OF_A_BODY
     if idempotency.takes_key(view) is not None:
-        possible += [HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY]
+        possible += _OF_A_KEY
     for status in possible:
         answers.setdefault(str(int(status)), {"$ref": f"#/components/responses/{status.name}"})
 
@@ -143,7 +133,7 @@ def _problem(status: HTTPStatus) -> dict[str, Any]:
 def _name_errors(responses: dict[str, Any], *, all_of_them: bool = False) -> None:
     for status, response in responses.items():
         content = response.get("content", {})
-        plain = content.get("application/json", {}).get("schema", {}).get("$ref") == PLAIN
+        plain = content.get("application/json", {}).get("schema", {}).get("$ref") == _PLAIN
         if (all_of_them or not status.startswith("2")) and "application/json" in content and not plain:
             content[CONTENT_TYPE] = content.pop("application/json")
 
@@ -167,3 +157,43 @@ def ecma_pattern(pattern: str) -> str:
     """
     begun = pattern if pattern.startswith("^") else f"^{pattern}"
     return f"{begun.removesuffix(_END)}$" if begun.endswith(_END) else begun
+
+
+def _add_links(described: dict[str, Any]) -> None:
+    """Adds to the answers that show one thing where it can be read or acted upon, which follows from the names.
+
+    An answer with a `grant_id` leads to every route with `{grant_id}` in its path, one with a `code` only to those
+    below the address that made it.
+    """
+    for path, operation in _by_path(described):
+        for status, answer in operation["responses"].items():
+            members = _members(described, answer) if status in ("200", "201", "202") else {}
+            found = dict(_links(described, path, members))
+            if found:
+                answer["links"] = found
+
+
+def _by_path(described: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in described["paths"].items():
+        yield from ((path, item[method]) for method in _METHODS if method in item)
+
+
+def _members(described: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """The members of the object that an answer holds; none where it holds anything else."""
+    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+    name = schema.get("$ref", "").removeprefix(_SCHEMAS)
+    found: dict[str, Any] = described.get("components", {}).get("schemas", {}).get(name, {}).get("properties", {})
+    return found
+
+
+def _links(described: dict[str, Any], path: str, members: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for target, operation in _by_path(described):
+        names = [piece[1:-1] for piece in target.split("/") if piece.startswith("{")]
+        if target != path and len(names) == 1 and names[0] in members and _leads(path, target, names[0]):
+            parameters = {names[0]: f"$response.body#/{names[0]}"}
+            endpoint = operation["operationId"]
+            yield endpoint.replace(".", "_"), {"operationId": endpoint, "parameters": parameters}
+
+
+def _leads(path: str, target: str, name: str) -> bool:
+    return name.endswith("_id") or target.startswith(f"{path}/{{{name}}}")

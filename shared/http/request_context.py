@@ -1,21 +1,52 @@
-"""What a view stands on: the runtime of its application, and the transaction of its request."""
+"""What a view stands on: the parts of its application, the transaction of its request, the files that it answers."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import sqlalchemy as sa
-from flask import Response, g
+from flask import Response, current_app, g
 from sqlalchemy.orm import Session
 
-from shared.http import service
+from shared.access.login import Register
+from shared.access.login_audit import LoginRefusals
+from shared.access.oidc_provider import Provider
+from shared.access.token_lockout import TokenLockout
+from shared.access.tokens import Verifier
+from shared.http.metrics import Metrics
+from shared.limiting.rate_limit import RateLimit
+from shared.limiting.slow_bodies import SlowBodies
 from shared.process.runtime import Runtime
 
 _WAIT = sa.text("SET LOCAL idle_in_transaction_session_timeout = '1h'")
 
 
+@dataclass
+class Service:
+    """The parts of one process of a service. `app.extensions["souche"]` is it, as rooms below this one reach it."""
+
+    runtime: Runtime
+    verifier: Verifier
+    token_lockout: TokenLockout
+    login_refusals: LoginRefusals
+    rate_limit: RateLimit
+    slow_bodies: SlowBodies
+    metrics: Metrics
+    provider: Provider | None = None
+    """The OpenID Connect provider by which people log in; None where none is configured."""
+    register: Register | None = None
+    """The places that tokens may be scoped to; None where the service has none."""
+
+
+def service() -> Service:
+    """The parts of the application that serves this request."""
+    found: Service = current_app.extensions["souche"]
+    return found
+
+
 def runtime() -> Runtime:
     """The runtime of the application that serves this request."""
-    return service.current().runtime
+    return service().runtime
 
 
 @contextmanager
@@ -32,9 +63,9 @@ def transaction() -> Iterator[Session]:
 
 
 def wait_for_others() -> None:
-    """Lets this request's own transaction, if it has one open, wait while the view works in several others.
+    """Lets this request's own transaction stay idle for longer, as the view works in several others.
 
-    It holds no row but its Idempotency-Key, so it may wait longer than one that stopped half way.
+    It locks no row but its Idempotency-Key.
     """
     if "session" in g:
         g.session.execute(_WAIT)
@@ -43,7 +74,7 @@ def wait_for_others() -> None:
 def csv_file(name: str, lines: Iterable[str]) -> Response:
     """A CSV file of this name to save, streamed line by line.
 
-    It begins here, so that what fails at once is answered as a problem and not as half a file.
+    The first line is read here, so that an early failure is answered as a problem and not as half a file.
     """
     rest = iter(lines)
     begun = _begun(next(rest, ""), rest)
@@ -52,7 +83,7 @@ def csv_file(name: str, lines: Iterable[str]) -> Response:
 
 
 def _begun(first: str, rest: Iterator[str]) -> Iterator[str]:
-    """A generator, so that the server closes what it reads from when the reader goes away."""
+    """A generator, so that the server closes the lines when the client goes away."""
     yield first
     yield from rest
 

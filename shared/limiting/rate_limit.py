@@ -1,13 +1,11 @@
 """The rate limit: by caller for requests with a valid token, by address for all others.
 
-It keeps one caller from taking the machine from the others, by two rules. A good token is never refused for what others
-at its address do, so no till is shut out by its neighbours, not even behind a proxy that hides them. And nobody waits
-for Redis, which may be down: each process counts for itself, and a busy caller's counts are shared with the other
-processes through Redis a few at a time, so hardly any request calls it. Without Redis each process enforces the limit
-alone.
+A good token is never refused for what others at its address do, so no till is shut out by its neighbours, not even
+behind a proxy that hides them. And no request waits for Redis, which may be down: each process counts for itself and
+shares a busy caller's counts through Redis a few at a time. Without Redis each process enforces the limit alone.
 
 The window is the minute of the clock. The two other services are not counted, nor are operators' messages, whose
-signatures cost next to nothing, nor the questions whether a process lives.
+signatures cost next to nothing, nor `/healthz` and `/readyz`.
 """
 
 import hashlib
@@ -30,7 +28,7 @@ WINDOW_SECONDS = 60
 _SHARES = 10
 _SILENT_SECONDS = 10.0
 _REDIS_SECONDS = 0.2
-# Beyond it, who comes new in this minute is not counted: so many addresses can only be slow ones.
+# Beyond it, callers new in this minute are not counted: so many addresses can only be slow ones.
 _MAX_TALLIES = 20_000
 
 
@@ -42,7 +40,7 @@ class _Tally:
 
 
 class RateLimit:
-    """The counts of one process, and what it last read of those of the other processes of its service."""
+    """The counts of one process, and what it last read of those of its service's other processes."""
 
     def __init__(self, service: str, store: redis.Redis) -> None:
         self._service, self._store = service, store
@@ -62,7 +60,9 @@ class RateLimit:
         if number + tally.of_others <= limit and tally.unshared * _SHARES >= limit:
             self._share(whose, minute, tally)
         if number + tally.of_others > limit:
-            raise _too_many(limit, WINDOW_SECONDS - second)
+            detail = f"At most {limit} requests a minute are answered. Wait for the seconds of Retry-After."
+            headers = {"Retry-After": str(WINDOW_SECONDS - second)}
+            raise TooMany(detail, headers=headers, error="slow_down")
 
     def _count(self, whose: str, minute: int) -> tuple[_Tally, int] | None:
         """The tally, and its number of requests with this one; None where there are too many tallies."""
@@ -84,8 +84,10 @@ class RateLimit:
             if time.monotonic() < self._silent_until:
                 return
             counted, tally.unshared = tally.unshared, 0
+        key = f"souche:rate_limit:{self._service}:{minute}:{hashlib.sha256(whose.encode()).hexdigest()[:32]}"
+        pipeline: Any = self._store.pipeline(transaction=False)
         try:
-            total = self._added(whose, minute, counted)
+            total, _ = pipeline.incrby(key, counted).expire(key, 2 * WINDOW_SECONDS).execute()
         except redis.RedisError as error:
             self._silent_until = time.monotonic() + _SILENT_SECONDS
             logger().warning("rate_limit_not_shared", error=type(error).__name__)
@@ -93,13 +95,7 @@ class RateLimit:
                 tally.unshared += counted
             return
         with self._lock:
-            tally.of_others = max(tally.of_others, total - (tally.own - tally.unshared))
-
-    def _added(self, whose: str, minute: int, counted: int) -> int:
-        key = f"souche:rate_limit:{self._service}:{minute}:{hashlib.sha256(whose.encode()).hexdigest()[:32]}"
-        pipeline: Any = self._store.pipeline(transaction=False)
-        total, _ = pipeline.incrby(key, counted).expire(key, 2 * WINDOW_SECONDS).execute()
-        return int(total)
+            tally.of_others = max(tally.of_others, int(total) - (tally.own - tally.unshared))
 
 
 def store(settings: Settings) -> redis.Redis:
@@ -109,29 +105,14 @@ def store(settings: Settings) -> redis.Redis:
     )
 
 
-def of_caller(who: str) -> None:
+def of_caller(caller: str) -> None:
     """Counts a request with a good token; raises TooMany beyond REQUESTS_PER_CALLER a minute."""
-    _limit().take(f"caller {who}", _settings().requests_per_caller)
+    service = current_app.extensions["souche"]
+    service.rate_limit.take(f"caller {caller}", service.runtime.settings.requests_per_caller)
 
 
 def of_stranger() -> None:
     """Counts a request without a valid token at its address; raises TooMany beyond REQUESTS_PER_ADDRESS a minute."""
-    _limit().take(f"address {client_network(request.remote_addr)}", _settings().requests_per_address)
-
-
-def _limit() -> RateLimit:
-    found: RateLimit = current_app.extensions["souche"].rate_limit
-    return found
-
-
-def _settings() -> Settings:
-    found: Settings = current_app.extensions["souche"].runtime.settings
-    return found
-
-
-def _too_many(limit: int, seconds: int) -> TooMany:
-    return TooMany(
-        f"At most {limit} requests a minute are answered. Wait for the seconds of Retry-After.",
-        headers={"Retry-After": str(seconds)},
-        error="slow_down",
-    )
+    service = current_app.extensions["souche"]
+    network, settings = client_network(request.remote_addr), service.runtime.settings
+    service.rate_limit.take(f"address {network}", settings.requests_per_address)

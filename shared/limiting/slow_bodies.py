@@ -1,28 +1,26 @@
 """Waiting for the bodies of requests, which whoever sends them may send as slowly as they like.
 
-A thread that waits for a body serves nobody else. So only half of a process's threads wait at a time for one caller,
-and for all together who show no token: however slowly somebody sends, the others are served. Who is within the number
-waits; beyond it, a request waits for a moment, in case the bodies before it are only just arriving, and is refused.
+A thread that waits for a body serves nobody else. So at most half of a process's threads wait for one caller, and for
+all callers without a token together. Beyond that number a request waits for a moment, in case the bodies before it are
+only just arriving, and is refused.
 """
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 
 from flask import current_app, request
 
-from shared.problems import Problem
+from shared.problems import Unavailable
 
 STRANGERS = "whoever shows no token"
 _A_MOMENT = 1.0
 
 
-class TooSlow(Problem):
-    """Others' bodies, or the caller's own, have been on their way for too long for more to be waited for."""
+class TooSlow(Unavailable):
+    """Too many bodies have been on their way for too long for another to be waited for."""
 
-    status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "slow-bodies"
     title = "Too many requests are still being sent"
 
@@ -53,15 +51,12 @@ class SlowBodies:
             while len(taken := self._since.get(who, ())) >= self._most:
                 left = max(taken) + _A_MOMENT - time.monotonic()
                 if left <= 0:
-                    raise _too_slow()
+                    headers = {"Retry-After": "5"}
+                    detail = "Send the whole request at once, or later."
+                    raise TooSlow(detail, headers=headers, error="temporarily_unavailable")
                 self._changed.wait(left)
             self._since.setdefault(who, []).append(began := time.monotonic())
             return began
-
-
-def _too_slow() -> TooSlow:
-    detail = "Send the whole request at once, or later."
-    return TooSlow(detail, headers={"Retry-After": "5"}, error="temporarily_unavailable")
 
 
 def read(who: str) -> bytes:

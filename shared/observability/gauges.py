@@ -1,15 +1,15 @@
-"""Gauges that are read from a service's tables, beside whoever asks, each as often as it is worth.
+"""Gauges that are read from a service's tables by a thread of their own, and kept.
 
-What was read is kept for half a minute, or for a hundred times as long as reading it took. So asking often costs
-nothing, and counting millions of cheques takes a hundredth of one core, however many they become.
+A value is kept for half a minute, or for a hundred times as long as reading it took. So asking often costs nothing, and
+counting millions of cheques takes a hundredth of one core, however many they become.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import DBAPIError
 
@@ -41,18 +41,18 @@ class Tables:
         self._connect = connect
         self._service = service
         self._due = dict.fromkeys(gauges, 0.0)
-        self._kept: dict[str, GaugeMetricFamily] = {}
+        self._kept: dict[str, Metric] = {}
         self._took: dict[str, float] = {}
         self._up: bool | None = None
 
-    def families(self) -> Iterator[GaugeMetricFamily]:
+    def families(self) -> Iterator[Metric]:
         """Every gauge that could be read, how long each took, and whether all could be, once all were tried."""
+        service = self._service
         if self._up is not None:
-            yield _single("souche_gauges_up", "Whether the tables could be read.", self._service, float(self._up))
-        took = GaugeMetricFamily("souche_gauge_read_seconds", "How long it took to read.", labels=("service", "gauge"))
-        for name, seconds in list(self._took.items()):
-            took.add_metric((self._service, name), seconds)
-        yield took
+            samples = [((service,), self._up)]
+            yield family("souche_gauges_up", "Whether the tables could be read.", ("service",), samples)
+        took = [((service, name), seconds) for name, seconds in list(self._took.items())]
+        yield family("souche_gauge_read_seconds", "How long it took to read.", ("service", "gauge"), took)
         yield from list(self._kept.values())
 
     def read_due(self) -> None:
@@ -74,7 +74,9 @@ class Tables:
             with engine.begin() as connection:
                 connection.execute(sa.text(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'"))
                 began = time.monotonic()  # to connect is no work of the gauge's
-                self._kept[gauge.name] = _family(self._service, gauge, connection)
+                rows = connection.execute(sa.text(gauge.query)).all()
+            samples = [((self._service, *map(str, labels)), value or 0) for *labels, value in rows]
+            self._kept[gauge.name] = family(gauge.name, gauge.help, ("service", *gauge.labels), samples)
         except DBAPIError as error:
             self._kept.pop(gauge.name, None)
             logger().error("metrics_unreadable", gauge=gauge.name, error=type(error.orig).__name__)
@@ -85,15 +87,15 @@ class Tables:
         return True
 
 
-def _single(name: str, help_: str, service: str, value: float) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, help_, labels=("service",))
-    family.add_metric((service,), value)
-    return family
-
-
-def _family(service: str, gauge: Gauge, connection: sa.Connection) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(gauge.name, gauge.help, labels=("service", *gauge.labels))
-    for row in connection.execute(sa.text(gauge.query)):
-        *labels, value = row
-        family.add_metric((service, *(str(label) for label in labels)), float(value or 0))
-    return family
+def family(
+    name: str,
+    help_: str,
+    labels: Sequence[str],
+    samples: Iterable[tuple[Sequence[str], float]],
+    kind: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily,
+) -> Metric:
+    """A gauge or a counter and its samples, each the values of the labels and a number."""
+    found = kind(name, help_, labels=labels)
+    for values, number in samples:
+        found.add_metric(values, float(number))
+    return found

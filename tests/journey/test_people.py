@@ -15,7 +15,7 @@ from services.issuer.people.identities import Identities, Identity
 from services.issuer.people.models import Beneficiary
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.reconciliation import comparing
-from shared.access.tokens import allowed_roles
+from shared.access.tokens import reach_of
 from shared.settings.settings import SERVICES
 from tests.journey.conftest import World
 from tests.journey.names import broker, databases, dump, found, spellings
@@ -113,7 +113,7 @@ def read(world: World, service: str) -> Iterator[tuple[str, bytes]]:
     for rule in under_test.app.url_map.iter_rules():
         if "GET" not in (rule.methods or ()) or rule.arguments or rule.rule.startswith(OF_PEOPLE):
             continue
-        for role in sorted(allowed_roles(under_test.app.view_functions[rule.endpoint]) or {"admin"}):
+        for role in sorted(reach_of(under_test.app.view_functions[rule.endpoint]) or {"admin"}):
             headers = under_test.headers(role, scopes.get(role), subject="operator_bridge")
             answer = under_test.app.test_client().get(f"{rule.rule}?limit=500", headers=headers)
             yield f"{service} {rule.rule} as {role}", answer.data

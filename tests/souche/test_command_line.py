@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from demo.stack.embedded import EmbeddedPostgres
 from shared.access.tokens import Role, Verifier
-from shared.http.metrics import Gauges
+from shared.http.metrics import Metrics
 from shared.process.runtime import Runtime
 from shared.settings.settings import SERVICES, load, read_keys
 from souche.cli import COMMANDS, main
@@ -135,7 +135,7 @@ def test_services_get_new_tokens_for_a_year_and_the_alert_is_told_when_they_end(
 
 
 def generate_metrics(runtime: Runtime) -> dict[str, float]:
-    return {sample.name: sample.value for family in Gauges(runtime, ()).collect() for sample in family.samples}
+    return {sample.name: sample.value for family in Metrics(runtime, ()).collect() for sample in family.samples}
 
 
 @pytest.mark.parametrize("command", [("serve", "issuer"), ("worker", "redeemer"), ("beat",), ("migrate",)])

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from shared.access.tokens import allowed_roles, roles
+from shared.access.tokens import reach_of, roles
 from shared.audit import hash_chain, trail
 from shared.audit.hash_chain import Anchor, Broken
 from shared.settings.settings import SERVICES
@@ -149,11 +149,11 @@ def test_whatever_a_changing_route_writes_leaves_an_entry(any_service: ServiceUn
     app, silent = any_service.app, []
     for method, rule, path in changing(app):
         view = next(app.view_functions[each.endpoint] for each in app.url_map.iter_rules() if each.rule == rule)
-        role = min(allowed_roles(view) or {"admin"})
+        role = min(reach_of(view) or {"admin"})
         headers = any_service.headers(role, new_id() if role in SCOPED else None, subject=f"{method} {rule}")
         with app.test_request_context(path, method=method, headers=headers):
             app.preprocess_request()
-            if allowed_roles(view):
+            if reach_of(view):
                 roles(role)(lambda: None)()
             with any_service.runtime.transaction() as session:
                 session.execute(

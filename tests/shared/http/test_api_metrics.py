@@ -70,7 +70,7 @@ def test_the_gauges_are_read_from_the_tables_and_kept_for_a_while(
         session.execute(
             sa.text("INSERT INTO cursor VALUES (:publisher, :epoch, 41)"), {"publisher": "issuer", "epoch": new_id()}
         )
-    gauges = metrics.Gauges(runtime, ())
+    gauges = metrics.Metrics(runtime, ())
     first = {family.name: family for family in gauges.collect()}
     assert [(sample.labels, sample.value) for sample in first["souche_log_read"].samples] == [
         ({"service": name, "publisher": "issuer"}, 41.0)
@@ -86,7 +86,7 @@ def test_who_asks_is_not_kept_waiting_by_what_takes_long(
 ) -> None:
     monkeypatch.setattr(metrics, "_PATIENCE_SECONDS", 0.05)
     slow = Gauge("souche_slow", "Takes its time.", (), "SELECT 7 FROM pg_sleep(5)")
-    gauges = metrics.Gauges(service("redeemer").runtime, (slow,))
+    gauges = metrics.Metrics(service("redeemer").runtime, (slow,))
     assert "souche_slow" not in {family.name for family in gauges.collect()}
     assert eventually(lambda: "souche_log_events" in {family.name for family in gauges.collect()})
     assert eventually(lambda: "souche_slow" in {family.name for family in gauges.collect()})

@@ -300,5 +300,5 @@ def test_the_readable_page_needs_no_outside_host(client: FlaskClient) -> None:
 
 
 def test_views_that_say_public_are_open() -> None:
-    assert tokens.allowed_roles(public(made)) == frozenset()
-    assert tokens.allowed_roles(made) is None
+    assert tokens.reach_of(public(made)) == {}
+    assert tokens.reach_of(made) is None
