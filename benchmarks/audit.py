@@ -37,7 +37,7 @@ from shared.settings import settings
 from shared.settings.settings import SERVICES
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
-from souche.keys.signer import Signer
+from souche.keys import Signer
 
 _WITH = PreparedQuery(eligibility.ALONE)
 _WITHOUT = PreparedQuery(re.sub(r",\n-- Who presented what.*?\n\)\n", "\n", eligibility.ALONE, flags=re.DOTALL))

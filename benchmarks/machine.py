@@ -21,7 +21,7 @@ from demo.stack import children, environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from shared.database.migrations import runner as migrations
 from shared.settings.settings import SERVICES
-from souche.keys.signer import Signer
+from souche.keys import Signer
 
 SETTINGS = {
     "shared_buffers": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 4 >> 20}MB",

@@ -28,7 +28,7 @@ from benchmarks.machine import SETTINGS
 from demo.stack.embedded import EmbeddedPostgres
 from services.operator_bridge.adapter_kit import mapping
 from services.operator_bridge.interface import ChequeStatus, Line, Operator
-from services.operator_bridge.reconciliation import comparing, recording
+from services.operator_bridge.reconciliation import comparing, runs
 from services.operator_bridge.reconciliation.comparing import Sides
 from services.operator_bridge.register.models import Contract
 from shared.database import engine as db
@@ -140,7 +140,7 @@ def reconcile(engine: sa.Engine, contract: Contract, statement: Iterator[Sequenc
         comparing.by_status(connection, "our")
         comparing.by_status(connection, "their")
         compared = time.perf_counter()
-        recording.keep(connection, contract, new_id())
+        runs.record(connection, contract, new_id())
         connection.commit()
         kept = time.perf_counter()
     if found != EXPECTED:

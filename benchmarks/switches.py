@@ -47,7 +47,7 @@ from shared.process.runtime import Runtime
 from shared.settings import settings as config
 from shared.values import cheque_code, clock
 from shared.values.ids import new_id
-from souche.keys.signer import Signer
+from souche.keys import Signer
 
 SERVICE = "operator_bridge"
 PROGRAMME = "benchmark"

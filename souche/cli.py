@@ -1,9 +1,9 @@
 """The command line `souche`: each command is loaded when it is called."""
 
 import getpass
-import importlib
 import os
 from collections.abc import Mapping
+from pkgutil import resolve_name
 from typing import Any
 
 import click
@@ -14,19 +14,19 @@ from shared.settings.settings import ConfigurationError
 
 COMMANDS: Mapping[str, str] = {
     "beat": "souche.commands.worker:beat",
-    "client": "souche.commands.client:client",
+    "client": "souche.commands.access:client",
     "demo": "souche.commands.demo:demo",
     "import": "souche.commands.import_file:import_file",
     "keys": "souche.commands.keys:keys",
     "migrate": "souche.commands.migrate:migrate",
-    "operator": "souche.commands.operator.group:operator",
+    "operator": "souche.commands.operator:operator",
     "permissions": "souche.commands.permissions:permissions",
     "recall": "souche.commands.recall:recall",
     "reconcile": "souche.commands.reconcile:reconcile",
     "reencrypt": "souche.commands.reencrypt:reencrypt",
-    "revoke": "souche.commands.revoke:revoke",
+    "revoke": "souche.commands.access:revoke",
     "serve": "souche.commands.serve:serve",
-    "token": "souche.commands.token:token",
+    "token": "souche.commands.access:token",
     "verify": "souche.commands.verify:verify",
     "worker": "souche.commands.worker:worker",
 }
@@ -49,8 +49,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        found: click.Command = getattr(importlib.import_module(module), attribute)
+        found: click.Command = resolve_name(COMMANDS[cmd_name])
         return found
 
     def resolve_command(

@@ -11,7 +11,7 @@ import click
 import requests
 
 from shared.settings.settings import ConfigurationError, with_files
-from souche.keys.signer import Signer
+from souche.keys import Signer
 
 TIMEOUT = (3.0, 120.0)  # seconds to connect, and to answer: an import takes its time
 TOKEN_LIFETIME = timedelta(minutes=10)

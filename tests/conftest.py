@@ -28,7 +28,7 @@ from shared.database.migrations import runner as migrations
 from shared.http import metrics
 from shared.settings import settings as config
 from shared.settings.settings import SERVICES
-from souche.keys.signer import ONE_YEAR, Signer
+from souche.keys import ONE_YEAR, Signer
 from tests import chance
 from tests.harness import ServiceUnderTest, empty_tables
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from shared.process.runtime import Runtime
 from shared.settings.settings import Settings
-from souche.keys.signer import Signer
+from souche.keys import Signer
 
 
 @dataclass

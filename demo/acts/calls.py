@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-from souche.keys.signer import Signer
+from souche.keys import Signer
 
 TIMEOUT = (5.0, 90.0)  # seconds to connect, and to answer
 RETRY_STATUS = 503  # nothing was done: the same request, with the same key, may be sent again

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from shared.settings import weak_secrets
 from shared.settings.settings import SERVICES
-from souche.keys.generating import generate_secrets
-from souche.keys.signer import Signer
+from souche.keys import Signer, generate_secrets
 
 # A year in a minute, from one address: more than anybody asks for in a deployment.
 HURRY = {"REQUESTS_PER_CALLER": "1000000", "REQUESTS_PER_ADDRESS": "1000000"}

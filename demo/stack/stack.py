@@ -35,7 +35,7 @@ from shared.database.migrations import runner as migrations
 from shared.settings import weak_secrets
 from shared.settings.settings import SERVICES, ConfigurationError
 from souche.commands.serve import PORTS
-from souche.keys.signer import Signer
+from souche.keys import Signer
 
 OK = 200
 LOCK = Path(f"/tmp/souche-ports-{os.getuid()}.lock")  # noqa: S108 (nothing is in it, and nobody else opens it)

@@ -8,8 +8,6 @@ from services.operator_bridge.inbound import api as inbound_api
 from services.operator_bridge.metrics import GAUGES
 from services.operator_bridge.orders import api as orders_api
 from services.operator_bridge.reconciliation import api as reconciliation_api
-from services.operator_bridge.reconciliation import api_balances as reconciliation_balances_api
-from services.operator_bridge.reconciliation import api_discrepancies as reconciliation_discrepancies_api
 from services.operator_bridge.switching import api as switching_api
 from shared.http.app import build
 from shared.settings.settings import Settings, load
@@ -20,11 +18,7 @@ BLUEPRINTS = (
     orders_api.orders,
     inbound_api.blueprint,
     inbound_api.polls,
-    reconciliation_api.reconciliations,
-    reconciliation_api.comparisons,
-    reconciliation_discrepancies_api.blueprint,
-    reconciliation_balances_api.blueprint,
-    reconciliation_balances_api.daily,
+    *reconciliation_api.BLUEPRINTS,
     switching_api.blueprint,
 )
 

@@ -1,14 +1,16 @@
 """The bridge's tasks: each says that there is work, and a use case finds it in PostgreSQL."""
 
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from celery import shared_task
+from sqlalchemy.orm import Session
 
 from services.operator_bridge.contracts import lifecycle, linking
 from services.operator_bridge.inbound import statement_polling, webhook_inbox
 from services.operator_bridge.inbound.consuming import HANDLERS
 from services.operator_bridge.orders import queue, sending
-from services.operator_bridge.reconciliation import daily_balances
+from services.operator_bridge.reconciliation import balances
 from services.operator_bridge.reconciliation import runs as reconciling
 from services.operator_bridge.switching import switchover
 from services.operator_bridge.workers import leases, wakeups
@@ -18,9 +20,8 @@ from shared.process.celery import every
 from shared.process.runtime import runtime
 from shared.values import clock
 
-# For so long one task sends, well under the time limit; what is left is sent by the next.
-_PUSH_SECONDS = 15.0
-_LINK_SECONDS = 15.0
+# For so long one task sends or links, well under the time limit; what is left is done by the next.
+_SLICE_SECONDS = 15.0
 
 
 @shared_task(name="operator_bridge.pull")
@@ -36,9 +37,7 @@ def wake_pushes() -> None:
     with runtime().transaction() as session:
         queue.sweep(session)
         lifecycle.hold_new(session)
-        due = queue.contracts_due(session)
-    for contract_id in due:
-        wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
+    _wake_all("operator_bridge.push", queue.contracts_due)
 
 
 @shared_task(name="operator_bridge.push")
@@ -47,7 +46,7 @@ def push(contract_id: str) -> None:
     wakeups.acknowledge(runtime(), "operator_bridge.push", contract_id)
     with leases.alone(runtime(), f"push:{contract_id}") as first:
         if first:
-            sending.push(runtime(), UUID(contract_id), _PUSH_SECONDS)
+            sending.push(runtime(), UUID(contract_id), _SLICE_SECONDS)
     if first:
         wake_pushes()  # what came after the last look and before the lock was let go, or was too much for one task
 
@@ -57,7 +56,7 @@ def link(contract_id: str) -> None:
     """Links a contract's programme for a while, unless another worker does; the next task goes on."""
     wakeups.acknowledge(runtime(), "operator_bridge.link", contract_id)
     with leases.alone(runtime(), f"link:{contract_id}") as first:
-        finished = not first or linking.link(runtime(), UUID(contract_id), _LINK_SECONDS)
+        finished = not first or linking.link(runtime(), UUID(contract_id), _SLICE_SECONDS)
     if not finished:
         wakeups.wake(runtime(), "operator_bridge.link", contract_id)
     wake_pushes()
@@ -66,10 +65,7 @@ def link(contract_id: str) -> None:
 @shared_task(name="operator_bridge.link_all")
 def link_all() -> None:
     """Goes on with the linking of programmes that was left unfinished."""
-    with runtime().transaction() as session:
-        unfinished = linking.unfinished(session)
-    for contract_id in unfinished:
-        wakeups.wake(runtime(), "operator_bridge.link", str(contract_id))
+    _wake_all("operator_bridge.link", linking.unfinished)
 
 
 @shared_task(name="operator_bridge.apply")
@@ -95,19 +91,13 @@ def poll(contract_id: str) -> None:
 @shared_task(name="operator_bridge.poll_all")
 def poll_all() -> None:
     """Has every statement read."""
-    with runtime().transaction() as session:
-        contracts = statement_polling.contracts_to_poll(session)
-    for contract_id in contracts:
-        wakeups.wake(runtime(), "operator_bridge.poll", str(contract_id))
+    _wake_all("operator_bridge.poll", statement_polling.contracts_to_poll)
 
 
 @shared_task(name="operator_bridge.repair")
 def repair() -> None:
     """Has the statements read that tell the outcome of orders we had no answer to."""
-    with runtime().transaction() as session:
-        contracts = statement_polling.contracts_to_repair(session)
-    for contract_id in contracts:
-        wakeups.wake(runtime(), "operator_bridge.poll", str(contract_id))
+    _wake_all("operator_bridge.poll", statement_polling.contracts_to_repair)
 
 
 # Longer than other tasks may take: a statement of millions is streamed. A message that is delivered again meanwhile
@@ -117,7 +107,7 @@ def reconcile(reconciliation_id: str) -> None:
     """Compares one contract's statement with our register and has policy settle what is safe."""
     wakeups.acknowledge(runtime(), "operator_bridge.reconcile", reconciliation_id)
     if reconciling.run(runtime(), UUID(reconciliation_id)):
-        _wake_runs()
+        _wake_all("operator_bridge.reconcile", reconciling.due)
     wake_pushes()
 
 
@@ -126,16 +116,9 @@ def reconcile_due() -> None:
     """Has the night's runs made, takes up what is due of them, and keeps the day's balance after them."""
     with runtime().transaction() as session:
         reconciling.request_nightly(session, clock.now())
-    _wake_runs()
-    daily_balances.keep_if_due(runtime())
-
-
-def _wake_runs() -> None:
-    """Wakes what is due: the first that is taken up runs, the others find it at work and are woken when it ends."""
-    with runtime().transaction() as session:
-        runs = reconciling.due(session)
-    for reconciliation_id in runs:
-        wakeups.wake(runtime(), "operator_bridge.reconcile", str(reconciliation_id))
+    # The first that is taken up runs, the others find it at work and are woken when it ends.
+    _wake_all("operator_bridge.reconcile", reconciling.due)
+    balances.keep_if_due(runtime())
 
 
 @shared_task(name="operator_bridge.switch", soft_time_limit=240, time_limit=270)
@@ -151,10 +134,7 @@ def switch(switch_id: str) -> None:
 @shared_task(name="operator_bridge.switch_all")
 def switch_all() -> None:
     """Has every switch that is not done taken on."""
-    with runtime().transaction() as session:
-        switches = switchover.running(session)
-    for switch_id in switches:
-        wakeups.wake(runtime(), "operator_bridge.switch", str(switch_id))
+    _wake_all("operator_bridge.switch", switchover.running)
 
 
 @shared_task(name="operator_bridge.prune_tables")
@@ -167,6 +147,14 @@ def prune_tables() -> None:
 def chain_audit() -> None:
     """Chains what was added to the audit trail, and writes its head to the log."""
     hash_chain.tend(runtime().engine, runtime().settings.service)
+
+
+def _wake_all(task: str, find: Callable[[Session], Iterable[UUID]]) -> None:
+    """Wakes a task for everything that has work for it."""
+    with runtime().transaction() as session:
+        found = find(session)
+    for subject in found:
+        wakeups.wake(runtime(), task, str(subject))
 
 
 BEAT = {

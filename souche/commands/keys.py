@@ -8,9 +8,7 @@ import click
 from marshmallow import ValidationError
 
 from shared.settings.settings import ConfigurationError, read_keys, with_files, write_key
-from souche.keys.generating import generate_secrets, service_tokens
-from souche.keys.rotation import ROTATABLE, STEPS, rotated
-from souche.keys.signer import ONE_YEAR, Signer
+from souche.keys import ONE_YEAR, ROTATABLE, STEPS, Signer, generate_secrets, rotated, service_tokens
 
 
 @click.group(invoke_without_command=True)

@@ -1,7 +1,7 @@
 """`souche recall`: recovers what a restored log has lost; every web server and worker does so before its work."""
 
-import importlib
 import math
+from pkgutil import resolve_name
 from typing import Any
 
 import click
@@ -14,9 +14,9 @@ from shared.process.runtime import Runtime
 from shared.settings.settings import SERVICES, Settings, load
 
 _HANDLERS = {
-    "issuer": "services.issuer.inbox",
-    "redeemer": "services.redeemer.inbox",
-    "operator_bridge": "services.operator_bridge.inbound.consuming",
+    "issuer": "services.issuer.inbox:HANDLERS",
+    "redeemer": "services.redeemer.inbox:HANDLERS",
+    "operator_bridge": "services.operator_bridge.inbound.consuming:HANDLERS",
 }
 
 # What is recovered from the other services. Only the issuer has its grants: `souche verify` names those that are lost.
@@ -63,12 +63,9 @@ def before_work(settings: Settings) -> None:
 
 
 def _handlers(service: str) -> Any:
-    return importlib.import_module(_HANDLERS[service]).HANDLERS
+    return resolve_name(_HANDLERS[service])
 
 
 def _take_in(service: str) -> TakeIn | None:
-    if service not in _TAKE_IN:
-        return None
-    module, _, attribute = _TAKE_IN[service].partition(":")
-    found: TakeIn = getattr(importlib.import_module(module), attribute)
+    found: TakeIn | None = resolve_name(_TAKE_IN[service]) if service in _TAKE_IN else None
     return found

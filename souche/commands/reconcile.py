@@ -2,17 +2,16 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from souche.client import Client
-from souche.commands.operator import bridge
-from souche.commands.tables import write_table
+from souche.commands import bridge
+from souche.commands.bridge import write_table
 
-COLUMNS = ("contract", "state", "lines", "moving", "differ", "settled", "resolved", "waiting")
 _POLL_SECONDS = 0.5
 _FINISHED = ("done", "failed")
 _WORKING = ("live", "draining")
@@ -38,9 +37,9 @@ def reconcile(context: click.Context, codes: Sequence[str], wait: float) -> None
     if context.invoked_subcommand is None:
         client = bridge.client()
         contracts = _contracts(client, codes)
-        runs = [_start(client, contract["contract_id"]) for contract in contracts]
+        runs = [client.post("/v1/reconciliations", json={"contract_id": contracts[code]}) for code in contracts]
         done = _await_end(client, runs, time.monotonic() + wait)
-        _report(contracts, done)
+        _report(dict(zip(contracts, done, strict=True)))
 
 
 @reconcile.command("list")
@@ -78,22 +77,14 @@ def export(what: str, target: Path | None) -> None:
     click.echo(f"{target} is written")
 
 
-def _contracts(client: Client, codes: Sequence[str]) -> list[dict[str, Any]]:
-    """The contracts of these codes, or all that orders are sent under."""
-    found = list(client.pages("/v1/contracts"))
-    missing = set(codes) - {contract["code"] for contract in found}
-    if missing:
-        raise click.ClickException(
-            f"There is no contract {', '.join(sorted(missing))}: see `souche operator contracts`."
-        )
-    return [
-        contract for contract in found if contract["code"] in codes or (not codes and contract["state"] in _WORKING)
-    ]
-
-
-def _start(client: Client, contract_id: str) -> dict[str, Any]:
-    run: dict[str, Any] = client.post("/v1/reconciliations", json={"contract_id": contract_id})
-    return run
+def _contracts(client: Client, codes: Sequence[str]) -> dict[str, str]:
+    """The ids of these contracts by code, or of all that orders are sent under."""
+    found = {contract["code"]: contract for contract in client.pages("/v1/contracts")}
+    if missing := set(codes) - found.keys():
+        names = ", ".join(sorted(missing))
+        raise click.ClickException(f"There is no contract {names}: see `souche operator contracts`.")
+    working = [code for code, contract in found.items() if contract["state"] in _WORKING]
+    return {code: found[code]["contract_id"] for code in found if code in (codes or working)}
 
 
 def _await_end(client: Client, runs: list[dict[str, Any]], deadline: float) -> list[dict[str, Any]]:
@@ -105,26 +96,19 @@ def _await_end(client: Client, runs: list[dict[str, Any]], deadline: float) -> l
         time.sleep(_POLL_SECONDS)
 
 
-def _report(contracts: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> None:
-    rows = [_row(contract["code"], run) for contract, run in zip(contracts, runs, strict=True)]
-    write_table(COLUMNS, rows)
-    for contract, run in zip(contracts, runs, strict=True):
+def _report(runs: Mapping[str, dict[str, Any]]) -> None:
+    """Prints runs, by the codes of their contracts."""
+    columns = ("contract", "state", "lines", "moving", "differ", "settled", "resolved", "waiting")
+    rows = [{**run, "contract": code, "differ": sum(run["differences"].values())} for code, run in runs.items()]
+    write_table(columns, [[str(row[column]) for column in columns] for row in rows])
+    for code, run in runs.items():
         for text in _remarks(run):
-            click.echo(f"{contract['code']}: {text}")
-    if any(run["state"] != "done" for run in runs):
+            click.echo(f"{code}: {text}")
+    if any(run["state"] != "done" for run in runs.values()):
         raise SystemExit(2)
-    if any(run["waiting"] for run in runs):
+    if any(run["waiting"] for run in runs.values()):
         click.echo("See `souche reconcile list`, and settle each with `souche reconcile resolve`.")
         raise SystemExit(1)
-
-
-def _row(code: str, run: dict[str, Any]) -> list[str]:
-    figures = [run["lines"], run["moving"], sum(run["differences"].values())]
-    return [
-        code,
-        run["state"],
-        *(str(figure) for figure in (*figures, run["settled"], run["resolved"], run["waiting"])),
-    ]
 
 
 def _remarks(run: dict[str, Any]) -> list[str]:

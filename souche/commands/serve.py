@@ -1,10 +1,10 @@
 """`souche serve`: the web server of a service."""
 
 import gc
-import importlib
 import os
 import socket
 import tempfile
+from pkgutil import resolve_name
 from typing import Any
 
 import click
@@ -59,8 +59,7 @@ def _application(target: str) -> Any:
     What it is made of stays as long as the process: left to the garbage collector it would all be searched again and
     again while requests make many objects.
     """
-    module, _, factory = target.partition(":")
-    made = getattr(importlib.import_module(module), factory)()
+    made = resolve_name(target)()
     gc.collect()
     gc.freeze()
     return made

@@ -8,11 +8,10 @@ import click
 from shared.audit.hash_chain import Anchor, Broken
 from shared.settings.settings import SERVICES
 from shared.values.money import decimal
-from souche.commands.tables import write_table
-from souche.verify import audit, restored
+from souche.commands.bridge import write_table
+from souche.verify import logs
 from souche.verify.balances import Books, Tally, check_at_rest
-from souche.verify.reading import connect
-from souche.verify.rows import Fault
+from souche.verify.reading import Fault, connect
 
 STATES = ("pending", "spendable", "redeemed", "cancelled", "expired", "blocked")
 
@@ -45,8 +44,8 @@ def verify(wait: float, everything: bool, anchors: tuple[Anchor, ...]) -> None:
     """
     engines = connect(os.environ)
     try:
-        heads = audit.check(engines, anchors)
-        remarks = restored.remarks(engines)
+        heads = logs.audit_heads(engines, anchors)
+        remarks = logs.remarks(engines)
         for remark in remarks:
             click.echo(remark)
         books = check_at_rest(engines, wait, everything or bool(remarks))

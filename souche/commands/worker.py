@@ -90,15 +90,8 @@ def _runtime(service: str) -> Runtime:
 
 def _trace_children(settings: Settings) -> None:
     """Traces the worker's children, each after its fork: the thread that sends spans does not survive one."""
-
-    def begin(**_: Any) -> None:
-        tracing.begin(settings)
-
-    def end(**_: Any) -> None:
-        tracing.end()
-
-    signals.worker_process_init.connect(begin, weak=False)
-    signals.worker_process_shutdown.connect(end, weak=False)
+    signals.worker_process_init.connect(lambda **_: tracing.begin(settings), weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: tracing.end(), weak=False)
 
 
 def _schedule(runtime: Runtime) -> dict[str, Any]:

@@ -6,15 +6,15 @@ side, so memory stays flat and they may live in three databases.
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-from souche.verify import journal, rows, statements
-from souche.verify.reading import Engines
-from souche.verify.rows import Fault
-from souche.verify.waiting import heads, wait_until_read
+from souche.verify import ledgers, rows
+from souche.verify.logs import heads, wait_until_read
+from souche.verify.reading import Engines, Fault
 
 _TRIES = 5
 
@@ -52,52 +52,31 @@ def check_at_rest(engines: Engines, wait: float, everything: bool = False) -> Bo
     raise Fault("the services were at work while they were read: verify when they rest")
 
 
-class _Faults:
-    """Stops at the first fault, or collects all of them."""
-
-    def __init__(self, everything: bool) -> None:
-        self._everything = everything
-        self._found: list[str] = []
-
-    def passes(self, check: Callable[..., None], *arguments: Any) -> bool:
-        """Whether a check passes; raises its Fault unless all are collected."""
-        try:
-            check(*arguments)
-        except Fault as fault:
-            if not self._everything:
-                raise
-            self._found.append(str(fault))
-            return False
-        return True
-
-    def close(self) -> None:
-        """Raises Fault with all that were collected."""
-        if self._found:
-            raise Fault("\n  ".join([f"{len(self._found)} differences", *self._found]))
-
-
 def check(engines: Engines, everything: bool = False) -> Books:
     """The books of the three services; raises Fault, which names the first row that does not fit, or `everything`."""
     books: Books = {}
-    faults = _Faults(everything)
-    with rows.cheques(engines) as cheques:
-        for cheque_id, (issued, spendable, registered) in cheques:
-            if faults.passes(rows.check_cheque, cheque_id, issued, spendable, registered):
-                _count(books, issued, spendable, registered)
-    with rows.redemptions(engines) as redemptions:
-        for redemption_id, (owed, declared) in redemptions:
-            faults.passes(rows.check_redemption, redemption_id, owed, declared)
-    faults.passes(_expect_none, journal.faults(engines["issuer"]))
-    faults.passes(_expect_none, statements.faults(engines["redeemer"]))
-    faults.passes(rows.check_contracts, engines)
-    faults.close()
+    with closing(_faults(engines, books)) as faults:
+        found = list(islice(faults, None if everything else 1))
+    if found:
+        raise Fault("\n  ".join([f"{len(found)} differences", *found]) if everything else found[0])
     return books
 
 
-def _expect_none(faults: Generator[str, None, None]) -> None:
-    with closing(faults):
-        for fault in faults:
-            raise Fault(fault)
+def _faults(engines: Engines, books: Books) -> Generator[str, None, None]:
+    with rows.cheques(engines) as cheques:
+        for cheque_id, (issued, spendable, registered) in cheques:
+            fault = rows.cheque_fault(cheque_id, issued, spendable, registered)
+            if fault:
+                yield fault
+            else:
+                _count(books, issued, spendable, registered)
+    with rows.redemptions(engines) as redemptions:
+        for redemption_id, (owed, declared) in redemptions:
+            if fault := rows.redemption_fault(redemption_id, owed, declared):
+                yield fault
+    yield from ledgers.faults(engines["issuer"], ledgers.ISSUER)
+    yield from ledgers.faults(engines["redeemer"], ledgers.REDEEMER)
+    yield from rows.contract_faults(engines)
 
 
 def _count(books: Books, issued: Any, spendable: Any, registered: Any) -> None:

@@ -16,6 +16,10 @@ Engines = Mapping[str, sa.Engine]
 """An engine by service."""
 
 
+class Fault(Exception):
+    """What does not fit: which row, what it is and what it should be."""
+
+
 def connect(environ: Mapping[str, str]) -> dict[str, sa.Engine]:
     """An engine for each service's schema; raises ConfigurationError naming the addresses that are missing."""
     settings = with_files(environ)

@@ -51,10 +51,6 @@ _CONTRACTS = "SELECT contract_id, code, state FROM contract ORDER BY contract_id
 _CONTRACTS_READ = "SELECT id AS contract_id, code, state FROM contract ORDER BY id"
 
 
-class Fault(Exception):
-    """The first row that does not fit: which, what it is and what it should be."""
-
-
 @contextmanager
 def cheques(engines: Engines) -> Iterator[Rows]:
     """Each cheque as issued, as spendable and as registered; three connections."""
@@ -73,33 +69,32 @@ def redemptions(engines: Engines) -> Iterator[Rows]:
         yield side_by_side("redemption_id", owed, declared)
 
 
-def check_cheque(cheque_id: UUID, issued: Any, spendable: Any, registered: Any) -> None:
-    """Compares a cheque's rows of the issuer, the redeemer and the bridge; raises Fault."""
+def cheque_fault(cheque_id: UUID, issued: Any, spendable: Any, registered: Any) -> str | None:
+    """What does not fit in a cheque's rows of the issuer, the redeemer and the bridge."""
+    cheque = f"cheque {cheque_id}"
     for service, row in (("issuer", issued), ("redeemer", spendable), ("operator bridge", registered)):
         if row is None:
-            raise Fault(f"cheque {cheque_id} is not known to the {service}{_redeemer_record(spendable)}")
+            return f"{cheque} is not known to the {service}{_redeemer_record(spendable)}"
     if not issued.programme == spendable.programme == registered.programme:
         programmes = f"{issued.programme}, {spendable.programme} and {registered.programme}"
-        raise Fault(f"cheque {cheque_id} is of {programmes} to issuer, redeemer and operator bridge")
+        return f"{cheque} is of {programmes} to issuer, redeemer and operator bridge"
     if not issued.value_cents == spendable.value_cents == registered.value_cents:
         values = f"{issued.value_cents}, {spendable.value_cents} and {registered.value_cents}"
-        raise Fault(f"cheque {cheque_id} is worth {values} cents to issuer, redeemer and operator bridge")
+        return f"{cheque} is worth {values} cents to issuer, redeemer and operator bridge"
     if issued.state != spendable.state:
-        raise Fault(f"cheque {cheque_id} is {spendable.state} to the redeemer and {issued.state} to the issuer")
-    if registered.state != _bridge_state(spendable.state):
-        raise Fault(
-            f"cheque {cheque_id} is {spendable.state} to the redeemer and {registered.state} to the operator bridge"
-        )
+        return f"{cheque} is {spendable.state} to the redeemer and {issued.state} to the issuer"
+    # The bridge does not distinguish pending from spendable.
+    if registered.state != ("open" if spendable.state in ("pending", "spendable") else spendable.state):
+        return f"{cheque} is {spendable.state} to the redeemer and {registered.state} to the operator bridge"
     expected = (1, spendable.value_cents) if spendable.state == "redeemed" else (0, 0)
     if (spendable.redemptions, spendable.redeemed_cents) != expected:
         found = f"{spendable.redemptions} redemptions of {spendable.redeemed_cents} cents in all"
-        raise Fault(f"cheque {cheque_id}, worth {spendable.value_cents} cents, is {spendable.state} and has {found}")
+        return f"{cheque}, worth {spendable.value_cents} cents, is {spendable.state} and has {found}"
     if registered.redemptions != expected[0]:
-        raise Fault(
-            f"cheque {cheque_id} is {spendable.state} and the operator bridge has {registered.redemptions} redemptions"
-        )
+        return f"{cheque} is {spendable.state} and the operator bridge has {registered.redemptions} redemptions"
     if registered.state == "open" and registered.has_operator and not registered.contracts:
-        raise Fault(f"cheque {cheque_id} can be spent and the operator bridge links it with no contract")
+        return f"{cheque} can be spent and the operator bridge links it with no contract"
+    return None
 
 
 def _redeemer_record(spendable: Any) -> str:
@@ -110,32 +105,29 @@ def _redeemer_record(spendable: Any) -> str:
     return f": it is of grant {spendable.grant_id} of {spendable.programme}, {when}"
 
 
-def _bridge_state(state: str) -> str:
-    """The bridge's state for a state of the redeemer: it does not distinguish pending from spendable."""
-    return "open" if state in ("pending", "spendable") else state
-
-
-def check_redemption(redemption_id: UUID, owed: Any, declared: Any) -> None:
-    """Compares a redemption's rows of the redeemer and the bridge; raises Fault."""
+def redemption_fault(redemption_id: UUID, owed: Any, declared: Any) -> str | None:
+    """What does not fit in a redemption's rows of the redeemer and the bridge."""
     for service, row in (("redeemer", owed), ("operator bridge", declared)):
         if row is None:
-            raise Fault(f"redemption {redemption_id} is not known to the {service}")
+            return f"redemption {redemption_id} is not known to the {service}"
+    redemption = f"redemption {redemption_id} of cheque {owed.cheque_id}"
     for name in ("cheque_id", "amount_cents", "structure_id", "state"):
         if getattr(owed, name) != getattr(declared, name):
             values = f"{getattr(owed, name)} to the redeemer and {getattr(declared, name)} to the operator bridge"
-            raise Fault(f"redemption {redemption_id} of cheque {owed.cheque_id}: {name} is {values}")
+            return f"{redemption}: {name} is {values}"
     if declared.nobody_pays:
-        raise Fault(f"redemption {redemption_id} of cheque {owed.cheque_id} is due and was declared to no operator")
+        return f"{redemption} is due and was declared to no operator"
     if declared.never_declared:
         missing = "was not declared, as the operator refused its cheque, and nobody pays it"
-        raise Fault(f"redemption {redemption_id} of cheque {owed.cheque_id} {missing}: see `souche operator adopt`")
+        return f"{redemption} {missing}: see `souche operator adopt`"
+    return None
 
 
-def check_contracts(engines: Engines) -> None:
-    """Compares the contracts of the bridge and the redeemer; raises Fault at the first that differs."""
+def contract_faults(engines: Engines) -> Iterator[str]:
+    """A sentence for each contract that the redeemer has otherwise than the bridge."""
     ours, theirs = stream(engines["operator_bridge"], _CONTRACTS), stream(engines["redeemer"], _CONTRACTS_READ)
     with ours as made, theirs as read:
         for contract_id, (contract, copy) in side_by_side("contract_id", made, read):
             if contract is None or (copy is not None and copy.state != contract.state):
                 states = f"{copy.state} to the redeemer and {contract.state if contract else 'not known'} to the bridge"
-                raise Fault(f"contract {copy.code} ({contract_id}) is {states}")
+                yield f"contract {copy.code} ({contract_id}) is {states}"

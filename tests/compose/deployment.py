@@ -14,7 +14,7 @@ import requests
 
 from demo.acts.calls import Calls, Identity, Unexpected
 from demo.acts.year import ADMIN
-from souche.keys.signer import Signer
+from souche.keys import Signer
 from tests.journey.conftest import PLACE
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,9 +22,7 @@ from shared.eventlog.event_kinds import READERS
 from shared.process.runtime import Runtime
 from shared.settings import settings
 from shared.settings.settings import SERVICES, read_keys, write_key
-from souche.keys.generating import SECRET_KEYS
-from souche.keys.rotation import ADD, DROP, USE, rotated
-from souche.keys.signer import Signer
+from souche.keys import ADD, DROP, SECRET_KEYS, USE, Signer, rotated
 from tests.journey.conftest import World
 
 RINGS = (*SECRET_KEYS, "ISSUER_SIGNING_KEYS", "REDEEMER_SIGNING_KEYS")

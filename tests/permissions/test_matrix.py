@@ -11,7 +11,7 @@ from shared.access.permissions import Permission
 from shared.access.tokens import ALL, OWN, SCOPED, Role
 from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
-from souche.keys.signer import Signer
+from souche.keys import Signer
 from tests.harness import ServiceUnderTest
 from tests.permissions import prescribers, structures
 from tests.permissions.asking import SAFE, TABLES, World, changed, contents

@@ -18,8 +18,7 @@ from shared.http.metrics import Metrics
 from shared.process.runtime import Runtime
 from shared.settings.settings import SERVICES, load, read_keys
 from souche.cli import COMMANDS, main
-from souche.keys.generating import generate_secrets
-from souche.keys.signer import Signer
+from souche.keys import Signer, generate_secrets
 from tests.harness import ServiceUnderTest
 from tests.serving import served
 

@@ -1,8 +1,7 @@
 """Comparing an operator's whole statement with our links: by set, in SQL, in constant memory.
 
-Comparing changes nothing. What is on its way is not compared: a cheque with an order that is not settled, or was
-settled after the statement was begun, or with a report that the redeemer has not judged yet. What becomes of the
-differences is decided in `recording` and `auto_resolution`.
+Comparing changes nothing. What is on its way is not compared (moving.sql); what becomes of the differences is decided
+in `runs` and `auto_resolution`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,15 +24,9 @@ from shared.process.runtime import Runtime
 from shared.values import clock
 
 KINDS = (
-    "missing_at_operator",
-    "unknown_here",
-    "amount_differs",
-    "status_differs",
-    "redeemed_twice",
-    "redeemed_there_not_here",
-    "paid_not_redeemed",
-    "redeemed_not_paid_in_time",
-)
+    "missing_at_operator", "unknown_here", "amount_differs", "status_differs", "redeemed_twice",
+    "redeemed_there_not_here", "paid_not_redeemed", "redeemed_not_paid_in_time",
+)  # fmt: skip
 """Everything in which an operator's word may differ from ours."""
 
 _BATCH_SIZE = 5000
@@ -55,8 +48,7 @@ _CREATE_DIFFERENCE = sa.text("""
 _MOVING, _COMPARISON, *_DIFFERENCES = (
     sa.text(sql_files.load(__file__, f"{name}.sql"))
     for name in (
-        "moving", "comparison", "difference_cheques", "difference_redemptions", "difference_payments",
-        "difference_overdue",
+        "moving", "comparison", *(f"difference_{part}" for part in ("cheques", "redemptions", "payments", "overdue"))
     )
 )  # fmt: skip
 
@@ -68,7 +60,6 @@ _TOTALS = sa.text("""
     FROM comparison
 """)
 _COUNT_MOVING = sa.text("SELECT count(*) FROM comparison WHERE moving")
-_COUNT = sa.text("SELECT count(*) FROM difference")
 _BY_KIND = sa.text("SELECT kind, count(*) AS number FROM difference GROUP BY kind ORDER BY kind")
 _EXAMPLES = sa.text("""
     SELECT kind, count(*) AS count,
@@ -133,14 +124,10 @@ def compare(runtime: Runtime, contract_id: UUID) -> Comparison:
     if not both.comparable:
         return Comparison(both.statement_date, compared=False)
     with compared(runtime.engine, both, statement(both)) as (connection, _):
-        return Comparison(
-            both.statement_date,
-            compared=True,
-            totals=connection.execute(_TOTALS).one()._asdict(),
-            moving=moving(connection),
-            count=connection.execute(_COUNT).scalar_one(),
-            differences=[row._asdict() for row in connection.execute(_EXAMPLES, {"examples": _MAX_EXAMPLES})],
-        )
+        differences = [row._asdict() for row in connection.execute(_EXAMPLES, {"examples": _MAX_EXAMPLES})]
+        totals = connection.execute(_TOTALS).one()._asdict()
+        count = sum(difference["count"] for difference in differences)
+        return Comparison(both.statement_date, True, totals, moving(connection), count, differences)
 
 
 def statement(both: Sides) -> Iterator[Sequence[Line]]:

@@ -2,6 +2,9 @@
 
 A run compares, records what it found, settles by policy what is safe, and counts what is left. All of it is
 idempotent, so a run whose worker died is taken up again from its beginning.
+
+A difference is one row for good, found by its operator, kind and reference. If it comes again, it is opened again, with
+its earlier end in its history; if a person accepted it, it stays closed as long as both sides' rows stay the same.
 """
 
 from datetime import datetime
@@ -11,9 +14,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.operator_bridge.reconciliation import auto_resolution, comparing, recording
+from services.operator_bridge.reconciliation import auto_resolution, comparing
 from services.operator_bridge.reconciliation.comparing import Sides
 from services.operator_bridge.register import contracts
+from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_reconciliation import Reconciliation
 from services.operator_bridge.register.transitions import WORKING
 from services.operator_bridge.workers import leases
@@ -23,6 +27,15 @@ from shared.problems import Unavailable
 from shared.process.runtime import Runtime
 from shared.settings.settings import ConfigurationError
 from shared.values import clock
+
+CSV = """
+    SELECT reconciliation_id, contract.code AS contract, contract.operator, night, reconciliation.state, requested_at,
+           started_at, finished_at, error, compared, lines, moving, ours, theirs, differences, settled, resolved,
+           waiting, withheld
+    FROM reconciliation JOIN contract USING (contract_id)
+    WHERE CAST(:contract_id AS uuid) IS NULL OR contract_id = :contract_id
+    ORDER BY reconciliation_id
+"""
 
 NIGHT_HOUR = 3
 """From this hour on in Paris the runs of the day are due: the news of yesterday have long arrived."""
@@ -62,6 +75,44 @@ _FINISH = sa.text("""
         waiting = (SELECT count(*) FROM discrepancy d
                    WHERE d.contract_id = reconciliation.contract_id AND d.state = 'waiting')
     WHERE reconciliation_id = :run
+""")
+_SAME = """
+    discrepancy.operator = :operator AND discrepancy.kind = difference.kind
+    AND discrepancy.reference = difference.reference
+"""
+
+_REOPEN = sa.text(f"""
+    UPDATE discrepancy SET
+        history = history || jsonb_build_array(jsonb_build_object(
+            'found_at', found_at, 'resolved_at', resolved_at, 'resolved_by', resolved_by, 'resolver', resolver,
+            'note', note, 'policy', policy, 'ours', discrepancy.ours, 'theirs', discrepancy.theirs)),
+        state = 'waiting', policy = NULL, resolved_at = NULL, resolved_by = NULL, resolver = NULL, note = NULL,
+        accepted = false, found_at = clock_timestamp()
+    FROM difference
+    WHERE {_SAME} AND state = 'resolved'
+      AND NOT (accepted AND discrepancy.ours = difference.ours AND discrepancy.theirs = difference.theirs)
+""")  # noqa: S608 (constants of this module)
+
+# What a policy acted on and is still there, with nothing on its way any more, was not settled by it.
+_GIVE_TO_A_PERSON = sa.text(f"""
+    UPDATE discrepancy SET state = 'waiting' FROM difference
+    WHERE {_SAME} AND state = 'settling' AND reconciliation_id <> :reconciliation
+""")  # noqa: S608 (as above)
+
+_KEEP = sa.text("""
+    INSERT INTO discrepancy (operator, kind, reference, contract_id, cheque_id, ours, theirs, reconciliation_id)
+    SELECT :operator, kind, reference, :contract, cheque_id, ours, theirs, :reconciliation FROM difference
+    ON CONFLICT (operator, kind, reference) DO UPDATE SET
+        reconciliation_id = excluded.reconciliation_id, ours = excluded.ours, theirs = excluded.theirs,
+        contract_id = coalesce(discrepancy.contract_id, excluded.contract_id),
+        cheque_id = coalesce(discrepancy.cheque_id, excluded.cheque_id)
+""")
+
+_RESOLVE = sa.text("""
+    UPDATE discrepancy SET state = 'resolved', resolved_at = clock_timestamp(),
+                           resolved_by = CASE WHEN policy IS NULL THEN 'agreement' ELSE 'policy' END
+    WHERE contract_id = :contract AND state <> 'resolved' AND reconciliation_id <> :reconciliation
+      AND NOT EXISTS (SELECT FROM moving WHERE moving.cheque_id = discrepancy.cheque_id)
 """)
 
 
@@ -132,7 +183,7 @@ def _reconcile(runtime: Runtime, both: Sides, reconciliation_id: UUID) -> int:
             "ours": comparing.by_status(connection, "our"),
             "theirs": comparing.by_status(connection, "their"),
             "differences": found,
-            "resolved": recording.keep(connection, both.contract, reconciliation_id),
+            "resolved": record(connection, both.contract, reconciliation_id),
         }
         connection.commit()
     cheques = sum(status["number"] for status in noted["ours"].values())
@@ -143,6 +194,18 @@ def _reconcile(runtime: Runtime, both: Sides, reconciliation_id: UUID) -> int:
         logger().error("reconciliation_doubtful", contract=both.contract.code, differences=found)
         return 0
     return auto_resolution.settle(runtime, both.contract, reconciliation_id)
+
+
+def record(connection: sa.Connection, contract: Contract, reconciliation_id: UUID) -> int:
+    """Records the `difference` of a connection in its transaction, and gives the number of earlier ones that are gone.
+
+    Recording the same comparison again changes nothing.
+    """
+    params = {"operator": contract.operator, "contract": contract.contract_id, "reconciliation": reconciliation_id}
+    connection.execute(_REOPEN, params)
+    connection.execute(_GIVE_TO_A_PERSON, params)
+    connection.execute(_KEEP, params)
+    return connection.execute(_RESOLVE, params).rowcount
 
 
 def _note(session: Session, reconciliation_id: UUID, **columns: Any) -> None:

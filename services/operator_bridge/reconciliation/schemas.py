@@ -94,15 +94,13 @@ class DailyBalanceSchema(Schema):
     agrees = fields.Bool(required=True, allow_none=True)
 
 
-class AmountSchema(Schema):
-    state = fields.Str(required=True)
-    number = fields.Int(required=True)
-    cents = fields.Int(required=True)
-
-
 class CountSchema(Schema):
     state = fields.Str(required=True)
     number = fields.Int(required=True)
+
+
+class AmountSchema(CountSchema):
+    cents = fields.Int(required=True)
 
 
 class ContractBalanceSchema(Schema):
@@ -144,19 +142,16 @@ class DifferenceSchema(Schema):
     examples = fields.List(fields.Nested(ExampleSchema), required=True)
 
 
-class TotalsSchema(Schema):
-    our_cheques = fields.Int()
-    our_cents = fields.Int()
-    our_redeemed_cents = fields.Int()
-    their_cheques = fields.Int()
-    their_cents = fields.Int()
-    their_redeemed_cents = fields.Int()
+_TOTALS = Schema.from_dict(
+    {f"{side}_{what}": fields.Int() for side in ("our", "their") for what in ("cheques", "cents", "redeemed_cents")},
+    name="TotalsSchema",
+)
 
 
 class ComparisonSchema(Schema):
     taken_at = fields.AwareDateTime(required=True)
     compared = fields.Bool(required=True, metadata={"description": "False where the operator holds no statement."})
-    totals = fields.Nested(TotalsSchema, required=True)
+    totals = fields.Nested(_TOTALS, required=True)
     moving = fields.Int(
         required=True, metadata={"description": "Cheques not compared: something about them is on its way."}
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,11 +22,8 @@ _CREATE = sa.text("""
     )
 """)
 _ANALYZE = sa.text("ANALYZE statement_line; ANALYZE statement_redemption; ANALYZE statement_payment")
-_COPY_CHEQUES = "COPY statement_line (cheque_id, status, value_cents, redeemed_cents) FROM STDIN"
-_COPY_REDEMPTIONS = """
-    COPY statement_redemption (reference, cheque_id, structure_id, amount_cents, redeemed_at) FROM STDIN
-"""
-_COPY_PAYMENTS = "COPY statement_payment (reference, payment_reference, paid_on) FROM STDIN"
+_CHEQUE = attrgetter("cheque_id", "status", "value_cents", "redeemed_cents")
+_REDEMPTION = attrgetter("reference", "cheque_id", "structure_id", "amount_cents", "redeemed_at")
 
 
 @contextmanager
@@ -47,20 +45,13 @@ def load(connection: sa.Connection, parts: Iterable[Sequence[Line]]) -> int:
     """Copies a statement, part by part, and gives the number of its lines; receipts of orders are passed over."""
     lines = 0
     for part in parts:
-        cheques = [line for line in part if isinstance(line, ChequeStatus)]
-        redemptions = [line for line in part if isinstance(line, Redeemed)]
+        _copy(connection, "statement_line", [_CHEQUE(line) for line in part if isinstance(line, ChequeStatus)])
+        _copy(connection, "statement_redemption", [_REDEMPTION(line) for line in part if isinstance(line, Redeemed)])
         payments = [line for line in part if isinstance(line, Paid)]
-        _copy(connection, _COPY_CHEQUES, [(c.cheque_id, c.status, c.value_cents, c.redeemed_cents) for c in cheques])
-        _copy(
-            connection,
-            _COPY_REDEMPTIONS,
-            [(r.reference, r.cheque_id, r.structure_id, r.amount_cents, r.redeemed_at) for r in redemptions],
-        )
-        _copy(
-            connection,
-            _COPY_PAYMENTS,
-            [(reference, p.payment_reference, p.paid_on) for p in payments for reference in p.redemptions],
-        )
+        paid = [
+            (reference, line.payment_reference, line.paid_on) for line in payments for reference in line.redemptions
+        ]
+        _copy(connection, "statement_payment", paid)
         connection.commit()
         lines += len(part)
     connection.execute(_ANALYZE)
@@ -68,10 +59,10 @@ def load(connection: sa.Connection, parts: Iterable[Sequence[Line]]) -> int:
     return lines
 
 
-def _copy(connection: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _copy(connection: sa.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
     if not rows:
         return
     driver: Any = connection.connection.driver_connection
-    with driver.cursor().copy(statement) as copy:
+    with driver.cursor().copy(f"COPY {table} FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)

@@ -13,36 +13,35 @@ from shared.observability.logs import logger
 from shared.problems import Conflict
 from shared.values import clock
 
+Row = Mapping[str, Any]
+
+CSV = """
+    SELECT discrepancy_id, found_at, contract.code AS contract, discrepancy.operator, kind, reference, cheque_id,
+           discrepancy.state, ours, theirs, policy, resolved_at, resolved_by, resolver, note
+    FROM discrepancy LEFT JOIN contract USING (contract_id)
+    WHERE (CAST(:contract_id AS uuid) IS NULL OR contract_id = :contract_id)
+      AND (CAST(:state AS text) IS NULL OR discrepancy.state = :state)
+      AND (CAST(:kind AS text) IS NULL OR kind = :kind)
+    ORDER BY discrepancy_id
+"""
+
 
 def found(
-    operator: str,
-    kind: str,
-    reference: str,
-    *,
-    contract_id: UUID | None = None,
-    cheque_id: UUID | None = None,
-    ours: Mapping[str, Any] | None = None,
-    theirs: Mapping[str, Any] | None = None,
+    operator: str, kind: str, reference: str, cheque_id: UUID, ours: Row, theirs: Row, contract_id: UUID | None = None
 ) -> dict[str, Any]:
     """One difference, to be recorded; `ours` and `theirs` are JSON-ready."""
     return {
-        "operator": operator,
-        "kind": kind,
-        "reference": reference,
-        "contract_id": contract_id,
-        "cheque_id": cheque_id,
-        "ours": dict(ours or {}),
-        "theirs": dict(theirs or {}),
-    }
+        "operator": operator, "kind": kind, "reference": reference, "contract_id": contract_id,
+        "cheque_id": cheque_id, "ours": ours, "theirs": theirs,
+    }  # fmt: skip
 
 
-def record(session: Session, differences: Sequence[Mapping[str, Any]]) -> None:
+def record(session: Session, differences: Sequence[Row]) -> None:
     """Keeps differences; one that is kept already is left as it is."""
     if differences:
         session.execute(pg.insert(Discrepancy).on_conflict_do_nothing(), list(differences))
-        logger().warning(
-            "operator_differs", kinds=sorted({difference["kind"] for difference in differences}), count=len(differences)
-        )
+        kinds = sorted({difference["kind"] for difference in differences})
+        logger().warning("operator_differs", kinds=kinds, count=len(differences))
 
 
 def find(session: Session, discrepancy_id: UUID) -> Discrepancy:

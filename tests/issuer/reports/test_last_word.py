@@ -9,7 +9,7 @@ from services.issuer.funding import conventions, envelopes
 from shared.process.runtime import Runtime
 from shared.settings.settings import load
 from shared.values import ids
-from souche.verify import journal
+from souche.verify import ledgers
 from tests.issuer.office import Office
 
 _TWO_MINUTES_MS = 120_000
@@ -42,4 +42,4 @@ def test_of_two_processes_whose_clocks_differ_the_later_has_the_last_word(office
         conventions.amend(session, convention_id, {"amount_cents": 200_000}, "The last word.", "right")
     [shown] = office.report()["conventions"]
     assert (shown["amount_cents"], shown["envelopes_cents"]) == (200_000, 90_000)
-    assert list(journal.faults(office.service.runtime.engine)) == []
+    assert list(ledgers.faults(office.service.runtime.engine, ledgers.ISSUER)) == []

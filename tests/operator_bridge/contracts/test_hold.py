@@ -15,7 +15,7 @@ from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.orders import queue
 from services.operator_bridge.orders.queue import OPENS_AFTER
 from shared.values.ids import new_id
-from souche.commands.operator.group import operator
+from souche.commands.operator import operator
 from tests.operator_bridge.conftest import Office
 from tests.serving import served
 

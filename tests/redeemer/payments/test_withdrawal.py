@@ -8,7 +8,7 @@ import pytest
 from services.redeemer.payments import closing, withdrawal
 from services.redeemer.statements import issuing
 from shared.values import clock
-from souche.verify import statements
+from souche.verify import ledgers
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
 from tests.redeemer.conftest import Till, day
 from tests.redeemer.redemptions.test_races import at_once, many
@@ -31,7 +31,7 @@ def withdraw(books: Books, payment_id: str, role: str = "finance") -> Any:
 
 
 def faults(books: Books) -> list[str]:
-    return list(statements.faults(books.till.redeemer.runtime.engine))
+    return list(ledgers.faults(books.till.redeemer.runtime.engine, ledgers.REDEEMER))
 
 
 def told(books: Books) -> list[tuple[str, str, int]]:

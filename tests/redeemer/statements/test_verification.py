@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.redeemer.payments import overdue as late
 from services.redeemer.statements import issuing, statement_sql
 from shared.values import clock
-from souche.verify import statements
+from souche.verify import ledgers
 from tests.chance import examples
 from tests.redeemer.books import LAST_MONTH, THIS_MONTH, Books, noon
 from tests.redeemer.conftest import Till
@@ -50,7 +50,7 @@ def books(till: Till) -> Books:
 
 
 def faults(books: Books) -> list[str]:
-    return list(statements.faults(books.till.redeemer.runtime.engine))
+    return list(ledgers.faults(books.till.redeemer.runtime.engine, ledgers.REDEEMER))
 
 
 class History:

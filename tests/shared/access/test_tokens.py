@@ -17,8 +17,7 @@ from shared.access.tokens import Role
 from shared.settings import settings
 from shared.settings.settings import SERVICES, read_keys, write_key
 from shared.values import clock
-from souche.keys.rotation import ADD, DROP, USE, rotated
-from souche.keys.signer import Signer
+from souche.keys import ADD, DROP, USE, Signer, rotated
 from tests.harness import ServiceUnderTest
 from tests.shared.access.calling import call
 

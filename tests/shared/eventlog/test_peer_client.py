@@ -7,7 +7,7 @@ from flask import Flask
 from shared.eventlog.peer_client import Peer, PeerRefusesToken, PeerUnavailable
 from shared.process.runtime import Runtime
 from shared.settings import settings
-from souche.keys.signer import Signer
+from souche.keys import Signer
 from tests.serving import served
 from tests.shared.conftest import Logs
 

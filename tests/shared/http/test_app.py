@@ -27,7 +27,7 @@ from shared.http.request_context import transaction
 from shared.problems import Conflict, Unauthenticated
 from shared.settings import settings
 from shared.values.ids import new_id
-from souche.keys.signer import Signer
+from souche.keys import Signer
 from tests.shared.conftest import Logs
 
 ME, OTHER = new_id(), new_id()

@@ -9,7 +9,7 @@ import pytest
 
 from shared.settings import settings as config
 from shared.settings.settings import SERVICES, ConfigurationError
-from souche.keys.signer import Signer
+from souche.keys import Signer
 
 KEY = config.write_key("k1", secrets.token_bytes(32))
 

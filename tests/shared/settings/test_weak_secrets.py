@@ -12,8 +12,7 @@ from demo.stack import environment
 from shared.settings import settings, weak_secrets
 from shared.settings.settings import SERVICES, ConfigurationError, write_key
 from souche.cli import main
-from souche.keys.generating import generate_secrets
-from souche.keys.signer import Signer
+from souche.keys import Signer, generate_secrets
 
 ROOT = Path(settings.__file__).parents[2]
 URLS = {f"{service.upper()}_DATABASE_URL": f"postgresql://souche_{service}@db/souche" for service in SERVICES}

@@ -11,7 +11,7 @@ import pytest
 
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge import tasks
-from services.operator_bridge.reconciliation import daily_balances, runs
+from services.operator_bridge.reconciliation import balances, runs
 from services.redeemer.inbox import HANDLERS
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.log import Event
@@ -79,7 +79,7 @@ def test_the_three_parties_are_kept_side_by_side(office: Office, redeemer_beside
     issue(office, redeemer_beside, 3)
     office.push_all(contract)
     reconcile(office, contract)
-    assert daily_balances.keep_if_due(office.bridge.runtime)
+    assert balances.keep_if_due(office.bridge.runtime)
     kept = the_balance(office)
     assert (kept["day"], kept["programme"], kept["agrees"]) == (clock.today().isoformat(), office.programme, True)
     assert kept["register"] == kept["redeemer"]
@@ -91,7 +91,7 @@ def test_the_three_parties_are_kept_side_by_side(office: Office, redeemer_beside
 def test_a_difference_between_two_of_them_is_seen(office: Office, redeemer_beside: ServiceUnderTest) -> None:
     cheques = issue(office, redeemer_beside, 3)
     office.cancel(cheques[:1])
-    daily_balances.keep(office.bridge.runtime, clock.today())
+    balances.keep(office.bridge.runtime, clock.today())
     kept = the_balance(office)
     assert kept["agrees"] is False
     assert (kept["register"]["cancelled"]["number"], kept["redeemer"]["cancelled"]["number"]) == (1, 0)
@@ -105,7 +105,7 @@ def test_a_difference_at_the_operator_is_seen(
     office.push_all(contract)
     simulator.register.cheques[str(cheques[0])].value_cents = 900
     reconcile(office, contract)
-    daily_balances.keep(office.bridge.runtime, clock.today())
+    balances.keep(office.bridge.runtime, clock.today())
     kept = the_balance(office)
     assert (kept["agrees"], kept["operators"][0]["differences"]) == (False, {"amount_differs": 1})
 
@@ -114,10 +114,10 @@ def test_without_the_redeemer_the_balance_is_kept_and_completed_later(
     office: Office, service: Callable[[str], ServiceUnderTest], service_addresses: Mapping[str, str]
 ) -> None:
     office.issue(2)
-    assert daily_balances.keep_if_due(office.bridge.runtime)
+    assert balances.keep_if_due(office.bridge.runtime)
     assert (the_balance(office)["redeemer"], the_balance(office)["agrees"]) == (None, None)
     with serving_redeemer(service, service_addresses):
-        assert daily_balances.keep_if_due(office.bridge.runtime)
+        assert balances.keep_if_due(office.bridge.runtime)
     assert the_balance(office)["redeemer"]["issued"] == {"number": 0, "cents": 0}
 
 
@@ -125,19 +125,19 @@ def test_the_day_is_kept_once_and_again_after_a_comparison(office: Office, redee
     contract = office.contract()
     issue(office, redeemer_beside, 1)
     office.push_all(contract)
-    assert daily_balances.keep_if_due(office.bridge.runtime)
-    assert not daily_balances.keep_if_due(office.bridge.runtime)
+    assert balances.keep_if_due(office.bridge.runtime)
+    assert not balances.keep_if_due(office.bridge.runtime)
     office.post("/v1/reconciliations", {"contract_id": str(contract)})
-    assert not daily_balances.keep_if_due(office.bridge.runtime)
+    assert not balances.keep_if_due(office.bridge.runtime)
     reconcile(office, contract)
     office.execute("UPDATE reconciliation SET state = 'done', finished_at = now() WHERE state = 'requested'")
-    assert daily_balances.keep_if_due(office.bridge.runtime)
+    assert balances.keep_if_due(office.bridge.runtime)
     assert len(office.get("/v1/daily-balances")) == 1
 
 
 def test_balances_are_chosen_by_day_and_programme(office: Office, redeemer_beside: ServiceUnderTest) -> None:
     issue(office, redeemer_beside, 1)
-    daily_balances.keep(office.bridge.runtime, clock.today())
+    balances.keep(office.bridge.runtime, clock.today())
     today = clock.today().isoformat()
     assert len(office.get(f"/v1/daily-balances?from={today}&to={today}&programme={office.programme}")) == 1
     assert office.get("/v1/daily-balances?from=2999-01-01") == []
@@ -164,7 +164,7 @@ def test_the_lists_are_exported_as_csv(office: Office, simulator: Simulator, red
     office.push_all(contract)
     simulator.register.cheques[str(cheques[0])].value_cents = 900
     reconcile(office, contract)
-    daily_balances.keep(office.bridge.runtime, clock.today())
+    balances.keep(office.bridge.runtime, clock.today())
     (run,) = exported(office, f"/v1/reconciliations/export.csv?contract_id={contract}")
     assert (run["contract"], run["state"], run["waiting"]) == ("contract", "done", "1")
     (difference,) = exported(office, "/v1/discrepancies/export.csv?state=waiting&kind=amount_differs")

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from souche.client import Client
-from souche.commands.tables import write_table
 
 _OVER = ("ended", "failed")
 
@@ -47,3 +46,14 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name}={part}" for name, part in value.items())
     return "" if value is None else str(value)
+
+
+def write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 2) -> None:
+    """Prints a table whose first `left` columns are words and the others figures."""
+    widths = [max(len(row[place]) for row in (heads, *rows)) for place in range(len(heads))]
+    for row in (heads, ["─" * width for width in widths], *rows):
+        cells = [
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())

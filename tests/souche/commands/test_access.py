@@ -7,9 +7,7 @@ from click.testing import CliRunner, Result
 
 from shared.settings.settings import read_keys, write_key
 from souche.cli import main
-from souche.keys.generating import generate_secrets
-from souche.keys.rotation import ROTATABLE
-from souche.keys.signer import Signer
+from souche.keys import ROTATABLE, Signer, generate_secrets
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import Office
 from tests.serving import served

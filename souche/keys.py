@@ -1,7 +1,7 @@
-"""The private key that signs tokens."""
+"""The private key that signs tokens, and all secret settings of a deployment: making and rotating them."""
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -11,10 +11,13 @@ from marshmallow import ValidationError
 
 from shared.access import tokens
 from shared.settings import weak_secrets
-from shared.settings.settings import SERVICES, ConfigurationError, read_keys
+from shared.settings.settings import SERVICES, ConfigurationError, read_keys, write_key
 
 ONE_DAY = timedelta(days=1)
 ONE_YEAR = timedelta(days=366)
+SECRET_KEYS = ("CODE_DIGEST_KEY", "CODE_ENCRYPTION_KEYS", "IDENTITY_DIGEST_KEY", "IDENTITY_ENCRYPTION_KEYS")
+ROTATABLE = (*SECRET_KEYS, *(f"{service.upper()}_SIGNING_KEYS" for service in SERVICES), "TOKEN_PRIVATE_KEY")
+ADD, USE, DROP = STEPS = ("add", "use", "drop")
 
 
 @dataclass(frozen=True)
@@ -66,3 +69,42 @@ class Signer:
         """The token with which a service calls the other two, and them alone."""
         others = [name for name in SERVICES if name != service]
         return self.token("service", subject=service, lifetime=lifetime, audience=others)
+
+
+def random_key() -> bytes:
+    return secrets.token_bytes(32)
+
+
+def generate_secrets(signer: Signer, make_key: Callable[[], bytes] = random_key) -> dict[str, str]:
+    """Every secret setting of the three services, freshly made, by its name in `.env.example`."""
+    return {
+        "TOKEN_PUBLIC_KEYS": write_key(signer.key_id, signer.public_key),
+        "TOKEN_PRIVATE_KEY": write_key(signer.key_id, signer.private_key),
+        **{name: write_key("k1", make_key()) for name in ROTATABLE if name != "TOKEN_PRIVATE_KEY"},
+        **service_tokens(signer),
+    }
+
+
+def service_tokens(signer: Signer) -> dict[str, str]:
+    """The tokens with which the services call each other, by setting."""
+    return {f"{service.upper()}_SERVICE_TOKEN": signer.service_token(service) for service in SERVICES}
+
+
+def rotated(ring: Mapping[str, bytes], step: str) -> dict[str, bytes]:
+    """A setting's keys after a step: `add` a key that is accepted, `use` the last one added, `drop` all others.
+
+    Raises ConfigurationError where there is nothing to use or drop.
+    """
+    if step == ADD:
+        return {**ring, _next_id(ring): random_key()}
+    if len(ring) < 2:
+        raise ConfigurationError(f"There is one key alone: nothing to {step}. Begin with `add`.")
+    if step == USE:
+        newest = list(ring)[-1]
+        return {newest: ring[newest], **ring}
+    return dict(list(ring.items())[:1])
+
+
+def _next_id(ring: Mapping[str, bytes]) -> str:
+    numbers = [int(key_id[1:]) for key_id in ring if key_id[:1] == "k" and key_id[1:].isdigit()]
+    return f"k{max(numbers, default=len(ring)) + 1}"

@@ -1,1 +1,0 @@
-"""The commands of `souche operator`: contracts, orders, switching."""
