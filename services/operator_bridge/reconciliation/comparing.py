@@ -17,7 +17,6 @@ from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.interface import Line, NumberedCheque, Operator, Period
 from services.operator_bridge.reconciliation import statement_loading
-from services.operator_bridge.register import numbered_cheques
 from services.operator_bridge.register.models import Contract
 from shared.database import sql_files
 from shared.process.runtime import Runtime
@@ -73,6 +72,13 @@ _BY_STATUS = """
     FROM comparison WHERE {side}_status IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 
+_NUMBERED = sa.text("""
+    SELECT link.cheque_id, link.number, cheque.value_cents FROM link JOIN cheque USING (cheque_id)
+    WHERE link.contract_id = :contract AND link.state IN ('registered', 'closed') AND link.number IS NOT NULL
+      AND (CAST(:after AS uuid) IS NULL OR link.cheque_id > :after)
+    ORDER BY link.cheque_id LIMIT :limit
+""")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -111,7 +117,7 @@ def sides(runtime: Runtime, contract_id: UUID) -> Sides:
     operator = lookup.connect(contract.operator, runtime.settings.operators)
     date = statement_polling.statement_date(operator, contract.code)
     comparable = date is not None and (operator.has_statement or operator.by_status)
-    cheques = numbered_cheques.cheques(runtime, contract_id) if operator.by_status else ()
+    cheques = _numbered_cheques(runtime, contract_id) if operator.by_status else ()
     return Sides(contract, operator, date or clock.now(), comparable, cheques)
 
 
@@ -133,6 +139,18 @@ def compare(runtime: Runtime, contract_id: UUID) -> Comparison:
 def statement(both: Sides) -> Iterator[Sequence[Line]]:
     """The operator's whole statement, part by part; raises Unavailable."""
     return statement_polling.parts(both.operator, Period(both.contract.code, cheques=both.cheques), _BATCH_SIZE)
+
+
+def _numbered_cheques(runtime: Runtime, contract_id: UUID) -> Iterator[NumberedCheque]:
+    """The cheques that have numbers of the operator's; no transaction is open between two of them."""
+    after: UUID | None = None
+    while True:
+        with runtime.transaction() as session:
+            rows = session.execute(_NUMBERED, {"contract": contract_id, "after": after, "limit": _BATCH_SIZE}).all()
+        if not rows:
+            return
+        yield from (NumberedCheque(row.cheque_id, row.number, row.value_cents) for row in rows)
+        after = rows[-1].cheque_id
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from werkzeug.wsgi import FileWrapper
 
 from services.operator_bridge.register.models_switch import Switch
-from services.operator_bridge.switching import claims, claims_pdf, switchover
+from services.operator_bridge.switching import claims, switchover
 from services.operator_bridge.switching.schemas import (
     AcceptanceSchema,
     NewSwitchSchema,
@@ -17,7 +17,7 @@ from services.operator_bridge.switching.schemas import (
 )
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
-from shared.database.paging import PageQuery, page_of
+from shared.database.paging import PageQuery, page_by, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.problems import ProblemSchema
@@ -48,7 +48,7 @@ def start(body: dict[str, Any]) -> Switch:
 def browse(query: dict[str, Any]) -> dict[str, Any]:
     """All switches, oldest first."""
     with transaction() as session:
-        return switchover.browse(session, query["after"], query["limit"])
+        return page_by(session, Switch, query)
 
 
 @blueprint.route("/<uuid:switch_id>")
@@ -91,7 +91,7 @@ def claims_table(switch_id: UUID) -> Response:
 def claims_document(switch_id: UUID) -> Response:
     """What the operator that failed owes, as a document in French to print and send to its liquidator."""
     with transaction() as session:
-        document = claims_pdf.write(claims.summary(session, switch_id))
+        document = claims.letter(claims.summary(session, switch_id))
     return _file(document, "application/pdf", "creances.pdf")
 
 

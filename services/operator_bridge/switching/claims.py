@@ -1,13 +1,16 @@
-"""What an operator that failed owes: the lines of the claims file, and their sums per structure and in all.
+"""What an operator that failed owes: the claims file, and the letter with their sums per structure and in all.
 
-Amounts are cents of EUR here; the files are in French, for the liquidator (mandataire judiciaire).
+Amounts are cents of EUR here; the files are in French, for the liquidator (mandataire judiciaire). The letter is a
+déclaration de créances to print and send, accessible (PDF/UA). Its required content: Code de commerce, articles
+L. 622-24, L. 622-25 and R. 622-23, for a liquidation by L. 641-3.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 from uuid import UUID
@@ -18,16 +21,24 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.switching import switchover
+from shared.files import pdf_documents
 from shared.files.csv_export import line as csv_line
 from shared.problems import Conflict
 from shared.values import clock
+from shared.values.french_format import in_figures, in_full, in_words, number
 from shared.values.money import decimal
 
-KINDS = {
+_KINDS = {
     "unspent": "Chèque prépayé non utilisé",
     "declared": "Utilisation déclarée et non payée",
     "undeclared": "Utilisation non déclarée et non payée",
 }
+_OWED_TO = {
+    "unspent": "valeur prépayée, à restituer au créancier",
+    "declared": "prestation rendue par la structure et déclarée à l’opérateur",
+    "undeclared": "prestation rendue par la structure, l’opérateur ne répondant plus",
+}
+_TEMPLATE = Path(__file__).parent / "claims.typ"
 _COLUMNS = (
     "Nature", "Chèque", "Référence de l’enregistrement", "Structure", "SIRET", "Identifiant de la structure",
     "Référence de la déclaration", "Date de l’atelier", "Date d’utilisation", "Montant (euros)",
@@ -128,8 +139,7 @@ def table(session: Session, switch_id: UUID) -> IO[bytes]:
     check(session, switch_id)
     with ExitStack() as on_failure:
         file = on_failure.enter_context(TemporaryFile())
-        for line in _lines(session, switch_id):
-            file.write(line.encode())
+        file.writelines(line.encode() for line in _lines(session, switch_id))
         file.seek(0)
         on_failure.pop_all()
     return file
@@ -140,7 +150,7 @@ def _lines(session: Session, switch_id: UUID) -> Iterator[str]:
     for row in session.execute(_LINES, {"switch": switch_id}):
         yield csv_line(
             (
-                KINDS[row.kind], row.cheque_id, row.registration, row.name, row.siret, row.structure_id, row.reference,
+                _KINDS[row.kind], row.cheque_id, row.registration, row.name, row.siret, row.structure_id, row.reference,
                 _day(row.given_on), _day(row.redeemed_at), decimal(row.amount_cents).replace(".", ","),
             ),
             ";",
@@ -149,7 +159,8 @@ def _lines(session: Session, switch_id: UUID) -> Iterator[str]:
 
 def summary(session: Session, switch_id: UUID) -> Summary:
     """The sums of the claims; raises NotFound or Conflict as `check` does."""
-    check(session, switch_id)
+    with table(session, switch_id) as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     switch = switchover.find(session, switch_id)
     contract = session.get_one(Contract, switch.from_contract_id)
     sums = session.execute(_SUMS, {"switch": switch_id}).all()
@@ -163,7 +174,7 @@ def summary(session: Session, switch_id: UUID) -> Summary:
         unspent=unspent,
         structures=tuple(_by_structure(row for row in sums if row.kind != "unspent")),
         reference=str(switch_id),
-        sha256=_digest(_lines(session, switch_id)),
+        sha256=sha256,
     )
 
 
@@ -175,11 +186,41 @@ def _by_structure(rows: Iterable[Any]) -> Iterator[Owed]:
     return (Owed(**{"declared": NOTHING, "undeclared": NOTHING, **owed}) for owed in found.values())
 
 
-def _digest(lines: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode())
-    return digest.hexdigest()
+def letter(claims: Summary) -> bytes:
+    """The claims as a letter in PDF; the same claims give the same bytes."""
+    return pdf_documents.pdf(_TEMPLATE, _content(claims), datetime.combine(claims.counted_on, time(12), UTC))
+
+
+def _content(claims: Summary) -> dict[str, Any]:
+    amounts = {"unspent": claims.unspent, **{kind: claims.all_of(kind) for kind in ("declared", "undeclared")}}
+    declared, undeclared = amounts["declared"], amounts["undeclared"]
+    owed = declared + undeclared
+    return {
+        "title": f"Déclaration de créances – {claims.debtor}",
+        "reference": claims.reference,
+        "creditor": claims.creditor,
+        "debtor": claims.debtor,
+        "contract": claims.contract,
+        "programme": claims.programme,
+        "counted_on": in_full(claims.counted_on),
+        "kinds": [[f"{_KINDS[kind]} : {_OWED_TO[kind]}", *_cells(amount)] for kind, amount in amounts.items()],
+        "total": ["Total", *_cells(claims.total)],
+        "figures": in_figures(claims.total.cents),
+        "words": in_words(claims.total.cents),
+        "sha256": claims.sha256,
+        "structures": [_line(owed) for owed in claims.structures],
+        "owed": ["Total", "", *_cells(declared), *_cells(undeclared), in_figures(owed.cents)],
+        "owed_words": in_words(owed.cents),
+    }
+
+
+def _line(owed: Owed) -> list[str]:
+    total = in_figures((owed.declared + owed.undeclared).cents)
+    return [owed.name, owed.siret, *_cells(owed.declared), *_cells(owed.undeclared), total]
+
+
+def _cells(amount: Amount) -> list[str]:
+    return [number(amount.number), in_figures(amount.cents)]
 
 
 def _day(when: date | None) -> str:

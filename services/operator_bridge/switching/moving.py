@@ -73,12 +73,6 @@ _SPENDABLE = sa.text("""
 
 _BLOCKED = sa.text("SELECT cheque_id FROM cheque WHERE blocked AND state = 'open' AND cheque_id = ANY(:cheques)")
 
-# Cheques of which the old operator has no registration yet.
-_CLOSE_WANTED = sa.text("""
-    UPDATE link SET state = 'closed', changed_at = clock_timestamp()
-    WHERE contract_id = :old AND cheque_id = ANY(:cheques) AND state = 'wanted' RETURNING cheque_id
-""")
-
 _UNPAID = sa.text("""
     SELECT redemption_id, cheque_id FROM redemption JOIN cheque USING (cheque_id)
     WHERE programme = :programme
@@ -110,10 +104,9 @@ _LEFT = sa.text("""
 
 _CLOSE = sa.text("""
     UPDATE link SET state = 'closed', changed_at = clock_timestamp()
-    WHERE contract_id = :old AND cheque_id = ANY(:cheques)
+    WHERE contract_id = :old AND cheque_id = ANY(:cheques) AND state = ANY(:states) RETURNING cheque_id
 """)
 
-_FIRST = UUID(int=0)
 _IDS_AN_EVENT = 1000
 
 
@@ -134,15 +127,14 @@ class Move:
 
     def params(self, **more: Any) -> dict[str, Any]:
         """The parameters of every statement here."""
-        return {
-            "switch": self.switch_id, "programme": self.programme, "old": self.old.contract_id,
-            "new": self.new.contract_id, "limit": self.batch_size, **more,
-        }  # fmt: skip
+        contracts = {"old": self.old.contract_id, "new": self.new.contract_id}
+        return {"switch": self.switch_id, "programme": self.programme, "limit": self.batch_size, **contracts, **more}
 
 
 def strand(session: Session, move: Move) -> int:
     """Strands links with an operator that failed, and claims for the registered ones; gives their number."""
-    return _rows(session, _STRAND, move, before=LINK.before("stranded"))
+    creating.lock_orders(session)
+    return len(session.scalars(_STRAND, move.params(before=LINK.before("stranded"))).all())
 
 
 def strand_redemptions(session: Session, move: Move) -> int:
@@ -177,10 +169,10 @@ def introduce(session: Session, move: Move) -> None:
         _order(session, move, "suspend", {row.structure_id: row.details for row in suspended})
 
 
-def register(session: Session, move: Move, after: UUID | None) -> UUID | None:
+def register(session: Session, move: Move, after: UUID) -> UUID | None:
     """Registers under the new contract the next spendable cheques that no live one has; gives the last, if any."""
     creating.lock_orders(session)
-    cheques: list[UUID] = list(session.scalars(_SPENDABLE, move.params(after=after or _FIRST)))
+    cheques: list[UUID] = list(session.scalars(_SPENDABLE, move.params(after=after)))
     if not cheques:
         return None
     creating.register(session, cheques, move.new.contract_id, move.details)
@@ -209,10 +201,10 @@ def redeclare(session: Session, move: Move, movable: str) -> int:
     return len(rows)
 
 
-def leave(session: Session, move: Move, after: UUID | None) -> UUID | None:
+def leave(session: Session, move: Move, after: UUID) -> UUID | None:
     """Cancels with the old operator those of its next cheques that another has now; gives the last of them, if any."""
     creating.lock_orders(session)
-    cheques: list[UUID] = list(session.scalars(_HELD, move.params(after=after or _FIRST)))
+    cheques: list[UUID] = list(session.scalars(_HELD, move.params(after=after)))
     if not cheques:
         return None
     left = session.scalars(_LEFT, move.params(cheques=cheques)).all()
@@ -220,7 +212,7 @@ def leave(session: Session, move: Move, after: UUID | None) -> UUID | None:
         orders = [NewOrder(move.old.contract_id, {"reason": MOVED}, cheque_id) for cheque_id in left]
         creating.create(session, "cancel", orders)
     else:
-        session.execute(_CLOSE, move.params(cheques=left))
+        session.execute(_CLOSE, move.params(cheques=left, states=LINK.before("closed")))
     return cheques[-1]
 
 
@@ -235,10 +227,5 @@ def _order(session: Session, move: Move, kind: str, structures: Mapping[UUID, Ma
 
 def _close_wanted(session: Session, move: Move, cheques: Sequence[UUID]) -> None:
     """Withdraws the orders for those of the cheques that the old operator has not registered yet."""
-    closed = session.scalars(_CLOSE_WANTED, move.params(cheques=cheques)).all()
+    closed = session.scalars(_CLOSE, move.params(cheques=cheques, states=["wanted"])).all()
     outcomes.withdraw(session, [(move.old.contract_id, cheque_id, None) for cheque_id in closed], MOVED)
-
-
-def _rows(session: Session, statement: sa.TextClause, move: Move, **more: Any) -> int:
-    creating.lock_orders(session)
-    return len(session.scalars(statement, move.params(**more)).all())

@@ -14,11 +14,11 @@ from services.operator_bridge.switching.moving import Move
 
 Figures = dict[str, Any]
 
+# The cheques that no live contract has. The old one is not live any more.
 _SPENDABLE = sa.text("""
     SELECT count(*) AS number, coalesce(sum(value_cents), 0) AS cents FROM cheque
     WHERE programme = :programme AND state = 'open' AND NOT EXISTS (
-        SELECT FROM link JOIN contract USING (contract_id)
-        WHERE link.cheque_id = cheque.cheque_id AND link.contract_id <> :old
+        SELECT FROM link JOIN contract USING (contract_id) WHERE link.cheque_id = cheque.cheque_id
         AND contract.state = 'live' AND link.state IN ('wanted', 'registered'))
 """)
 
@@ -65,13 +65,6 @@ _INACTIVE = sa.text("""
     FROM link WHERE contract_id = :contract AND state = 'wanted'
 """)
 
-_NOT_REGISTERED = sa.text("""
-    SELECT count(*) AS number, coalesce(sum(value_cents), 0) AS cents FROM cheque
-    WHERE programme = :programme AND state = 'open' AND NOT EXISTS (
-        SELECT FROM link JOIN contract USING (contract_id) WHERE link.cheque_id = cheque.cheque_id
-        AND contract.state = 'live' AND link.state IN ('wanted', 'registered'))
-""")
-
 _NOT_DECLARED = sa.text("""
     SELECT count(*) AS number, coalesce(sum(amount_cents), 0) AS cents FROM redemption
     WHERE state IN ('stranded', 'refused') AND contract_id = :old OR redemption_id IN (
@@ -88,11 +81,10 @@ _LEFT = sa.text("""
 
 def inventory(session: Session, move: Move) -> Figures:
     """What there is to move: spendable cheques, redemptions that are not paid, orders in flight."""
-    unpaid = session.execute(_UNPAID, move.params()).mappings()
     in_flight = session.execute(_IN_FLIGHT, move.params(unfinished=list(UNFINISHED)))
     return {
         "spendable": _amount(session, _SPENDABLE, move.params()),
-        "unpaid": {row["state"]: {"number": row["number"], "cents": int(row["cents"])} for row in unpaid},
+        "unpaid": _amounts(session, _UNPAID, move.params()),
         "in_flight": {row.kind: row.number for row in in_flight},
     }
 
@@ -104,16 +96,14 @@ def unsettled(session: Session, contract_id: UUID) -> int:
 
 def claimed(session: Session, switch_id: UUID) -> Figures:
     """What is claimed, by kind and in all."""
-    rows = session.execute(_CLAIMED, {"switch": switch_id}).all()
-    kinds = {row.kind: {"number": row.number, "cents": int(row.cents)} for row in rows}
+    kinds = _amounts(session, _CLAIMED, {"switch": switch_id})
     total = {name: sum(kind[name] for kind in kinds.values()) for name in ("number", "cents")}
     return {"claimed": total, "kinds": kinds}
 
 
 def ordered(session: Session, switch_id: UUID, kind: str | None = None) -> Figures:
     """The outcomes of the orders of a switch, of one kind or of all."""
-    rows = session.execute(_ORDERED, {"switch": switch_id, "kind": kind}).all()
-    by_state = {row.state: {"number": row.number, "cents": int(row.cents)} for row in rows}
+    by_state = _amounts(session, _ORDERED, {"switch": switch_id, "kind": kind})
     nothing = {"number": 0, "cents": 0}
     return {
         "accepted": by_state.get("accepted", nothing),
@@ -131,7 +121,7 @@ def inactive(session: Session, contract_id: UUID) -> tuple[int, int]:
 def register_proof(session: Session, move: Move) -> Figures:
     """What our own register still misses: cheques that no live contract has, redemptions that were not declared."""
     return {
-        "not_registered": _amount(session, _NOT_REGISTERED, move.params()),
+        "not_registered": _amount(session, _SPENDABLE, move.params()),
         "not_declared": _amount(session, _NOT_DECLARED, move.params()),
     }
 
@@ -144,3 +134,9 @@ def left(session: Session, contract_id: UUID) -> Figures:
 def _amount(session: Session, query: sa.TextClause, params: dict[str, Any]) -> dict[str, int]:
     row = session.execute(query, params).one()
     return {"number": row.number, "cents": int(row.cents)}
+
+
+def _amounts(session: Session, query: sa.TextClause, params: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """By the first column of a query's rows, their number and cents."""
+    rows = session.execute(query, params)
+    return {name: {"number": number, "cents": int(cents)} for name, number, cents in rows}

@@ -4,7 +4,6 @@ A step gives its figures when it is done, or `Waiting` when it has to be called 
 operator to answer, for a person. What it changes, it changes in transactions of its own, so nothing long is ever open.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,8 +108,9 @@ def _read_last_statement(work: Work) -> Figures | Waiting:
 
 def _claim(work: Work) -> Figures | Waiting:
     move = work.move(work.new)
-    for part in (moving.strand, moving.strand_redemptions, moving.give_up):
-        _until_none(work, functools.partial(part, move=move))
+    _repeat(work, lambda session, _: moving.strand(session, move))
+    _repeat(work, lambda session, _: moving.strand_redemptions(session, move))
+    _repeat(work, lambda session, _: moving.give_up(session, move))
     with work.runtime.transaction() as session:
         return progress.claimed(session, work.switch.switch_id)
 
@@ -159,7 +159,7 @@ def prove(work: Work) -> Figures | Waiting:
 def cut_over(work: Work) -> Figures | Waiting:
     """Cancels with the old operator the cheques that another holds now, and sends what was held for it."""
     if not work.failed:
-        _one_after_the_other(work, functools.partial(moving.leave, move=work.move(work.new)))
+        _repeat(work, lambda session, after: moving.leave(session, work.move(work.new), after))
     with work.runtime.transaction() as session:
         if not work.failed:
             lifecycle.release(session, work.old.contract_id)
@@ -180,30 +180,20 @@ STEPS: Mapping[str, Step] = {
 
 
 def _register_rest(work: Work) -> None:
-    _one_after_the_other(work, functools.partial(moving.register, move=work.move(work.new)))
+    _repeat(work, lambda session, after: moving.register(session, work.move(work.new), after))
 
 
 def _redeclare_rest(work: Work) -> None:
     move, movable = work.move(work.payer), "stranded" if work.failed else "due"
-    _until_none(work, lambda session: moving.redeclare(session, move, movable))
+    _repeat(work, lambda session, _: moving.redeclare(session, move, movable))
 
 
-def _until_none(work: Work, part: Callable[[Session], int]) -> None:
-    """Does one part after another, each in a transaction, until there is nothing left of it."""
-    while True:
+def _repeat(work: Work, part: Callable[[Session, UUID], UUID | int | None]) -> None:
+    """Does one part after another, each in a transaction and from where the last ended, until there is nothing left."""
+    last: Any = UUID(int=0)
+    while last:
         with work.runtime.transaction() as session:
-            if not part(session):
-                return
-
-
-def _one_after_the_other(work: Work, part: Callable[..., UUID | None]) -> None:
-    """Does one part after another, each in a transaction and from where the last ended, until there is none."""
-    last = None
-    while True:
-        with work.runtime.transaction() as session:
-            last = part(session, after=last)
-        if last is None:
-            return
+            last = part(session, last)
 
 
 def _settled(work: Work, kind: str, what: str) -> Figures | Waiting:

@@ -19,7 +19,6 @@ from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_switch import Switch, SwitchStep
 from services.operator_bridge.switching.steps import STEPS, Figures, Waiting, Work
 from shared.database.lookup import get_or_404
-from shared.database.paging import page
 from shared.observability.logs import logger
 from shared.problems import Conflict, Invalid
 from shared.process.runtime import Runtime
@@ -59,14 +58,9 @@ def start(session: Session, settings: Mapping[str, str], payload: Mapping[str, A
     return switch
 
 
-def find(session: Session, switch_id: UUID) -> Switch:
-    """A switch; raises NotFound."""
-    return get_or_404(session, Switch, switch_id, "There is no such switch.")
-
-
-def browse(session: Session, after: UUID | None, limit: int) -> dict[str, Any]:
-    """A page of all switches, oldest first."""
-    return page(session, sa.select(Switch), Switch.switch_id, after, limit)
+def find(session: Session, switch_id: UUID, *, lock: bool = False) -> Switch:
+    """A switch, its row locked where `lock` says so; raises NotFound."""
+    return get_or_404(session, Switch, switch_id, "There is no such switch.", lock=lock)
 
 
 def watch(session: Session, switch_id: UUID) -> dict[str, Any]:
@@ -84,7 +78,7 @@ def steps(session: Session, switch_id: UUID) -> list[SwitchStep]:
 
 def accept(session: Session, switch_id: UUID, note: str) -> Switch:
     """A switch that goes on although something differs, with a person's note of why. Raises NotFound or Conflict."""
-    switch = _lock(session, switch_id)
+    switch = find(session, switch_id, lock=True)
     if switch.finished_at is not None:
         raise Conflict("The switch is done.", slug="switch-done")
     switch.accepted = note
@@ -119,7 +113,7 @@ def _work(runtime: Runtime, session: Session, switch_id: UUID, batch_size: int) 
 
 def _record(session: Session, worked_on: Switch, outcome: Figures | Waiting) -> Switch:
     """Keeps what a step came to, unless the switch is no longer where it was when the step was taken up."""
-    switch = _lock(session, worked_on.switch_id)
+    switch = find(session, worked_on.switch_id, lock=True)
     if (switch.step, switch.mode) != (worked_on.step, worked_on.mode) or switch.finished_at is not None:
         return switch
     step = session.get_one(SwitchStep, (switch.switch_id, switch.step))
@@ -157,10 +151,6 @@ def _report(session: Session, switch: Switch, finished_at: datetime) -> dict[str
         "accepted": switch.accepted,
         "seconds": round((finished_at - switch.started_at).total_seconds(), 1),
     }
-
-
-def _lock(session: Session, switch_id: UUID) -> Switch:
-    return get_or_404(session, Switch, switch_id, "There is no such switch.", lock=True)
 
 
 def _refuse_unfit(old: Contract, new: Contract, payer: Contract) -> None:

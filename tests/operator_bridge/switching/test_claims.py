@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from pypdf import PdfReader
 
 from services.operator_bridge import tasks
-from services.operator_bridge.switching import claims_pdf
+from services.operator_bridge.switching import claims
 from services.operator_bridge.switching.claims import Amount, Owed, Summary
 from shared.values import cheque_code
 from souche.cli import main
@@ -43,7 +43,7 @@ def pages(document: bytes) -> list[str]:
 
 
 def test_the_document_says_who_owes_what_in_figures_and_in_words() -> None:
-    letter, by_structure = pages(claims_pdf.write(SUMMARY))
+    letter, by_structure = pages(claims.letter(SUMMARY))
     assert "Opérateur & Cie" in letter
     assert "Constatant sa défaillance le 1er novembre 2026" in letter
     assert "En chiffres : 20 130,00 €" in letter
@@ -56,23 +56,23 @@ def test_the_document_says_who_owes_what_in_figures_and_in_words() -> None:
 
 
 def test_the_document_is_accessible_titled_in_french_and_always_the_same() -> None:
-    document = claims_pdf.write(SUMMARY)
+    document = claims.letter(SUMMARY)
     with pikepdf.open(io.BytesIO(document)) as read:
         assert read.docinfo["/Title"] == "Déclaration de créances – Opérateur & Cie"
         assert read.Root["/Lang"] == "fr-FR"
         assert read.Root["/ViewerPreferences"]["/DisplayDocTitle"]
         tags = [str(each["/S"]) for each in read.objects if isinstance(each, pikepdf.Dictionary) and "/S" in each]
     assert {"/Table", "/TH", "/TD", "/P", "/H1"} <= set(tags)
-    assert claims_pdf.write(SUMMARY) == document
+    assert claims.letter(SUMMARY) == document
 
 
 def test_a_document_without_any_structure_says_so() -> None:
-    assert "Aucune utilisation n’est restée impayée." in pages(claims_pdf.write(replace(SUMMARY, structures=())))[1]
+    assert "Aucune utilisation n’est restée impayée." in pages(claims.letter(replace(SUMMARY, structures=())))[1]
 
 
 @pytest.mark.slow
 def test_a_document_for_two_thousand_structures_has_its_total_once_at_the_end() -> None:
-    many = pages(claims_pdf.write(replace(SUMMARY, structures=SUMMARY.structures * 2000)))
+    many = pages(claims.letter(replace(SUMMARY, structures=SUMMARY.structures * 2000)))
     assert len(many) > 40
     assert all("Structure SIRET Déclarées Non déclarées Total" in page for page in many[1:-1])
     assert [number for number, page in enumerate(many) if "260 000,00 €" in page] == [len(many) - 1]
