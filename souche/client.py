@@ -23,8 +23,15 @@ class Refused(click.ClickException):
     """A service refused a request; `problem` is the problem document, or empty."""
 
     def __init__(self, response: requests.Response) -> None:
-        self.problem = _problem(response)
-        super().__init__(_refusal(response, self.problem))
+        try:
+            self.problem: dict[str, Any] = response.json()
+        except requests.JSONDecodeError:
+            self.problem = {}
+        lines = [f"{response.url} answered {response.status_code}"]
+        if self.problem:
+            lines = [f"{self.problem.get('title', response.reason)}: {self.problem.get('detail', '')}"]
+        lines += [f"  {name}: {reason}" for name, reason in (self.problem.get("errors") or {}).items()]
+        super().__init__("\n".join(lines))
 
 
 class Client:
@@ -87,19 +94,3 @@ class Client:
 
 def _own_token(environ: dict[str, str], role: str) -> str:
     return Signer.read(environ).token(role, subject=f"cli:{getpass.getuser()}", lifetime=TOKEN_LIFETIME)
-
-
-def _problem(response: requests.Response) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = response.json()
-    except requests.JSONDecodeError:
-        return {}
-    return found
-
-
-def _refusal(response: requests.Response, problem: dict[str, Any]) -> str:
-    if not problem:
-        return f"{response.url} answered {response.status_code}"
-    lines = [f"{problem.get('title', response.reason)}: {problem.get('detail', '')}"]
-    lines += [f"  {name}: {reason}" for name, reason in (problem.get("errors") or {}).items()]
-    return "\n".join(lines)

@@ -30,31 +30,25 @@ def import_file(kind: str, file: Path, *, dry_run: bool, all_or_nothing: bool) -
     makes a token with TOKEN_PRIVATE_KEY.
     """
     service, path = KINDS[kind]
-    terms = {"dry_run": "true"} if dry_run else {}
-    if all_or_nothing:
-        terms["mode"] = "all-or-nothing"
-    report = _send(Client(service), path, file.read_bytes(), terms)
+    params = ({"dry_run": "true"} if dry_run else {}) | ({"mode": "all-or-nothing"} if all_or_nothing else {})
+    report = _send(Client(service), path, file.read_bytes(), params)
     if dry_run:
         click.echo("Dry run: nothing was changed.")
-    _print_report(report)
-    if report["refused"]:
-        raise SystemExit(1)
-
-
-def _send(client: Client, path: str, content: bytes, terms: dict[str, str]) -> dict[str, Any]:
-    try:
-        report: dict[str, Any] = client.post(path, data=content, params=terms, headers={"Content-Type": "text/csv"})
-    except Refused as refusal:
-        _print_lines(refusal.problem.get("report") or {})
-        raise
-    return report
-
-
-def _print_report(report: dict[str, Any]) -> None:
     if report.get("already_imported_at"):
         click.echo(f"This file was imported before, at {report['already_imported_at']}.")
     _print_lines(report)
     click.echo(", ".join(f"{report[count]} {count}" for count in COUNTS if count in report))
+    if report["refused"]:
+        raise SystemExit(1)
+
+
+def _send(client: Client, path: str, content: bytes, params: dict[str, str]) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = client.post(path, data=content, params=params, headers={"Content-Type": "text/csv"})
+    except Refused as refusal:
+        _print_lines(refusal.problem.get("report") or {})
+        raise
+    return report
 
 
 def _print_lines(report: dict[str, Any]) -> None:
@@ -66,11 +60,9 @@ def _notes(report: dict[str, Any]) -> Iterator[tuple[int, bool, str]]:
     """The number of each line to print, whether it was refused, and its text."""
     yield from ((note["line"], True, _about(note)) for note in report.get("refusals", ()))
     yield from ((note["line"], False, _about(note)) for note in report.get("remarks", ()))
-    yield from (
-        (place["line"], False, f"changed: {', '.join(place['columns'])}")
-        for place in report.get("taken", ())
-        if place["outcome"] == "changed"
-    )
+    for place in report.get("taken", ()):
+        if place["outcome"] == "changed":
+            yield place["line"], False, f"changed: {', '.join(place['columns'])}"
     for line in report.get("lines", ()):
         if "problem" in line:
             yield line["line"], True, _of_problem(line["problem"])

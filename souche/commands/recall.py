@@ -2,7 +2,6 @@
 
 import math
 from pkgutil import resolve_name
-from typing import Any
 
 import click
 
@@ -44,7 +43,7 @@ def recall(service: str, without: tuple[str, ...]) -> None:
     logs.configure(service, settings.log_level)
     runtime = Runtime(settings)
     try:
-        restored = recovery.recall(runtime, _handlers(service), _take_in(service), without)
+        restored = recovery.recall(runtime, resolve_name(_HANDLERS[service]), _take_in(service), without)
     except PeerUnavailable as error:
         raise click.ClickException(f"{error}. Start it, or leave it out for good: --without.") from None
     finally:
@@ -57,13 +56,9 @@ def before_work(settings: Settings) -> None:
     logs.configure(settings.service, settings.log_level)
     runtime, patience = Runtime(settings), _PATIENCE_SECONDS[settings.service]
     try:
-        recovery.before_work(runtime, _handlers(settings.service), _take_in(settings.service), patience)
+        recovery.before_work(runtime, resolve_name(_HANDLERS[settings.service]), _take_in(settings.service), patience)
     finally:
         runtime.engine.dispose()
-
-
-def _handlers(service: str) -> Any:
-    return resolve_name(_HANDLERS[service])
 
 
 def _take_in(service: str) -> TakeIn | None:

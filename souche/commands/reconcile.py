@@ -12,6 +12,9 @@ from souche.client import Client
 from souche.commands import bridge
 from souche.commands.bridge import write_table
 
+_Runs = Mapping[str, dict[str, Any]]
+"""Runs by the codes of their contracts."""
+
 _POLL_SECONDS = 0.5
 _FINISHED = ("done", "failed")
 _WORKING = ("live", "draining")
@@ -36,10 +39,11 @@ def reconcile(context: click.Context, codes: Sequence[str], wait: float) -> None
     """
     if context.invoked_subcommand is None:
         client = bridge.client()
-        contracts = _contracts(client, codes)
-        runs = [client.post("/v1/reconciliations", json={"contract_id": contracts[code]}) for code in contracts]
-        done = _await_end(client, runs, time.monotonic() + wait)
-        _report(dict(zip(contracts, done, strict=True)))
+        runs = {
+            code: client.post("/v1/reconciliations", json={"contract_id": contract_id})
+            for code, contract_id in _contracts(client, codes).items()
+        }
+        _report(_await_end(client, runs, time.monotonic() + wait))
 
 
 @reconcile.command("list")
@@ -87,17 +91,16 @@ def _contracts(client: Client, codes: Sequence[str]) -> dict[str, str]:
     return {code: found[code]["contract_id"] for code in found if code in (codes or working)}
 
 
-def _await_end(client: Client, runs: list[dict[str, Any]], deadline: float) -> list[dict[str, Any]]:
+def _await_end(client: Client, runs: _Runs, deadline: float) -> _Runs:
     """The runs when all have ended, or as they stand at the deadline."""
     while True:
-        now = [client.get(f"/v1/reconciliations/{run['reconciliation_id']}") for run in runs]
-        if all(run["state"] in _FINISHED for run in now) or time.monotonic() >= deadline:
+        now = {code: client.get(f"/v1/reconciliations/{run['reconciliation_id']}") for code, run in runs.items()}
+        if all(run["state"] in _FINISHED for run in now.values()) or time.monotonic() >= deadline:
             return now
         time.sleep(_POLL_SECONDS)
 
 
-def _report(runs: Mapping[str, dict[str, Any]]) -> None:
-    """Prints runs, by the codes of their contracts."""
+def _report(runs: _Runs) -> None:
     columns = ("contract", "state", "lines", "moving", "differ", "settled", "resolved", "waiting")
     rows = [{**run, "contract": code, "differ": sum(run["differences"].values())} for code, run in runs.items()]
     write_table(columns, [[str(row[column]) for column in columns] for row in rows])

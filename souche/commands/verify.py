@@ -56,11 +56,13 @@ def verify(wait: float, everything: bool, anchors: tuple[Anchor, ...]) -> None:
     finally:
         for engine in engines.values():
             engine.dispose()
-    show_books(books)
-    show_heads(heads)
+    _show_books(books)
+    click.echo("The audit trails are whole. Keep these lines elsewhere; a later run takes each as --anchor:")
+    for head in heads:  # to be kept out of reach of whoever can write to the database
+        click.echo(f"  {head}")
 
 
-def show_books(books: Books) -> None:
+def _show_books(books: Books) -> None:
     """Prints number and euros per state, for each programme, envelope and contract, and the number of cheques."""
     rows = [_line(kind, name, tally) for (kind, name), tally in sorted(books.items())]
     write_table(("of", "name", "issued", *STATES), rows)
@@ -75,10 +77,3 @@ def _line(kind: str, name: str, tally: Tally) -> Sequence[str]:
 
 def _cell(number: int, cents: int) -> str:
     return f"{number} / {decimal(cents)} €" if number else "–"
-
-
-def show_heads(heads: Sequence[Anchor]) -> None:
-    """Prints the heads of the audit trails, to be kept out of reach of whoever can write to the database."""
-    click.echo("The audit trails are whole. Keep these lines elsewhere; a later run takes each as --anchor:")
-    for head in heads:
-        click.echo(f"  {head}")

@@ -11,7 +11,7 @@ from celery import signals
 from shared.observability import logs, tracing
 from shared.process.celery import LONG_QUEUES, sweeps
 from shared.process.runtime import Runtime
-from shared.settings.settings import SERVICES, Settings, load
+from shared.settings.settings import SERVICES, load
 from souche.commands import health, recall
 
 # Beat needs the broker's address and no secret: this service holds no keys.
@@ -36,8 +36,11 @@ def worker(service: str, concurrency: int, jobs: str) -> None:
     recall.before_work(runtime.settings)
     runtime.celery.set_current()
     importlib.import_module(f"services.{service}.tasks")
-    _trace_children(runtime.settings)
-    signals.heartbeat_sent.connect(_show_life)
+    # Each child traces after its fork: the thread that sends spans does not survive one.
+    signals.worker_process_init.connect(lambda **_: tracing.begin(runtime.settings), weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: tracing.end(), weak=False)
+    # The worker's own loop sends this every two seconds, as long as it runs and the broker takes it.
+    signals.heartbeat_sent.connect(lambda **_: health.beat(), weak=False)
     gc.freeze()  # what is loaded by now stays: the children need not search it for garbage (see `serve.py`)
     runtime.celery.worker_main(
         [
@@ -77,21 +80,10 @@ def _queues(service: str, jobs: str) -> list[str]:
     return {"short": [service], "long": [LONG_QUEUES[service]]}.get(jobs, [service, LONG_QUEUES[service]])
 
 
-def _show_life(**_: Any) -> None:
-    """The worker's own loop sends this every two seconds, as long as it runs and the broker takes it."""
-    health.beat()
-
-
 def _runtime(service: str) -> Runtime:
     settings = load(service)
     logs.configure(service, settings.log_level)
     return Runtime(settings)
-
-
-def _trace_children(settings: Settings) -> None:
-    """Traces the worker's children, each after its fork: the thread that sends spans does not survive one."""
-    signals.worker_process_init.connect(lambda **_: tracing.begin(settings), weak=False)
-    signals.worker_process_shutdown.connect(lambda **_: tracing.end(), weak=False)
 
 
 def _schedule(runtime: Runtime) -> dict[str, Any]:

@@ -33,6 +33,11 @@ def one_of(column: str, states: Iterable[str]) -> sa.CheckConstraint:
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+    """An index of the rows for which `where` is true."""
+    return sa.Index(name, *columns, unique=unique, postgresql_where=sa.text(where))
+
+
 class Base(DeclarativeBase):
     metadata = engine.metadata()
     type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own way)
@@ -150,10 +155,8 @@ class Order(Base):
     __tablename__ = "operator_order"
     __table_args__ = (
         one_of("state", transitions.ORDER),
-        sa.Index(
-            "operator_order_pending_idx", "contract_id", "sequence", postgresql_where=sa.text("state = 'pending'")
-        ),
-        sa.Index("operator_order_lease_idx", "sent_by", postgresql_where=sa.text("state = 'sent'")),
+        partial_index("operator_order_pending_idx", "contract_id", "sequence", where="state = 'pending'"),
+        partial_index("operator_order_lease_idx", "sent_by", where="state = 'sent'"),
     )
 
     order_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
@@ -199,9 +202,7 @@ class Message(Base):
     __tablename__ = "message"
     __table_args__ = (
         sa.UniqueConstraint("operator", "webhook_id"),
-        sa.Index(
-            "message_unapplied_idx", "message_id", postgresql_where=sa.text("applied_at IS NULL AND error IS NULL")
-        ),
+        partial_index("message_unapplied_idx", "message_id", where="applied_at IS NULL AND error IS NULL"),
     )
 
     message_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -237,9 +238,7 @@ class Payment(Base):
     """An operator's word that it paid one redemption."""
 
     __tablename__ = "payment"
-    __table_args__ = (
-        sa.Index("payment_unmatched_idx", "operator", "reference", postgresql_where=sa.text("redemption_id IS NULL")),
-    )
+    __table_args__ = (partial_index("payment_unmatched_idx", "operator", "reference", where="redemption_id IS NULL"),)
 
     operator: Mapped[str] = mapped_column(primary_key=True)
     reference: Mapped[str] = mapped_column(primary_key=True)

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.operator_bridge.register import transitions
-from services.operator_bridge.register.models import NOW, UUID7, Base, one_of
+from services.operator_bridge.register.models import NOW, UUID7, Base, one_of, partial_index
 
 
 class Discrepancy(Base):
@@ -20,7 +20,7 @@ class Discrepancy(Base):
         sa.UniqueConstraint("operator", "kind", "reference"),
         one_of("state", transitions.DISCREPANCY),
         sa.CheckConstraint("resolved_by IN ('policy', 'person', 'agreement')", name="resolved_by"),
-        sa.Index("discrepancy_open_idx", "contract_id", "state", postgresql_where=sa.text("state <> 'resolved'")),
+        partial_index("discrepancy_open_idx", "contract_id", "state", where="state <> 'resolved'"),
     )
 
     discrepancy_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
@@ -56,10 +56,7 @@ class Reconciliation(Base):
     __table_args__ = (
         sa.CheckConstraint("state IN ('requested', 'running', 'done', 'failed')", name="state"),
         sa.UniqueConstraint("contract_id", "night"),
-        sa.Index(
-            "reconciliation_unfinished_idx", "next_attempt_at",
-            postgresql_where=sa.text("state IN ('requested', 'running')"),
-        ),
+        partial_index("reconciliation_unfinished_idx", "next_attempt_at", where="state IN ('requested', 'running')"),
     )  # fmt: skip
 
     reconciliation_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)

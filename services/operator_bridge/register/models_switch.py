@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from services.operator_bridge.register.models import NOW, Base
+from services.operator_bridge.register.models import NOW, Base, partial_index
 from shared.values.ids import new_id
 
 
@@ -17,9 +17,7 @@ class Switch(Base):
     __tablename__ = "switch"
     __table_args__ = (
         sa.CheckConstraint("mode IN ('handover', 'failure')", name="mode"),
-        sa.Index(
-            "switch_running_idx", "from_contract_id", unique=True, postgresql_where=sa.text("finished_at IS NULL")
-        ),
+        partial_index("switch_running_idx", "from_contract_id", where="finished_at IS NULL", unique=True),
     )
 
     switch_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -60,7 +58,7 @@ class Claim(Base):
     __tablename__ = "claim"
     __table_args__ = (
         sa.CheckConstraint("kind IN ('unspent', 'declared', 'undeclared')", name="kind"),
-        sa.Index("claim_reference_idx", "reference", postgresql_where=sa.text("reference IS NOT NULL")),
+        partial_index("claim_reference_idx", "reference", where="reference IS NOT NULL"),
     )
 
     switch_id: Mapped[UUID] = mapped_column(sa.ForeignKey("switch.switch_id"), primary_key=True)

@@ -63,18 +63,13 @@ class Work:
         return self.switch.mode == "failure"
 
 
-Step = Callable[[Work], Figures | Waiting]
-
-
 def freeze(work: Work) -> Figures | Waiting:
     """Stops sending to the old operator, for a while or for good, and names its successor."""
     settings = work.runtime.settings.operators
     with work.runtime.transaction() as session:
         manual_retry.doubt(session, work.old.contract_id)
-        if work.failed:
-            lifecycle.change(session, settings, work.old.contract_id, "failed")
-        else:
-            lifecycle.change(session, settings, work.old.contract_id, "draining")
+        lifecycle.change(session, settings, work.old.contract_id, "failed" if work.failed else "draining")
+        if not work.failed:
             lifecycle.hold(session, work.old.contract_id, f"switch to {work.new.code}")
         for taker in work.takers:
             contract = session.get_one(Contract, taker.contract_id)
@@ -168,14 +163,8 @@ def cut_over(work: Work) -> Figures | Waiting:
         return progress.left(session, work.old.contract_id)
 
 
-STEPS: Mapping[str, Step] = {
-    "freeze": freeze,
-    "inventory": inventory,
-    "last_statement": last_statement,
-    "register": register,
-    "redeclare": redeclare,
-    "prove": prove,
-    "cut_over": cut_over,
+STEPS: Mapping[str, Callable[[Work], Figures | Waiting]] = {
+    step.__name__: step for step in (freeze, inventory, last_statement, register, redeclare, prove, cut_over)
 }
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.contracts import lifecycle
@@ -41,11 +40,9 @@ def start(session: Session, settings: Mapping[str, str], payload: Mapping[str, A
     old, new = (contracts.find(session, payload[name]) for name in ("from_contract_id", "to_contract_id"))
     payer = contracts.find(session, payload["payer_contract_id"]) if payload.get("payer_contract_id") else new
     _refuse_unfit(old, new, payer)
-    same = _same(session, old, new, payload["mode"])
-    if same:
+    if same := _same(session, old, new, payload["mode"]):
         return same
-    running = _running(session, old, new, payer)
-    if running:
+    if running := _running(session, old, new, payer):
         return _turn_to_failure(session, running, old, new, payload["mode"])
     _refuse_state(settings, old, (new, payer), payload["mode"])
     switch = Switch(
@@ -132,8 +129,7 @@ def _record(session: Session, worked_on: Switch, outcome: Figures | Waiting) -> 
 
 
 def _begin(session: Session, switch: Switch) -> None:
-    row = {"switch_id": switch.switch_id, "step": switch.step}
-    session.execute(pg.insert(SwitchStep).values(row).on_conflict_do_nothing())
+    session.merge(SwitchStep(switch_id=switch.switch_id, step=switch.step))
 
 
 def _report(session: Session, switch: Switch, finished_at: datetime) -> dict[str, Any]:
