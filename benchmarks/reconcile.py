@@ -136,9 +136,7 @@ def reconcile(engine: sa.Engine, contract: Contract, statement: Iterator[Sequenc
     before, began = peak(), time.perf_counter()
     copied = [began]
     with comparing.compared(engine, between, timed(statement, copied)) as (connection, _):
-        found = comparing.by_kind(connection)
-        comparing.by_status(connection, "our")
-        comparing.by_status(connection, "their")
+        found = comparing.figures(connection)["differences"]
         compared = time.perf_counter()
         runs.record(connection, contract, new_id())
         connection.commit()

@@ -78,7 +78,7 @@ class Office:
                 "granted_on": today,
                 "valid_until": today + timedelta(days=300),
                 "presentable_until": today + timedelta(days=330),
-                "cheques": [{"cheque_id": each, "digest": "0" * 64, "value_cents": 1000} for each in cheques],
+                "cheques": [{"cheque_id": cheque, "digest": "0" * 64, "value_cents": 1000} for cheque in cheques],
             },
         )
 
@@ -151,13 +151,13 @@ class Office:
     def apply(self) -> int:
         return webhook_inbox.apply_waiting(self.bridge.runtime)
 
-    def execute(self, statement: str, **given: Any) -> None:
+    def execute(self, statement: str, **params: Any) -> None:
         with self.bridge.runtime.transaction() as session:
-            session.execute(sa.text(statement), given)
+            session.execute(sa.text(statement), params)
 
-    def rows(self, statement: str, **given: Any) -> list[Any]:
+    def rows(self, statement: str, **params: Any) -> list[Any]:
         with self.bridge.runtime.transaction() as session:
-            return list(session.execute(sa.text(statement), given))
+            return list(session.execute(sa.text(statement), params))
 
     def orders(self, kind: str | None = None) -> dict[str, int]:
         """How many orders there are by state."""
@@ -198,16 +198,16 @@ def operator_settings(simulated: dict[str, str]) -> Mapping[str, str]:
 @pytest.fixture(scope="module")
 def codes(service_addresses: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Codes by cheque, as the issuer gives them to the bridge."""
-    known: dict[str, str] = {}
+    codes: dict[str, str] = {}
     issuer = Flask("codes")
 
     @issuer.post("/v1/codes")
     def give() -> ResponseReturnValue:
-        asked = request.get_json()["cheque_ids"]
-        return jsonify(codes=[{"cheque_id": each, "code": known[each]} for each in asked if each in known])
+        cheques = request.get_json()["cheque_ids"]
+        return jsonify(codes=[{"cheque_id": cheque, "code": codes[cheque]} for cheque in cheques if cheque in codes])
 
     with served(issuer, service_addresses["issuer"]):
-        yield known
+        yield codes
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_the_migrations_make_the_columns_that_the_models_say(database: str, post
         differences = compare_metadata(MigrationContext.configure(connection, opts=own), Base.metadata)
     engine.dispose()
     # The indexes that sets are found by are the migrations' own.
-    assert [each for each in differences if "index" not in each[0]] == []
+    assert [difference for difference in differences if "index" not in difference[0]] == []
 
 
 def test_each_migration_takes_itself_back_and_can_be_made_again(database: str, postgres: EmbeddedPostgres) -> None:

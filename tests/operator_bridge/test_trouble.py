@@ -172,11 +172,11 @@ def test_an_operator_whose_process_ends_in_mid_batch_is_gone_for_good() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert "ready" in process.stdout.readline()
-        given = account.settings(f"http://127.0.0.1:{port}")
-        operator = lookup.connect(docaposte.CODE, given)
+        settings = account.settings(f"http://127.0.0.1:{port}")
+        operator = lookup.connect(docaposte.CODE, settings)
         orders = [_register() for _ in range(4)]
         assert [receipt.outcome for receipt in operator.push(orders[:1])] == ["accepted"]
-        _order_fault(given["OPERATOR_DOCAPOSTE_URL"], "die")
+        _order_fault(settings["OPERATOR_DOCAPOSTE_URL"], "die")
         with pytest.raises(NoAnswer):
             list(operator.push(orders))
         assert process.wait(10) == 1

@@ -54,7 +54,7 @@ class Town(World):
         """Somebody presents one of the cheques at our till."""
         answer = self.present(self._cheque(index)["code"])
         if answer.status_code == 201:
-            self.redemptions += [each["redemption_id"] for each in answer.get_json()["redemptions"]]
+            self.redemptions += [redemption["redemption_id"] for redemption in answer.get_json()["redemptions"]]
 
     def redeem_there(self, index: int) -> None:
         """Somebody presents one of the cheques at the operator's till."""
@@ -121,14 +121,14 @@ class Town(World):
         with self.runtime.transaction() as session:
             claimed = queue.claim(session, self.contract, 3, lease=index)
         if index % 2 and claimed:
-            known = {cheque["cheque_id"]: cheque["code"] for cheque in self.cheques}
-            orders = [dataclasses.replace(order, code=known.get(str(order.cheque_id))) for order in claimed]
+            codes = {cheque["cheque_id"]: cheque["code"] for cheque in self.cheques}
+            orders = [dataclasses.replace(order, code=codes.get(str(order.cheque_id))) for order in claimed]
             with suppress(interface.OperatorUnavailable, interface.NoAnswer, interface.Unreadable):
                 list(lookup.connect(self.operator, self.runtime.settings.operators).push(orders))
         self.runtime.redis.flushall()
 
     def come_to_rest(self, *, clear: bool = True) -> None:
-        """Has nothing go wrong any more, unless told, and everybody do what they do all day until nothing moves."""
+        """Ends all faults, unless `clear` is false, and lets everybody work as all day until nothing moves."""
         if clear:
             self.simulator.faults.clear()
         self.go_on()
@@ -160,13 +160,13 @@ class Town(World):
         """The orders that are not settled."""
         return self.rows("SELECT order_id, kind, state FROM operator_order WHERE state NOT IN ('accepted', 'refused')")
 
-    def execute(self, statement: str, **given: Any) -> None:
+    def execute(self, statement: str, **params: Any) -> None:
         with self.runtime.transaction() as session:
-            session.execute(sa.text(statement), given)
+            session.execute(sa.text(statement), params)
 
-    def rows(self, statement: str, **given: Any) -> list[Any]:
+    def rows(self, statement: str, **params: Any) -> list[Any]:
         with self.runtime.transaction() as session:
-            return list(session.execute(sa.text(statement), given))
+            return list(session.execute(sa.text(statement), params))
 
     def assert_agreement(self) -> None:
         """Our register and the operator's say the same of each cheque, but for those that wait for a person.
@@ -180,8 +180,8 @@ class Town(World):
         for cheque_id in set(theirs) - disputed:
             _compare(ours[cheque_id], theirs[cheque_id])
         assert len(self.simulator.register.numbers) == len(theirs)
-        told = Counter(row[0] for row in self.rows(_TOLD))
-        assert set(told.values()) <= {1}
+        counts = Counter(row[0] for row in self.rows(_TOLD))
+        assert set(counts.values()) <= {1}
         assert (
             self.rows("SELECT 1 FROM operator_order WHERE lost >= :most AND settled_at IS NULL", most=MAX_UNANSWERED)
             == []

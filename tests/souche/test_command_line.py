@@ -92,9 +92,9 @@ def test_a_token_that_makes_no_sense_is_refused_and_explained(arguments: tuple[s
     assert explained in result.output
 
 
-@pytest.mark.parametrize("given", [{}, {"TOKEN_PRIVATE_KEY": "nonsense"}])
-def test_a_missing_or_wrong_key_is_named_on_one_line(given: Mapping[str, str]) -> None:
-    result = run("token", "--role", "admin", **given)
+@pytest.mark.parametrize("settings", [{}, {"TOKEN_PRIVATE_KEY": "nonsense"}])
+def test_a_missing_or_wrong_key_is_named_on_one_line(settings: Mapping[str, str]) -> None:
+    result = run("token", "--role", "admin", **settings)
     assert result.exit_code == 2
     assert result.output.startswith("Error: TOKEN_PRIVATE_KEY")
     assert len(result.output.splitlines()) == 1
@@ -129,8 +129,8 @@ def test_services_get_new_tokens_for_a_year_and_the_alert_is_told_when_they_end(
     assert (claims["sub"], claims["aud"]) == ("issuer", ["redeemer", "operator_bridge"])
     assert claims["exp"] - claims["iat"] == pytest.approx(366 * 86_400, abs=1)
     settings = load("issuer", dict(issuer.environ) | {"ISSUER_SERVICE_TOKEN": token})
-    told = generate_metrics(Runtime(settings))
-    assert told["souche_service_token_ends_seconds"] == claims["exp"]
+    metrics = generate_metrics(Runtime(settings))
+    assert metrics["souche_service_token_ends_seconds"] == claims["exp"]
 
 
 def generate_metrics(runtime: Runtime) -> dict[str, float]:
@@ -164,13 +164,13 @@ def test_migrating_makes_a_schema_and_a_role_and_may_be_repeated(postgres: Embed
 
 
 @pytest.mark.parametrize(
-    ("url", "exit_code", "told"),
+    ("url", "exit_code", "text"),
     [("postgresql://127.0.0.1:9/x", 1, "The database does not answer: "), ("nonsense", 2, "Could not parse")],
 )
-def test_a_database_that_cannot_be_reached_is_told_without_a_traceback(url: str, exit_code: int, told: str) -> None:
+def test_a_database_that_cannot_be_reached_is_told_without_a_traceback(url: str, exit_code: int, text: str) -> None:
     result = run("migrate", "issuer", DATABASE_URL=url, ISSUER_DATABASE_URL=url)
     assert result.exit_code == exit_code
-    assert result.output.startswith(f"Error: {told}")
+    assert result.output.startswith(f"Error: {text}")
 
 
 def test_an_import_tells_what_became_of_each_line(issuer: ServiceUnderTest, tmp_path: Path) -> None:

@@ -18,25 +18,16 @@ from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, runtime, transaction
 from shared.problems import ProblemSchema
 
-reconciliation_runs = Blueprint(
-    "reconciliations",
-    __name__,
-    url_prefix="/v1/reconciliations",
-    description="Operators' statements beside our register.",
-)
-comparisons = Blueprint(
-    "comparisons", __name__, url_prefix="/v1/contracts", description="Comparing operators' statements now."
-)
-differences = Blueprint(
-    "discrepancies", __name__, url_prefix="/v1/discrepancies", description="Where an operator's word differs from ours."
-)
-current_balances = Blueprint("balances", __name__, url_prefix="/v1/balances", description="What stands where.")
-daily_balances = Blueprint(
-    "daily-balances",
-    __name__,
-    url_prefix="/v1/daily-balances",
-    description="Register, redeemer and operators, each day.",
-)
+
+def _blueprint(name: str, path: str, description: str) -> Blueprint:
+    return Blueprint(name, __name__, url_prefix=f"/v1/{path}", description=description)
+
+
+reconciliation_runs = _blueprint("reconciliations", "reconciliations", "Operators' statements beside our register.")
+comparisons = _blueprint("comparisons", "contracts", "Comparing operators' statements now.")
+differences = _blueprint("discrepancies", "discrepancies", "Where an operator's word differs from ours.")
+current_balances = _blueprint("balances", "balances", "What stands where.")
+daily_balances = _blueprint("daily-balances", "daily-balances", "Register, redeemer and operators, each day.")
 BLUEPRINTS = (reconciliation_runs, comparisons, differences, current_balances, daily_balances)
 
 

@@ -114,15 +114,11 @@ def doubtful(differences: int, cheques: int) -> bool:
 
 def _send_again(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
     """Sends again the orders that were accepted and lost; their references show the operator which it has already."""
-    operator = lookup.adapter(contract.operator)
-    ids = [
-        difference.discrepancy_id
-        for difference in found
-        if not (operator.supplies_codes and difference.kind == "missing_at_operator")  # it would give another number
-    ]
     if contract.state not in WORKING:
         return 0
-    params = {"discrepancies": ids, "contract": contract.contract_id}
+    if lookup.adapter(contract.operator).supplies_codes:  # it would give another number
+        found = [difference for difference in found if difference.kind != "missing_at_operator"]
+    params = {"discrepancies": _ids(found), "contract": contract.contract_id}
     remedies = session.execute(_REMEDIES_ORDERED, params).all()
     orders = [remedy.order_id for remedy in remedies if remedy.order_id]
     outcomes.send_again(session, orders, "lost by the operator", "accepted")
@@ -130,41 +126,41 @@ def _send_again(session: Session, contract: Contract, found: Sequence[Discrepanc
 
 
 def _apply_redemptions(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
-    """Applies redemptions at the operator's till that no message brought; the redeemer judges them as any other."""
-    missed = [difference for difference in found if "redeemed_at" in difference.theirs and _is_new(difference)]
+    """Applies redemptions at the operator's till that no message brought; the redeemer judges them as any other.
+
+    Only of cheques of ours, and not those that the redeemer refused before.
+    """
+    missed = [
+        row for row in found if "redeemed_at" in row.theirs and row.kind != "unknown_here" and "reason" not in row.ours
+    ]
     applying.apply(session, contract.operator, map(_redeemed, missed))
-    return _acted(session, APPLIED, [difference.discrepancy_id for difference in missed])
+    return _acted(session, APPLIED, _ids(missed))
 
 
 def _apply_payments(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
     """Applies payments that no message brought."""
-    missed = [
-        difference
-        for difference in found
-        if "paid_on" in difference.theirs and "payment_reference" not in difference.ours
-    ]
-    paid = sorted(missed, key=_payment)
+    missed = [row for row in found if "paid_on" in row.theirs and "payment_reference" not in row.ours]
     transfers = [
         Paid(reference, date.fromisoformat(day), tuple(line.theirs["reference"] for line in lines))
-        for (reference, day), lines in groupby(paid, _payment)
+        for (reference, day), lines in groupby(sorted(missed, key=_payment), _payment)
     ]
     applying.apply(session, contract.operator, transfers)
-    return _acted(session, APPLIED, [difference.discrepancy_id for difference in missed])
+    return _acted(session, APPLIED, _ids(missed))
 
 
 def _accept_worthless(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
     """Leaves what is worth nothing on either side."""
-    ids = [difference.discrepancy_id for difference in found if difference.kind == "missing_at_operator"]
-    params = {"discrepancies": ids, "policy": WITHOUT_VALUE}
-    return len(session.execute(_WITHOUT_VALUE, params).all())
+    missing = [difference for difference in found if difference.kind == "missing_at_operator"]
+    return len(session.execute(_WITHOUT_VALUE, {"discrepancies": _ids(missing), "policy": WITHOUT_VALUE}).all())
 
 
 _POLICIES: Sequence[Callable[[Session, Contract, Sequence[Discrepancy]], int]] = (
-    _send_again,
-    _apply_redemptions,
-    _apply_payments,
-    _accept_worthless,
-)
+    _send_again, _apply_redemptions, _apply_payments, _accept_worthless,
+)  # fmt: skip
+
+
+def _ids(found: Sequence[Discrepancy]) -> list[UUID]:
+    return [difference.discrepancy_id for difference in found]
 
 
 def _acted(session: Session, policy: str, discrepancies: Sequence[UUID]) -> int:
@@ -186,8 +182,3 @@ def _redeemed(difference: Discrepancy) -> Redeemed:
 
 def _payment(difference: Discrepancy) -> tuple[str, str]:
     return difference.theirs["payment_reference"], difference.theirs["paid_on"]
-
-
-def _is_new(difference: Discrepancy) -> bool:
-    """Whether a redemption at a till is of a cheque of ours, and was not refused by the redeemer before."""
-    return difference.kind != "unknown_here" and "reason" not in difference.ours

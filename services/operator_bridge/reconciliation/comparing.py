@@ -75,7 +75,7 @@ _BY_STATUS = """
 _NUMBERED = sa.text("""
     SELECT link.cheque_id, link.number, cheque.value_cents FROM link JOIN cheque USING (cheque_id)
     WHERE link.contract_id = :contract AND link.state IN ('registered', 'closed') AND link.number IS NOT NULL
-      AND (CAST(:after AS uuid) IS NULL OR link.cheque_id > :after)
+      AND link.cheque_id > :after
     ORDER BY link.cheque_id LIMIT :limit
 """)
 
@@ -133,7 +133,8 @@ def compare(runtime: Runtime, contract_id: UUID) -> Comparison:
         differences = [row._asdict() for row in connection.execute(_EXAMPLES, {"examples": _MAX_EXAMPLES})]
         totals = connection.execute(_TOTALS).one()._asdict()
         count = sum(difference["count"] for difference in differences)
-        return Comparison(both.statement_date, True, totals, moving(connection), count, differences)
+        moving = connection.execute(_COUNT_MOVING).scalar_one()
+        return Comparison(both.statement_date, True, totals, moving, count, differences)
 
 
 def statement(both: Sides) -> Iterator[Sequence[Line]]:
@@ -143,7 +144,7 @@ def statement(both: Sides) -> Iterator[Sequence[Line]]:
 
 def _numbered_cheques(runtime: Runtime, contract_id: UUID) -> Iterator[NumberedCheque]:
     """The cheques that have numbers of the operator's; no transaction is open between two of them."""
-    after: UUID | None = None
+    after = UUID(int=0)
     while True:
         with runtime.transaction() as session:
             rows = session.execute(_NUMBERED, {"contract": contract_id, "after": after, "limit": _BATCH_SIZE}).all()
@@ -176,17 +177,16 @@ def compared(engine: sa.Engine, both: Sides, parts: Iterator[Sequence[Line]]) ->
         yield connection, lines
 
 
-def moving(connection: sa.Connection) -> int:
-    """The number of cheques that were not compared."""
-    return int(connection.execute(_COUNT_MOVING).scalar_one())
+def figures(connection: sa.Connection) -> dict[str, Any]:
+    """How many cheques were not compared and how many differ by kind; by status both sides' number and cents."""
+    return {
+        "moving": connection.execute(_COUNT_MOVING).scalar_one(),
+        "ours": _by_status(connection, "our"),
+        "theirs": _by_status(connection, "their"),
+        "differences": {row.kind: row.number for row in connection.execute(_BY_KIND)},
+    }
 
 
-def by_status(connection: sa.Connection, side: Literal["our", "their"]) -> dict[str, dict[str, int]]:
-    """By status the number of cheques of one side, their cents and their redeemed cents."""
+def _by_status(connection: sa.Connection, side: Literal["our", "their"]) -> dict[str, dict[str, int]]:
     rows = connection.execute(sa.text(_BY_STATUS.format(side=side))).mappings()
     return {row["status"]: {name: row[name] for name in ("number", "cents", "redeemed_cents")} for row in rows}
-
-
-def by_kind(connection: sa.Connection) -> dict[str, int]:
-    """The number of differences of each kind."""
-    return {row.kind: row.number for row in connection.execute(_BY_KIND)}

@@ -8,7 +8,6 @@ its earlier end in its history; if a person accepted it, it stays closed as long
 """
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -71,7 +70,8 @@ _FAIL = sa.text("""
     WHERE reconciliation_id = :run
 """)
 _FINISH = sa.text("""
-    UPDATE reconciliation SET state = 'done', finished_at = clock_timestamp(), error = NULL, settled = :settled,
+    UPDATE reconciliation SET state = 'done', finished_at = clock_timestamp(), error = NULL, compared = :compared,
+        settled = :settled,
         waiting = (SELECT count(*) FROM discrepancy d
                    WHERE d.contract_id = reconciliation.contract_id AND d.state = 'waiting')
     WHERE reconciliation_id = :run
@@ -167,31 +167,25 @@ def _attempt(runtime: Runtime, reconciliation_id: UUID) -> None:
         logger().warning("reconciliation_failed", contract_id=str(contract_id), error=str(error))
         return
     with runtime.transaction() as session:
-        _note(session, reconciliation_id, compared=both.comparable)
-        session.execute(_FINISH, {"run": reconciliation_id, "settled": settled})
+        params = {"run": reconciliation_id, "compared": both.comparable, "settled": settled}
+        session.execute(_FINISH, params)
     logger().info("reconciled", contract=both.contract.code, settled=settled)
 
 
 def _reconcile(runtime: Runtime, both: Sides, reconciliation_id: UUID) -> int:
     """Compares and records in one transaction, then settles in others; gives the number of differences acted on."""
-    statement = comparing.statement(both)
-    with comparing.compared(runtime.engine, both, statement) as (connection, lines):
-        found = comparing.by_kind(connection)
-        noted: dict[str, Any] = {
-            "lines": lines,
-            "moving": comparing.moving(connection),
-            "ours": comparing.by_status(connection, "our"),
-            "theirs": comparing.by_status(connection, "their"),
-            "differences": found,
-            "resolved": record(connection, both.contract, reconciliation_id),
-        }
+    with comparing.compared(runtime.engine, both, comparing.statement(both)) as (connection, lines):
+        figures = comparing.figures(connection)
+        resolved = record(connection, both.contract, reconciliation_id)
         connection.commit()
-    cheques = sum(status["number"] for status in noted["ours"].values())
-    withheld = auto_resolution.doubtful(sum(found.values()), cheques)
+    cheques = sum(status["number"] for status in figures["ours"].values())
+    withheld = auto_resolution.doubtful(sum(figures["differences"].values()), cheques)
+    noted = {**figures, "lines": lines, "resolved": resolved, "withheld": withheld}
+    chosen = Reconciliation.reconciliation_id == reconciliation_id
     with runtime.transaction() as session:
-        _note(session, reconciliation_id, withheld=withheld, **noted)
+        session.execute(sa.update(Reconciliation).where(chosen).values(noted))
     if withheld:
-        logger().error("reconciliation_doubtful", contract=both.contract.code, differences=found)
+        logger().error("reconciliation_doubtful", contract=both.contract.code, differences=figures["differences"])
         return 0
     return auto_resolution.settle(runtime, both.contract, reconciliation_id)
 
@@ -206,8 +200,3 @@ def record(connection: sa.Connection, contract: Contract, reconciliation_id: UUI
     connection.execute(_GIVE_TO_A_PERSON, params)
     connection.execute(_KEEP, params)
     return connection.execute(_RESOLVE, params).rowcount
-
-
-def _note(session: Session, reconciliation_id: UUID, **columns: Any) -> None:
-    chosen = Reconciliation.reconciliation_id == reconciliation_id
-    session.execute(sa.update(Reconciliation).where(chosen).values(columns))

@@ -29,15 +29,14 @@ from shared.values.french_format import in_figures, in_full, in_words, number
 from shared.values.money import decimal
 
 _KINDS = {
-    "unspent": "Chèque prépayé non utilisé",
-    "declared": "Utilisation déclarée et non payée",
-    "undeclared": "Utilisation non déclarée et non payée",
-}
-_OWED_TO = {
-    "unspent": "valeur prépayée, à restituer au créancier",
-    "declared": "prestation rendue par la structure et déclarée à l’opérateur",
-    "undeclared": "prestation rendue par la structure, l’opérateur ne répondant plus",
-}
+    "unspent": ("Chèque prépayé non utilisé", "valeur prépayée, à restituer au créancier"),
+    "declared": (
+        "Utilisation déclarée et non payée", "prestation rendue par la structure et déclarée à l’opérateur",
+    ),
+    "undeclared": (
+        "Utilisation non déclarée et non payée", "prestation rendue par la structure, l’opérateur ne répondant plus",
+    ),
+}  # fmt: skip
 _TEMPLATE = Path(__file__).parent / "claims.typ"
 _COLUMNS = (
     "Nature", "Chèque", "Référence de l’enregistrement", "Structure", "SIRET", "Identifiant de la structure",
@@ -150,8 +149,8 @@ def _lines(session: Session, switch_id: UUID) -> Iterator[str]:
     for row in session.execute(_LINES, {"switch": switch_id}):
         yield csv_line(
             (
-                _KINDS[row.kind], row.cheque_id, row.registration, row.name, row.siret, row.structure_id, row.reference,
-                _day(row.given_on), _day(row.redeemed_at), decimal(row.amount_cents).replace(".", ","),
+                _KINDS[row.kind][0], row.cheque_id, row.registration, row.name, row.siret, row.structure_id,
+                row.reference, _day(row.given_on), _day(row.redeemed_at), decimal(row.amount_cents).replace(".", ","),
             ),
             ";",
         )  # fmt: skip
@@ -203,7 +202,7 @@ def _content(claims: Summary) -> dict[str, Any]:
         "contract": claims.contract,
         "programme": claims.programme,
         "counted_on": in_full(claims.counted_on),
-        "kinds": [[f"{_KINDS[kind]} : {_OWED_TO[kind]}", *_cells(amount)] for kind, amount in amounts.items()],
+        "kinds": [[" : ".join(_KINDS[kind]), *_cells(amount)] for kind, amount in amounts.items()],
         "total": ["Total", *_cells(claims.total)],
         "figures": in_figures(claims.total.cents),
         "words": in_words(claims.total.cents),

@@ -14,9 +14,9 @@ Run = dict[str, Any]
 
 def reconcile(office: Office, contract: UUID) -> Run:
     """Asks for a run, does it as the worker would, and gives it as it is served."""
-    asked = office.post("/v1/reconciliations", {"contract_id": str(contract)})
-    assert asked.status_code == 202, asked.json
-    run_id = asked.json["reconciliation_id"]
+    answer = office.post("/v1/reconciliations", {"contract_id": str(contract)})
+    assert answer.status_code == 202, answer.json
+    run_id = answer.json["reconciliation_id"]
     runs.run(office.bridge.runtime, UUID(run_id))
     found: Run = office.get(f"/v1/reconciliations/{run_id}")
     assert found["state"] == "done", found
@@ -39,7 +39,7 @@ def lose(simulator: Simulator, cheque: UUID) -> None:
     held = simulator.register.cheques.pop(str(cheque))
     simulator.register._order.remove(held)
     simulator.register.numbers = {
-        code: each for code, each in simulator.register.numbers.items() if each != held.number
+        code: number for code, number in simulator.register.numbers.items() if number != held.number
     }
     simulator.register.outcomes.clear()
 

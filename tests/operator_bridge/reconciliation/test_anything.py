@@ -49,8 +49,8 @@ HARM = (
 def judge(office: Office, contract: UUID) -> None:
     """What the redeemer says to the operator's reports."""
     judged = {row.presentation_id for row in office.rows("SELECT presentation_id FROM redemption")}
-    for said in office.told("redemption.reported"):
-        report, cheque = UUID(said["report_id"]), UUID(said["cheque_id"])
+    for report_event in office.told("redemption.reported"):
+        report, cheque = UUID(report_event["report_id"]), UUID(report_event["cheque_id"])
         ((state,),) = office.rows("SELECT state FROM cheque WHERE cheque_id = :cheque", cheque=cheque)
         if report in judged:
             continue
@@ -79,7 +79,7 @@ def test_whatever_the_operator_has_wrong_is_settled_or_waits_for_a_person(
         office.push_all(contract)
         judge(office, contract)
     left = differences(office)
-    assert {each["state"] for each in left} <= {"waiting", "resolved"}
-    assert run["waiting"] == sum(each["state"] == "waiting" for each in left)
-    assert {each["cheque_id"] for each in left} <= {str(cheque) for cheque in harmed}
+    assert {difference["state"] for difference in left} <= {"waiting", "resolved"}
+    assert run["waiting"] == sum(difference["state"] == "waiting" for difference in left)
+    assert {difference["cheque_id"] for difference in left} <= {str(cheque) for cheque in harmed}
     assert set(office.orders()) == {"accepted"}

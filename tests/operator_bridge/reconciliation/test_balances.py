@@ -49,7 +49,7 @@ def issue(office: Office, redeemer: ServiceUnderTest, number: int) -> list[UUID]
         "granted_on": clock.today(),
         "valid_until": clock.today(),
         "presentable_until": clock.today(),
-        "cheques": [{"cheque_id": each, "digest": each.hex * 2, "value_cents": 1000} for each in cheques],
+        "cheques": [{"cheque_id": cheque, "digest": cheque.hex * 2, "value_cents": 1000} for cheque in cheques],
     }
     loaded = event_kinds.load("cheques.issued", body)
     with redeemer.runtime.transaction() as session:

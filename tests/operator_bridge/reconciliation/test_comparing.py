@@ -44,7 +44,7 @@ def test_each_difference_is_named_with_its_cheque(
     office: Office, simulator: Simulator, settled: tuple[UUID, list[UUID]]
 ) -> None:
     contract, cheques = settled
-    theirs = [simulator.register.cheques[str(each)] for each in cheques]
+    theirs = [simulator.register.cheques[str(cheque)] for cheque in cheques]
     simulator.register._order.remove(theirs[0])
     theirs[1].value_cents = 900
     theirs[2].redemption = None
@@ -53,7 +53,9 @@ def test_each_difference_is_named_with_its_cheque(
     simulator.register._order.append(Cheque(str(stranger), "contract", 1000, "9999"))
     found = compared(office, contract)
     assert found["count"] == 5
-    assert {each["kind"]: UUID(each["examples"][0]["cheque_id"]) for each in found["differences"]} == {
+    assert {
+        difference["kind"]: UUID(difference["examples"][0]["cheque_id"]) for difference in found["differences"]
+    } == {
         "missing_at_operator": cheques[0],
         "amount_differs": cheques[1],
         "status_differs": cheques[2],

@@ -57,8 +57,8 @@ def test_an_operator_in_step_has_no_difference(office: Office, other: str, other
     office.cancel(cheques[1:2])
     office.tell("cheques.blocked", {"cheque_ids": cheques[2:3], "reason": "lost"})
     work_off(office, other_simulator, contract)
-    asked = office.post("/v1/reconciliations", {"contract_id": str(contract)}).json
-    runs.run(office.bridge.runtime, UUID(asked["reconciliation_id"]))
-    run = office.get(f"/v1/reconciliations/{asked['reconciliation_id']}")
+    requested = office.post("/v1/reconciliations", {"contract_id": str(contract)}).json
+    runs.run(office.bridge.runtime, UUID(requested["reconciliation_id"]))
+    run = office.get(f"/v1/reconciliations/{requested['reconciliation_id']}")
     assert (run["state"], run["compared"], run["differences"]) == ("done", True, {})
-    assert sum(each["number"] for each in run["theirs"].values()) == 4
+    assert sum(status["number"] for status in run["theirs"].values()) == 4

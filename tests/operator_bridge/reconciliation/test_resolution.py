@@ -103,22 +103,22 @@ def test_another_amount_waits_for_a_person_with_both_sides(
     assert (found["ours"]["value_cents"], found["theirs"]["value_cents"]) == (1000, 900)
 
 
-@pytest.mark.parametrize("told", ["cancelled", "blocked", "unblocked", "redeemed"])
+@pytest.mark.parametrize("status", ["cancelled", "blocked", "unblocked", "redeemed"])
 def test_a_status_that_the_operator_lost_is_told_again(
-    office: Office, simulator: Simulator, contract: UUID, cheques: list[UUID], told: str
+    office: Office, simulator: Simulator, contract: UUID, cheques: list[UUID], status: str
 ) -> None:
     chosen = cheques[:1]
-    if told == "cancelled":
+    if status == "cancelled":
         office.cancel(chosen)
-    if told == "redeemed":
+    if status == "redeemed":
         office.redeem(chosen)
-    if told in ("blocked", "unblocked"):
+    if status in ("blocked", "unblocked"):
         office.tell("cheques.blocked", {"cheque_ids": chosen, "reason": "lost"})
-    if told == "unblocked":
+    if status == "unblocked":
         office.tell("cheques.unblocked", {"cheque_ids": chosen, "reason": "found"})
     office.push_all(contract)
     theirs = simulator.register.cheques[str(chosen[0])]
-    theirs.cancelled, theirs.redemption, theirs.blocked = False, None, told == "unblocked"
+    theirs.cancelled, theirs.redemption, theirs.blocked = False, None, status == "unblocked"
     simulator.register.outcomes.clear()
     assert reconcile(office, contract)["differences"] == {"status_differs": 1}
     assert the_difference(office)["policy"] == "sent_again"
@@ -269,7 +269,7 @@ def test_every_kind_of_difference_is_named(
     planted = office.issue(6)
     office.redeem(planted[4:6])
     office.push_all(contract)
-    theirs = [simulator.register.cheques[str(each)] for each in planted]
+    theirs = [simulator.register.cheques[str(cheque)] for cheque in planted]
     simulator.register._order.remove(theirs[0])
     simulator.register._order.append(Cheque(str(new_id()), "contract", 1000, "9999"))
     theirs[1].value_cents = 900

@@ -110,7 +110,7 @@ def test_of_two_runs_at_once_one_waits_for_the_other(
     office: Office, simulator: Simulator, contract: UUID, cheques: list[UUID]
 ) -> None:
     """Each would keep a worker for long, and two of them are all the workers that there are."""
-    first, second = (requested(office, one) for one in (contract, office.contract(code="other")))
+    first, second = (requested(office, contract_id) for contract_id in (contract, office.contract(code="other")))
     simulator.faults.order("slow", 2, 0.5)
     with ThreadPoolExecutor(2) as threads:
         ran = list(threads.map(lambda run_id: runs.run(office.bridge.runtime, run_id), (first, second)))

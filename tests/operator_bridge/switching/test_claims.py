@@ -61,7 +61,7 @@ def test_the_document_is_accessible_titled_in_french_and_always_the_same() -> No
         assert read.docinfo["/Title"] == "Déclaration de créances – Opérateur & Cie"
         assert read.Root["/Lang"] == "fr-FR"
         assert read.Root["/ViewerPreferences"]["/DisplayDocTitle"]
-        tags = [str(each["/S"]) for each in read.objects if isinstance(each, pikepdf.Dictionary) and "/S" in each]
+        tags = [str(item["/S"]) for item in read.objects if isinstance(item, pikepdf.Dictionary) and "/S" in item]
     assert {"/Table", "/TH", "/TD", "/P", "/H1"} <= set(tags)
     assert claims.letter(SUMMARY) == document
 
@@ -144,8 +144,8 @@ def command_line(town: Town) -> Iterator[Town]:
 
 
 def run(office: Office, *arguments: str) -> Result:
-    given = {**dict.fromkeys(os.environ, None), **office.bridge.environ, "SOUCHE_TOKEN": office.bridge.token("admin")}
-    return CliRunner().invoke(main, ["operator", *arguments], env=given)
+    environ = {**dict.fromkeys(os.environ, None), **office.bridge.environ, "SOUCHE_TOKEN": office.bridge.token("admin")}
+    return CliRunner().invoke(main, ["operator", *arguments], env=environ)
 
 
 def test_a_switch_is_made_and_watched_from_the_command_line(command_line: Town, tmp_path: Path) -> None:

@@ -114,10 +114,10 @@ def test_while_the_operator_cannot_be_asked_the_switch_waits_for_a_persons_word(
 
 
 def test_an_order_with_an_outcome_or_none_at_all_is_not_vouched_for(town: Town) -> None:
-    said = {"done": True, "note": "surely"}
+    outcome = {"done": True, "note": "surely"}
     (accepted, *_) = town.office.get("/v1/orders?state=accepted&kind=register")["items"]
-    assert town.office.post(f"/v1/orders/{accepted['order_id']}/outcome", said).status_code == 409
-    assert town.office.post(f"/v1/orders/{uuid4()}/outcome", said).status_code == 404
+    assert town.office.post(f"/v1/orders/{accepted['order_id']}/outcome", outcome).status_code == 409
+    assert town.office.post(f"/v1/orders/{uuid4()}/outcome", outcome).status_code == 404
 
 
 def test_a_number_that_only_the_operator_knows_is_not_vouched_for(town: Town, vouchers: govstack.Simulator) -> None:

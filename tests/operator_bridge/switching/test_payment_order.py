@@ -45,8 +45,8 @@ def test_a_switch_waits_visibly_for_the_payment_order_and_goes_on_after_it(
         assert waiting.waiting_for == f"the payment order (mandat) of 25 cheques: {command}"
         play.redeem(play.unspent[3:5])  # the tills do not wait
 
-        said = operator(bridge, "activate", "next", "--payment-order", "2026-004711")
-        assert said == "25 cheques are being activated by 2026-004711\n"
+        output = operator(bridge, "activate", "next", "--payment-order", "2026-004711")
+        assert output == "25 cheques are being activated by 2026-004711\n"
         assert switchover.advance(bridge.runtime, switch_id).waiting_for == "25 activations that are not settled yet"
         for _ in range(8):
             play.work(once=True)

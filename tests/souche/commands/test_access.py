@@ -54,10 +54,10 @@ def test_a_revocation_names_the_service_that_did_not_hear_it(
 ) -> None:
     token = issuer.token("finance", subject="somebody on leave")
     with served(issuer.app, issuer.settings.peers["issuer"]):
-        told = run(addresses, "revoke", "subject", "somebody on leave", "--reason", "Départ")
-    assert told.exit_code == 1
-    assert "issuer: taken back" in told.output
-    assert "redeemer: NOT taken back" in told.output
+        result = run(addresses, "revoke", "subject", "somebody on leave", "--reason", "Départ")
+    assert result.exit_code == 1
+    assert "issuer: taken back" in result.output
+    assert "redeemer: NOT taken back" in result.output
     eventually_refused(issuer, token)
     assert call(issuer, issuer.token("finance", subject="somebody else")).status_code == 200
 
@@ -119,5 +119,5 @@ def test_what_is_left_under_an_earlier_key_is_counted_and_moved(issuer: ServiceU
     assert "cheques whose new digest was told: 5" in moved.output
     assert "people known by a new digest: 1" in moved.output
     assert run(environ, "reencrypt", "--check").exit_code == 0
-    (told,) = office.events("cheques.redigested")
-    assert len(told["cheques"]) == 5
+    (event,) = office.events("cheques.redigested")
+    assert len(event["cheques"]) == 5

@@ -17,9 +17,9 @@ def services(
     issuer: ServiceUnderTest, redeemer: ServiceUnderTest, bridge: ServiceUnderTest
 ) -> dict[str, ServiceUnderTest]:
     """Three services with five entries each."""
-    found = {each.settings.service: each for each in (issuer, redeemer, bridge)}
-    for each in found.values():
-        with each.runtime.transaction() as session, trail.acting(trail.system("test")):
+    found = {service.settings.service: service for service in (issuer, redeemer, bridge)}
+    for service in found.values():
+        with service.runtime.transaction() as session, trail.acting(trail.system("test")):
             trail.record(session, "thing", range(5))
     return found
 
@@ -27,7 +27,7 @@ def services(
 @pytest.fixture
 def run(services: dict[str, ServiceUnderTest]) -> Callable[..., Result]:
     environ = dict(services["issuer"].environ)
-    return lambda *given: CliRunner(env=environ).invoke(verify, ["--wait", "0", *given])
+    return lambda *options: CliRunner(env=environ).invoke(verify, ["--wait", "0", *options])
 
 
 def by_hand(owner: sa.Engine, sql: str) -> None:
