@@ -16,7 +16,7 @@ from souche.verify.reading import Engines, Fault, scalar, side_by_side, stream
 
 _POLL_SECONDS = 0.25
 _HEAD = "SELECT count(*) FROM event"
-_READ = "SELECT count(*) FROM event WHERE position <= :position"
+_UNREAD = "SELECT count(*) FROM event WHERE (position <= :position) IS NOT TRUE"
 _POSITION = "SELECT position FROM cursor WHERE publisher = :name"
 _PARKED = "SELECT count(*) FROM parked_event"
 _WRITTEN = "SELECT event_id FROM event ORDER BY event_id"
@@ -53,9 +53,7 @@ def _behind(engines: Engines) -> list[str]:
 
 
 def _unread(engines: Engines, publisher: str, reader: str) -> int:
-    written = scalar(engines[publisher], _HEAD)
-    position = scalar(engines[reader], _POSITION, name=publisher) or 0
-    return int(written - scalar(engines[publisher], _READ, position=position))
+    return int(scalar(engines[publisher], _UNREAD, position=scalar(engines[reader], _POSITION, name=publisher) or 0))
 
 
 def remarks(engines: Engines) -> list[str]:

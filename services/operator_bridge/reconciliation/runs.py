@@ -49,13 +49,13 @@ _REQUEST_NIGHT = sa.text("""
 """)
 _DUE = sa.text("""
     SELECT reconciliation_id FROM reconciliation
-    WHERE state IN ('requested', 'running') AND next_attempt_at <= clock_timestamp() AND attempts < :most
+    WHERE state IN ('requested', 'running') AND next_attempt_at <= clock_timestamp() AND attempts < :max
     ORDER BY reconciliation_id
 """)
 # A run that is what kills its workers is not taken up for ever.
 _GIVE_UP = sa.text("""
     UPDATE reconciliation SET state = 'failed', error = 'its workers ended before it did', finished_at = now()
-    WHERE state = 'running' AND attempts >= :most AND started_at < now() - interval '1 hour'
+    WHERE state = 'running' AND attempts >= :max AND started_at < now() - interval '1 hour'
 """)
 _START = sa.text("""
     UPDATE reconciliation SET state = 'running', started_at = :now, attempts = attempts + 1
@@ -65,8 +65,8 @@ _START = sa.text("""
 # A run that a person requested fails at once; at night the operator is asked again later.
 _FAIL = sa.text("""
     UPDATE reconciliation SET error = :error, next_attempt_at = clock_timestamp() + make_interval(secs => :wait),
-        state = CASE WHEN night IS NULL OR attempts >= :most THEN 'failed' ELSE 'requested' END,
-        finished_at = CASE WHEN night IS NULL OR attempts >= :most THEN clock_timestamp() END
+        state = CASE WHEN night IS NULL OR attempts >= :max THEN 'failed' ELSE 'requested' END,
+        finished_at = CASE WHEN night IS NULL OR attempts >= :max THEN clock_timestamp() END
     WHERE reconciliation_id = :run
 """)
 _FINISH = sa.text("""
@@ -119,11 +119,8 @@ _RESOLVE = sa.text("""
 def request(session: Session, contract_id: UUID) -> Reconciliation:
     """A run of a contract, to be done now; raises NotFound where there is no such contract."""
     contracts.find(session, contract_id)
-    run = Reconciliation(contract_id=contract_id)
-    session.add(run)
-    session.flush()
-    session.refresh(run)
-    return run
+    inserted = sa.insert(Reconciliation).values(contract_id=contract_id).returning(Reconciliation)
+    return session.scalars(inserted).one()
 
 
 def find(session: Session, reconciliation_id: UUID) -> Reconciliation:
@@ -140,8 +137,8 @@ def request_nightly(session: Session, now: datetime) -> None:
 
 def due(session: Session) -> list[UUID]:
     """The runs to do now, with the ones whose worker may have died."""
-    session.execute(_GIVE_UP, {"most": _MAX_ATTEMPTS})
-    return list(session.scalars(_DUE, {"most": _MAX_ATTEMPTS}))
+    session.execute(_GIVE_UP, {"max": _MAX_ATTEMPTS})
+    return list(session.scalars(_DUE, {"max": _MAX_ATTEMPTS}))
 
 
 def run(runtime: Runtime, reconciliation_id: UUID) -> bool:
@@ -161,7 +158,7 @@ def _attempt(runtime: Runtime, reconciliation_id: UUID) -> None:
         both = comparing.sides(runtime, contract_id)
         settled = _reconcile(runtime, both, reconciliation_id) if both.comparable else 0
     except (Unavailable, ConfigurationError) as error:
-        params = {"run": reconciliation_id, "error": str(error), "wait": _RETRY_SECONDS, "most": _MAX_ATTEMPTS}
+        params = {"run": reconciliation_id, "error": str(error), "wait": _RETRY_SECONDS, "max": _MAX_ATTEMPTS}
         with runtime.transaction() as session:
             session.execute(_FAIL, params)
         logger().warning("reconciliation_failed", contract_id=str(contract_id), error=str(error))

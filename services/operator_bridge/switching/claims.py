@@ -193,23 +193,18 @@ def letter(claims: Summary) -> bytes:
 def _content(claims: Summary) -> dict[str, Any]:
     amounts = {"unspent": claims.unspent, **{kind: claims.all_of(kind) for kind in ("declared", "undeclared")}}
     declared, undeclared = amounts["declared"], amounts["undeclared"]
-    owed = declared + undeclared
+    unchanged = ("reference", "creditor", "debtor", "contract", "programme", "sha256")
     return {
+        **{name: getattr(claims, name) for name in unchanged},
         "title": f"Déclaration de créances – {claims.debtor}",
-        "reference": claims.reference,
-        "creditor": claims.creditor,
-        "debtor": claims.debtor,
-        "contract": claims.contract,
-        "programme": claims.programme,
         "counted_on": in_full(claims.counted_on),
         "kinds": [[" : ".join(_KINDS[kind]), *_cells(amount)] for kind, amount in amounts.items()],
         "total": ["Total", *_cells(claims.total)],
         "figures": in_figures(claims.total.cents),
         "words": in_words(claims.total.cents),
-        "sha256": claims.sha256,
         "structures": [_line(owed) for owed in claims.structures],
-        "owed": ["Total", "", *_cells(declared), *_cells(undeclared), in_figures(owed.cents)],
-        "owed_words": in_words(owed.cents),
+        "owed": _line(Owed("Total", "", declared, undeclared)),
+        "owed_words": in_words((declared + undeclared).cents),
     }
 
 
