@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.interface import Event, Paid, Receipt, Redeemed
-from services.operator_bridge.orders import creating, deriving, outcomes
+from services.operator_bridge.orders import consequences, creating, deriving, outcomes
 from services.operator_bridge.register import discrepancies
-from services.operator_bridge.register.transitions import LINK, REDEMPTION
+from services.operator_bridge.register.transitions import REDEMPTION
 from shared.eventlog import log
 
 _REPORT = sa.text("""
@@ -94,12 +94,6 @@ _MARK_PAID = sa.text("""
     RETURNING redemption_id
 """)
 
-_CLOSE_LINKS = sa.text("""
-    UPDATE link SET state = 'closed', changed_at = clock_timestamp()
-    FROM unnest(CAST(:contracts AS uuid[]), CAST(:cheques AS uuid[])) AS paid (contract_id, cheque_id)
-    WHERE link.contract_id = paid.contract_id AND link.cheque_id = paid.cheque_id AND link.state = ANY(:before)
-""")
-
 
 def apply(session: Session, operator: str, events: Iterable[Event]) -> None:
     """Applies events of an operator in the caller's transaction."""
@@ -158,8 +152,7 @@ def _dispute(session: Session, paid: Sequence[sa.RowMapping]) -> None:
 def _publish_paid(session: Session, paid: Sequence[sa.RowMapping]) -> None:
     if not paid:
         return
-    links = {"contracts": [row["contract_id"] for row in paid], "cheques": [row["cheque_id"] for row in paid]}
-    session.execute(_CLOSE_LINKS, {**links, "before": LINK.before("closed")})
+    consequences.move_links(session, "closed", paid)
     payments: dict[tuple[UUID, str, date], list[UUID]] = {}
     for row in paid:
         payment = (row["contract_id"], row["payment_reference"], row["paid_on"])

@@ -16,7 +16,7 @@ Settled = sa.RowMapping
 """An order that was settled just now, with its operator and the number that it gave the cheque."""
 
 _MOVE_LINKS = sa.text("""
-    UPDATE link SET state = :state, reason = r.reason, number = coalesce(r.number, link.number),
+    UPDATE link SET state = :state, reason = coalesce(r.reason, link.reason), number = coalesce(r.number, link.number),
                     changed_at = clock_timestamp()
     FROM unnest(CAST(:contracts AS uuid[]), CAST(:cheques AS uuid[]), CAST(:reasons AS text[]),
                 CAST(:numbers AS text[])) AS r (contract_id, cheque_id, reason, number)
@@ -51,13 +51,13 @@ def _taken_in(session: Session, orders: Sequence[Settled]) -> None:
 
 
 def _registered(session: Session, orders: Sequence[Settled]) -> None:
-    for contract_id, links in _by_contract(_move_links(session, "registered", orders)).items():
+    for contract_id, links in _by_contract(move_links(session, "registered", orders)).items():
         body = {"contract_id": contract_id, "cheque_ids": [link["cheque_id"] for link in links]}
         log.append(session, "cheques.registered", contract_id, body)
 
 
 def _not_registered(session: Session, orders: Sequence[Settled]) -> None:
-    for contract_id, links in _by_contract(_move_links(session, "refused", orders)).items():
+    for contract_id, links in _by_contract(move_links(session, "refused", orders)).items():
         cheques = [{"cheque_id": link["cheque_id"], "reason": link["reason"] or "refused"} for link in links]
         log.append(session, "cheques.refused", contract_id, {"contract_id": contract_id, "cheques": cheques})
 
@@ -78,7 +78,7 @@ def _not_declared(session: Session, orders: Sequence[Settled]) -> None:
 
 
 def _cancelled(session: Session, orders: Sequence[Settled]) -> None:
-    _move_links(session, "closed", orders)
+    move_links(session, "closed", orders)
 
 
 def _disputed(session: Session, orders: Sequence[Settled]) -> None:
@@ -113,14 +113,20 @@ VOIDED: Mapping[tuple[str, str], str] = {
 """Why the orders that were to follow an order are not sent, where it is refused."""
 
 
-def _move_links(session: Session, state: str, orders: Sequence[Settled]) -> Sequence[Settled]:
+def move_links(
+    session: Session, state: str, links: Sequence[Mapping[Any, Any]], before: Sequence[str] | None = None
+) -> Sequence[Settled]:
+    """Takes links, by contract and cheque, to a state that may follow theirs, or from those of `before` alone.
+
+    With the operator's `reason` and `number` where there are any. Returns the links that it took.
+    """
     params = {
         "state": state,
-        "before": LINK.before(state),
-        "contracts": _column(orders, "contract_id"),
-        "cheques": _column(orders, "cheque_id"),
-        "reasons": _column(orders, "reason"),
-        "numbers": _column(orders, "number"),
+        "before": before or LINK.before(state),
+        "contracts": [link["contract_id"] for link in links],
+        "cheques": [link["cheque_id"] for link in links],
+        "reasons": [link.get("reason") for link in links],
+        "numbers": [link.get("number") for link in links],
     }
     return session.execute(_MOVE_LINKS, params).mappings().all()
 

@@ -4,7 +4,7 @@ Rows that were moved are not found again, so a worker that takes over from one t
 link is rewritten: the old one is closed or stranded and a new one made. The orders of a switch carry its id.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.adapter_kit import lookup
-from services.operator_bridge.orders import creating, deriving, outcomes
+from services.operator_bridge.orders import consequences, creating, deriving, outcomes
 from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, UNFINISHED
@@ -102,11 +102,6 @@ _LEFT = sa.text("""
     ORDER BY cheque_id
 """)
 
-_CLOSE = sa.text("""
-    UPDATE link SET state = 'closed', changed_at = clock_timestamp()
-    WHERE contract_id = :old AND cheque_id = ANY(:cheques) AND state = ANY(:states) RETURNING cheque_id
-""")
-
 _IDS_AN_EVENT = 1000
 
 
@@ -129,6 +124,10 @@ class Move:
         """The parameters of every statement here."""
         contracts = {"old": self.old.contract_id, "new": self.new.contract_id}
         return {"switch": self.switch_id, "programme": self.programme, "limit": self.batch_size, **contracts, **more}
+
+    def old_links(self, cheques: Iterable[UUID]) -> list[dict[str, UUID]]:
+        """The links of cheques with the old contract."""
+        return [{"contract_id": self.old.contract_id, "cheque_id": cheque_id} for cheque_id in cheques]
 
 
 def strand(session: Session, move: Move) -> int:
@@ -212,7 +211,7 @@ def leave(session: Session, move: Move, after: UUID) -> UUID | None:
         orders = [NewOrder(move.old.contract_id, {"reason": MOVED}, cheque_id) for cheque_id in left]
         creating.create(session, "cancel", orders)
     else:
-        session.execute(_CLOSE, move.params(cheques=left, states=LINK.before("closed")))
+        consequences.move_links(session, "closed", move.old_links(left))
     return cheques[-1]
 
 
@@ -227,5 +226,5 @@ def _order(session: Session, move: Move, kind: str, structures: Mapping[UUID, Ma
 
 def _close_wanted(session: Session, move: Move, cheques: Sequence[UUID]) -> None:
     """Withdraws the orders for those of the cheques that the old operator has not registered yet."""
-    closed = session.scalars(_CLOSE, move.params(cheques=cheques, states=["wanted"])).all()
-    outcomes.withdraw(session, [(move.old.contract_id, cheque_id, None) for cheque_id in closed], MOVED)
+    closed = consequences.move_links(session, "closed", move.old_links(cheques), ["wanted"])
+    outcomes.withdraw(session, [(move.old.contract_id, link["cheque_id"], None) for link in closed], MOVED)
