@@ -12,7 +12,6 @@ from services.issuer.funding import api_conventions as conventions_api
 from services.issuer.funding import api_envelopes as envelopes_api
 from services.issuer.grants import api as grants_api
 from services.issuer.grants import api_bulk as bulk_grants_api
-from services.issuer.grants import api_preview as assessments_api
 from services.issuer.lifecycle import api as lifecycle_api
 from services.issuer.lifecycle import api_expiry as expiry_api
 from services.issuer.lifecycle import api_replacements as replacements_api
@@ -38,7 +37,6 @@ _APIS = (
     prescribers_api,
     grants_api,
     bulk_grants_api,
-    assessments_api,
     booklets_api,
     cheques_api,
     lifecycle_api,

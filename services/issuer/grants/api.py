@@ -1,29 +1,36 @@
-"""Grants over HTTP, one at a time."""
+"""Grants over HTTP, one at a time, and what one would come to."""
 
 from typing import Any
 from uuid import UUID
 
 from flask_smorest import Blueprint
-from marshmallow import Schema, fields
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from services.issuer.cheques.codes import Codes, Revealed
 from services.issuer.cheques.schemas import ChequeSchema, PrintedChequeSchema
-from services.issuer.fields import programme_code
-from services.issuer.grants import granting, queries
+from services.issuer.fields import cents, programme_code
+from services.issuer.grants import granting, preview, queries
+from services.issuer.grants.issuing import Secrets
 from services.issuer.grants.models import Grant
 from services.issuer.grants.schemas import GrantOrderSchema, grant_request
-from services.issuer.grants.secrets import Secrets
+from services.issuer.people import access_log
+from services.issuer.people.identities import Identities, Identity
+from services.issuer.people.schemas import BeneficiarySchema
 from shared.access.tokens import caller, roles
 from shared.audit import trail
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.observability.logs import logger
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint(
     "grants", __name__, url_prefix="/v1/grants", description="Amounts granted to people, handed over as cheques."
 )
-BLUEPRINTS = (blueprint,)
+assessment_views = Blueprint(
+    "assessments", __name__, url_prefix="/v1/assessments", description="What a programme would grant, without effect."
+)
+BLUEPRINTS = (blueprint, assessment_views)
 
 
 class GrantSchema(Schema):
@@ -109,11 +116,60 @@ class GrantQuery(PageQuery):
     )
 
 
+class AssessmentSchema(Schema):
+    """A person's situation by question of the programme, or an amount; and who it is, to see what they had."""
+
+    programme = programme_code(required=True)
+    answers = fields.Dict(keys=fields.Str(), values=fields.Str())
+    amount_cents = cents(metadata={"description": "Instead of answers."})
+    beneficiary = fields.Nested(BeneficiarySchema)
+    granted_on = fields.Date(metadata={"description": "Default: today (Europe/Paris). Must not be in the future."})
+
+    @validates_schema
+    def _check_ground(self, data: dict[str, Any], **_: Any) -> None:
+        if ("answers" in data) == ("amount_cents" in data):
+            raise ValidationError("Either `answers` or `amount_cents`.", "answers")
+
+
+class StandingSchema(Schema):
+    """The person's usage of the programme's limit, and whether you may grant this to them."""
+
+    verdict = fields.Str(
+        required=True,
+        validate=validate.OneOf(preview.VERDICTS),
+        metadata={"description": "`with_reason`: you may grant it if you give an `exception_reason`."},
+    )
+    detail = fields.Str(required=True, allow_none=True)
+    grants = fields.Int(
+        required=True, attribute="usage.grants", metadata={"description": "In the period, whoever made them."}
+    )
+    granted_cents = fields.Int(required=True, attribute="usage.granted_cents")
+    remaining_cents = fields.Int(
+        required=True, allow_none=True, attribute="usage.remaining_cents", metadata={"description": "Null: no ceiling."}
+    )
+
+
+class OutcomeSchema(Schema):
+    """What would be granted; 0 cents where nothing."""
+
+    amount_cents = fields.Int(required=True, attribute="outcome.amount_cents")
+    points = fields.Int(required=True, allow_none=True, attribute="outcome.points")
+    reason = fields.Str(required=True, attribute="outcome.reason")
+    rule_version = fields.Int(required=True, allow_none=True)
+    cheques = fields.List(fields.Int(), required=True, metadata={"description": "What each would be worth, in cents."})
+    per_person = fields.Nested(
+        StandingSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null where nobody is named or the programme has no limit."},
+    )
+
+
 _SHOWN = [field.attribute or name for name, field in GrantSchema().fields.items()]
 
 
 def _shown(grant: Grant, **members: Any) -> dict[str, Any]:
-    """What the schemas read of a grant, and members of its answer."""
+    """A grant's columns and other members of an answer."""
     return {name: getattr(grant, name) for name in _SHOWN} | members
 
 
@@ -137,8 +193,7 @@ def create_grant(body: dict[str, Any]) -> dict[str, Any]:
 def list_grants(query: dict[str, Any]) -> dict[str, Any]:
     """The grants, oldest first; to a prescriber, its own."""
     with transaction() as session:
-        found = queries.grants(caller().scope, query["programme"], exceptional=query["exceptional"], lot=query["lot"])
-        return page(session, found, Grant.id, query["after"], query["limit"])
+        return queries.page(session, caller().scope, query)
 
 
 @blueprint.route("/<uuid:grant_id>")
@@ -148,8 +203,8 @@ def show_grant(grant_id: UUID) -> dict[str, Any]:
     """A grant, what is known of its cheques, and why each is charged to its envelope."""
     with transaction() as session:
         grant = queries.grant(session, grant_id, caller().scope)
-        charges = queries.charges(session, grant_id)
-        return _shown(grant, charges=charges, cheques=queries.explained(session, grant_id, charges))
+        charges, cheques = queries.charges(session, grant_id), queries.cheques(session, grant_id)
+        return _shown(grant, charges=charges, cheques=cheques)
 
 
 @blueprint.route("/<uuid:grant_id>/codes")
@@ -162,3 +217,23 @@ def show_codes(grant_id: UUID) -> dict[str, list[Revealed]]:
         logger().info("codes_shown", grant_id=str(grant_id), caller=str(caller()))
         trail.record(session, "grant", [grant_id], after={"shown": "codes"})
         return {"cheques": Codes(runtime().settings.keys).of_grant(session, grant_id)}
+
+
+@assessment_views.route("", methods=["POST"])
+@roles("admin", "prescriber")
+@assessment_views.arguments(AssessmentSchema)
+@assessment_views.response(200, OutcomeSchema)
+@assessment_views.alt_response(409, schema=ProblemSchema)
+def assess(body: dict[str, Any]) -> preview.Preview:
+    """What would be granted, and whether the person may have it. Nothing is kept but that you asked."""
+    who, person = caller(), body.pop("beneficiary", None)
+    identities, beneficiary = Identities(runtime().settings.keys), Identity(**person) if person else None
+    with transaction() as session:
+        seen = preview.preview(
+            session, identities, **body, beneficiary=beneficiary, role=who.role, prescriber_id=who.scope
+        )
+        if seen.person_id:
+            access_log.record(session, "assessed", seen.person_id, str(who))
+    if seen.per_person:
+        logger().info("person_assessed", caller=str(who), programme=body["programme"])
+    return seen

@@ -11,10 +11,10 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields
 
 from services.issuer.grants import bulk, bulk_csv
-from services.issuer.grants.bulk import BulkRequest, Line
+from services.issuer.grants.bulk import Line
 from services.issuer.grants.bulk_csv import Raw
+from services.issuer.grants.issuing import Secrets
 from services.issuer.grants.schemas import GrantOrderSchema, grant_request
-from services.issuer.grants.secrets import Secrets
 from shared.access.tokens import caller, roles
 from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http import idempotency
@@ -53,13 +53,12 @@ class AnswersSchema(Schema):
 
 
 _LINE = GrantOrderSchema()
-_COLUMNS = f"{', '.join(bulk_csv.COLUMNS)}, answer.<question>"
 _BODY = {
     "requestBody": {
         "required": True,
         "description": (
             f"At most {bulk_csv.MAX_LINES} grants, {bulk.MAX_ALL_OR_NOTHING} where they are to be all or nothing."
-            f" CSV columns: {_COLUMNS}."
+            f" CSV columns: {', '.join(bulk_csv.COLUMNS)}, answer.<question>."
         ),
         "content": {
             "application/json": {"schema": {"type": "array", "items": GrantOrderSchema}},
@@ -87,8 +86,8 @@ def create_grants(options: ImportOptions) -> dict[str, Any]:
     lines = [_line(number, raw) for number, raw in rows]
     with _slot():
         wait_for_others()
-        bulk_request = BulkRequest(lines, _origin(), _digest(), options)
-        return bulk.grant_lines(runtime().transaction, Secrets.of(runtime().settings.keys), bulk_request).payload()
+        secrets = Secrets.of(runtime().settings.keys)
+        return bulk.grant_lines(runtime().transaction, secrets, lines, _origin(), _digest(), options).payload()
 
 
 def _line(number: int, raw: Raw) -> Line:
@@ -97,17 +96,13 @@ def _line(number: int, raw: Raw) -> Line:
     try:
         return Line(number, grant_request(_LINE.load(raw), caller()))
     except ValidationError as error:
-        return Line(number, _invalid(error.messages_dict))
+        return Line(number, Invalid("Some fields are not valid: see `errors`.", errors=error.messages_dict))
     except Problem as problem:
         return Line(number, problem)
 
 
-def _invalid(errors: dict[str, Any]) -> Invalid:
-    return Invalid("Some fields are not valid: see `errors`.", errors=errors)
-
-
 def _origin() -> str | None:
-    """The digest of this request of this caller, the same for every repeat; None without an Idempotency-Key."""
+    """The digest of this caller's request, the same for every repeat; None without an Idempotency-Key."""
     key = idempotency.key()
     if key is None:
         return None

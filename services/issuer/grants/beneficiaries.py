@@ -1,5 +1,6 @@
-"""The people to whom something is granted: their rows, locked, and how many grants they had before."""
+"""The people to whom something is granted: their rows, locked, and what they had before."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -8,10 +9,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
+from services.issuer.cheques.models import CANCELLED, Cheque
 from services.issuer.grants.models import Grant
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.people.models import Beneficiary
+from services.issuer.programmes import person_limits
+from services.issuer.programmes.models import Programme
+from services.issuer.programmes.person_limits import PastGrant
 from shared.database import engine
+
+Histories = defaultdict[tuple[UUID, UUID], list[PastGrant]]
+"""Past grants by beneficiary and programme."""
 
 
 @dataclass(slots=True)
@@ -42,10 +50,15 @@ def find_or_add(
     insert = pg.insert(Beneficiary)
     upsert = insert.on_conflict_do_update(index_elements=["digest"], set_={"last_granted_at": sa.func.now()})
     found = session.execute(upsert.returning(Beneficiary.digest, Beneficiary.id), rows).all()
-    earlier = _grants_of(session, [row.id for row in found])
+    numbers = (
+        sa.select(Grant.beneficiary_id, sa.func.count().label("number"))
+        .where(engine.among(Grant.beneficiary_id, [row.id for row in found]))
+        .group_by(Grant.beneficiary_id)
+    )
+    earlier = {row.beneficiary_id: row.number for row in session.execute(numbers)}
     made = {row["id"] for row in rows}
-    known = {row.digest: BeneficiaryRecord(row.id, earlier.get(row.id, 0), new=row.id in made) for row in found}
-    return {identity: known[digest] for identity, digest in digests.items()}
+    records = {row.digest: BeneficiaryRecord(row.id, earlier.get(row.id, 0), new=row.id in made) for row in found}
+    return {identity: records[digest] for identity, digest in digests.items()}
 
 
 def forget_unused(session: Session, unused: Collection[BeneficiaryRecord]) -> None:
@@ -60,10 +73,22 @@ def forget_unused(session: Session, unused: Collection[BeneficiaryRecord]) -> No
         session.execute(statement.values(last_granted_at=last).execution_options(synchronize_session=False))
 
 
-def _grants_of(session: Session, beneficiary_ids: list[UUID]) -> dict[UUID, int]:
+def histories(session: Session, programmes: Iterable[Programme], beneficiary_ids: Iterable[UUID]) -> Histories:
+    """The past grants of these people from those of these programmes that have a limit, less cancelled cheques."""
+    found: Histories = defaultdict(list)
+    limited = {programme.id for programme in programmes if person_limits.of(programme)}
+    people = set(beneficiary_ids)
+    if not limited or not people:
+        return found
+    kept = sa.func.sum(Cheque.value_cents)
     query = (
-        sa.select(Grant.beneficiary_id, sa.func.count())
-        .where(Grant.beneficiary_id.in_(beneficiary_ids))
-        .group_by(Grant.beneficiary_id)
+        sa.select(Grant.beneficiary_id, Grant.programme_id, Grant.granted_on, kept)
+        .join(Cheque, Cheque.grant_id == Grant.id)
+        .where(engine.among(Grant.beneficiary_id, people), engine.among(Grant.programme_id, limited))
+        .where(Cheque.ending.is_distinct_from(CANCELLED))
+        .group_by(Grant.id)
     )
-    return {beneficiary_id: count for beneficiary_id, count in session.execute(query) if beneficiary_id}
+    for beneficiary_id, programme_id, granted_on, cents in session.execute(query):
+        if beneficiary_id:
+            found[beneficiary_id, programme_id].append(PastGrant(granted_on, int(cents)))
+    return found

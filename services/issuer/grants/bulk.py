@@ -4,9 +4,9 @@ A line is granted once, under its own reference or one made from the request's o
 request that was interrupted can be sent again as it was: it continues where it stopped.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,10 +16,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from services.issuer.grants import granting
-from services.issuer.grants.issuing import IssuedGrant
+from services.issuer.grants.issuing import IssuedGrant, Secrets
 from services.issuer.grants.models import GrantImport
 from services.issuer.grants.requests import GrantRequest
-from services.issuer.grants.secrets import Secrets
 from services.issuer.people import access_log
 from services.issuer.people.identities import Identities
 from services.issuer.programmes import person_limits
@@ -41,19 +40,6 @@ class Line:
 
     number: int
     request: GrantRequest | Problem
-
-
-@dataclass(frozen=True, slots=True)
-class BulkRequest:
-    """Lines and the terms on which they are granted.
-
-    `origin` identifies the HTTP request, None where it has no Idempotency-Key; `digest` identifies the file.
-    """
-
-    lines: Sequence[Line]
-    origin: str | None
-    digest: str
-    terms: ImportOptions = field(default_factory=ImportOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,31 +79,39 @@ class BulkReport:
         }
 
 
-def grant_lines(transaction: Transactions, secrets: Secrets, bulk_request: BulkRequest) -> BulkReport:
+def grant_lines(
+    transaction: Transactions,
+    secrets: Secrets,
+    lines: Sequence[Line],
+    origin: str | None,
+    digest: str,
+    options: ImportOptions,
+) -> BulkReport:
     """The report of the good lines, granted in their order; on all-or-nothing terms only if every line is good.
 
-    Raises Invalid where too many lines are all or nothing, and Unavailable where the database connection broke: what
-    was granted stays granted.
+    `origin` identifies the HTTP request, None where it has no Idempotency-Key; `digest` identifies the file. Raises
+    Invalid where too many lines are all or nothing, and Unavailable where the database connection broke: what was
+    granted stays granted.
     """
-    terms, lines = bulk_request.terms, list(_with_references(bulk_request.lines, bulk_request.origin))
-    if terms.all_or_nothing and len(lines) > MAX_ALL_OR_NOTHING:
+    lines = list(_with_references(lines, origin))
+    if options.all_or_nothing and len(lines) > MAX_ALL_OR_NOTHING:
         raise Invalid(
             f"At most {MAX_ALL_OR_NOTHING} lines can be all or nothing; these are {len(lines)}.", slug="too-many-lines"
         )
     # A trial is one batch too: a second one would count on money that the first did not really take.
-    size = BATCH_SIZE if terms == ImportOptions() else max(len(lines), 1)
+    size = BATCH_SIZE if options == ImportOptions() else max(len(lines), 1)
     report = BulkReport([])
     with _unavailable_where_interrupted(report, len(lines)):
         for start in range(0, len(lines), size):
             batch = lines[start : start + size]
-            audited = _audited_disclosures(transaction, secrets.identities, batch, terms)
-            with audited as answers, transaction() as session, file_import.taking(session, terms):
+            audited = _audited_disclosures(transaction, secrets.identities, batch, options)
+            with audited as answers, transaction() as session, file_import.taking(session, options):
                 if start == 0:
-                    report.already_imported_at = file_import.first_imported_at(
-                        session, bulk_request.digest, GrantImport
-                    )
-                answers += _grant_batch(session, secrets, batch, on_trial=terms.dry_run)
-                _require_whole(terms, report.already_imported_at, answers)
+                    report.already_imported_at = file_import.first_imported_at(session, digest, GrantImport)
+                answers += _grant_batch(session, secrets, batch, on_trial=options.dry_run)
+                bad = [answer for answer in answers if answer.problem]
+                so_far = BulkReport(bad, report.already_imported_at)
+                file_import.require_whole(options, len(bad), len(answers), so_far.payload())
             report.answers += answers
     return report
 
@@ -139,18 +133,14 @@ def _audited_disclosures(
         disclosed = {
             answer.number for answer in answers if undone or isinstance(answer.problem, person_limits.Exceeded)
         }
-        requests = [line.request for line in lines if line.number in disclosed]
         people = {
-            request.beneficiary for request in requests if isinstance(request, GrantRequest) and request.beneficiary
+            line.request.beneficiary
+            for line in lines
+            if line.number in disclosed and isinstance(line.request, GrantRequest) and line.request.beneficiary
         }
         if people:
             with transaction() as session:
                 access_log.record_assessed(session, identities, people)
-
-
-def _require_whole(options: ImportOptions, since: datetime | None, answers: Sequence[LineAnswer]) -> None:
-    bad = [answer for answer in answers if answer.problem]
-    file_import.require_whole(options, len(bad), len(answers), BulkReport(bad, since).payload())
 
 
 @contextmanager
@@ -184,29 +174,26 @@ def _answer(number: int, result: IssuedGrant | Problem, on_trial: bool) -> LineA
     return LineAnswer(number, None, None if on_trial and not already else grant.id, grant.amount_cents, already)
 
 
-def _with_references(lines: Sequence[Line], origin: str | None) -> Iterator[Line]:
+def _with_references(lines: Iterable[Line], origin: str | None) -> Iterator[Line]:
     """The lines, each with a reference of its own, or with the problem of a missing or repeated one."""
     first_lines: dict[tuple[UUID, str], int] = {}
     for line in lines:
-        try:
-            if isinstance(line.request, Problem):
-                yield line
-            else:
-                yield _with_reference(line.number, line.request, origin, first_lines)
-        except Problem as problem:
-            yield Line(line.number, problem)
+        request = line.request
+        if isinstance(request, GrantRequest):
+            request = _with_reference(line.number, request, origin, first_lines)
+        yield Line(line.number, request)
 
 
 def _with_reference(
     number: int, request: GrantRequest, origin: str | None, first_lines: dict[tuple[UUID, str], int]
-) -> Line:
+) -> GrantRequest | Problem:
     reference = request.reference or (f"{origin}/{number}" if origin else None)
     if reference is None:
-        raise Invalid(
+        return Invalid(
             "Give the line a reference, or the request an Idempotency-Key: else it could be granted twice.",
             slug="reference-missing",
         )
     first = first_lines.setdefault((request.prescriber_id, reference), number)
     if first != number:
-        raise Conflict(f"Line {first} has the same reference.", slug="reference-repeated")
-    return Line(number, replace(request, reference=reference))
+        return Conflict(f"Line {first} has the same reference.", slug="reference-repeated")
+    return replace(request, reference=reference)

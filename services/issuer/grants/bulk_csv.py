@@ -1,4 +1,4 @@
-"""Reading the lines of a bulk request, as JSON or CSV, into one shape: a number, and a mapping or what is wrong.
+"""The lines of a bulk request, as JSON or CSV, in one shape: a number, and a mapping or what is wrong.
 
 CSV has one grant a line, so an open quote costs its own line only; its first line names the columns, separated by
 commas or semicolons. An answer to the question `x` is in the column `answer.x`. Days may be written as French
@@ -20,7 +20,7 @@ _PERSON = ("family_name", "given_name", "birth_date")
 _DAYS = ("granted_on", "birth_date")
 _ANSWER = "answer."
 _NUMBER = re.compile(r"[0-9]{1,15}")
-_FRENCH_DAY = re.compile(r"([0-9]{2})/([0-9]{2})/([0-9]{4})")
+_FRENCH_DAY = re.compile(r"\A([0-9]{2})/([0-9]{2})/([0-9]{4})\Z")
 COLUMNS = (*_PLAIN, "amount_cents", *_PERSON)
 
 Raw = Mapping[str, Any] | Problem
@@ -85,19 +85,15 @@ def _raw(line: str, names: Sequence[str], delimiter: str) -> Raw:
         return Invalid(f"Not a CSV line: {error}.")
     if len(values) != len(names):
         return Invalid(f"{len(values)} fields where the first line names {len(names)}.")
-    return _order({name: value.strip() for name, value in zip(names, values, strict=True) if value.strip()})
+    return _fields({name: value.strip() for name, value in zip(names, values, strict=True) if value.strip()})
 
 
-def _order(given: Mapping[str, str]) -> dict[str, Any]:
+def _fields(columns: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a line as JSON would have them."""
-    given = {name: _day(text) if name in _DAYS else text for name, text in given.items()}
-    raw: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}
-    if "amount_cents" in given:
-        raw["amount_cents"] = int(given["amount_cents"]) if _NUMBER.fullmatch(given["amount_cents"]) else "not a number"
-    person = {name: given[name] for name in _PERSON if name in given}
-    answers = {name.removeprefix(_ANSWER): value for name, value in given.items() if name.startswith(_ANSWER)}
+    columns = {name: _FRENCH_DAY.sub(r"\3-\2-\1", text) if name in _DAYS else text for name, text in columns.items()}
+    raw: dict[str, Any] = {name: columns[name] for name in _PLAIN if name in columns}
+    if cents := columns.get("amount_cents"):
+        raw["amount_cents"] = int(cents) if _NUMBER.fullmatch(cents) else "not a number"
+    person = {name: columns[name] for name in _PERSON if name in columns}
+    answers = {name.removeprefix(_ANSWER): text for name, text in columns.items() if name.startswith(_ANSWER)}
     return raw | ({"beneficiary": person} if person else {}) | ({"answers": answers} if answers else {})
-
-
-def _day(written: str) -> str:
-    return _FRENCH_DAY.sub(r"\3-\2-\1", written) if _FRENCH_DAY.fullmatch(written) else written

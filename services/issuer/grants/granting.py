@@ -10,11 +10,10 @@ from sqlalchemy.orm import Session
 
 from services.issuer.funding import allocation, envelopes
 from services.issuer.funding.envelopes import AllocationConflict
-from services.issuer.grants import beneficiaries, duplicates, history, issuing
-from services.issuer.grants.beneficiaries import BeneficiaryRecord
-from services.issuer.grants.issuing import AllocatedGrant, IssuedGrant
+from services.issuer.grants import beneficiaries, duplicates, issuing
+from services.issuer.grants.beneficiaries import BeneficiaryRecord, Histories
+from services.issuer.grants.issuing import AllocatedGrant, IssuedGrant, Secrets
 from services.issuer.grants.requests import EligibleGrant, GrantRequest, assess_all
-from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.programmes import person_limits
 from services.issuer.programmes.person_limits import PastGrant
@@ -82,7 +81,7 @@ def _attempt(
     identities = secrets.identities
     earlier = duplicates.find_earlier(session, requests, identities)
     judged = [
-        _repeated(known, request, identities) if (known := earlier.get(duplicates.key(request))) else result
+        _repeated(found, request, identities) if (found := earlier.get(duplicates.key(request))) else result
         for request, result in zip(requests, assessed, strict=True)
     ]
     eligible = [result for result in judged if isinstance(result, EligibleGrant)]
@@ -110,7 +109,7 @@ class GrantContext:
     """The people, their past grants and the envelopes by which eligible grants are judged."""
 
     people: Mapping[Identity | None, BeneficiaryRecord]
-    histories: history.Histories
+    histories: Histories
     plan: allocation.Plan
 
     def allocate(self, eligible: EligibleGrant) -> AllocatedGrant | Problem:
@@ -144,7 +143,7 @@ def _context(
     session: Session, identities: Identities, eligible: Sequence[EligibleGrant], *, lock: bool
 ) -> GrantContext:
     people = beneficiaries.find_or_add(session, identities, {grant.request.beneficiary for grant in eligible})
-    histories = history.histories(
+    histories = beneficiaries.histories(
         session, (grant.programme for grant in eligible), (person.id for person in people.values())
     )
     plan = allocation.plan(session, {grant.programme.id for grant in eligible}, lock=lock)

@@ -1,6 +1,6 @@
 """Issuing: allocated grants become rows, cheques with codes, and the event `cheques.issued`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from services.issuer.funding.allocation import Allocation
 from services.issuer.grants.beneficiaries import BeneficiaryRecord
 from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import EligibleGrant
-from services.issuer.grants.secrets import Secrets
+from services.issuer.people.identities import Identities
 from services.issuer.programmes.models import ON_ISSUE
 from shared.database import engine
 from shared.eventlog import log
@@ -25,6 +25,19 @@ from shared.values.ids import new_id
 _MAX_IDS_PER_LINE = 100
 _CHEQUE_COLUMNS = ("id", "grant_id", "envelope_id", "value_cents", "sealed_code", "active")
 _GRANT_COLUMNS = Grant.__table__.columns.keys()
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What encrypts codes and identities."""
+
+    codes: Codes
+    identities: Identities
+
+    @classmethod
+    def of(cls, keys: Mapping[str, Mapping[str, bytes]]) -> "Secrets":
+        """From the service's secret keys."""
+        return cls(Codes(keys), Identities(keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +61,10 @@ class IssuedGrant:
 
 def issue(session: Session, secrets: Secrets, allocated: Sequence[AllocatedGrant]) -> list[IssuedGrant]:
     """The grants, written with their cheques, their charges and their events, by set."""
-    grants = [_grant(grant) for grant in allocated]
-    cheques = [list(_mint(secrets.codes, grant)) for grant in allocated]
-    issued = list(zip(grants, cheques, strict=True))
+    issued = [(_grant(grant), list(_mint(secrets.codes, grant))) for grant in allocated]
     _insert(session, issued)
-    journal.engage(session, [(row.id, grant.allocation) for row, grant in zip(grants, allocated, strict=True)])
+    charged = [(grant.id, done.allocation) for (grant, _), done in zip(issued, allocated, strict=True)]
+    journal.engage(session, charged)
     log.append_many(session, "cheques.issued", [(grant.id, event_body(grant, minted)) for grant, minted in issued])
     return [IssuedGrant(grant, minted) for grant, minted in issued]
 
@@ -69,17 +81,27 @@ def log_grants(issued: Sequence[IssuedGrant]) -> None:
 
 def _insert(session: Session, issued: Sequence[tuple[Grant, Sequence[Minted]]]) -> None:
     # In one order, so that two files with the same references do not wait for each other crosswise.
-    grants = [grant for grant, _ in issued]
-    grants.sort(key=lambda grant: (grant.reference or "", grant.prescriber_id))
+    grants = sorted((grant for grant, _ in issued), key=lambda grant: (grant.reference or "", grant.prescriber_id))
     session.flush()
     rows = [[getattr(grant, name) for name in _GRANT_COLUMNS] for grant in grants]
     engine.insert_rows(session, Grant, _GRANT_COLUMNS, rows)
-    cheques = [_row(grant, cheque) for grant, minted in issued for cheque in minted]
+    cheques = [
+        (
+            cheque.cheque_id,
+            grant.id,
+            cheque.envelope_id,
+            cheque.value_cents,
+            cheque.sealed_code,
+            cheque.state == SPENDABLE,
+        )
+        for grant, minted in issued
+        for cheque in minted
+    ]
     engine.insert_rows(session, Cheque, _CHEQUE_COLUMNS, cheques)
 
 
 def _grant(allocated: AllocatedGrant) -> Grant:
-    eligible, person, exception_reason = allocated.eligible, allocated.person, allocated.exception_reason
+    eligible, person = allocated.eligible, allocated.person
     request, outcome = eligible.request, eligible.outcome
     return Grant(
         id=new_id(),
@@ -94,8 +116,8 @@ def _grant(allocated: AllocatedGrant) -> Grant:
         points=outcome.points,
         reason=outcome.reason,
         rule_version=eligible.programme.assessment_version,
-        exception_reason=exception_reason,
-        exception_by=request.requested_by if exception_reason else None,
+        exception_reason=allocated.exception_reason,
+        exception_by=request.requested_by if allocated.exception_reason else None,
         previous_grants=person.count() if person else 0,
         granted_on=eligible.need.day,
         valid_until=eligible.valid_until,
@@ -111,14 +133,8 @@ def _mint(codes: Codes, allocated: AllocatedGrant) -> Iterator[Minted]:
         yield codes.mint(cents, envelope_id, state)
 
 
-def _row(grant: Grant, cheque: Minted) -> tuple[Any, ...]:
-    """A cheque's values, in the order of `_CHEQUE_COLUMNS`."""
-    active = cheque.state == SPENDABLE
-    return cheque.cheque_id, grant.id, cheque.envelope_id, cheque.value_cents, cheque.sealed_code, active
-
-
 def event_body(grant: Grant, cheques: Sequence[Any]) -> dict[str, Any]:
-    """The body of the event: what spending needs to know, so neither codes nor who it is for."""
+    """The body of the event: without codes, and without the beneficiary."""
     return {
         "grant_id": grant.id,
         "programme": grant.programme,

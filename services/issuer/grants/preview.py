@@ -1,19 +1,18 @@
 """What a grant would come to, without making it: nothing is written, locked or counted."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.grants import history
+from services.issuer.grants import beneficiaries
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.prescribers.models import Prescriber
 from services.issuer.programmes import assessment, person_limits, programmes
 from services.issuer.programmes.assessment import Outcome
-from services.issuer.programmes.models import Programme
 from shared.values import clock
 from shared.values.money import euros
 
@@ -22,34 +21,19 @@ VERDICTS = (ALLOWED, WITH_REASON, REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
-    """The request that a preview is about: like a `GrantRequest`, but of a caller who need be no prescriber."""
-
-    programme: str
-    answers: Mapping[str, str] | None = field(default=None, repr=False)
-    amount_cents: int | None = None
-    granted_on: date | None = None
-    beneficiary: Identity | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PersonVerdict:
     """The person's usage of the programme's limit, and whether the caller may grant this to them."""
 
     verdict: str
     detail: str | None
-    grants: int
-    granted_cents: int
-    remaining_cents: int | None
+    usage: person_limits.Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What would be granted, by which version of the rule, as which cheques, and whether the person may have it."""
 
-    amount_cents: int
-    points: int | None
-    reason: str
+    outcome: Outcome
     rule_version: int | None
     cheques: Sequence[int]
     per_person: PersonVerdict | None
@@ -58,45 +42,42 @@ class Preview:
 
 
 def preview(
-    session: Session, identities: Identities, situation: Situation, *, role: str, prescriber_id: UUID | None
+    session: Session,
+    identities: Identities,
+    programme: str,
+    *,
+    answers: Mapping[str, str] | None = None,
+    amount_cents: int = 0,
+    granted_on: date | None = None,
+    beneficiary: Identity | None = None,
+    role: str,
+    prescriber_id: UUID | None,
 ) -> Preview:
-    """What the programme would grant; raises the Problem for which the situation cannot be judged."""
-    programme = programmes.named(session, situation.programme)
-    day = situation.granted_on or clock.today()
-    programmes.validity(programme, day)
+    """What the programme would grant to a caller, who need be no prescriber; raises the Problem that prevents it."""
+    found = programmes.named(session, programme)
+    day = granted_on or clock.today()
+    programmes.validity(found, day)
     typologies = session.scalar(sa.select(Prescriber.typologies).where(Prescriber.id == prescriber_id)) or ()
-    outcome = _outcome(programme, situation, role, typologies)
-    limit = person_limits.of(programme)
+    if answers is not None:
+        outcome = assessment.assess(found.assessment, answers)
+    else:
+        assessment.check_stated(found, amount_cents, role, typologies)
+        outcome = Outcome(amount_cents, f"Stated: {euros(amount_cents)}.")
+    limit = person_limits.of(found)
     per_person, person_id = None, None
-    if limit and situation.beneficiary:
-        person_id = identities.by_digest(session, situation.beneficiary)
-        usage = _usage(session, programme, limit, person_id, day)
+    if limit and beneficiary:
+        person_id = identities.by_digest(session, beneficiary)
+        pasts = beneficiaries.histories(session, [found], [person_id])[person_id, found.id] if person_id else []
+        usage = person_limits.usage(limit, pasts, day)
         allowed = person_limits.may_exceed(limit, role, typologies)
         per_person = _verdict(limit, usage, outcome.amount_cents, allowed=allowed)
-    cheques = assessment.values(programme, outcome.amount_cents) if outcome.amount_cents else ()
-    version = programme.assessment_version
-    return Preview(outcome.amount_cents, outcome.points, outcome.reason, version, cheques, per_person, person_id)
-
-
-def _outcome(programme: Programme, situation: Situation, role: str, typologies: Collection[str]) -> Outcome:
-    if situation.answers is not None:
-        return assessment.assess(programme.assessment, situation.answers)
-    cents = situation.amount_cents or 0
-    assessment.check_stated(programme, cents, role, typologies)
-    return Outcome(cents, f"Stated: {euros(cents)}.")
-
-
-def _usage(
-    session: Session, programme: Programme, limit: person_limits.Limit, person: UUID | None, day: date
-) -> person_limits.Usage:
-    had = history.histories(session, [programme], [person])[person, programme.id] if person else []
-    return person_limits.usage(limit, had, day)
+    cheques = assessment.values(found, outcome.amount_cents) if outcome.amount_cents else ()
+    return Preview(outcome, found.assessment_version, cheques, per_person, person_id)
 
 
 def _verdict(limit: person_limits.Limit, usage: person_limits.Usage, cents: int, *, allowed: bool) -> PersonVerdict:
-    verdict, detail = ALLOWED, None
     try:
         person_limits.enforce(limit, usage, cents, reason=None, allowed=allowed)
     except person_limits.Exceeded as excess:
-        verdict, detail = WITH_REASON if allowed else REFUSED, excess.detail
-    return PersonVerdict(verdict, detail, usage.grants, usage.granted_cents, usage.remaining_cents)
+        return PersonVerdict(WITH_REASON if allowed else REFUSED, excess.detail, usage)
+    return PersonVerdict(ALLOWED, None, usage)

@@ -1,6 +1,6 @@
-"""Reads of grants and their cheques; `owner` is the prescriber who asks, None for callers who may see all."""
+"""Reads of grants and their cheques; `owner` is a prescriber, None for callers who may see all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,21 +12,22 @@ from services.issuer.cheques.models import Cheque
 from services.issuer.funding.models import Charge, Envelope
 from services.issuer.grants.models import Grant, Lot
 from services.issuer.programmes.models import Programme
+from shared.database import paging
 from shared.problems import NotFound
 
 
-def grants(
-    owner: UUID | None, programme: str | None, *, exceptional: bool | None = None, lot: str | None = None
-) -> sa.Select[Any]:
-    """The query of the owner's grants, of one programme or of all; only those beyond, or within, a person's limit."""
-    query = sa.select(Grant)
-    if exceptional is not None:
-        query = query.where(Grant.exception_reason.is_not(None) == exceptional)
+def page(session: Session, owner: UUID | None, query: Mapping[str, Any]) -> dict[str, Any]:
+    """A page of the owner's grants, of the `programme` and `lot` of a query, `exceptional` or not."""
+    grants = sa.select(Grant)
+    if query["exceptional"] is not None:
+        grants = grants.where(Grant.exception_reason.is_not(None) == query["exceptional"])
     if owner is not None:
-        query = query.where(Grant.prescriber_id == owner)
-    if lot is not None:
-        query = query.where(Grant.lot_id.in_(sa.select(Lot.id).where(Lot.code == lot)))
-    return query.join(Programme).where(Programme.code == programme) if programme else query
+        grants = grants.where(Grant.prescriber_id == owner)
+    if query["lot"] is not None:
+        grants = grants.where(Grant.lot_id.in_(sa.select(Lot.id).where(Lot.code == query["lot"])))
+    if query["programme"]:
+        grants = grants.join(Programme).where(Programme.code == query["programme"])
+    return paging.page(session, grants, Grant.id, query["after"], query["limit"])
 
 
 def grant(session: Session, grant_id: UUID, owner: UUID | None) -> Grant:
@@ -37,43 +38,28 @@ def grant(session: Session, grant_id: UUID, owner: UUID | None) -> Grant:
     return found
 
 
-def cheques(session: Session, grant_id: UUID) -> Sequence[Cheque]:
-    """The cheques of a grant."""
-    return session.scalars(sa.select(Cheque).where(Cheque.grant_id == grant_id).order_by(Cheque.id)).all()
-
-
 def charges(session: Session, grant_id: UUID) -> Sequence[Any]:
     """The envelopes that pay for a grant: number of cheques, cents and reason of each."""
-    query = (
-        sa.select(
-            Charge.envelope_id,
-            Envelope.funder,
-            Envelope.convention_reference,
-            Charge.number,
-            Charge.cents,
-            Charge.why,
-        )
-        .join(Envelope, Envelope.id == Charge.envelope_id)
-        .where(Charge.grant_id == grant_id)
-        .order_by(Envelope.priority, Envelope.id)
+    columns = (
+        Charge.envelope_id,
+        Envelope.funder,
+        Envelope.convention_reference,
+        Charge.number,
+        Charge.cents,
+        Charge.why,
     )
-    return session.execute(query).all()
+    query = sa.select(*columns).join(Envelope, Envelope.id == Charge.envelope_id).where(Charge.grant_id == grant_id)
+    return session.execute(query.order_by(Envelope.priority, Envelope.id)).all()
 
 
-def explained(session: Session, grant_id: UUID, charged: Sequence[Any]) -> list[dict[str, Any]]:
-    """The cheques of a grant, each with the reason for which it is charged to its envelope."""
-    why = {charge.envelope_id: charge.why for charge in charged}
+def cheques(session: Session, grant_id: UUID) -> list[dict[str, Any]]:
+    """The cheques of a grant, each with why it is charged to its envelope and which cheque replaces which."""
+    query = (
+        sa.select(Cheque.id, Cheque.value_cents, Cheque.envelope_id, Cheque.state, Charge.why)
+        .join(Charge, sa.and_(Charge.grant_id == Cheque.grant_id, Charge.envelope_id == Cheque.envelope_id))
+        .where(Cheque.grant_id == grant_id)
+        .order_by(Cheque.id)
+    )
     links = replaced.links(session, grant_id)
-    return [
-        {
-            "id": cheque.id,
-            "value_cents": cheque.value_cents,
-            "envelope_id": cheque.envelope_id,
-            "state": cheque.state,
-            "why": why[cheque.envelope_id],
-            "replaces": None,
-            "replaced_by": None,
-            **links.get(cheque.id, {}),
-        }
-        for cheque in cheques(session, grant_id)
-    ]
+    unlinked = {"replaces": None, "replaced_by": None}
+    return [row._asdict() | unlinked | links.get(row.id, {}) for row in session.execute(query)]

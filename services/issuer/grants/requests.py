@@ -60,15 +60,16 @@ class EligibleGrant:
 
 def assess_all(session: Session, requests: Sequence[GrantRequest]) -> list[EligibleGrant | Problem]:
     """For each request the eligible grant, or the problem for which the programme's rules refuse it."""
-    codes = {request.programme for request in requests}
-    found = session.scalars(sa.select(Programme).where(Programme.code.in_(codes)))
-    by_code = {programme.code: programme for programme in found}
-    prescribers = _prescribers(session, {request.prescriber_id for request in requests})
+    by_code = sa.select(Programme).where(Programme.code.in_({request.programme for request in requests}))
+    programmes_by_code = {programme.code: programme for programme in session.scalars(by_code)}
+    columns = (Prescriber.id, Prescriber.typologies, Prescriber.postcode, Prescriber.insee_code)
+    by_id = sa.select(*columns).where(Prescriber.id.in_({request.prescriber_id for request in requests}))
+    prescribers = {row.id: row for row in session.execute(by_id)}
     lots_by_code = lots.lock_shared(session, {request.lot for request in requests if request.lot})
     return [
         _assess(
             request,
-            by_code.get(request.programme),
+            programmes_by_code.get(request.programme),
             prescribers.get(request.prescriber_id),
             lots_by_code.get(request.lot or ""),
         )
@@ -83,12 +84,6 @@ def outcome(request: GrantRequest, rule: Rule | None) -> Outcome:
     return assessment.assess(rule, request.answers)
 
 
-def _prescribers(session: Session, prescriber_ids: set[UUID]) -> dict[UUID, Any]:
-    columns = (Prescriber.id, Prescriber.typologies, Prescriber.postcode, Prescriber.insee_code)
-    query = sa.select(*columns).where(Prescriber.id.in_(prescriber_ids))
-    return {row.id: row for row in session.execute(query)}
-
-
 def _assess(
     request: GrantRequest, programme: Programme | None, prescriber: Any, lot: Lot | None
 ) -> EligibleGrant | Problem:
@@ -101,14 +96,16 @@ def _assess(
         lot_id = lots.admit(lot, request.lot, programme)
         granted_on = request.granted_on or clock.today()
         valid_until, presentable_until = programmes.validity(programme, granted_on)
+        values = assessment.values(programme, result.amount_cents)
+        place = Place(prescriber.postcode, prescriber.insee_code, next(iter(prescriber.typologies), None))
         return EligibleGrant(
             request=request,
             programme=programme,
             outcome=result,
-            need=_need(request, programme, result.amount_cents, granted_on, prescriber),
+            need=FundingNeed(programme.id, request.target_public, granted_on, values, place),
             valid_until=valid_until,
             presentable_until=presentable_until,
-            may_exceed=_may_exceed(request, programme, prescriber.typologies),
+            may_exceed=person_limits.may_exceed(person_limits.of(programme), request.role, prescriber.typologies),
             lot_id=lot_id,
         )
     except Problem as problem:
@@ -122,21 +119,3 @@ def _eligible_outcome(request: GrantRequest, programme: Programme, typologies: S
     elif result.amount_cents == 0:
         raise Conflict(result.reason, slug="not-eligible", points=result.points)
     return result
-
-
-def _may_exceed(request: GrantRequest, programme: Programme, typologies: Sequence[str]) -> bool:
-    limit = person_limits.of(programme)
-    return limit is not None and person_limits.may_exceed(limit, request.role, typologies)
-
-
-def _need(
-    request: GrantRequest, programme: Programme, amount_cents: int, granted_on: date, prescriber: Any
-) -> FundingNeed:
-    kind = next(iter(prescriber.typologies), None)
-    return FundingNeed(
-        programme_id=programme.id,
-        public=request.target_public,
-        day=granted_on,
-        values=assessment.values(programme, amount_cents),
-        place=Place(prescriber.postcode, prescriber.insee_code, kind),
-    )

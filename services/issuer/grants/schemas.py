@@ -1,7 +1,6 @@
 """The body of a request for a grant, alone or as a line of many, and the request made of it."""
 
 from typing import Any
-from uuid import UUID
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
@@ -50,24 +49,15 @@ class GrantOrderSchema(Schema):
 
 def grant_request(body: dict[str, Any], caller: Caller) -> GrantRequest:
     """The caller's request from a loaded body; raises Invalid where the caller cannot grant for its prescriber."""
+    prescriber_id, scope = body.pop("prescriber_id", None) or caller.scope, caller.scope
+    if prescriber_id is None or scope not in (None, prescriber_id):
+        fault = "A prescriber grants for itself only." if prescriber_id else "Say which prescriber grants."
+        raise Invalid("Some fields are not valid: see `errors`.", errors={"prescriber_id": [fault]})
     beneficiary = body.pop("beneficiary", None)
     return GrantRequest(
-        prescriber_id=_prescriber_id(body.pop("prescriber_id", None), caller.scope),
+        prescriber_id=prescriber_id,
         beneficiary=Identity(**beneficiary) if beneficiary else None,
         role=caller.role,
         requested_by=str(caller),
         **body,
     )
-
-
-def _prescriber_id(named: UUID | None, scope: UUID | None) -> UUID:
-    prescriber_id = named or scope
-    if prescriber_id is None:
-        raise _invalid_prescriber("Say which prescriber grants.")
-    if scope not in (None, prescriber_id):
-        raise _invalid_prescriber("A prescriber grants for itself only.")
-    return prescriber_id
-
-
-def _invalid_prescriber(fault: str) -> Invalid:
-    return Invalid("Some fields are not valid: see `errors`.", errors={"prescriber_id": [fault]})

@@ -63,9 +63,9 @@ def of(programme: Programme) -> Limit | None:
     return (programme.assessment or {}).get("per_person")
 
 
-def may_exceed(limit: Limit, role: str, typologies: Collection[str]) -> bool:
+def may_exceed(limit: Limit | None, role: str, typologies: Collection[str]) -> bool:
     """Whether such a caller may exceed the limit, with a reason."""
-    return permits(limit.get("exceeding") or {}, role, typologies)
+    return permits((limit or {}).get("exceeding") or {}, role, typologies)
 
 
 def permits(who: Mapping[str, Any], role: str, typologies: Collection[str]) -> bool:

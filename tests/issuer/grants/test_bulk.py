@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from services.issuer.grants import bulk
-from services.issuer.grants.bulk import BulkRequest, Line
+from services.issuer.grants.bulk import Line
 from services.issuer.grants.bulk_csv import MAX_LINES
+from services.issuer.grants.issuing import Secrets
 from services.issuer.grants.requests import GrantRequest
-from services.issuer.grants.secrets import Secrets
+from shared.files.file_import import ImportOptions
 from shared.problems import Unavailable
 from tests.issuer.office import ALICE, Office, problem
 
@@ -163,7 +164,6 @@ def test_a_database_that_goes_away_in_the_middle_is_told_and_nothing_is_granted_
     office.envelope(10_000_000)
     request = GrantRequest(office.prescriber, "pass", amount_cents=5000, reason="?")
     lines = [Line(number, request) for number in range(700)]
-    bulk_request = BulkRequest(lines, "origin", "digest")
     secrets, turns = Secrets.of(office.service.settings.keys), itertools.count()
 
     @contextmanager
@@ -174,10 +174,10 @@ def test_a_database_that_goes_away_in_the_middle_is_told_and_nothing_is_granted_
                 session.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(Unavailable) as interrupted:
-        bulk.grant_lines(cut_off_in_the_second_batch, secrets, bulk_request)
+        bulk.grant_lines(cut_off_in_the_second_batch, secrets, lines, "origin", "digest", ImportOptions())
     assert interrupted.value.members == {"lines_settled": 500}
     assert office.engaged() == [2_500_000]
-    report = bulk.grant_lines(office.service.runtime.transaction, secrets, bulk_request)
+    report = bulk.grant_lines(office.service.runtime.transaction, secrets, lines, "origin", "digest", ImportOptions())
     assert [answer.already for answer in report.answers] == [True] * 500 + [False] * 200
     assert report.already_imported_at is not None
     assert office.engaged() == [3_500_000]

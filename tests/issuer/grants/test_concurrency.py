@@ -17,9 +17,8 @@ from services.issuer import create_app
 from services.issuer.funding import envelopes
 from services.issuer.funding.models import EnvelopeMovement
 from services.issuer.grants import granting
-from services.issuer.grants.issuing import IssuedGrant
+from services.issuer.grants.issuing import IssuedGrant, Secrets
 from services.issuer.grants.requests import GrantRequest
-from services.issuer.grants.secrets import Secrets
 from shared.problems import Problem
 from tests.harness import ServiceUnderTest
 from tests.issuer.office import ALICE, Office, problem

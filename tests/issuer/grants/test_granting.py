@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from services.issuer.grants import granting
+from services.issuer.grants.issuing import Secrets
 from services.issuer.grants.requests import GrantRequest
-from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identity
 from shared.values import cheque_code, clock
 from tests.issuer.office import ALICE, Office, ids, problem

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from werkzeug.test import TestResponse
 
-from services.issuer.grants.secrets import Secrets
+from services.issuer.grants.issuing import Secrets
 from services.issuer.lifecycle import blocking, cancelling, replacing
 from tests.issuer.office import Office, ids, problem, redeemed
 

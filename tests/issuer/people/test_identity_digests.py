@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from services.issuer.grants import beneficiaries, granting
+from services.issuer.grants.issuing import Secrets
 from services.issuer.grants.requests import GrantRequest
-from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identities, Identity, normalised
 from tests.issuer.office import ALICE, Office
 from tests.issuer.privacy.test_erasure import BOB, identity

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from services.issuer.grants import granting
+from services.issuer.grants.issuing import Secrets
 from services.issuer.grants.requests import GrantRequest
-from services.issuer.grants.secrets import Secrets
 from services.issuer.people.identities import Identity
 from services.issuer.privacy import erasure as erasing
 from services.issuer.privacy import stored_answers
