@@ -44,13 +44,8 @@ class Problem(Exception):
 
     def body(self) -> dict[str, Any]:
         """The problem document: type, title, status, detail and the members of this kind."""
-        return {
-            "type": f"urn:souche:{self.slug}",
-            "title": self.title,
-            "status": int(self.status),
-            "detail": self.detail,
-            **self.members,
-        }
+        members = {"title": self.title, "status": int(self.status), "detail": self.detail}
+        return {"type": f"urn:souche:{self.slug}", **members, **self.members}
 
 
 class Invalid(Problem):
@@ -111,11 +106,8 @@ class Unavailable(Problem):
 
 def answer(problem: Problem) -> Response:
     """The HTTP response of a problem."""
-    response = current_app.response_class(
-        current_app.json.dumps(problem.body()), status=problem.status, content_type=CONTENT_TYPE
-    )
-    response.headers.update(problem.headers)
-    return response
+    body = current_app.json.dumps(problem.body())
+    return Response(body, problem.status, problem.headers, content_type=CONTENT_TYPE)
 
 
 def _by_field(messages: dict[str, Any]) -> dict[str, Any]:

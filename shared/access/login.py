@@ -1,21 +1,38 @@
-"""Login: which token a client gets by its secret, or a person by what the OpenID Connect provider signed."""
+"""Login: which token a client gets by its secret, or a person by what the OpenID Connect provider signed.
+
+The audit trail has an entry for the first token of a program in a day from each address, for each login and role of a
+person, and for a few refusals an hour, with the number of those left out: nobody fills it by sending nonsense. What a
+refused caller sent is never recorded.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared.access import clients, revocations
 from shared.access.models import Membership
 from shared.access.oidc_provider import Person
 from shared.access.tokens import Role
+from shared.audit import trail
+from shared.audit.trail import ENTRY, Act
+from shared.limiting.first_of_window import FirstOfWindow
+from shared.observability.logs import logger
 from shared.places.importer import PlaceColumns
 from shared.problems import Invalid, Problem
+from shared.process.runtime import Runtime
+from shared.values import clock
 
+MAX_REFUSALS = 10  # of a kind that a process records within an hour
+_ACTION = _KIND = "login"
+_APART = timedelta(minutes=5)  # the provider's clock and the database's
 _NO_ESTABLISHMENT = "00000000000000"  # what the national schema writes where there is no SIRET
 
 
@@ -113,3 +130,46 @@ def _places(session: Session, person: Person, register: Register | None) -> list
     places = register.places
     found = session.execute(sa.select(places.id, places.name).where(places.siret == person.siret).order_by(places.id))
     return [Identity(str(person), register.role, row.id, row.name) for row in found]
+
+
+def record(session: Session, identity: Identity, logged_in_at: datetime | None, address: str | None) -> None:
+    """Records that somebody is let in, unless there is an entry of this login, or of the program's today.
+
+    `logged_in_at` is when the provider let a person in; None for a program.
+    """
+    how = {"by": "provider", "logged_in_at": logged_in_at.isoformat()} if logged_in_at else {"by": "secret"}
+    midnight = datetime.combine(clock.today(), datetime.min.time(), clock.PARIS)
+    same = (
+        ENTRY.c.object_id == identity.subject,
+        ENTRY.c.object_kind == _KIND,
+        ENTRY.c.occurred_at >= (logged_in_at - _APART if logged_in_at else midnight),
+        ENTRY.c.role == identity.role.value,
+        ENTRY.c.scope.is_not_distinct_from(identity.scope),
+        ENTRY.c.address.is_not_distinct_from(address),
+        ENTRY.c.after == sa.cast(how, JSONB),
+        ENTRY.c.outcome == trail.DONE,
+    )
+    if not session.scalar(sa.select(sa.exists().where(*same))):
+        with trail.acting(Act(identity.role.value, identity.subject, _ACTION, identity.scope, address)):
+            trail.record(session, _KIND, [identity.subject], after=how)
+
+
+class Refusals:
+    """The refusals that one process recorded within the hour, and the number of the others."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._first = FirstOfWindow(MAX_REFUSALS, 3600.0)
+
+    def record(self, error: str, subject: str | None, address: str | None, *, locked_out: bool) -> None:
+        """Records a refusal, or counts it; `subject` is a proven name or an identifier, never what was merely sent."""
+        kind = "locked_out" if locked_out else error
+        withheld = self._first.withheld(kind)
+        if withheld is None:
+            return
+        facts = {"error": error, "locked_out": locked_out, "not_written_since": withheld}
+        try:
+            with trail.acting(Act("nobody", "-", _ACTION, None, address)), self._runtime.transaction() as session:
+                trail.record(session, _KIND, [subject], after=facts, outcome=trail.REFUSED)
+        except SQLAlchemyError as failure:
+            logger().error("refusal_not_recorded", error=type(failure).__name__)

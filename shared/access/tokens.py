@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 import jwt
@@ -107,7 +107,7 @@ def issue(
 
 
 def _fit(subject: str) -> bool:
-    """Whether logs, the audit trail and kept answers can name this subject."""
+    """Whether logs, the audit trail and kept answers can hold this subject."""
     return 0 < len(subject) <= _LONGEST_SUBJECT and subject.isprintable()
 
 
@@ -199,7 +199,10 @@ def roles(
             if g.caller.role is not Role.SERVICE:
                 rate_limit.of_caller(str(g.caller))
             if g.caller.role not in reach:
-                raise _insufficient(reach)
+                accepted = sorted(reach)
+                challenge = f'Bearer error="insufficient_scope", scope="{" ".join(accepted)}"'
+                detail = f"This takes a token of role {', '.join(accepted)}."
+                raise Forbidden(detail, headers={"WWW-Authenticate": challenge})
             if service and g.caller.role is Role.SERVICE:
                 g.caller.require_service(service)
             request_limits.check_request(str(g.caller))  # before anything reads the body, and after the caller is known
@@ -221,12 +224,6 @@ def _reach(everything: Collection[str], own: str | None, service: str | None) ->
     if service and service not in SERVICES:
         raise ValueError(f"There is no service {service}.")
     return reach
-
-
-def _insufficient(accepted: Collection[Role]) -> Forbidden:
-    challenge = f'Bearer error="insufficient_scope", scope="{" ".join(sorted(accepted))}"'
-    detail = f"This takes a token of role {', '.join(sorted(accepted))}."
-    return Forbidden(detail, headers={"WWW-Authenticate": challenge})
 
 
 def public(view: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -254,14 +251,12 @@ def _marked(view: Callable[_P, _R], reach: Mapping[Role, str]) -> Callable[_P, _
 
 def reach_of(view: Any) -> Mapping[Role, str] | None:
     """How far a view reaches for each role that may call it: empty where it is public, None where it says nothing."""
-    found: Mapping[Role, str] | None = getattr(view, _MARK, None)
-    return found
+    return cast(Mapping[Role, str] | None, getattr(view, _MARK, None))
 
 
 def caller() -> Caller:
     """The caller of the request in hand."""
-    found: Caller = g.caller
-    return found
+    return cast(Caller, g.caller)
 
 
 def _authenticate() -> Caller:

@@ -44,8 +44,6 @@ class _RoleSchema(Schema):
 
 
 class NewClientSchema(_RoleSchema):
-    """A program to let in, and as what."""
-
     name = _line(metadata={"description": "Whose program, and which."})
 
 
@@ -55,20 +53,14 @@ class _MadeSchema(Schema):
 
 
 class SecretSchema(_MadeSchema):
-    """A secret that is good now; its text was shown once."""
-
     secret_id = fields.UUID(required=True)
 
 
 class NewSecretSchema(SecretSchema):
-    """A secret as it is shown this once."""
-
     client_secret = fields.Str(required=True)
 
 
 class ClientSchema(_RoleSchema, _MadeSchema):
-    """A program that gets tokens by a secret."""
-
     client_id = fields.UUID(required=True)
     name = fields.Str(required=True)
     disabled_at = fields.AwareDateTime(required=True, allow_none=True)
@@ -77,8 +69,6 @@ class ClientSchema(_RoleSchema, _MadeSchema):
 
 
 class WhySchema(Schema):
-    """The reason, for those who read about it later."""
-
     reason = _line(500)
 
 
@@ -90,8 +80,6 @@ class NewMembershipSchema(_RoleSchema):
 
 
 class MembershipSchema(NewMembershipSchema, _MadeSchema):
-    """A role of a person who logs in."""
-
     membership_id = fields.UUID(required=True)
 
 
@@ -103,8 +91,6 @@ class NewRevocationSchema(WhySchema):
 
 
 class RevocationSchema(NewRevocationSchema):
-    """What is taken back."""
-
     revocation_id = fields.UUID(required=True)
     before = fields.AwareDateTime(required=True)
     until = fields.AwareDateTime(required=True, allow_none=True)

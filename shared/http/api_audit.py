@@ -38,7 +38,7 @@ def _filter(longest: int) -> fields.Str:
 
 
 class AuditQuery(Schema):
-    """Which entries: of an object, of whoever acted, of days in Paris (both included)."""
+    """Filters of entries; the days are of Paris, both included."""
 
     object_kind, object_id, subject = _filter(100), _filter(100), _filter(200)
     role = fields.Str(load_default=None, validate=validate.OneOf([*Role, "system", "database", "nobody"]))
@@ -57,7 +57,7 @@ class AuditPageQuery(AuditQuery):
 
 
 class AuditFileQuery(AuditQuery, FormatQuery):
-    """Which entries, and how the file is written."""
+    pass
 
 
 class AuditEntrySchema(Schema):
@@ -82,8 +82,6 @@ class AuditEntrySchema(Schema):
 
 
 class AuditPage(Schema):
-    """Some entries, oldest first."""
-
     items = fields.List(fields.Nested(AuditEntrySchema), required=True)
     next = fields.Int(required=True, allow_none=True)
 

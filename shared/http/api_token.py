@@ -14,7 +14,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 from werkzeug.datastructures import MultiDict
 
-from shared.access import clients, login, login_audit, tokens
+from shared.access import clients, login, tokens
 from shared.access.login import Denied, Identity, WrongClient
 from shared.access.oidc_provider import NotAccepted
 from shared.access.token_lockout import too_many
@@ -47,8 +47,6 @@ blueprint = Blueprint("oauth", __name__, url_prefix="/v1/oauth", description="Wh
 
 
 class TokenSchema(Schema):
-    """A token, for how many seconds it is good, and as whom its holder calls."""
-
     access_token = fields.Str(required=True)
     token_type = fields.Str(required=True)
     expires_in = fields.Int(required=True)
@@ -129,7 +127,7 @@ def _by_secret(params: dict[str, str]) -> Identity:
     try:
         with transaction() as session:
             identity = login.by_secret(session, client_id, params["client_secret"], params["scope"])
-            login_audit.record(session, identity, None, address)
+            login.record(session, identity, None, address)
             return identity
     except Denied as problem:
         is_wrong = isinstance(problem, WrongClient)
@@ -156,7 +154,7 @@ def _by_provider(params: dict[str, str]) -> Identity:
     try:
         with transaction() as session:
             identity = login.by_person(session, person, register, params["scope"])
-            login_audit.record(session, identity, person.logged_in_at, request.remote_addr)
+            login.record(session, identity, person.logged_in_at, request.remote_addr)
             return identity
     except Denied as problem:
         if params["scope"] or problem.members["error"] != "invalid_scope":  # a choice of scopes is no refusal

@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 from uuid import UUID
 
@@ -20,9 +21,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared import problems
-from shared.access import permissions, tokens
+from shared.access import login, permissions, tokens
 from shared.access.login import Register
-from shared.access.login_audit import LoginRefusals
 from shared.access.oidc_provider import Provider
 from shared.access.revocations import RevocationList
 from shared.access.token_lockout import TokenLockout
@@ -116,7 +116,7 @@ def _service(settings: Settings, gauges: Sequence[Gauge], register: Register | N
             tokens.accepted_keys(settings), settings.service, RevocationList(runtime.transaction).is_revoked
         ),
         token_lockout=TokenLockout(runtime),
-        login_refusals=LoginRefusals(runtime),
+        login_refusals=login.Refusals(runtime),
         rate_limit=RateLimit(settings.service, rate_limit.store(settings)),
         slow_bodies=SlowBodies(settings.pool_size),
         metrics=Metrics(runtime, gauges),
@@ -149,7 +149,7 @@ def _answer_unconfigured(error: ConfigurationError) -> Response:
 
 
 def _answer_taken(error: IntegrityError) -> Response:
-    """Two requests made the same thing at the same moment, and the other was first."""
+    """Two requests made the same at the same moment, and the other was first."""
     if not isinstance(error.orig, UniqueViolation):
         raise error
     logs.logger().info("taken_meanwhile", constraint=error.orig.diag.constraint_name)
@@ -157,8 +157,8 @@ def _answer_taken(error: IntegrityError) -> Response:
 
 
 def _answer_too_large(_: RequestEntityTooLarge) -> Response:
-    most = _MAX_BODY_BYTES // (1024 * 1024)
-    return problems.answer(TooLarge(f"At most {most} MiB are taken at once. Send the file in parts."))
+    limit = _MAX_BODY_BYTES // (1024 * 1024)
+    return problems.answer(TooLarge(f"At most {limit} MiB are taken at once. Send the file in parts."))
 
 
 def _add_logging(app: Flask) -> None:
@@ -210,12 +210,9 @@ def _add_health(app: Flask) -> None:
 
 
 def _database_answers(runtime: Runtime) -> bool:
-    try:
-        with runtime.engine.connect() as connection:
-            connection.execute(sa.text("SELECT 1"))
-    except (OperationalError, PoolTimeout):
-        return False
-    return True
+    with suppress(OperationalError, PoolTimeout), runtime.engine.connect() as connection:
+        return bool(connection.scalar(sa.text("SELECT 1")))
+    return False
 
 
 def _add_documents(app: Flask, blueprints: Sequence[Blueprint]) -> None:

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, cast
 
 import sqlalchemy as sa
 from flask import Response, make_response, request
@@ -148,8 +148,7 @@ def idempotent(
 
 def takes_key(view: Any) -> bool | None:
     """Whether a view requires a key; None where it takes none."""
-    found: bool | None = getattr(view, _MARK, None)
-    return found
+    return cast(bool | None, getattr(view, _MARK, None))
 
 
 def _find(session: Session, sent_key: str, sealed_with: str | None) -> Response | None:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask
 from werkzeug.routing import Rule
@@ -31,14 +31,12 @@ _OF_A_KEY = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 _ANYWHERE = (*_OF_EVERY_TOKEN, *_OF_A_BODY, *_OF_A_KEY, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
 _WAIT = {"description": "After how many seconds to ask again.", "schema": {"type": "integer"}}
 
-_TITLES = {"issuer": "Souche: issuer", "redeemer": "Souche: redeemer", "operator_bridge": "Souche: operator bridge"}
-
 
 def settings(service: str) -> dict[str, Any]:
     """The settings of flask-smorest: OpenAPI 3.1, served by ourselves."""
     token = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT (EdDSA)"}
     return {
-        "API_TITLE": _TITLES[service],
+        "API_TITLE": f"Souche: {service.replace('_', ' ')}",
         "API_VERSION": "v1",
         "OPENAPI_VERSION": "3.1.0",
         "API_SPEC_OPTIONS": {"security": [{"token": []}], "components": {"securitySchemes": {"token": token}}},
@@ -67,7 +65,7 @@ def document(app: Flask, described: dict[str, Any]) -> dict[str, Any]:
 
 
 def _room(view: Any) -> tuple[str, str]:
-    """The name and description of the room that a view is of; a view that stands in no service's room is its own."""
+    """The name and description of a view's room, or of its module where it is in no service's room."""
     package, _, module = view.__module__.rpartition(".")
     in_room = package.count(".") == _ROOM_DEPTH
     name = package.rpartition(".")[2] if in_room else module.removeprefix("api_")
@@ -78,9 +76,7 @@ def _room(view: Any) -> tuple[str, str]:
 def _operations(app: Flask, described: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Rule]]:
     for rule in app.url_map.iter_rules():
         path = described["paths"].get(openapi_path(rule), {})
-        for method in rule.methods or ():
-            if method.lower() in path:
-                yield path[method.lower()], rule
+        yield from ((path[method], rule) for method in map(str.lower, rule.methods or ()) if method in path)
 
 
 def _name_roles(operation: dict[str, Any], view: Any) -> None:
@@ -96,15 +92,10 @@ def _name_roles(operation: dict[str, Any], view: Any) -> None:
 def _name_key(operation: dict[str, Any], view: Any) -> None:
     required = idempotency.takes_key(view)
     if required is not None:
-        operation.setdefault("parameters", []).append(
-            {
-                "in": "header",
-                "name": idempotency.HEADER,
-                "required": required,
-                "schema": {"type": "string", "maxLength": idempotency.MAX_LENGTH},
-                "description": "The same key and the same request get the same answer, and are done once.",
-            }
-        )
+        schema = {"type": "string", "maxLength": idempotency.MAX_LENGTH}
+        about = "The same key and the same request get the same answer, and are done once."
+        header = {"in": "header", "name": idempotency.HEADER, "required": required, "schema": schema}
+        operation.setdefault("parameters", []).append(header | {"description": about})
 
 
 def _name_answers(operation: dict[str, Any], rule: Rule, view: Any) -> None:
@@ -179,11 +170,11 @@ def _by_path(described: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _members(described: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """The members of the object that an answer holds; none where it holds anything else."""
+    """The members of the object that an answer holds, if it holds one."""
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
     name = schema.get("$ref", "").removeprefix(_SCHEMAS)
-    found: dict[str, Any] = described.get("components", {}).get("schemas", {}).get(name, {}).get("properties", {})
-    return found
+    schemas = described.get("components", {}).get("schemas", {})
+    return cast(dict[str, Any], schemas.get(name, {}).get("properties", {}))
 
 
 def _links(described: dict[str, Any], path: str, members: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import sqlalchemy as sa
 from flask import Response, current_app, g
 from sqlalchemy.orm import Session
 
-from shared.access.login import Register
-from shared.access.login_audit import LoginRefusals
+from shared.access.login import Refusals, Register
 from shared.access.oidc_provider import Provider
 from shared.access.token_lockout import TokenLockout
 from shared.access.tokens import Verifier
@@ -28,7 +28,7 @@ class Service:
     runtime: Runtime
     verifier: Verifier
     token_lockout: TokenLockout
-    login_refusals: LoginRefusals
+    login_refusals: Refusals
     rate_limit: RateLimit
     slow_bodies: SlowBodies
     metrics: Metrics
@@ -40,8 +40,7 @@ class Service:
 
 def service() -> Service:
     """The parts of the application that serves this request."""
-    found: Service = current_app.extensions["souche"]
-    return found
+    return cast(Service, current_app.extensions["souche"])
 
 
 def runtime() -> Runtime:

@@ -8,8 +8,7 @@ from uuid_utils.compat import uuid7
 
 def new_id() -> UUID:
     """A fresh UUIDv7 (RFC 9562)."""
-    made: UUID = uuid7()
-    return made
+    return uuid7()
 
 
 def lowest_id(instant: datetime) -> UUID:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from demo.simulators.provider import CLIENT_ID, IDENTITY_PROVIDER, LocalProvider, provider
 from shared.access import token_lockout
-from shared.access.login_audit import MAX_AN_HOUR, LoginRefusals
+from shared.access.login import MAX_REFUSALS, Refusals
 from shared.audit import hash_chain
 from shared.audit.trail import ENTRY
 from tests.harness import ServiceUnderTest
@@ -36,7 +36,7 @@ def operator_settings(proconnect: LocalProvider) -> Mapping[str, str]:
 def office(issuer: ServiceUnderTest) -> Office:
     """An issuer at which nobody has knocked yet."""
     issuer.app.extensions["souche"].token_lockout = token_lockout.TokenLockout(issuer.runtime)
-    issuer.app.extensions["souche"].login_refusals = LoginRefusals(issuer.runtime)
+    issuer.app.extensions["souche"].login_refusals = Refusals(issuer.runtime)
     return Office(issuer)
 
 
@@ -124,11 +124,11 @@ class TestWhoIsRefused:
         form = {"grant_type": "client_credentials", "client_secret": "wrong"}
         for number in range(60):
             from_address(office, f"192.0.2.{number}", **form, client_id=str(uuid4()))
-        assert len(logins(office)) == MAX_AN_HOUR
-        refusals: LoginRefusals = office.service.app.extensions["souche"].login_refusals
+        assert len(logins(office)) == MAX_REFUSALS
+        refusals: Refusals = office.service.app.extensions["souche"].login_refusals
         refusals._first._since -= 3600
         from_address(office, ELSEWHERE, **form, client_id=str(uuid4()))
-        assert logins(office)[-1]["after"]["not_written_since"] == 60 - MAX_AN_HOUR
+        assert logins(office)[-1]["after"]["not_written_since"] == 60 - MAX_REFUSALS
 
     def test_from_one_network_of_ipv6_is_locked_out_whatever_address_of_it_it_takes(self, office: Office) -> None:
         form = {"grant_type": "client_credentials", "client_secret": "wrong"}

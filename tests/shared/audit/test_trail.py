@@ -79,7 +79,7 @@ OWN_TRACE = {
     "POST /v1/redemptions": "its one statement records it",
     "POST /v1/checks": "no effect; guesses are counted",
     "POST /v1/operators/<operator>/webhooks": "the message is kept as it came",
-    "POST /v1/oauth/token": "changes nothing; logins leave entries of their own (`shared.access.login_audit`)",
+    "POST /v1/oauth/token": "changes nothing; logins leave entries of their own (`shared.access.login`)",
 }
 # Who speaks to the database past the sessions that say who acts, and what for.
 PAST_THE_SESSIONS = {
