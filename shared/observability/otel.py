@@ -51,9 +51,7 @@ _AMONG_US = contexts.create_key("souche-among-us")
 def start(settings: Settings) -> "Tracing":
     """Instruments this process and sends its spans by OTLP over HTTP."""
     exporter = _Exporter(
-        endpoint=f"{settings.traces_endpoint}/v1/traces",
-        headers=dict(settings.traces_headers),
-        timeout=_EXPORT_SECONDS,
+        endpoint=f"{settings.traces_endpoint}/v1/traces", headers=dict(settings.traces_headers), timeout=_EXPORT_SECONDS
     )
     provider = provide(settings.service, settings.traces_ratio, BatchSpanProcessor(exporter))
     # The names that are stable, instead of those that the instrumentations had before.
