@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter
 
-from shared.observability.gauges import Gauge
+from shared.http.metrics import Gauge
 
 REVEALED = Counter("souche_codes_revealed", "Codes given to the operator bridge to register with an operator.")
 

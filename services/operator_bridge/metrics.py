@@ -1,6 +1,6 @@
 """The operator bridge's gauges: whether the operators follow, and where they differ from us."""
 
-from shared.observability.gauges import Gauge
+from shared.http.metrics import Gauge
 
 _OF_CONTRACT = ("contract", "operator")
 

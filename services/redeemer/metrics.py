@@ -1,6 +1,6 @@
 """The redeemer's gauges: what is spendable, spent and owed."""
 
-from shared.observability.gauges import Gauge
+from shared.http.metrics import Gauge
 
 GAUGES = (
     Gauge(

@@ -42,10 +42,7 @@ def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def add_secret(session: Session, client_id: UUID, created_by: str) -> tuple[Secret, str]:
-    """Adds a secret beside the one in use and returns its text too, which is shown this once.
-
-    Raises NotFound, and Conflict where there are two already.
-    """
+    """Adds a secret and returns its text too, to show this once; raises NotFound, and Conflict where there are two."""
     client = get_or_404(session, Client, client_id, _NO_CLIENT, lock=True)
     if len(client.secrets) >= MAX_SECRETS:
         raise Conflict("Two secrets are good already: end the one that is no longer used.", slug="two-secrets")

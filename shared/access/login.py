@@ -1,11 +1,11 @@
-"""Login: which token a client gets by its secret, or a person by what the OpenID Connect provider signed.
+"""Login: which token a client gets by its secret, or a person by their roles and what the OpenID provider signed.
 
 The audit trail has an entry for the first token of a program in a day from each address, for each login and role of a
 person, and for a few refusals an hour, with the number of those left out: nobody fills it by sending nonsense. What a
 refused caller sent is never recorded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -23,10 +23,12 @@ from shared.access.oidc_provider import Person
 from shared.access.tokens import Role
 from shared.audit import trail
 from shared.audit.trail import ENTRY, Act
+from shared.database.lookup import get_or_404
+from shared.database.paging import page_by
 from shared.limiting.first_of_window import FirstOfWindow
 from shared.observability.logs import logger
 from shared.places.importer import PlaceColumns
-from shared.problems import Invalid, Problem
+from shared.problems import Conflict, Invalid, Problem
 from shared.process.runtime import Runtime
 from shared.values import clock
 
@@ -98,10 +100,7 @@ def by_secret(session: Session, client_id: str, secret: str, wanted: str) -> Ide
 
 
 def by_person(session: Session, person: Person, register: Register | None, wanted: str) -> Identity:
-    """The identity of a person: by their membership, or by the register of the establishment they work for.
-
-    Raises Denied, with the `choices` where there are several.
-    """
+    """The identity of a person by membership or establishment; raises Denied, with `choices` if there are several."""
     found = _choose([*_memberships(session, person), *_places(session, person, register)], wanted)
     if revocations.is_revoked(session, found.subject, found.scope, person.logged_in_at):
         raise Denied("invalid_grant", "This login was revoked: log in again.")
@@ -130,6 +129,33 @@ def _places(session: Session, person: Person, register: Register | None) -> list
     places = register.places
     found = session.execute(sa.select(places.id, places.name).where(places.siret == person.siret).order_by(places.id))
     return [Identity(str(person), register.role, row.id, row.name) for row in found]
+
+
+def add_membership(session: Session, membership: Membership) -> Membership:
+    """Adds a role of a person; raises Conflict where they have it already."""
+    same = sa.select(Membership).where(
+        Membership.provider == membership.provider, Membership.subject == membership.subject,
+        Membership.role == membership.role, Membership.scope.is_not_distinct_from(membership.scope),
+    )  # fmt: skip
+    if session.scalar(same):
+        raise Conflict("The person has this role already.", slug="already-member")
+    session.add(membership)
+    session.flush()
+    return membership
+
+
+def memberships(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
+    """A page of everybody's roles."""
+    return page_by(session, Membership, query)
+
+
+def end_membership(session: Session, membership_id: UUID, ended_by: str, lifetime: timedelta) -> Membership:
+    """Deletes a role of a person and revokes their tokens; raises NotFound."""
+    membership = get_or_404(session, Membership, membership_id, "There is no such membership.")
+    session.delete(membership)
+    subject = f"{membership.provider}|{membership.subject}"
+    revocations.revoke(session, revocations.SUBJECT, subject, "a role was taken", ended_by, lifetime)
+    return membership
 
 
 def record(session: Session, identity: Identity, logged_in_at: datetime | None, address: str | None) -> None:

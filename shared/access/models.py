@@ -1,7 +1,4 @@
-"""The access tables of each service: programs with secrets, people's roles, revocations.
-
-Every service has its own, so logins go on while the others are down.
-"""
+"""The access tables, which every service has for itself, so that logins go on while the others are down."""
 
 from datetime import datetime
 from uuid import UUID

@@ -47,10 +47,7 @@ class Permission:
 
 
 def of(app: Flask) -> list[Permission]:
-    """The permissions of an application, blueprint by blueprint.
-
-    Raises RuntimeError where a route names neither roles nor that it is public.
-    """
+    """An application's permissions, by blueprint; raises RuntimeError where a route does not name its callers."""
     found, silent = [], []
     for rule in app.url_map.iter_rules():
         reach = reach_of(app.view_functions[rule.endpoint])

@@ -32,10 +32,7 @@ _IN_FORCE = Revocation.until.is_(None) | (Revocation.until > sa.func.now())
 def revoke(
     session: Session, kind: str, value: str, reason: str, revoked_by: str, lifetime: timedelta | None = None
 ) -> Revocation:
-    """Revokes one token, or all of a subject or scope issued until now.
-
-    `lifetime` is how long such tokens live at most; the entry is deleted after it.
-    """
+    """Revokes one token, or all of a subject or scope issued until now; `lifetime` later the entry is deleted."""
     now = clock.now()
     session.execute(sa.delete(Revocation).where(Revocation.until < now))
     until = now + lifetime if lifetime else None
@@ -83,15 +80,11 @@ class RevocationList:
         age = time.monotonic() - self._read_at
         if age > FRESH_SECONDS and self._lock.acquire(blocking=age > _STALE_SECONDS):
             try:
-                self._refresh()
+                began = time.monotonic()
+                if began - self._read_at > FRESH_SECONDS:  # no other thread read it while this one waited
+                    with self._transaction() as session:
+                        self._revoked = _read(session)
+                    self._read_at = began
             finally:
                 self._lock.release()
         return _covers(self._revoked, caller.token_id, caller.subject, caller.scope, caller.issued_at)
-
-    def _refresh(self) -> None:
-        began = time.monotonic()
-        if began - self._read_at <= FRESH_SECONDS:
-            return  # another thread read it while this one waited
-        with self._transaction() as session:
-            self._revoked = _read(session)
-        self._read_at = began

@@ -7,7 +7,7 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from shared.access import clients, login, memberships, revocations
+from shared.access import clients, login, revocations
 from shared.access.models import Client, Membership, Revocation
 from shared.access.tokens import SCOPED, Role, caller, roles
 from shared.database.paging import PageQuery, page_of
@@ -177,7 +177,7 @@ def add_membership(body: dict[str, Any]) -> Membership:
     """Give a person a role."""
     with transaction() as session:
         login.require_place(session, service().register, body["role"], body["scope"])
-        return memberships.add(session, Membership(**body, created_by=str(caller())))
+        return login.add_membership(session, Membership(**body, created_by=str(caller())))
 
 
 @membership_views.route("")
@@ -187,7 +187,7 @@ def add_membership(body: dict[str, Any]) -> Membership:
 def list_memberships(query: dict[str, Any]) -> dict[str, Any]:
     """Who has which role."""
     with transaction() as session:
-        return memberships.page(session, query)
+        return login.memberships(session, query)
 
 
 @membership_views.route("/<uuid:membership_id>", methods=["DELETE"])
@@ -196,7 +196,7 @@ def list_memberships(query: dict[str, Any]) -> dict[str, Any]:
 def end_membership(membership_id: UUID) -> Membership:
     """Take a role from a person, and the tokens got so far."""
     with transaction() as session:
-        return memberships.end(session, membership_id, str(caller()), _lifetime())
+        return login.end_membership(session, membership_id, str(caller()), _lifetime())
 
 
 @revocation_views.route("", methods=["POST"])

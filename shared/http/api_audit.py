@@ -175,7 +175,8 @@ def _record_refusal(response: Response) -> None:
 
 def _act() -> Act:
     caller: Caller | None = g.get("caller")
-    kind, identifier = _object(request.blueprint, request.view_args or {})
+    # The first object in the address, `grant` for `<uuid:grant_id>`; where there is none, the blueprint.
+    name, value = next(iter((request.view_args or {}).items()), (request.blueprint, None))
     return Act(
         role=caller.role.value if caller else "nobody",
         subject=_fit(caller.subject) if caller else "-",
@@ -183,19 +184,12 @@ def _act() -> Act:
         scope=caller.scope if caller else None,
         address=request.remote_addr,
         request_id=g.get("request_id"),
-        object_kind=kind,
-        object_id=identifier,
+        object_kind=name and name.removesuffix("_id"),
+        object_id=None if value is None else _fit(str(value)),
         changes=request.method not in _READING,
         # What strangers send is kept as it came, or only counted.
         of_request=caller is not None and str(request.url_rule) not in _EVERYDAY,
     )
-
-
-def _object(area: str | None, view_args: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The kind and id of the first object in the address, `grant` for `<uuid:grant_id>`; else the blueprint's name."""
-    for name, value in view_args.items():
-        return name.removesuffix("_id"), _fit(str(value))
-    return area, None
 
 
 def _fit(text: str) -> str:

@@ -1,7 +1,4 @@
-"""The HTTP framework of the three services: `build` makes an application of a service's blueprints.
-
-`docs/http-framework.md` says what it adds.
-"""
+"""The HTTP framework of the services: `build` makes an application of blueprints (`docs/http-framework.md`)."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -38,14 +35,13 @@ from shared.http import (
     openapi,
     security_headers,
 )
-from shared.http.metrics import Metrics
+from shared.http.metrics import Gauge, Metrics
 from shared.http.request_context import Service, runtime
 from shared.limiting import rate_limit
 from shared.limiting.rate_limit import RateLimit
 from shared.limiting.request_limits import TooLarge
 from shared.limiting.slow_bodies import SlowBodies
 from shared.observability import logs, tracing
-from shared.observability.gauges import Gauge
 from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
 from shared.process import broker_status
 from shared.process.runtime import Runtime
@@ -95,10 +91,7 @@ def build(
 
 
 def with_routes(service: str, blueprints: Sequence[Blueprint]) -> Flask:
-    """An application with all routes of a service, which can describe them and serve none: that takes its settings.
-
-    Raises RuntimeError where a route neither names its roles nor is public.
-    """
+    """An application that can describe all routes of a service and serve none; raises RuntimeError as `build` does."""
     app = _Flask(service)
     app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, PROPAGATE_EXCEPTIONS=False, **openapi.settings(service))
     app.json.sort_keys = False  # type: ignore[attr-defined]

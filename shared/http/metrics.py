@@ -1,30 +1,39 @@
 """Metrics for Prometheus: are we losing money, are we late, is the operator ill.
 
 Counters and the histogram of requests are each process's own. The gauges are of the service's tables, so all processes
-answer the same sooner or later: take the `max`. Labels hold states, reasons and names of programmes, contracts and
-routes; never a code, a person or an id.
+answer the same sooner or later: take the `max`. A value is kept for half a minute, or for a hundred times as long as it
+took to read: counting millions of cheques takes a hundredth of one core. Labels hold states, reasons and names of
+programmes, contracts and routes; never a code, a person or an id.
 """
 
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 import redis
+import sqlalchemy as sa
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from psycopg.errors import QueryCanceled
+from sqlalchemy.exc import DBAPIError
 
 from shared.access.tokens import ends_at
 from shared.database import engine as db
-from shared.observability.gauges import KEPT_SECONDS, Gauge, Tables, family
+from shared.observability.logs import logger
 from shared.process import broker_status, timeouts
 from shared.process.broker_status import BrokerDown
 from shared.process.runtime import Runtime
 
+KEPT_SECONDS = 30.0
+_KEPT_FOR_EACH_SECOND = 100.0
+# Counting ten million rows takes seconds; what takes longer than this is not worth it.
+_STATEMENT_TIMEOUT = "60s"
 # How long an answer waits for values that are being read; after it, it has the older ones.
 _PATIENCE_SECONDS = 3.0
 
@@ -39,6 +48,16 @@ REFUSALS = Counter(
     "Refused requests by their problem, cheques refused at a till by their reason.",
     ("service", "reason"),
 )
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A gauge of a service's tables: its last column is the value, those before it are the labels."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    query: str
 
 
 # What every service has: its own log, and how far it has read those of the others.
@@ -75,7 +94,7 @@ class Metrics(Collector):
     def __init__(self, runtime: Runtime, own: Sequence[Gauge]) -> None:
         self._runtime = runtime
         settings = runtime.settings
-        # An engine of its own: the pool has as many connections as threads that serve.
+        # Not of the pool, which has as many connections as threads that serve.
         connect = partial(db.connect, settings.database_url, settings.service, 1)
         self._tables = Tables(connect, settings.service, (*_COMMON, *own))
         self._queues_kept: list[Metric] = []
@@ -113,7 +132,7 @@ class Metrics(Collector):
 
     def _service_token(self) -> Metric:
         settings = self._runtime.settings
-        return family(
+        return _family(
             "souche_service_token_ends_seconds",
             "When the token with which this service calls the others ends, in seconds since 1970.",
             ("service",),
@@ -123,7 +142,7 @@ class Metrics(Collector):
     def _timeouts(self) -> Iterator[Metric]:
         with suppress(redis.RedisError):
             service, counts = self._runtime.settings.service, timeouts.counts(self._runtime)
-            yield family(
+            yield _family(
                 "souche_tasks_timed_out",
                 "Tasks that ran into their time limit since Redis was last emptied.",
                 ("service", "task"),
@@ -134,4 +153,71 @@ class Metrics(Collector):
     def _queues(self) -> Iterator[Metric]:
         with suppress(BrokerDown):
             samples = [((queue,), waiting) for queue, waiting in broker_status.waiting(self._runtime).items()]
-            yield family("souche_queue_tasks", "Tasks that wait for a worker.", ("queue",), samples)
+            yield _family("souche_queue_tasks", "Tasks that wait for a worker.", ("queue",), samples)
+
+
+class Tables:
+    """The last readings of a service's tables: one thread reads, by a new engine for each round, and any may look."""
+
+    def __init__(self, connect: Callable[[], sa.Engine], service: str, gauges: Sequence[Gauge]) -> None:
+        self._connect = connect
+        self._service = service
+        self._due = dict.fromkeys(gauges, 0.0)
+        self._kept: dict[str, Metric] = {}
+        self._took: dict[str, float] = {}
+        self._up: bool | None = None
+
+    def families(self) -> Iterator[Metric]:
+        """Every gauge that could be read, how long each took, and whether all could be, once all were tried."""
+        service = self._service
+        if self._up is not None:
+            samples = [((service,), self._up)]
+            yield _family("souche_gauges_up", "Whether the tables could be read.", ("service",), samples)
+        took = [((service, name), seconds) for name, seconds in list(self._took.items())]
+        yield _family("souche_gauge_read_seconds", "How long it took to read.", ("service", "gauge"), took)
+        yield from list(self._kept.values())
+
+    def read_due(self) -> None:
+        """Reads what was read too long ago."""
+        due = [gauge for gauge, instant in self._due.items() if time.monotonic() > instant]
+        if not due:
+            return
+        engine = self._connect()
+        try:
+            answers = [self._read(engine, gauge) for gauge in due]
+        finally:
+            engine.dispose()
+        self._up = all(answers)
+
+    def _read(self, engine: sa.Engine, gauge: Gauge) -> bool:
+        """Reads one gauge; False where the tables cannot be read. One that takes too long is left out for a while."""
+        began = time.monotonic()
+        try:
+            with engine.begin() as connection:
+                connection.execute(sa.text(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'"))
+                began = time.monotonic()  # to connect is no work of the gauge's
+                rows = connection.execute(sa.text(gauge.query)).all()
+            samples = [((self._service, *map(str, labels)), value or 0) for *labels, value in rows]
+            self._kept[gauge.name] = _family(gauge.name, gauge.help, ("service", *gauge.labels), samples)
+        except DBAPIError as error:
+            self._kept.pop(gauge.name, None)
+            logger().error("metrics_unreadable", gauge=gauge.name, error=type(error.orig).__name__)
+            if not isinstance(error.orig, QueryCanceled):
+                return False
+        took = self._took[gauge.name] = time.monotonic() - began
+        self._due[gauge] = time.monotonic() + max(KEPT_SECONDS, took * _KEPT_FOR_EACH_SECOND)
+        return True
+
+
+def _family(
+    name: str,
+    help_: str,
+    labels: Sequence[str],
+    samples: Iterable[tuple[Sequence[str], float]],
+    kind: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily,
+) -> Metric:
+    """A gauge or a counter and its samples, each the values of the labels and a number."""
+    found = kind(name, help_, labels=labels)
+    for values, number in samples:
+        found.add_metric(values, float(number))
+    return found

@@ -137,10 +137,7 @@ def _write_patterns(part: Any) -> None:
 
 
 def ecma_pattern(pattern: str) -> str:
-    r"""A pattern for `re.match` as ECMA-262 has it: begun by `^`, and ended by `$` where Python has `\Z`.
-
-    There `$` is the very end; in Python it would let a line feed follow.
-    """
+    r"""A pattern for `re.match` as ECMA-262 has it: begun by `^`, and ended by `$`, there the very end, for `\Z`."""
     begun = pattern if pattern.startswith("^") else f"^{pattern}"
     return f"{begun.removesuffix(_END)}$" if begun.endswith(_END) else begun
 

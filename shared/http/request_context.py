@@ -62,10 +62,7 @@ def transaction() -> Iterator[Session]:
 
 
 def wait_for_others() -> None:
-    """Lets this request's own transaction stay idle for longer, as the view works in several others.
-
-    It locks no row but its Idempotency-Key.
-    """
+    """Lets this request's own transaction, which locks only its Idempotency-Key, be idle while the view uses others."""
     if "session" in g:
         g.session.execute(_WAIT)
 

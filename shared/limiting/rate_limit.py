@@ -1,11 +1,9 @@
 """The rate limit: by caller for requests with a valid token, by address for all others.
 
 A good token is never refused for what others at its address do, so no till is shut out by its neighbours, not even
-behind a proxy that hides them. And no request waits for Redis, which may be down: each process counts for itself and
-shares a busy caller's counts through Redis a few at a time. Without Redis each process enforces the limit alone.
-
-The window is the minute of the clock. The two other services are not counted, nor are operators' messages, whose
-signatures cost next to nothing, nor `/healthz` and `/readyz`.
+behind a proxy that hides them. No request waits for Redis, which may be down: each process counts for itself, by the
+minute of the clock, and shares a busy caller's counts through Redis a few at a time. The other services, operators'
+messages, whose signatures cost next to nothing, `/healthz` and `/readyz` are not counted.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""Limits on what a request holds: JSON that nests too deep, numbers that take minutes to read, U+0000.
-
-`shared.http.app` limits its length, `shared.limiting.slow_bodies` its time, the schemas its texts.
-"""
+"""Limits on what a request holds: JSON that nests too deep, numbers that take minutes to read, U+0000."""
 
 import re
 from http import HTTPStatus
@@ -51,10 +48,7 @@ def check_encoding() -> None:
 
 
 def check_request(who: str) -> None:
-    """Reads the body of the request in hand, which this caller sends.
-
-    Raises Invalid, Malformed or Encoded where it holds what nothing here could take, TooSlow where it does not arrive.
-    """
+    """Reads the body that this caller sends; raises Invalid, Malformed or Encoded for what no view takes; TooSlow."""
     check_encoding()
     if any("\0" in value for _, values in request.args.lists() for value in values):
         raise Invalid("A parameter contains the character U+0000.")
@@ -66,10 +60,7 @@ def check_request(who: str) -> None:
 
 
 def check_json(body: bytes) -> None:
-    """Raises Malformed for JSON that nests deeper than MAX_DEPTH, or holds numbers that nothing here has use for.
-
-    Works on the raw bytes, in time that grows with their length, so that no parser has to meet them.
-    """
+    """Raises Malformed, in time that grows with the length of the bytes, before a parser meets them."""
     bare = _STRINGS.sub(b"", body)
     brackets = bare.translate(_BRACES, _BUT_BRACKETS)
     for _ in range(MAX_DEPTH):  # each round takes the innermost level away

@@ -1,4 +1,4 @@
-"""Waiting for the bodies of requests, which whoever sends them may send as slowly as they like.
+"""Waiting for the bodies of requests, however slowly they are sent.
 
 A thread that waits for a body serves nobody else. So at most half of a process's threads wait for one caller, and for
 all callers without a token together. Beyond that number a request waits for a moment, in case the bodies before it are
@@ -36,17 +36,6 @@ class SlowBodies:
     @contextmanager
     def waited_for(self, who: str) -> Iterator[None]:
         """Takes one of the caller's places; raises TooSlow where bodies that do not arrive take all of them."""
-        began = self._enter(who)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._since[who].remove(began)
-                if not self._since[who]:
-                    del self._since[who]
-                self._changed.notify_all()
-
-    def _enter(self, who: str) -> float:
         with self._changed:
             while len(taken := self._since.get(who, ())) >= self._most:
                 left = max(taken) + _A_MOMENT - time.monotonic()
@@ -56,7 +45,14 @@ class SlowBodies:
                     raise TooSlow(detail, headers=headers, error="temporarily_unavailable")
                 self._changed.wait(left)
             self._since.setdefault(who, []).append(began := time.monotonic())
-            return began
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._since[who].remove(began)
+                if not self._since[who]:
+                    del self._since[who]
+                self._changed.notify_all()
 
 
 def read(who: str) -> bytes:

@@ -83,7 +83,8 @@ class Tracing:
         self._tracer = provider.get_tracer("souche")
 
     def span(self, name: str, facts: Mapping[str, Any]) -> Any:
-        attributes = {f"{_OURS}{key}": _few(value) for key, value in facts.items() if value is not None}
+        present = {f"{_OURS}{key}": value for key, value in facts.items() if value is not None}
+        attributes = {key: value[:_MAX_NAMED] if isinstance(value, list) else value for key, value in present.items()}
         return self._tracer.start_as_current_span(name, attributes=attributes)
 
     def watch(self, app: Any) -> None:
@@ -142,11 +143,7 @@ class _OfRequest(SpanProcessor):
 
 
 class _OnlyIds(TraceContextTextMapPropagator):
-    """The W3C `traceparent`, sent to services and tasks of ours alone.
-
-    `tracestate` and `baggage` are not read, so that nothing which others wrote goes on to a queue, an operator or a
-    collector.
-    """
+    """The W3C `traceparent`, sent to our services and tasks alone, without `tracestate` and `baggage` of others."""
 
     def extract(
         self, carrier: CarrierT, context: contexts.Context | None = None, getter: Getter[CarrierT] = default_getter
@@ -210,10 +207,6 @@ def _facts(attributes: Attributes, kept: frozenset[str]) -> dict[str, Any]:
 
 
 _reads_like_a_code = functools.lru_cache(4096)(cheque_code.stands_in)
-
-
-def _few(value: Any) -> Any:
-    return value[:_MAX_NAMED] if isinstance(value, list) else value
 
 
 def _without_code(value: Any) -> Any:

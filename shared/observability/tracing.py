@@ -18,10 +18,7 @@ _tracing: "Tracing | None" = None
 
 
 def begin(settings: Settings) -> None:
-    """Begins to trace this process, once, if the settings say where to; one that forks calls it in its children.
-
-    Raises ConfigurationError where the libraries are not installed.
-    """
+    """Begins to trace this process, or a child after the fork; raises ConfigurationError without the libraries."""
     global _tracing
     if not settings.traces_endpoint or _tracing:
         return

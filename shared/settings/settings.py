@@ -131,10 +131,6 @@ def _several(text: str) -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, text.split(","))))
 
 
-def _list() -> fields.Function:
-    return fields.Function(deserialize=_several, load_default=())
-
-
 def _keys(**options: Any) -> fields.Function:
     return fields.Function(deserialize=read_keys, required=True, **options)
 
@@ -158,7 +154,9 @@ class _Environment(Schema):
     token_public_keys = _keys()
     access_token_seconds = fields.Int(load_default=600, validate=validate.Range(60, 3600))
     oidc_issuer = _address("https://", "http://127.0.0.1:", "http://localhost:", required=False, load_default="")
-    oidc_client_ids, oidc_acr, oidc_amr = _list(), _list(), _list()
+    oidc_client_ids = fields.Function(deserialize=_several, load_default=())
+    oidc_acr = fields.Function(deserialize=_several, load_default=())
+    oidc_amr = fields.Function(deserialize=_several, load_default=())
     trusted_proxies = fields.Int(load_default=0, validate=validate.Range(0, 5))
     souche_demonstration = fields.Bool(load_default=False)
     pool_size = fields.Int(data_key="DATABASE_POOL_SIZE", load_default=8, validate=validate.Range(1, 200))
@@ -202,10 +200,7 @@ def _environment(service: str) -> Schema:
 
 
 def load(service: str, environ: Mapping[str, str] | None = None) -> Settings:
-    """Reads the settings of one service.
-
-    Raises ConfigurationError naming every setting that is missing or wrong.
-    """
+    """The settings of one service; raises ConfigurationError naming every setting that is missing or wrong."""
     if service not in SERVICES:
         raise ConfigurationError(f"There is no service {service!r}: expected one of {', '.join(SERVICES)}.")
     environ = with_files(os.environ if environ is None else environ)
@@ -232,10 +227,7 @@ def _is_operators(name: str) -> bool:
 
 
 def with_files(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without empty settings, each `X_FILE` read into `X` where X is a setting of ours.
-
-    Raises ConfigurationError where such a file cannot be read.
-    """
+    """The environment without empty settings, each `X_FILE` of ours read into `X`; raises ConfigurationError."""
     present = {name: value for name, value in environ.items() if value}
     for name, path in list(present.items()):
         if name.endswith("_FILE") and _is_ours(name.removesuffix("_FILE")):

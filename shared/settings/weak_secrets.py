@@ -1,7 +1,6 @@
 """What a secret must not be: a placeholder, an example, a key that nobody drew at random, a key of the demonstration.
 
-The demonstration marks the keys that it makes, in the key itself, so that one which finds its way into a deployment is
-known again whatever it is called there.
+The demonstration's keys bear a mark in themselves, by which they are recognised under any name in a deployment.
 """
 
 import hashlib

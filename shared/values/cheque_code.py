@@ -39,19 +39,15 @@ def generate() -> str:
 
 
 def normalise(text: str) -> str:
-    """The canonical form of a code as typed, whatever its case and spacing, I or L read as 1 and O as 0.
-
-    Raises InvalidCode, whose message never repeats what was typed.
-    """
+    """The canonical form of a code as typed, I or L read as 1, O as 0; raises InvalidCode, which never repeats it."""
     code = text.upper().translate(_LOOK_ALIKES)
     if len(code) != _LENGTH + 1 or any(character not in ALPHABET for character in code):
         raise InvalidCode("A code has 17 letters or digits, printed XXXX-XXXX-XXXX-XXXX-C.")
     try:
         mod_37_36.validate(code, alphabet=ALPHABET)
     except ValidationError:
-        raise InvalidCode(
-            "The check character does not fit the others: one was mistyped or two were swapped."
-        ) from None
+        detail = "The check character does not fit the others: one was mistyped or two were swapped."
+        raise InvalidCode(detail) from None
     return code
 
 
@@ -61,10 +57,7 @@ def printed(code: str) -> str:
 
 
 def stands_in(text: str) -> bool:
-    """Whether somebody wrote a code where none belongs: in a reason, a name, the key of a request.
-
-    Words that happen to have 17 letters are none: nearly every code has a digit.
-    """
+    """Whether a text holds a code, one with a digit: 17 letters may be words, and nearly every code has a digit."""
     found = (match[1] for match in _WRITTEN.finditer(text))
     return any(_is_code(written) for written in found if any(map(str.isdigit, written)))
 

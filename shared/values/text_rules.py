@@ -1,7 +1,6 @@
-"""What no text that is kept may hold, wherever it comes from.
+"""What no text that is kept may hold: a cheque's code, control characters and lone surrogates.
 
-Neither control characters nor halves of surrogate pairs: PostgreSQL stores neither NUL nor these, and nobody means
-them. Nor a cheque's code, which is cash.
+PostgreSQL stores neither NUL nor surrogates.
 """
 
 import re

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from demo.stack.embedded import free_port
 from shared.database import engine as db
 from shared.http import metrics
-from shared.observability.gauges import Gauge, Tables
+from shared.http.metrics import Gauge, Tables
 from shared.process.celery import QUEUES
 from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
