@@ -6,7 +6,7 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.redeemer.structures import contracts
+from services.redeemer.structures import affiliations
 from shared.access.tokens import roles
 from shared.http.request_context import transaction
 from shared.process.recovery import Query
@@ -17,10 +17,11 @@ blueprint = Blueprint(
     url_prefix="/v1/recollections",
     description="What is remembered here of another service, for one that was restored from a backup.",
 )
+BLUEPRINTS = (blueprint,)
 
 
 class ContractRemembered(Schema):
-    """A contract as the bridge last told of it."""
+    """A contract as the bridge last published it."""
 
     contract_id = fields.UUID(required=True, attribute="id")
     code = fields.Str(required=True)
@@ -42,4 +43,4 @@ class ContractsRemembered(Schema):
 def remember_contracts(query: dict[str, UUID]) -> dict[str, Any]:
     """The contracts that the bridge told of, by page; an empty page is the end."""
     with transaction() as session:
-        return {"items": contracts.contracts(session, query["after"])}
+        return {"items": affiliations.contracts(session, query["after"])}

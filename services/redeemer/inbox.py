@@ -1,36 +1,34 @@
-"""The news of the issuer and of the bridge, each kind to its use case.
+"""The news of the issuer and of the bridge, each kind to its use case, and what they remember after a restore.
 
-They come in any relative order. What speaks of a cheque, or of a redemption, that is not known here yet is parked
-under its id and taken up when it is. Of two transactions, one that parks and one that issues, neither would see the
-other's rows, so both do it under one lock.
+News come in any relative order. What is about a cheque or a redemption that is not here yet is parked under its id, and
+taken up when it is. Of two transactions, one that parks and one that issues, neither would see the other's rows, so
+both do it under one lock.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.redeemer.cheques import cancelling, intake
+from services.redeemer.cheques import ending, intake
 from services.redeemer.cheques.models import Cheque
-from services.redeemer.payments import operator_news
-from services.redeemer.payments.operator_news import News
+from services.redeemer.payments import settlement
+from services.redeemer.payments.settlement import News
 from services.redeemer.recovery import recalling
 from services.redeemer.redemptions import operator_till
 from services.redeemer.redemptions.models import Redemption
-from services.redeemer.structures import contracts
-from shared.eventlog import consumer
+from services.redeemer.structures import affiliations
+from shared.database import engine
+from shared.eventlog import consumer, event_kinds
 from shared.eventlog.consumer import PARKED, Handler
 from shared.eventlog.event_kinds import (
-    CancellationRequested,
+    Body,
     ChequesBlocked,
     ChequesIssued,
-    ChequesRedigested,
     ChequesRegistered,
-    ContractChanged,
     RedemptionRemembered,
     RedemptionReported,
     RedemptionsConfirmed,
@@ -39,42 +37,32 @@ from shared.eventlog.event_kinds import (
     RedemptionsStranded,
 )
 from shared.eventlog.log import Event
+from shared.eventlog.peer_client import Peer
+from shared.process import recovery
+from shared.process.runtime import Runtime
 
-_OfRedemptions = TypeVar("_OfRedemptions", RedemptionsConfirmed, RedemptionsPaid, RedemptionsStranded)
+_Body = TypeVar("_Body", bound=Body)
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('parked_event'::regclass::oid::bigint)")
 
 
-def issued(session: Session, run: Sequence[Event[ChequesIssued]]) -> None:
-    """Takes in issued cheques, then what was already said of them."""
+def _of_bodies(use_case: Callable[[Session, Sequence[_Body]], None]) -> Handler:
+    """The handler that calls a use case with the bodies of the events."""
+    return lambda session, run: use_case(session, [event.body for event in run])
+
+
+def _issued(session: Session, run: Sequence[Event[ChequesIssued]]) -> None:
     ids = intake.issue(session, [event.body for event in run])
     session.execute(_LOCK)
     _take_up(session, ids)
 
 
-def redigested(session: Session, run: Sequence[Event[ChequesRedigested]]) -> None:
-    """Takes new digests of codes in."""
-    intake.redigest(session, [cheque for event in run for cheque in event.body.cheques])
+def _blocked(blocked: bool, session: Session, run: Sequence[Event[ChequesBlocked]]) -> None:
+    intake.block(session, [cheque_id for event in run for cheque_id in event.body.cheque_ids], blocked)
 
 
-def cancellation_requested(session: Session, run: Sequence[Event[CancellationRequested]]) -> None:
-    """Cancels what can be, and answers."""
-    cancelling.cancel(session, [event.body for event in run])
-
-
-def blocked(session: Session, run: Sequence[Event[ChequesBlocked]]) -> None:
-    """Blocks cheques."""
-    intake.block(session, _cheque_ids(run), True)
-
-
-def unblocked(session: Session, run: Sequence[Event[ChequesBlocked]]) -> None:
-    """Unblocks cheques."""
-    intake.block(session, _cheque_ids(run), False)
-
-
-def registered(session: Session, run: Sequence[Event[ChequesRegistered]]) -> None:
-    """Makes cheques spendable whose programme waits for an operator to register them."""
-    ids = _cheque_ids(run)
+def _registered(session: Session, run: Sequence[Event[ChequesRegistered]]) -> None:
+    ids = [cheque_id for event in run for cheque_id in event.body.cheque_ids]
     missing = _missing(session, Cheque.id, ids)
     for event in run:
         for cheque_id in missing.intersection(event.body.cheque_ids):
@@ -82,100 +70,74 @@ def registered(session: Session, run: Sequence[Event[ChequesRegistered]]) -> Non
     intake.register(session, [cheque_id for cheque_id in ids if cheque_id not in missing])
 
 
-def reported(session: Session, run: Sequence[Event[RedemptionReported]]) -> None:
-    """Records redemptions at an operator's own till, then what was already said of these."""
-    missing = _missing(session, Cheque.id, [event.body.cheque_id for event in run])
-    for event in run:
-        if event.body.cheque_id in missing:
-            consumer.park(session, event.body.cheque_id, event)
+def _reported(session: Session, run: Sequence[Event[RedemptionReported]]) -> None:
+    missing = _park_missing(session, Cheque.id, [(event.body.cheque_id, event) for event in run])
     operator_till.record(session, [event.body for event in run if event.body.cheque_id not in missing])
     _take_up(session, [event.body.report_id for event in run])
 
 
-def confirmed(session: Session, run: Sequence[Event[RedemptionsConfirmed]]) -> None:
-    """Marks redemptions that an operator accepted."""
-    _settle(session, "confirmed", _by_redemption(run))
-
-
-def refused(session: Session, run: Sequence[Event[RedemptionsRefused]]) -> None:
-    """Marks redemptions that an operator will not pay."""
-    told = [(event.narrowed(redemptions=[line]), line) for event in run for line in event.body.redemptions]
-    _settle(
-        session,
-        "refused",
-        [(event, News(line.redemption_id, event.body.contract_id, line.reason)) for event, line in told],
-    )
-
-
-def paid(session: Session, run: Sequence[Event[RedemptionsPaid]]) -> None:
-    """Marks redemptions that an operator paid."""
-    told = [
-        (event, replace(news, payment_reference=event.body.payment_reference, paid_on=event.body.paid_on))
-        for event, news in _by_redemption(run)
-    ]
-    _settle(session, "paid", told)
-
-
-def stranded(session: Session, run: Sequence[Event[RedemptionsStranded]]) -> None:
-    """Marks redemptions whose operator failed before it paid them."""
-    _settle(session, "stranded", _by_redemption(run))
-
-
-def contract_changed(session: Session, run: Sequence[Event[ContractChanged]]) -> None:
-    """Keeps the mirror of contracts."""
-    contracts.mirror(session, [event.body for event in run])
-
-
-def remembered(session: Session, run: Sequence[Event[RedemptionRemembered]]) -> None:
-    """Takes in redemptions that were lost here and that others remember, then what was already said of these."""
-    missing = _missing(session, Cheque.id, [event.body.cheque_id for event in run])
-    for event in run:
-        if event.body.cheque_id in missing:
-            consumer.park(session, event.body.cheque_id, event)
+def _remembered(session: Session, run: Sequence[Event[RedemptionRemembered]]) -> None:
+    missing = _park_missing(session, Cheque.id, [(event.body.cheque_id, event) for event in run])
     recalling.record(session, [event.body for event in run if event.body.cheque_id not in missing])
     _take_up(session, [event.body.redemption_id for event in run])
 
 
+def _refused(session: Session, run: Sequence[Event[RedemptionsRefused]]) -> None:
+    news = [
+        (News(line.redemption_id, event.body.contract_id, line.reason), event.narrowed(redemptions=[line]))
+        for event in run
+        for line in event.body.redemptions
+    ]
+    _settle(session, "refused", news)
+
+
+def _settled(
+    state: str, session: Session, run: Sequence[Event[RedemptionsConfirmed | RedemptionsPaid | RedemptionsStranded]]
+) -> None:
+    news = []
+    for event in run:
+        body = event.body
+        payment = (body.payment_reference, body.paid_on) if isinstance(body, RedemptionsPaid) else (None, None)
+        for redemption_id in body.redemption_ids:
+            line = News(redemption_id, body.contract_id, None, *payment)
+            news.append((line, event.narrowed(redemption_ids=[redemption_id])))
+    _settle(session, state, news)
+
+
 HANDLERS: Mapping[str, Handler] = {
-    "cheques.issued": issued,
-    "cheques.redigested": redigested,
-    "cancellation.requested": cancellation_requested,
-    "cheques.blocked": blocked,
-    "cheques.unblocked": unblocked,
-    "cheques.registered": registered,
-    "redemption.reported": reported,
-    "redemptions.confirmed": confirmed,
-    "redemptions.refused": refused,
-    "redemptions.paid": paid,
-    "redemptions.stranded": stranded,
-    "contract.changed": contract_changed,
-    "redemption.remembered": remembered,
+    "cheques.issued": _issued,
+    "cheques.redigested": _of_bodies(intake.redigest),
+    "cancellation.requested": _of_bodies(ending.cancel),
+    "cheques.blocked": partial(_blocked, True),
+    "cheques.unblocked": partial(_blocked, False),
+    "cheques.registered": _registered,
+    "redemption.reported": _reported,
+    "redemptions.confirmed": partial(_settled, "confirmed"),
+    "redemptions.refused": _refused,
+    "redemptions.paid": partial(_settled, "paid"),
+    "redemptions.stranded": partial(_settled, "stranded"),
+    "contract.changed": _of_bodies(affiliations.mirror_contracts),
+    "redemption.remembered": _remembered,
 }
 
 
-def _cheque_ids(run: Iterable[Event[ChequesBlocked] | Event[ChequesRegistered]]) -> list[UUID]:
-    return [cheque_id for event in run for cheque_id in event.body.cheque_ids]
+def _settle(session: Session, state: str, news: Sequence[tuple[News, Event[Any]]]) -> None:
+    """Settles redemptions; news of missing ones are parked, as their reports are still to come."""
+    _park_missing(session, Redemption.id, [(line.redemption_id, event) for line, event in news])
+    settlement.settle_by_operator(session, state, [line for line, _ in news])
 
 
-def _by_redemption(run: Iterable[Event[_OfRedemptions]]) -> list[tuple[Event[_OfRedemptions], News]]:
-    return [
-        (event.narrowed(redemption_ids=[redemption_id]), News(redemption_id, event.body.contract_id))
-        for event in run
-        for redemption_id in event.body.redemption_ids
-    ]
-
-
-def _settle(session: Session, state: str, told: Sequence[tuple[Event[Any], News]]) -> None:
-    """Settles redemptions, and parks what was told of unknown ones: reports of them are still to come."""
-    missing = _missing(session, Redemption.id, [news.redemption_id for _, news in told])
-    for event, news in told:
-        if news.redemption_id in missing:
-            consumer.park(session, news.redemption_id, event)
-    operator_news.settle(session, state, [news for _, news in told])
+def _park_missing(session: Session, identifier: Any, events: Sequence[tuple[UUID, Event[Any]]]) -> set[UUID]:
+    """Parks the events about what is not here, and returns the ids of that."""
+    missing = _missing(session, identifier, [identity for identity, _ in events])
+    for identity, event in events:
+        if identity in missing:
+            consumer.park(session, identity, event)
+    return missing
 
 
 def _missing(session: Session, identifier: Any, ids: Collection[UUID]) -> set[UUID]:
-    """Those of these ids that are not here, for good once it says so: until this transaction ends, none is taken up."""
+    """The ids that are not here; until this transaction ends, no event that waits for them is taken up."""
     missing = _not_here(session, identifier, ids)
     if not missing:
         return missing
@@ -184,16 +146,36 @@ def _missing(session: Session, identifier: Any, ids: Collection[UUID]) -> set[UU
 
 
 def _not_here(session: Session, identifier: Any, ids: Collection[UUID]) -> set[UUID]:
-    return set(ids).difference(session.scalars(sa.select(identifier).where(identifier == _any(ids))))
+    return set(ids).difference(session.scalars(sa.select(identifier).where(engine.among(identifier, ids))))
 
 
 def _take_up(session: Session, ids: Collection[UUID]) -> None:
-    waiting = sa.select(PARKED.c.cheque_id).distinct().where(PARKED.c.cheque_id == _any(ids))
+    waiting = sa.select(PARKED.c.cheque_id).distinct().where(engine.among(PARKED.c.cheque_id, ids))
     found = session.scalars(waiting).all()
     if found:
         consumer.run_handlers(session, consumer.unpark(session, found), HANDLERS)
 
 
-def _any(ids: Collection[UUID]) -> Any:
-    """One parameter, however many they are: a page may tell of more cheques than a statement takes parameters."""
-    return sa.any_(sa.literal(list(ids), pg.ARRAY(sa.Uuid)))
+def take_in(runtime: Runtime, peer: Peer) -> int:
+    """Restores the redemptions that a peer remembers; returns how many were missing here. Raises PeerUnavailable."""
+    missing = 0
+    for items in recovery.pages(peer, "/v1/recollections/redemptions", "redemption_id"):
+        run = [_memory(item) for item in items if not _is_report(peer, item)]
+        with runtime.transaction() as session:
+            missing += len(_not_here(session, Redemption.id, [event.event_id for event in run]))
+            consumer.run_handlers(session, run, HANDLERS)
+    return missing
+
+
+def _memory(item: Mapping[str, Any]) -> Event[RedemptionRemembered]:
+    kind = "redemption.remembered"
+    body: RedemptionRemembered = event_kinds.load(kind, item)
+    return Event(body.redemption_id, kind, str(body.cheque_id), body.redeemed_at, body)
+
+
+def _is_report(peer: Peer, item: Mapping[str, Any]) -> bool:
+    """Whether an operator's till redeemed it: its id is made from the operator's reference.
+
+    The issuer does not tell these from ours; they are on the bridge's log, and are read there again.
+    """
+    return peer.name == "issuer" and UUID(item["redemption_id"]).version == 5

@@ -20,7 +20,7 @@ _HANDLERS = {
 
 # What is recovered from the other services. Only the issuer has its grants: `souche verify` names those that are lost.
 _TAKE_IN = {
-    "redeemer": "services.redeemer.restoring:take_in",
+    "redeemer": "services.redeemer.inbox:take_in",
     "operator_bridge": "services.operator_bridge.contracts.recovery:take_in",
 }
 

@@ -8,6 +8,7 @@ from shared.access.tokens import roles
 from shared.http.request_context import runtime
 
 blueprint = Blueprint("expiries", __name__, url_prefix="/v1/expiries", description="Cheques whose time is over.")
+BLUEPRINTS = (blueprint,)
 
 
 class ExpirySchema(Schema):
@@ -21,5 +22,4 @@ class ExpirySchema(Schema):
 @blueprint.response(200, ExpirySchema)
 def expire() -> dict[str, int]:
     """Expire every cheque that may no longer be presented. It is done every hour anyway; twice does no harm."""
-    expired, _ = expiring.expire(runtime())
-    return {"expired": expired}
+    return {"expired": expiring.expire(runtime())[0]}

@@ -1,8 +1,7 @@
 """Expiring the cheques whose last day to be presented has passed.
 
-A run reads the cheques whose last day lies between the day up to which everything was expired before and today. Whoever
-makes a cheque spendable whose last day lies further back has that day read again: `read_again`. A run that was cut
-short is made good by the next.
+A run reads the cheques whose last day lies between the day before which everything was expired and today. Whoever makes
+an older cheque spendable calls `read_again`. The next run makes good for one that was cut short.
 """
 
 import math
@@ -14,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer import transitions
+from services.redeemer.cheques import ending
 from services.redeemer.transitions import CHEQUE
 from shared.eventlog import log
 from shared.process import slices
@@ -46,35 +45,30 @@ _READ_AGAIN = sa.text("""
 
 
 def expire(runtime: Runtime, today: date | None = None, seconds: float = math.inf) -> tuple[int, bool]:
-    """Number of cheques that expired in about so many seconds, and whether some are left for the next run."""
+    """Expires cheques for about so many seconds; returns how many, and whether some are left for the next run."""
     do_slice = partial(expire_slice, runtime, today or clock.today())
     expired, following = slices.run(do_slice, date.min, seconds)
     return expired, following is not None
 
 
 def expire_slice(runtime: Runtime, today: date, since: date) -> tuple[int, date | None]:
-    """Number of cheques that expired in one transaction, and the last day with which the next one begins."""
+    """Expires cheques in one transaction; returns how many, and the last day with which the next one begins."""
     params = {"since": since, "today": today, "before": CHEQUE.before("expired")}
     with runtime.transaction() as session:
         cheques = session.execute(_NEXT, {**params, "limit": BATCH_SIZE}).all()
-        expired = _expire(session, [cheque.id for cheque in cheques])
+        cheque_ids = [cheque.id for cheque in cheques]
+        ending.lock(session, cheque_ids)
+        expired = ending.end(session, cheque_ids, "expired")
+        if expired:
+            log.append(session, "cheques.expired", new_id(), {"cheque_ids": expired, "expired_at": clock.now()})
     if len(cheques) == BATCH_SIZE:
-        return expired, cheques[-1].presentable_until
+        return len(expired), cheques[-1].presentable_until
     with runtime.transaction() as session:
         session.execute(_LOCK)
         session.execute(_DONE, {**params, "since": date.min})
-    return expired, None
+    return len(expired), None
 
 
 def read_again(session: Session, cheque_ids: Collection[UUID]) -> None:
-    """Has the next run read the last days of these cheques, which have become spendable."""
+    """Makes the next run read the last days of these cheques, which have become spendable."""
     session.execute(_READ_AGAIN, {"ids": list(cheque_ids)})
-
-
-def _expire(session: Session, cheque_ids: Collection[UUID]) -> int:
-    transitions.lock(session, cheque_ids)
-    expired = transitions.end(session, list(cheque_ids), "expired")
-    if expired:
-        body = {"cheque_ids": expired, "expired_at": clock.now()}
-        log.append(session, "cheques.expired", new_id(), body)
-    return len(expired)

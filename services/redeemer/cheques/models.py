@@ -7,11 +7,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.redeemer.tables import Base
-from services.redeemer.transitions import STATE
+
+_STATE = """CASE WHEN ending IS NOT NULL THEN ending WHEN blocked THEN 'blocked'
+                 WHEN active THEN 'spendable' ELSE 'pending' END"""
 
 
 class Programme(Base):
-    """What people call a programme, as the issuer tells it: for what they read."""
+    """The name of a programme on what people read, as the issuer published it."""
 
     __tablename__ = "programme"
 
@@ -20,7 +22,7 @@ class Programme(Base):
 
 
 class SpendingRules(Base):
-    """What a programme says about spending, as it stood at some grant: few rows, shared by millions of cheques."""
+    """A programme's rules of spending as they stood at some grant: few rows, shared by millions of cheques."""
 
     __tablename__ = "spending_rules"
     __table_args__ = (sa.Index("spending_rules_programme_idx", "programme"),)
@@ -36,7 +38,7 @@ class SpendingRules(Base):
 
 
 class Cheque(Base):
-    """A cheque as it can be spent. `redeemed_at` is told to whoever presents it again."""
+    """A cheque as it can be spent. Whoever presents it again learns `redeemed_at`."""
 
     __tablename__ = "cheque"
     __table_args__ = (
@@ -62,7 +64,7 @@ class Cheque(Base):
     active: Mapped[bool]
     blocked: Mapped[bool] = mapped_column(server_default=sa.false())
     ending: Mapped[str | None]
-    state: Mapped[str] = mapped_column(sa.Computed(STATE, persisted=True))
+    state: Mapped[str] = mapped_column(sa.Computed(_STATE, persisted=True))
     redeemed_at: Mapped[datetime | None]
 
 

@@ -1,4 +1,4 @@
-"""Payments over HTTP: taken in from the accountant's file, listed, and what is late."""
+"""Payments over HTTP: months closed, the accountant's files imported, payments listed and withdrawn, what is late."""
 
 from typing import Any
 from uuid import UUID
@@ -8,32 +8,30 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from services.redeemer.fields import Month, ReasonSchema, text
-from services.redeemer.payments import importing, overdue, payment_file, payment_sql, withdrawal
+from services.redeemer.payments import closing, importing, overdue, payment_file, withdrawal
 from services.redeemer.payments.models import PAYMENT, SET_OFF, WITHDRAWAL, Payment
-from services.redeemer.statements import terms
+from services.redeemer.statements import issuing
 from services.redeemer.statements.models import PaymentTerm
-from shared.access.tokens import Role, caller, roles
+from services.redeemer.statements.schemas import IssuedSchema, IssueRequest
+from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page_of
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
 from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http.idempotency import idempotent
-from shared.http.request_context import csv_file, runtime, transaction
+from shared.http.request_context import csv_file, runtime, transaction, wait_for_others
 from shared.problems import ProblemSchema
 
-blueprint = Blueprint("payments", __name__, url_prefix="/v1/payments", description="Money that went to structures.")
-late_blueprint = Blueprint(
-    "late payments", __name__, url_prefix="/v1/late-payments", description="Statements that are not paid in time."
-)
-terms_blueprint = Blueprint(
-    "payment terms", __name__, url_prefix="/v1/payment-terms", description="How long a payment may take."
-)
-BLUEPRINTS = (blueprint, late_blueprint, terms_blueprint)
+blueprint = Blueprint("payments", __name__, url_prefix="/v1/payments")
+closings = Blueprint("closing", __name__, url_prefix="/v1/statements")
+late = Blueprint("late payments", __name__, url_prefix="/v1/late-payments")
+terms = Blueprint("payment terms", __name__, url_prefix="/v1/payment-terms")
+BLUEPRINTS = (blueprint, closings, late, terms)
 
 _BODY = {
     "requestBody": {
         "required": True,
         "description": (
-            f"A line per payment, at most {payment_file.MOST_LINES}. Columns: statement (its number) or reference (the"
+            f"A line per payment, at most {payment_file.MAX_LINES}. Columns: statement (its number) or reference (the"
             " payment's own; one that contains the number will do), amount (in euros), paid_on, and siret, which is"
             " compared. Commas or semicolons, French or English names, decimal commas and days."
         ),
@@ -59,7 +57,7 @@ class PaymentReportSchema(Schema):
 
     already_imported_at = fields.AwareDateTime(required=True, allow_none=True)
     recorded = fields.Int(required=True)
-    known = fields.Int(required=True)
+    recorded_before = fields.Int(required=True, data_key="known", attribute="known")
     refused = fields.Int(required=True)
     recorded_cents = fields.Int(required=True)
     settled = fields.Int(required=True, metadata={"description": "Redemptions that these payments pay."})
@@ -150,7 +148,7 @@ class TermsSchema(Schema):
 @blueprint.doc(**_BODY)
 @blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)
 @blueprint.response(200, PaymentReportSchema)
-def import_payments(options: ImportOptions) -> importing.Report:
+def import_payments(options: ImportOptions) -> dict[str, Any]:
     """Take the accountant's payments in: each is matched with its statement, and settles redemptions in their order.
 
     A payment that was recorded before, or that an operator reported, is known again and changes nothing.
@@ -165,9 +163,8 @@ def import_payments(options: ImportOptions) -> importing.Report:
 @blueprint.response(200, page_of(PaymentSchema))
 def list_payments(query: dict[str, Any]) -> dict[str, Any]:
     """List the payments that the accountant typed, in the order in which they came; a structure sees its own."""
-    own = caller().own if caller().role is Role.STRUCTURE else None
     with transaction() as session:
-        return withdrawal.page(session, query, own)
+        return withdrawal.page(session, query, caller().scope)
 
 
 @blueprint.route("/<uuid:payment_id>/withdrawal", methods=["POST"])
@@ -188,24 +185,24 @@ def withdraw_payment(body: dict[str, str], payment_id: UUID) -> Payment:
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_payments(query: dict[str, Any]) -> Response:
     """The payments that the accountant typed, as CSV, by the day on which they were paid."""
-    given = {"since": query["since"], "until": query["until"]}
-    return csv_file("payments", export_in_parts(runtime().engine, payment_sql.REGISTER, given, query["separator"]))
+    separator = query.pop("separator")
+    return csv_file("payments", export_in_parts(runtime().engine, withdrawal.REGISTER, query, separator))
 
 
-@late_blueprint.route("")
+@late.route("")
 @roles("admin", "finance", own="structure")
-@late_blueprint.arguments(LateQuery, location="query")
-@late_blueprint.response(200, LatePaymentsSchema)
+@late.arguments(LateQuery, location="query")
+@late.response(200, LatePaymentsSchema)
 def list_late_payments(query: dict[str, Any]) -> dict[str, Any]:
     """List the statements of which something should have been paid by now; to a structure, its own."""
-    late = _late(query)
-    return {"items": late, "late_cents": sum(statement["late_cents"] for statement in late)}
+    items = _late(query)
+    return {"items": items, "late_cents": sum(statement["late_cents"] for statement in items)}
 
 
-@late_blueprint.route("/export.csv")
+@late.route("/export.csv")
 @roles("admin", "finance", own="structure")
-@late_blueprint.arguments(LateFileQuery, location="query")
-@late_blueprint.doc(responses={"200": CSV_ANSWER})
+@late.arguments(LateFileQuery, location="query")
+@late.doc(responses={"200": CSV_ANSWER})
 def export_late_payments(query: dict[str, Any]) -> Response:
     """The same as CSV."""
     rows = (overdue.COLUMNS, *([statement[name] for name in overdue.COLUMNS] for statement in _late(query)))
@@ -214,25 +211,38 @@ def export_late_payments(query: dict[str, Any]) -> Response:
 
 
 def _late(query: dict[str, Any]) -> list[dict[str, Any]]:
-    own = caller().own if caller().role is Role.STRUCTURE else None
     with transaction() as session:
-        return overdue.late(session, query["on"], own)
+        return overdue.late(session, query["on"], caller().scope)
 
 
-@terms_blueprint.route("")
+@terms.route("")
 @roles("admin", "finance")
-@terms_blueprint.response(200, TermsSchema)
+@terms.response(200, TermsSchema)
 def list_payment_terms() -> dict[str, Any]:
     """List the programmes whose payment term is not the usual one."""
     with transaction() as session:
-        return {"usual_days": terms.USUAL_TERM_DAYS, "items": terms.terms(session)}
+        return {"usual_days": issuing.USUAL_TERM_DAYS, "items": issuing.terms(session)}
 
 
-@terms_blueprint.route("", methods=["PUT"])
+@terms.route("", methods=["PUT"])
 @roles("admin", "finance")
-@terms_blueprint.arguments(TermRequest)
-@terms_blueprint.response(200, TermSchema)
+@terms.arguments(TermRequest)
+@terms.response(200, TermSchema)
 def set_payment_term(body: dict[str, Any]) -> PaymentTerm:
     """Set within how many days of issue the statements of a programme are to be paid; issued ones keep theirs."""
     with transaction() as session:
-        return terms.set_term(session, **body, by=str(caller()))
+        return issuing.set_term(session, **body, by=str(caller()))
+
+
+@closings.route("", methods=["POST"])
+@roles("admin", "finance")
+@idempotent()
+@closings.arguments(IssueRequest)
+@closings.response(200, IssuedSchema)
+def issue_statements(body: dict[str, Any]) -> dict[str, Any]:
+    """Issue the statements of a month that is over: those that exist already stay as they are.
+
+    It is done from the third of each month anyway. Then the month is closed: what comes late for it is on the next.
+    """
+    wait_for_others()
+    return {"statements": closing.close(runtime(), body["month"], str(caller()), body["structure_id"])}

@@ -1,22 +1,23 @@
-"""Payments typed from the accountant's file: matched with statements, they settle redemptions.
+"""Payments of the accountant's file: matched with statements, they settle redemptions.
 
-Payments that operators report come as news, one by one redemption (see `settling`). Money that moved is a fact, so
-one that is too much is recorded and remarked on; one that was recorded or reported before is known again.
+Payments that operators report come as news, for each redemption (`settlement`). Money that moved is a fact, so a
+payment that is too much is recorded with a remark; one that was recorded or reported before changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer.payments import payment_file, payment_sql, settlement
-from services.redeemer.payments.models import PaymentImport
+from services.redeemer.payments import payment_file, settlement
+from services.redeemer.payments.models import Payment, PaymentImport
 from services.redeemer.payments.payment_file import Fault, Line
-from services.redeemer.statements import statement_sql
+from services.redeemer.statements import statements
+from shared.database import engine
 from shared.files import file_import
 from shared.files.file_import import ImportOptions
 from shared.values import clock
@@ -27,14 +28,36 @@ _SEEN = "The same statement, day, amount and reference are recorded, or on a lin
 _WITHDRAWN = "This payment was withdrawn. If it was made all the same, give it another reference."
 RECORDED, KNOWN, REFUSED = "recorded", "known", "refused"
 
-_ACCOUNTS = sa.text(statement_sql.ACCOUNT_OF)
-_LOCK, _KNOWN, _REPORTED = sa.text(payment_sql.LOCK), sa.text(payment_sql.KNOWN), sa.text(payment_sql.REPORTED)
-_RECORD = sa.text(payment_sql.RECORD)
+# Statements stay locked until the payments are in: two files at once are imported one after the other.
+_LOCK = sa.text("SELECT id, name, siret, due_cents FROM statement WHERE name = ANY(:names) ORDER BY id FOR UPDATE")
+
+_RECORDED = sa.text("""
+    SELECT statement_id, paid_on, amount_cents, reference,
+           EXISTS (SELECT FROM payment other WHERE other.withdraws = payment.id) AS withdrawn
+    FROM payment WHERE statement_id = ANY(:statements)
+""")
+
+# What operators reported under a reference, at first or repeatedly.
+REPORTED = """
+    SELECT payment_reference, sum(amount_cents) AS cents FROM (
+        SELECT payment_reference, amount_cents FROM redemption
+        WHERE payment_reference = ANY(:references) AND state = 'paid' AND payment_id IS NULL
+        UNION ALL
+        SELECT repeated_payment.payment_reference, amount_cents
+        FROM repeated_payment JOIN redemption ON redemption.id = redemption_id
+        WHERE repeated_payment.payment_reference = ANY(:references)
+    ) reported GROUP BY payment_reference
+"""
+
+
+_PAYMENT_COLUMNS = (
+    "id", "statement_id", "amount_cents", "paid_on", "reference", "file_digest", "typed_by", "typed_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of a line: recorded, known already or refused, with what there is to say of it."""
+    """What becomes of a line, and why."""
 
     line: int
     outcome: str
@@ -44,56 +67,51 @@ class Outcome:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What becomes of a file; `lines` are in its order."""
-
-    already_imported_at: datetime | None
-    recorded: int
-    known: int
-    refused: int
-    recorded_cents: int
-    settled: int
-    """Redemptions that are paid by these payments."""
-    lines: Sequence[Outcome]
-
-
 @dataclass
 class _Books:
-    """What is known of what the lines speak of; it follows the lines as they are gone through."""
+    """What the database has on the statements and references of the lines; it follows the lines one by one."""
 
     statements: Mapping[str, Any]
-    seen: dict[tuple[UUID, date, int, str], bool]
-    """What is recorded, and whether it was withdrawn."""
+    recorded: dict[tuple[UUID, date, int, str], bool]
+    """Payments, and whether they were withdrawn."""
     reported: Mapping[str, int]
     open_cents: dict[UUID, int]
-    recorded: list[tuple[UUID, Line]] = field(default_factory=list)
+    new: list[tuple[UUID, Line]] = field(default_factory=list)
 
 
-def take_in(session: Session, content: bytes, options: ImportOptions, by: str) -> Report:
-    """Records the payments of a file; raises Invalid where it is unreadable, NothingTaken as `importing` says."""
+def take_in(session: Session, content: bytes, options: ImportOptions, by: str) -> dict[str, Any]:
+    """Records the payments of a file, and returns what becomes of its lines.
+
+    Raises Invalid where it is unreadable, NothingTaken as `file_import.require_whole` does.
+    """
     read = payment_file.read(content)
     digest = file_import.file_digest(content)
     with file_import.taking(session, options):
         earlier = file_import.first_imported_at(session, digest, PaymentImport)
         books = _open(session, [line for line in read if isinstance(line, Line)])
         outcomes = [_judge(books, line) for line in read]
-        settled = _record(session, books.recorded, digest, by)
-        report = _report(earlier, outcomes, settled)
-        file_import.require_whole(options, report.refused, len(outcomes), _told(outcomes))
-    return report
+        settled = _record(session, books.new, digest, by)
+        numbers = {kind: sum(line.outcome == kind for line in outcomes) for kind in (RECORDED, KNOWN, REFUSED)}
+        refused = [line for line in outcomes if line.outcome == REFUSED]
+        reasons = [{"line": line.line, "field": line.field, "reason": line.reason} for line in refused]
+        file_import.require_whole(options, len(refused), len(outcomes), {"lines": reasons})
+    cents = sum(line.amount_cents for _, line in books.new)
+    return {"already_imported_at": earlier, **numbers, "recorded_cents": cents, "settled": settled, "lines": outcomes}
 
 
 def _open(session: Session, lines: Sequence[Line]) -> _Books:
     names = sorted({line.statement for line in lines if line.statement})
-    statements = {row.name: row for row in session.execute(_LOCK, {"names": names})}
-    ids = [row.id for row in statements.values()]
+    locked = {row.name: row for row in session.execute(_LOCK, {"names": names})}
+    ids = [row.id for row in locked.values()]
     references = sorted({line.reference for line in lines if line.reference})
     return _Books(
-        statements,
-        {tuple(key): withdrawn for *key, withdrawn in session.execute(_KNOWN, {"statements": ids})},
-        {row.payment_reference: int(row.cents) for row in session.execute(_REPORTED, {"references": references})},
-        {row.id: int(row.due_cents - row.paid_cents) for row in session.execute(_ACCOUNTS, {"ids": ids})},
+        locked,
+        {tuple(key): withdrawn for *key, withdrawn in session.execute(_RECORDED, {"statements": ids})},
+        {
+            row.payment_reference: int(row.cents)
+            for row in session.execute(sa.text(REPORTED), {"references": references})
+        },
+        {row.id: int(row.due_cents - row.paid_cents) for row in statements.accounts(session, ids)},
     )
 
 
@@ -105,7 +123,7 @@ def _judge(books: _Books, line: Line | Fault) -> Outcome:
 
 
 def _match(books: _Books, line: Line) -> tuple[str, str, str | None]:
-    """The outcome of a line, the field that it hangs on, and what there is to say."""
+    """The outcome of a line, the field that decides it, and the reason or a remark."""
     if line.reference in books.reported:
         return KNOWN, "reference", _as_reported(line, books.reported[line.reference])
     if line.statement is None:
@@ -118,10 +136,10 @@ def _match(books: _Books, line: Line) -> tuple[str, str, str | None]:
     if statement.due_cents <= 0:
         return REFUSED, "statement", f"Statement {line.statement} is not to be paid: {euros(statement.due_cents)}."
     key = (statement.id, line.paid_on, line.amount_cents, line.reference)
-    if key in books.seen:
-        return KNOWN, "", _WITHDRAWN if books.seen[key] else _SEEN
-    books.seen[key] = False
-    books.recorded.append((statement.id, line))
+    if key in books.recorded:
+        return KNOWN, "", _WITHDRAWN if books.recorded[key] else _SEEN
+    books.recorded[key] = False
+    books.new.append((statement.id, line))
     books.open_cents[statement.id] -= line.amount_cents
     return RECORDED, "", _remark(books.open_cents[statement.id])
 
@@ -139,30 +157,16 @@ def _remark(open_cents: int) -> str | None:
     return f"Too much: {euros(-open_cents)} more than the statement comes to were paid by now."
 
 
-def _record(session: Session, recorded: Sequence[tuple[UUID, Line]], digest: str, by: str) -> int:
-    """Records payments, marks what they pay, tells of it and says how many redemptions that is."""
-    if not recorded:
+def _record(session: Session, new: Sequence[tuple[UUID, Line]], digest: str, by: str) -> int:
+    """Records payments, settles redemptions by them, and returns how many redemptions that is."""
+    if not new:
         return 0
-    columns = {
-        "ids": sorted(new_id() for _ in recorded),
-        "statements": [statement_id for statement_id, _ in recorded],
-        "amounts": [line.amount_cents for _, line in recorded],
-        "days": [line.paid_on for _, line in recorded],
-        "references": [line.reference for _, line in recorded],
-    }
-    session.execute(_RECORD, {**columns, "digest": digest, "by": by, "now": clock.now()})
-    settled = settlement.settle(session, {statement_id for statement_id, _ in recorded})
+    ids, now = sorted(new_id() for _ in new), clock.now()  # in the order of the lines
+    rows = [
+        (payment_id, statement_id, line.amount_cents, line.paid_on, line.reference, digest, by, now)
+        for payment_id, (statement_id, line) in zip(ids, new, strict=True)
+    ]
+    engine.insert_rows(session, Payment, _PAYMENT_COLUMNS, rows)
+    settled = settlement.settle(session, {statement_id for statement_id, _ in new})
     settlement.publish_paid(session, settled)
     return len(settled) + settlement.set_off(session)
-
-
-def _report(earlier: datetime | None, outcomes: Sequence[Outcome], settled: int) -> Report:
-    numbers = {kind: sum(one.outcome == kind for one in outcomes) for kind in (RECORDED, KNOWN, REFUSED)}
-    cents = sum(one.amount_cents or 0 for one in outcomes if one.outcome == RECORDED)
-    return Report(earlier, **numbers, recorded_cents=cents, settled=settled, lines=outcomes)
-
-
-def _told(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """What is wrong with the lines of a file that does not go in, as JSON."""
-    refused = [one for one in outcomes if one.outcome == REFUSED]
-    return {"lines": [{"line": one.line, "field": one.field, "reason": one.reason} for one in refused]}

@@ -18,10 +18,10 @@ from shared.problems import Invalid
 from shared.values import cheque_code, clock
 from shared.values.text_rules import HOLDS_CODE, is_line
 
-MOST_LINES = 10_000
-MOST_BYTES = 5_000_000
-_MOST_PHYSICAL_LINES = 3 * MOST_LINES
-_LONGEST_REFERENCE = 200
+MAX_LINES = 10_000
+MAX_BYTES = 5_000_000
+_MAX_PHYSICAL_LINES = 3 * MAX_LINES
+_MAX_REFERENCE = 200
 
 COLUMNS: Mapping[str, Sequence[str]] = {
     "statement": ("statement", "etat", "état", "numero", "numéro"),
@@ -60,20 +60,15 @@ class Fault:
     reason: str
 
 
-class _Wrong(Exception):
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(reason)
-        self.field = field
+class _Wrong(ValueError):
+    """The field that is wrong, and the reason."""
 
 
 def read(content: bytes) -> list[Line | Fault]:
-    """The lines of a file, by their physical number, from 2; empty ones are passed over.
-
-    Raises Invalid where it is no such file.
-    """
+    """The lines of a file that are not empty, with their physical numbers; raises Invalid where it is no such file."""
     text = _decode(content)
-    if lines_at_least(text) > _MOST_PHYSICAL_LINES:
-        raise Invalid(f"At most {MOST_LINES} lines at once, and few empty ones.", slug="too-many-lines")
+    if lines_at_least(text) > _MAX_PHYSICAL_LINES:
+        raise Invalid(f"At most {MAX_LINES} lines at once, and few empty ones.", slug="too-many-lines")
     if not has_head(text):
         raise Invalid(f"The first line names the columns: at most {LONGEST_HEAD} characters.", slug="file-refused")
     rows = list(_rows(text))
@@ -81,14 +76,14 @@ def read(content: bytes) -> list[Line | Fault]:
         raise Invalid("The file is empty: its first line names the columns.", slug="file-refused")
     columns = _columns(rows[0][1])
     filled = [(number, values) for number, values in rows[1:] if any(value.strip() for value in values)]
-    if len(filled) > MOST_LINES:
-        raise Invalid(f"At most {MOST_LINES} lines at once; these are {len(filled)}.", slug="too-many-lines")
+    if len(filled) > MAX_LINES:
+        raise Invalid(f"At most {MAX_LINES} lines at once; these are {len(filled)}.", slug="too-many-lines")
     return [_line(number, columns, values) for number, values in filled]
 
 
 def _decode(content: bytes) -> str:
-    if len(content) > MOST_BYTES:
-        raise Invalid(f"At most {MOST_BYTES} bytes at once; these are {len(content)}.", slug="file-too-large")
+    if len(content) > MAX_BYTES:
+        raise Invalid(f"At most {MAX_BYTES} bytes at once; these are {len(content)}.", slug="file-too-large")
     if b"\0" in content:
         raise Invalid("The file is not text: a CSV file is expected.", slug="file-refused")
     try:
@@ -106,23 +101,22 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _columns(heads: Sequence[str]) -> list[str]:
-    """What each column of the file is; raises Invalid where one is strange, missing or there twice."""
-    named = [_SPACES.sub("_", head.strip().lower()) for head in heads]
-    # By their place: where the first line is missing, these are not names of columns but what nobody should repeat.
-    strange = [f"column {place}" for place, name in enumerate(named, start=1) if name not in _NAMED]
-    columns = [_NAMED.get(name, "") for name in named]
+    """What each column of the file is; raises Invalid where a column is strange, missing or there twice."""
+    names = [_SPACES.sub("_", head.strip().lower()) for head in heads]
+    columns = [_NAMED.get(name, "") for name in names]
     missing = [name for name in ("amount", "paid_on") if name not in columns]
     if not {"statement", "reference"} & set(columns):
         missing.append("statement or reference")
-    twice = sorted({name for name in columns if name and columns.count(name) > 1})
-    if strange or missing or twice:
-        said = [
-            f"{what}: {', '.join(names)}"
-            for what, names in (("not known", strange), ("missing", missing), ("there twice", twice))
-            if names
-        ]
+    faults = {
+        # By their place: where the first line is missing, these are not names of columns but what nobody should repeat.
+        "not known": [f"column {place}" for place, column in enumerate(columns, start=1) if not column],
+        "missing": missing,
+        "there twice": sorted({name for name in columns if name and columns.count(name) > 1}),
+    }
+    if any(faults.values()):
+        explained = "; ".join(f"{fault}: {', '.join(of)}" for fault, of in faults.items() if of)
         raise Invalid(
-            f"The first line names the columns, any of {', '.join(COLUMNS)}. {'; '.join(said)}.".capitalize(),
+            f"The first line names the columns, any of {', '.join(COLUMNS)}. {explained}.".capitalize(),
             slug="file-refused",
         )
     return columns
@@ -132,34 +126,29 @@ def _line(number: int, columns: Sequence[str], values: Sequence[str]) -> Line | 
     try:
         if len(values) != len(columns):
             raise _Wrong("", f"{len(values)} fields where the first line names {len(columns)}.")
-        given = {name: _SPACES.sub(" ", value).strip() for name, value in zip(columns, values, strict=True)}
-        _refuse_codes(given)
+        cells = {name: _SPACES.sub(" ", value).strip() for name, value in zip(columns, values, strict=True)}
+        for name, cell in cells.items():
+            if cheque_code.stands_in(cell):
+                raise _Wrong(name, HOLDS_CODE)
         return Line(
             number,
-            _statement(given.get("statement", ""), given.get("reference", "")),
-            _reference(given.get("reference", "")),
-            _cents(given["amount"]),
-            _day(given["paid_on"]),
-            _siret(given.get("siret", "")),
+            _statement(cells.get("statement", ""), cells.get("reference", "")),
+            _reference(cells.get("reference", "")),
+            _cents(cells["amount"]),
+            _day(cells["paid_on"]),
+            _siret(cells.get("siret", "")),
         )
     except _Wrong as wrong:
-        return Fault(number, wrong.field, str(wrong))
+        return Fault(number, *wrong.args)
 
 
-def _refuse_codes(given: Mapping[str, str]) -> None:
-    for name, value in given.items():
-        if cheque_code.stands_in(value):
-            raise _Wrong(name, HOLDS_CODE)
-
-
-def _statement(given: str, reference: str) -> str | None:
-    """The number of the statement: said, or found in the reference, as in `VIR CHEQUES 2026-00042`."""
-    if given:
-        number = _NUMBER.fullmatch(given)
+def _statement(text: str, reference: str) -> str | None:
+    """The number of the statement: typed, or found in the reference, as in `VIR CHEQUES 2026-00042`."""
+    if text:
+        number = _NUMBER.fullmatch(text)
         if not number:
-            raise _Wrong(
-                "statement", f"“{given[:40]}” is not the number of a statement: one like 2026-00042 is expected."
-            )
+            reason = f"“{text[:40]}” is not the number of a statement: one like 2026-00042 is expected."
+            raise _Wrong("statement", reason)
         return f"{number[1]}-{int(number[2]):05d}"
     found = set(_WITHIN.findall(reference))
     if len(found) > 1:
@@ -169,34 +158,34 @@ def _statement(given: str, reference: str) -> str | None:
     return found.pop() if found else None
 
 
-def _reference(given: str) -> str:
-    if len(given) > _LONGEST_REFERENCE or not is_line(given):
-        raise _Wrong("reference", f"At most {_LONGEST_REFERENCE} characters on one line are expected.")
-    return given
+def _reference(text: str) -> str:
+    if len(text) > _MAX_REFERENCE or not is_line(text):
+        raise _Wrong("reference", f"At most {_MAX_REFERENCE} characters on one line are expected.")
+    return text
 
 
-def _cents(given: str) -> int:
-    found = _AMOUNT.fullmatch(given)
+def _cents(text: str) -> int:
+    found = _AMOUNT.fullmatch(text)
     cents = int(found[1].replace(" ", "")) * 100 + int((found[2] or "").ljust(2, "0")) if found else 0
     if cents <= 0:
-        raise _Wrong("amount", f"“{given[:40]}” is not an amount paid: euros above 0 like 1234,50 are expected.")
+        raise _Wrong("amount", f"“{text[:40]}” is not an amount paid: euros above 0 like 1234,50 are expected.")
     return cents
 
 
-def _day(given: str) -> date:
+def _day(text: str) -> date:
     for form in ("%Y-%m-%d", "%d/%m/%Y"):
         try:
-            day = datetime.strptime(given, form).replace(tzinfo=clock.PARIS).date()
+            day = datetime.strptime(text, form).replace(tzinfo=clock.PARIS).date()
         except ValueError:
             continue
         if not date(2000, 1, 1) <= day <= clock.today():
             raise _Wrong("paid_on", f"{day} is not a day on which something was paid: today at the latest is expected.")
         return day
-    raise _Wrong("paid_on", f"“{given[:40]}” is not a day: one like 2026-11-30 or 30/11/2026 is expected.")
+    raise _Wrong("paid_on", f"“{text[:40]}” is not a day: one like 2026-11-30 or 30/11/2026 is expected.")
 
 
-def _siret(given: str) -> str | None:
-    digits = given.replace(" ", "")
+def _siret(text: str) -> str | None:
+    digits = text.replace(" ", "")
     if digits and not siret_rule.is_valid(digits):
-        raise _Wrong("siret", f"“{given[:40]}” is not a SIRET: 14 digits whose check digit is right are expected.")
+        raise _Wrong("siret", f"“{text[:40]}” is not a SIRET: 14 digits whose check digit is right are expected.")
     return digits or None

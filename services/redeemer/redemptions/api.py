@@ -1,4 +1,4 @@
-"""Redemptions over HTTP: made, listed, taken back."""
+"""Redemptions over HTTP: cheques checked and redeemed, redemptions listed and reversed, lock-outs ended."""
 
 from typing import Any
 from uuid import UUID
@@ -8,12 +8,21 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
 from services.redeemer.fields import ReasonSchema
-from services.redeemer.redemptions import eligibility, redeeming, reversing
+from services.redeemer.redemptions import checking, eligibility, lockout, redeeming, reversing
 from services.redeemer.redemptions.attempts import Request
+from services.redeemer.redemptions.lockout import Guesser
 from services.redeemer.redemptions.models import Redemption
-from services.redeemer.redemptions.schemas import PresentationSchema, RedemptionRequest, RedemptionSchema
+from services.redeemer.redemptions.schemas import (
+    CheckAnswer,
+    CheckRequest,
+    PresentationSchema,
+    RedemptionRequest,
+    RedemptionSchema,
+)
+from services.redeemer.structures import structures
 from services.redeemer.transitions import REDEMPTION
-from shared.access.tokens import Role, caller, roles
+from shared.access.tokens import caller, roles
+from shared.audit import trail
 from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import HEADER, request_digests, required_key
 from shared.http.request_context import runtime, transaction
@@ -21,6 +30,9 @@ from shared.limiting.client_address import client_network
 from shared.problems import ProblemSchema
 
 blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions", description="Cheques spent.")
+checks = Blueprint("checks", __name__, url_prefix="/v1/checks", description="What a cheque is good for.")
+lockouts = Blueprint("lockouts", __name__, url_prefix="/v1/structures", description="Who tried codes in vain.")
+BLUEPRINTS = (blueprint, checks, lockouts)
 
 _KEY = {
     "parameters": [{"in": "header", "name": HEADER, "required": True, "schema": {"type": "string", "maxLength": 200}}]
@@ -60,9 +72,8 @@ def redeem(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, page_of(RedemptionSchema))
 def list_redemptions(query: dict[str, Any]) -> dict[str, Any]:
     """List redemptions, those reversed included; a structure sees its own."""
-    own = {"structure_id": caller().own} if caller().role is Role.STRUCTURE else {}
     with transaction() as session:
-        return reversing.page(session, query | own)
+        return reversing.page(session, query | {"structure_id": caller().scope or query["structure_id"]})
 
 
 @blueprint.route("/<uuid:redemption_id>")
@@ -84,6 +95,29 @@ def reverse_redemption(body: dict[str, str], redemption_id: UUID) -> Redemption:
     with transaction() as session:
         _own(reversing.find(session, redemption_id))
         return reversing.reverse(session, redemption_id, body["reason"])
+
+
+@checks.route("", methods=["POST"])
+@roles(own="structure")
+@checks.arguments(CheckRequest)
+@checks.response(200, CheckAnswer)
+@checks.alt_response(429, schema=ProblemSchema, description="Too many unknown codes were tried.")
+def check(body: dict[str, Any]) -> dict[str, Any]:
+    """Say whether a cheque could be redeemed here, and why not, without any effect on it."""
+    code, guesser = body.pop("code"), Guesser(caller().own, client_network(request.remote_addr))
+    return checking.check(runtime(), guesser, code, eligibility.workshop(**body))
+
+
+@lockouts.route("/<uuid:structure_id>/lockout", methods=["DELETE"])
+@roles("admin", "operations")
+@lockouts.response(204)
+def end_lockout(structure_id: UUID) -> None:
+    """End a structure's lock-out, once it was spoken to and it was not a thief who tried codes with its token."""
+    with transaction() as session:
+        structures.find(session, structure_id)
+        until = lockout.lift(session, structure_id)
+        if until:
+            trail.record(session, "structure", [structure_id], before={"locked_out_until": until.isoformat()})
 
 
 def _own(redemption: Redemption) -> Redemption:

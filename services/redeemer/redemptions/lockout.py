@@ -1,14 +1,13 @@
-"""Guessing codes is the attack: what is tried in vain is counted, and whoever tries too much is locked out for a while.
+"""Counts codes tried in vain, and locks out whoever tries too many: guessing codes is the attack.
 
-It is counted for the structure, for the address it came from, and for everybody together. A count drains evenly, to
-nothing within an hour; where it reaches its limit, a lock-out begins, four times as long as the one before within the
-week, up to a day. Beyond the limit of an address or of everybody, those structures are locked out that tried anything
-in vain within the hour: the others, who present cheques that exist, notice nothing, though they share the address.
+Guesses are counted for the structure, for the address it came from, and for everybody together. A count drains evenly,
+to nothing within an hour; where it reaches its limit, a lock-out begins, four times as long as the one before within
+the week, up to a day. Beyond the limit of an address or of everybody, those structures are locked out that guessed
+within the hour: the others, who present cheques that exist, notice nothing, though they share the address.
 
-The state is in the database: it outlives restarts, and all replicas share it. The statement that judges reads it in
-its own round trip (`locked_out_until` in `redeem.sql`); it is written only where a code was not found. A code with a
-typing error, whose check character does not fit, is no guess. The code of a cheque that the structure may not take is
-one, as if it did not exist.
+`redeem.sql` reads the state in its own round trip (`locked_out_until`); it is written only where a code was not found.
+A code with a typing error, whose check character does not fit, is no guess. The code of a cheque that the structure may
+not take is a guess, as if it did not exist.
 """
 
 import math
@@ -49,29 +48,29 @@ class Guesser:
 
     @property
     def keys(self) -> list[str]:
-        """By which it is counted, but for everybody."""
+        """The rows that count it, but for everybody's."""
         address = [f"address {self.address}"] if self.address else []
         return [*address, f"structure {self.structure_id}"]
 
 
 def count(runtime: Runtime, guesser: Guesser, guesses: int, weight: int) -> None:
-    """Counts codes that were not found, and tells of the lock-outs that this begins.
+    """Counts codes that were not found, and publishes the lock-outs that this begins.
 
     Raises TooMany where others at the same time had used the limit up: then nothing is to be answered.
     """
     now, settings = clock.now(), runtime.settings
+    first = timedelta(seconds=settings.lockout_seconds)
     with runtime.transaction() as session:
-        tallies = _held(session, [*guesser.keys, EVERYBODY], now)
-        barred = [one.locked_until for one in tallies if one.who != EVERYBODY and one.locked_until > now]
-        first = timedelta(seconds=settings.lockout_seconds)
-        begun = [one for one in tallies if add(one, guesses, weight, _limit(settings, one.scope), first, now)]
-        _tell(session, guesser, begun)
+        tallies = _locked(session, [*guesser.keys, EVERYBODY], now)
+        barred = [tally.locked_until for tally in tallies if tally.who != EVERYBODY and tally.locked_until > now]
+        begun = [tally for tally in tallies if add(tally, guesses, weight, _limit(settings, tally.scope), first, now)]
+        _publish(session, guesser, begun)
     if barred:
         raise too_many(max(barred))
 
 
 def too_many(until: datetime) -> TooMany:
-    """The problem of who is locked out: whatever code it sent, nothing is said of it."""
+    """The problem of whoever is locked out, whatever code it sent."""
     seconds = max(1, math.ceil((until - clock.now()).total_seconds()))
     return TooMany(
         "Too many codes that do not exist were tried. Wait for the seconds of Retry-After, and have the code read out "
@@ -82,12 +81,11 @@ def too_many(until: datetime) -> TooMany:
 
 
 def lift(session: Session, structure_id: UUID) -> datetime | None:
-    """Ends a structure's lock-out and forgets its strikes; gives until when it was, None where there was none.
+    """Ends a structure's lock-out and clears its strikes; returns until when it was, None where there was none.
 
-    What it tried in vain stays counted for its address and for everybody, which stay locked out if they are.
+    Its guesses stay counted for its address and for everybody, which stay locked out if they are.
     """
-    mine = sa.select(Guessing).where(Guessing.who == f"structure {structure_id}").with_for_update()
-    tally, now = session.scalar(mine), clock.now()
+    tally, now = session.get(Guessing, f"structure {structure_id}", with_for_update=True), clock.now()
     if tally is None or tally.locked_until <= now:
         return None
     until, tally.locked_until = tally.locked_until, now
@@ -96,16 +94,16 @@ def lift(session: Session, structure_id: UUID) -> datetime | None:
 
 
 def forget(runtime: Runtime) -> int:
-    """Forgets who has done nothing for a week, addresses above all: they are personal data. Says how many."""
+    """Deletes the counts of a week ago (addresses are personal data), and returns how many."""
     last = sa.func.greatest(Guessing.clear_at, Guessing.locked_until)
     old = sa.delete(Guessing).where(Guessing.who != EVERYBODY, last < clock.now() - _FORGIVEN_AFTER)
     with runtime.transaction() as session:
         return len(session.execute(old.returning(Guessing.who)).all())
 
 
-def _held(session: Session, keys: Sequence[str], now: datetime) -> list[Guessing]:
-    """The counts of these, made where there are none, locked in one order for all."""
-    # Well in the past: who comes a moment before its maker is not locked out either.
+def _locked(session: Session, keys: Sequence[str], now: datetime) -> list[Guessing]:
+    """The counts of these keys, made where there are none, locked in one order for all."""
+    # Well in the past: whoever comes a moment before its maker is not locked out either.
     fresh = {"clear_at": now, "locked_until": now - _LONGEST}
     rows = [{"who": who, "scope": who.partition(" ")[0], **fresh} for who in sorted(keys)]
     session.execute(pg.insert(Guessing).on_conflict_do_nothing(), rows)
@@ -119,7 +117,7 @@ def _limit(settings: Settings, scope: str) -> int:
 
 
 def add(tally: Guessing, guesses: int, weight: int, limit: int, first: timedelta, now: datetime) -> bool:
-    """Adds to a count; says whether that begins a lock-out. What comes during one does not lengthen it."""
+    """Adds to a count; returns whether that begins a lock-out. Guesses during a lock-out do not lengthen it."""
     full_at = now + _DRAINS_WITHIN
     clear_at = max(tally.clear_at, now) + _DRAINS_WITHIN * guesses * weight / limit
     tally.guesses += guesses
@@ -132,17 +130,13 @@ def add(tally: Guessing, guesses: int, weight: int, limit: int, first: timedelta
     return True
 
 
-def _tell(session: Session, guesser: Guesser, begun: Sequence[Guessing]) -> None:
-    told = [
-        {
-            "scope": tally.scope,
-            "structure_id": guesser.structure_id,
-            "lockout": tally.strikes,
-            "locked_until": tally.locked_until,
-        }
+def _publish(session: Session, guesser: Guesser, begun: Sequence[Guessing]) -> None:
+    structure = guesser.structure_id
+    bodies = [
+        {"scope": tally.scope, "structure_id": structure, "lockout": tally.strikes, "locked_until": tally.locked_until}
         for tally in begun
     ]
-    log.append_many(session, "codes.guessed", [(guesser.structure_id, body) for body in told])
-    for body in told:
-        facts = body | {"structure_id": str(guesser.structure_id), "locked_until": str(body["locked_until"])}
+    log.append_many(session, "codes.guessed", [(structure, body) for body in bodies])
+    for body in bodies:
+        facts = body | {"structure_id": str(structure), "locked_until": str(body["locked_until"])}
         logger().warning("codes_guessed", address=guesser.address, **facts)

@@ -1,4 +1,4 @@
-"""Redemptions that an operator reports from its own till: the first of all who took the cheque has it, here too."""
+"""Redemptions that operators report from their own tills: whoever takes a cheque first has it, here too."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -7,15 +7,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer import transitions
+from services.redeemer.cheques import ending
 from services.redeemer.redemptions.models import Redemption
+from shared.database import engine
 from shared.eventlog import log
 from shared.eventlog.event_kinds import RedemptionReported
 from shared.values import clock
 
 _REASONS = {"redeemed": "already-redeemed", "pending": "not-yet-spendable"}
-
-_KNOWN = sa.select(Redemption.id)
 
 # The amount is the cheque's own value: a cheque is spent whole, and what the operator makes of it is reconciled.
 _SPEND = sa.text("""
@@ -23,7 +22,7 @@ _SPEND = sa.text("""
         SELECT * FROM unnest(
             CAST(:reports AS uuid[]), CAST(:cheques AS uuid[]), CAST(:structures AS uuid[]), CAST(:contracts AS uuid[]),
             CAST(:times AS timestamptz[]), CAST(:days AS date[])
-        ) AS given (id, cheque_id, structure_id, contract_id, redeemed_at, given_on)
+        ) AS input (id, cheque_id, structure_id, contract_id, redeemed_at, given_on)
     ),
     spent AS (
         UPDATE cheque SET ending = 'redeemed', redeemed_at = report.redeemed_at
@@ -39,18 +38,19 @@ _SPEND = sa.text("""
 
 
 def record(session: Session, reports: Sequence[RedemptionReported]) -> None:
-    """Takes in reports, by the bodies of their `redemption.reported`, in their order; their cheques are known here.
+    """Records reports in their order; their cheques must be here.
 
-    One that came before is passed over. One whose cheque is not spendable is contested.
+    A report that came before is ignored, one whose cheque is not spendable is published as contested.
     """
-    states = transitions.lock(session, {report.cheque_id for report in reports})
-    known = set(session.scalars(_KNOWN.where(Redemption.id.in_([report.report_id for report in reports]))))
+    states = ending.lock(session, {report.cheque_id for report in reports})
+    ids = [report.report_id for report in reports]
+    recorded = set(session.scalars(sa.select(Redemption.id).where(engine.among(Redemption.id, ids))))
     won: list[RedemptionReported] = []
     contested: list[tuple[object, Mapping[str, Any]]] = []
     for report in reports:
-        if report.report_id in known:
+        if report.report_id in recorded:
             continue
-        known.add(report.report_id)
+        recorded.add(report.report_id)
         state = states[report.cheque_id]
         if state == "spendable":
             states[report.cheque_id] = "redeemed"
@@ -72,13 +72,11 @@ def _spend(session: Session, reports: Sequence[RedemptionReported]) -> None:
         "days": [_day(report) for report in reports],
     }
     made = {row.id: row for row in session.execute(_SPEND, columns)}
-    entries: list[tuple[object, Mapping[str, Any]]] = [
-        (report.report_id, _told(report, made[report.report_id])) for report in reports
-    ]
+    entries = [(report.report_id, _payload(report, made[report.report_id])) for report in reports]
     log.append_many(session, "cheques.redeemed", entries)
 
 
-def _told(report: RedemptionReported, made: Any) -> dict[str, Any]:
+def _payload(report: RedemptionReported, made: Any) -> dict[str, Any]:
     line = {"redemption_id": made.id, "cheque_id": report.cheque_id, "amount_cents": made.amount_cents}
     return {
         "presentation_id": made.id,

@@ -7,8 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.redeemer import transitions
-from services.redeemer.cheques import expiring
+from services.redeemer.cheques import ending, expiring
 from services.redeemer.cheques.models import Cheque
 from services.redeemer.redemptions.models import Redemption
 from shared.database import paging
@@ -19,7 +18,7 @@ from shared.values import clock
 
 
 def find(session: Session, redemption_id: UUID, *, lock: bool = False) -> Redemption:
-    """A redemption by its id, locked against others who change it where asked; raises NotFound."""
+    """A redemption by its id, locked with `lock`; raises NotFound."""
     return get_or_404(session, Redemption, redemption_id, "There is no redemption of this id.", lock=lock)
 
 
@@ -29,7 +28,7 @@ def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reverse(session: Session, redemption_id: UUID, reason: str) -> Redemption:
-    """Takes a redemption back. Once is enough: one that was taken back already is left as it is.
+    """Reverses a redemption; one that is reversed already stays as it is.
 
     Raises NotFound, or Conflict where it stands on a statement or is paid.
     """
@@ -37,11 +36,11 @@ def reverse(session: Session, redemption_id: UUID, reason: str) -> Redemption:
     if redemption.reversed_at is None:
         _refuse_settled(redemption)
         redemption.reversed_at, redemption.reversal_reason = clock.now(), reason
-        transitions.lock(session, [redemption.cheque_id])
+        ending.lock(session, [redemption.cheque_id])
         free = {"ending": None, "redeemed_at": None}
         session.execute(sa.update(Cheque).where(Cheque.id == redemption.cheque_id).values(free))
         expiring.read_again(session, [redemption.cheque_id])
-        log.append(session, "redemption.reversed", redemption.id, _told(redemption))
+        log.append(session, "redemption.reversed", redemption.id, _payload(redemption))
     return redemption
 
 
@@ -49,18 +48,11 @@ def _refuse_settled(redemption: Redemption) -> None:
     if redemption.state == "paid":
         raise Conflict("The redemption has been paid.", slug="redemption-paid")
     if redemption.statement_id is not None:
-        raise Conflict(
-            "The redemption stands on a statement: it can only be corrected on the next one.",
-            slug="redemption-on-statement",
-        )
+        problem = "The redemption stands on a statement: it can only be corrected on the next one."
+        raise Conflict(problem, slug="redemption-on-statement")
 
 
-def _told(redemption: Redemption) -> dict[str, Any]:
-    return {
-        "redemption_id": redemption.id,
-        "cheque_id": redemption.cheque_id,
-        "structure_id": redemption.structure_id,
-        "amount_cents": redemption.amount_cents,
-        "reason": redemption.reversal_reason,
-        "reversed_at": redemption.reversed_at,
-    }
+def _payload(redemption: Redemption) -> dict[str, Any]:
+    names = ("cheque_id", "structure_id", "amount_cents", "reversed_at")
+    members = {name: getattr(redemption, name) for name in names}
+    return {"redemption_id": redemption.id, "reason": redemption.reversal_reason, **members}

@@ -45,7 +45,5 @@ def _by_state(rows: Iterable[Any], programme: str, states: Iterable[str]) -> dic
 
 
 def _sum(rows: Iterable[Any]) -> dict[str, int]:
-    number, cents = 0, 0
-    for row in rows:
-        number, cents = number + int(row.number), cents + int(row.cents)
-    return {"number": number, "cents": cents}
+    sums = [(int(row.number), int(row.cents)) for row in rows]
+    return {"number": sum(number for number, _ in sums), "cents": sum(cents for _, cents in sums)}

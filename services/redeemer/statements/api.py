@@ -6,9 +6,7 @@ from uuid import UUID
 from flask import Response
 from flask_smorest import Blueprint
 
-from services.redeemer.statements import corrections as correcting
-from services.redeemer.statements import documents, issuing, statement_sql
-from services.redeemer.statements.issuing import Account
+from services.redeemer.statements import documents, statements
 from services.redeemer.statements.models import Correction, Statement
 from services.redeemer.statements.schemas import (
     CorrectionRequest,
@@ -18,19 +16,15 @@ from services.redeemer.statements.schemas import (
     StatementSchema,
     WholeStatementSchema,
 )
-from shared.access.tokens import Role, caller, roles
+from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page_of
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, export_in_parts
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, pdf_file, runtime, transaction
 from shared.problems import ProblemSchema
 
-blueprint = Blueprint(
-    "statements", __name__, url_prefix="/v1/statements", description="What structures are owed, month by month."
-)
-corrections = Blueprint(
-    "corrections", __name__, url_prefix="/v1/corrections", description="What of a statement is put right on the next."
-)
+blueprint = Blueprint("statements", __name__, url_prefix="/v1/statements")
+corrections = Blueprint("corrections", __name__, url_prefix="/v1/corrections")
 BLUEPRINTS = (blueprint, corrections)
 
 _PDF = {
@@ -44,9 +38,8 @@ _PDF = {
 @blueprint.response(200, page_of(StatementSchema))
 def list_statements(query: dict[str, Any]) -> dict[str, Any]:
     """List statements, in the order of their numbers; a structure sees its own."""
-    own = {"structure_id": caller().own} if caller().role is Role.STRUCTURE else {}
     with transaction() as session:
-        return issuing.page(session, query | own)
+        return statements.page(session, query | {"structure_id": caller().scope or query["structure_id"]})
 
 
 @blueprint.route("/export.csv")
@@ -55,9 +48,9 @@ def list_statements(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.doc(responses={"200": CSV_ANSWER})
 def export_statements(query: dict[str, Any]) -> Response:
     """Statements as issued and as they stand now, as CSV, in the order of their numbers; to a structure, its own."""
-    own = {"structure_id": caller().own} if caller().role is Role.STRUCTURE else {}
-    given = {"month": query["month"], "structure_id": query["structure_id"], **own}
-    return csv_file("statements", export_in_parts(runtime().engine, statement_sql.REGISTER, given, query["separator"]))
+    separator = query.pop("separator")
+    query["structure_id"] = caller().scope or query["structure_id"]
+    return csv_file("statements", export_in_parts(runtime().engine, statements.REGISTER, query, separator))
 
 
 @blueprint.route("/<uuid:statement_id>")
@@ -67,7 +60,7 @@ def show_statement(statement_id: UUID) -> dict[str, Any]:
     """Show a statement with its lines and totals as they were frozen, and what of it is confirmed and paid now."""
     with transaction() as session:
         statement, lines, refusals = _read(statement_id)
-        account: Account = issuing.account(session, statement_id)
+        account = statements.account(session, statement_id)
     columns = {"due": statement.due_cents, "confirmed": statement.confirmed_cents, "paid": statement.paid_cents}
     totals = {name: {"cents": cents} for name, cents in columns.items()}
     return {"statement": statement, "totals": totals, "lines": lines, "refusals": refusals, "now": account}
@@ -108,7 +101,7 @@ def print_statement(statement_id: UUID) -> Response:
 def correct_redemption(body: dict[str, Any]) -> Correction:
     """Say what is owed for a redemption that stands on a statement: the next statement has the difference."""
     with transaction() as session:
-        return correcting.correct(session, **body, made_by=str(caller()))
+        return statements.correct(session, **body, made_by=str(caller()))
 
 
 @corrections.route("")
@@ -118,11 +111,11 @@ def correct_redemption(body: dict[str, Any]) -> Correction:
 def list_corrections(query: dict[str, Any]) -> dict[str, Any]:
     """List corrections, in the order in which they were made."""
     with transaction() as session:
-        return correcting.page(session, query)
+        return statements.corrections(session, query)
 
 
 def _read(statement_id: UUID) -> tuple[Statement, Any, Any]:
     with transaction() as session:
-        statement = issuing.find(session, statement_id)
+        statement = statements.find(session, statement_id)
         caller().require(statement.structure_id)
-        return statement, issuing.lines(session, statement_id), issuing.refusals(session, statement_id)
+        return statement, statements.lines(session, statement_id), statements.refusals(session, statement_id)

@@ -1,6 +1,6 @@
 """A statement as files: CSV for machines, and the état liquidatif, in French, that the public accountant pays upon.
 
-Both are made of what was frozen when it was issued, so they are the same whenever they are asked for.
+Both are made of what was frozen when it was issued, so they never change.
 """
 
 from collections.abc import Iterator, Sequence
@@ -86,8 +86,7 @@ def _redemption(row: Any) -> list[str]:
 
 
 def _correction(row: Any) -> list[str]:
-    said = [str(row.position), row.corrects, _reference(row), row.reason]
-    return [*said, in_figures(row.due_cents)]
+    return [str(row.position), row.corrects, _reference(row), row.reason, in_figures(row.due_cents)]
 
 
 def _refusal(row: Any) -> list[str]:

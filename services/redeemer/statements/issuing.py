@@ -4,7 +4,7 @@ A redemption belongs to the month in which it was presented (Europe/Paris), what
 becomes known when its month is closed is on the structure's next statement; so is what corrects an earlier one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import accumulate
@@ -13,18 +13,20 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
-from services.redeemer.statements import statement_sql, terms
-from services.redeemer.statements.models import Statement, StatementLine, StatementMonth, StatementRefusal
-from shared.database import paging
-from shared.database.lookup import get_or_404
+from services.redeemer.statements.models import PaymentTerm, Statement, StatementMonth
+from services.redeemer.statements.statements import PENDING
+from shared.database import sql_files
 from shared.problems import Invalid
 from shared.process.runtime import Runtime
 from shared.values import clock
 from shared.values.ids import new_id
 
 BY_SCHEDULE = "schedule"
+USUAL_TERM_DAYS = 30
+"""Code de la commande publique, article R. 2192-10: what a local authority has, from the request for payment on."""
+
 # The first days of a month are for what operators have still to report of the month before.
 _ISSUED_FROM_DAY = 3
 # Structures, and lines: their redemptions are locked for the second or so that their statements take.
@@ -38,23 +40,23 @@ FIRST = UUID(int=0)
 ALLOW_LONG_STATEMENTS = sa.text("SET LOCAL statement_timeout = '10min'")
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('statement'::regclass::oid::bigint)")
-_ISSUE = sa.text(statement_sql.ISSUE)
-_CANDIDATES = sa.text(statement_sql.CANDIDATES)
-_ACCOUNT = sa.text(statement_sql.ACCOUNT_OF)
+_ISSUE = sa.text(sql_files.load(__file__, "issue.sql").replace("/* pending.sql */", PENDING))
 
+_UNSTATED = "statement_id IS NULL AND reversed_at IS NULL AND state <> 'refused' AND redeemed_at < :until"
 
-@dataclass(frozen=True)
-class Account:
-    """What a statement comes to now, in cents: how much of it operators confirmed, and what was paid in all."""
-
-    due_cents: int
-    confirmed_cents: int
-    paid_cents: int
-
-    @property
-    def unpaid_cents(self) -> int:
-        """What is still to be paid; negative where too much was."""
-        return self.due_cents - self.paid_cents
+# Who has something to be stated, of how many redemptions, and no statement of this month or a later one.
+_CANDIDATES = sa.text(f"""
+    SELECT structure.id, CAST(sum(waiting.number) AS bigint) AS lines
+    FROM (
+        SELECT structure_id, count(*) AS number FROM redemption WHERE {_UNSTATED} GROUP BY structure_id
+        UNION ALL SELECT structure_id, count(*) FROM ({PENDING}) pending GROUP BY structure_id
+    ) waiting
+    JOIN structure ON structure.id = waiting.structure_id
+    WHERE NOT EXISTS (SELECT FROM statement WHERE structure_id = structure.id AND statement.month >= :month)
+      AND (CAST(:only AS uuid) IS NULL OR structure.id = :only)
+      AND structure.id > :after
+    GROUP BY structure.id ORDER BY structure.id LIMIT :limit
+""")  # noqa: S608 (constants of this module)
 
 
 @dataclass(frozen=True)
@@ -110,39 +112,17 @@ def due_by_schedule(runtime: Runtime) -> Issuance | None:
     return None if closed or today.day < _ISSUED_FROM_DAY else Issuance(month, BY_SCHEDULE)
 
 
-def find(session: Session, statement_id: UUID) -> Statement:
-    """A statement by its id; raises NotFound."""
-    return get_or_404(session, Statement, statement_id, "There is no statement of this id.")
+def terms(session: Session) -> Sequence[PaymentTerm]:
+    """The payment terms of the programmes whose term is not the usual one."""
+    return session.scalars(sa.select(PaymentTerm).order_by(PaymentTerm.programme)).all()
 
 
-def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
-    """One page of statements, of a month or a structure where the query names one."""
-    return paging.page_by(session, Statement, query)
-
-
-def lines(session: Session, statement_id: UUID) -> Sequence[Any]:
-    """The lines of a statement, in their order, each with the number of the statement that it `corrects`."""
-    earlier = aliased(Statement)
-    columns = [column for column in StatementLine.__table__.columns if column.name != "corrects"]
-    query = (
-        sa.select(*columns, earlier.name.label("corrects"))
-        .outerjoin(earlier, earlier.id == StatementLine.corrects)
-        .where(StatementLine.statement_id == statement_id)
-        .order_by(StatementLine.position)
-    )
-    return session.execute(query).all()
-
-
-def refusals(session: Session, statement_id: UUID) -> Sequence[StatementRefusal]:
-    """What its operator refused before it was ever stated, in the order in which it was presented."""
-    query = sa.select(StatementRefusal).where(StatementRefusal.statement_id == statement_id)
-    return session.scalars(query.order_by(StatementRefusal.presented_on, StatementRefusal.redemption_id)).all()
-
-
-def account(session: Session, statement_id: UUID) -> Account:
-    """What a statement comes to now."""
-    row = session.execute(_ACCOUNT, {"ids": [statement_id]}).one()
-    return Account(int(row.due_cents), int(row.confirmed_cents), int(row.paid_cents))
+def set_term(session: Session, programme: str, days: int, by: str) -> PaymentTerm:
+    """Sets within how many days from issue the next statements of a programme are to be paid."""
+    row = pg.insert(PaymentTerm).values(programme=programme, days=days, changed_by=by, changed_at=clock.now())
+    changes = {name: row.excluded[name] for name in ("days", "changed_by", "changed_at")}
+    session.execute(row.on_conflict_do_update(index_elements=["programme"], set_=changes))
+    return session.get_one(PaymentTerm, programme, populate_existing=True)
 
 
 def _next_structures(runtime: Runtime, issuance: Issuance, after: UUID) -> list[UUID]:
@@ -167,7 +147,7 @@ def _issue(session: Session, structures: Sequence[UUID], issuance: Issuance, aut
     if session.get(StatementMonth, issuance.month):
         return []
     today = clock.today()
-    given = {
+    params = {
         **issuance.bounds,
         "structures": list(structures),
         "ids": sorted(new_id() for _ in structures),
@@ -176,9 +156,9 @@ def _issue(session: Session, structures: Sequence[UUID], issuance: Issuance, aut
         "now": clock.now(),
         "by": issuance.by,
         "authority": authority,
-        "term": terms.USUAL_TERM_DAYS,
+        "term": USUAL_TERM_DAYS,
     }
-    ids = session.scalars(_ISSUE, given).all()
+    ids = session.scalars(_ISSUE, params).all()
     return list(session.scalars(sa.select(Statement).where(Statement.id.in_(ids)).order_by(Statement.number)))
 
 

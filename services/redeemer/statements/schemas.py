@@ -25,7 +25,15 @@ class AmountSchema(Schema):
     words = fields.Function(lambda amount: in_words(amount["cents"]), required=True)
 
 
-class StatementSchema(Schema):
+class ColumnsSchema(Schema):
+    """The three columns of a statement, in cents."""
+
+    due_cents = fields.Int(required=True)
+    confirmed_cents = fields.Int(required=True)
+    paid_cents = fields.Int(required=True)
+
+
+class StatementSchema(ColumnsSchema):
     """A statement as it was frozen when it was issued."""
 
     statement_id = fields.UUID(required=True, attribute="id")
@@ -43,9 +51,6 @@ class StatementSchema(Schema):
     commune = fields.Str(required=True)
     redemptions = fields.Int(required=True)
     corrections = fields.Int(required=True)
-    due_cents = fields.Int(required=True)
-    confirmed_cents = fields.Int(required=True)
-    paid_cents = fields.Int(required=True)
 
 
 class IssuedSchema(Schema):
@@ -54,7 +59,7 @@ class IssuedSchema(Schema):
     statements = fields.List(fields.Nested(StatementSchema), required=True)
 
 
-class LineSchema(Schema):
+class LineSchema(ColumnsSchema):
     """A redemption, or what corrects one of an earlier statement."""
 
     position = fields.Int(required=True)
@@ -64,9 +69,6 @@ class LineSchema(Schema):
     programme = fields.Str(required=True)
     presented_on = fields.Date(required=True)
     given_on = fields.Date(required=True)
-    due_cents = fields.Int(required=True)
-    confirmed_cents = fields.Int(required=True)
-    paid_cents = fields.Int(required=True)
     corrects = fields.Str(required=True, allow_none=True, metadata={"description": "The earlier statement's number."})
     reason = fields.Str(required=True, allow_none=True)
 
@@ -90,12 +92,9 @@ class TotalsSchema(Schema):
     paid = fields.Nested(AmountSchema, required=True)
 
 
-class NowSchema(Schema):
+class NowSchema(ColumnsSchema):
     """What the statement comes to now."""
 
-    due_cents = fields.Int(required=True)
-    confirmed_cents = fields.Int(required=True)
-    paid_cents = fields.Int(required=True)
     open_cents = fields.Int(
         required=True, attribute="unpaid_cents", metadata={"description": "Negative where too much was paid."}
     )
@@ -115,16 +114,17 @@ class WholeStatementSchema(Schema):
     now = fields.Nested(NowSchema, required=True)
 
 
-class StatementQuery(PageQuery):
+class _Which(Schema):
     month = Month(load_default=None)
     structure_id = fields.UUID(load_default=None)
 
 
-class RegisterQuery(FormatQuery):
-    """Which statements."""
+class StatementQuery(_Which, PageQuery):
+    """A page of which statements."""
 
-    month = Month(load_default=None)
-    structure_id = fields.UUID(load_default=None)
+
+class RegisterQuery(_Which, FormatQuery):
+    """A file of which statements."""
 
 
 class CorrectionRequest(Schema):

@@ -1,17 +1,24 @@
-"""Affiliations: a structure may redeem the cheques of a contract's programme, from a day and perhaps until one."""
+"""Affiliations: a structure may redeem the cheques of a contract's programme, from a day and perhaps until one.
+
+Contracts are a mirror of the operators' contracts: an affiliation to one goes over to its successor.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.redeemer.structures.models import Affiliation, Contract, Structure
 from shared.database import paging
 from shared.eventlog import log
+from shared.eventlog.event_kinds import ContractChanged
 from shared.problems import Conflict, Invalid
+from shared.process.recovery import PAGE_SIZE
 from shared.values import clock
 
 
@@ -27,15 +34,13 @@ def affiliate(
     contract = session.get(Contract, contract_id)
     if structure is None or contract is None or (ends_on is not None and ends_on < starts_on):
         raise _invalid(structure, contract)
-    if any(_overlap(known, starts_on, ends_on) for known in of(session, structure_id, contract_id)):
-        raise Conflict(
-            "The structure is affiliated to this contract for a part of that period already.",
-            slug="affiliation-overlaps",
-        )
+    if any(_overlap(earlier, starts_on, ends_on) for earlier in of(session, structure_id, contract_id)):
+        problem = "The structure is affiliated to this contract for a part of that period already."
+        raise Conflict(problem, slug="affiliation-overlaps")
     affiliation = Affiliation(structure_id=structure_id, contract_id=contract_id, starts_on=starts_on, ends_on=ends_on)
     session.add(affiliation)
     session.flush()
-    if structure.suspended_at is None:  # whoever is suspended is told of when the suspension ends
+    if structure.suspended_at is None:  # or else `structures.readmit` announces it
         announce(session, structure, [affiliation])
     return affiliation
 
@@ -51,73 +56,70 @@ def page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
     return paging.page_by(session, Affiliation, query)
 
 
-def carry_over(session: Session, contract_id: UUID, successor_id: UUID) -> None:
-    """Affiliates who is affiliated to a contract, today or later, to the one that succeeds it, for the same period.
+def mirror_contracts(session: Session, contracts: Sequence[ContractChanged]) -> None:
+    """Keeps contracts as published, the last event on each; their structures go over to the contracts that succeed."""
+    last = {contract.contract_id: contract for contract in contracts}
+    columns = Contract.__table__.columns.keys()
+    insert = pg.insert(Contract)
+    changes = {name: insert.excluded[name] for name in columns if name != "id"}
+    rows = [{**msgspec.structs.asdict(contract), "id": contract_id} for contract_id, contract in last.items()]
+    rows = [{name: row[name] for name in columns} for row in rows]
+    session.execute(insert.on_conflict_do_update(index_elements=["id"], set_=changes), rows)
+    for contract in last.values():
+        if contract.succeeds:
+            _carry_over(session, contract.succeeds, contract.contract_id)
 
-    Who is affiliated to that one already stays as it is, so once or often is the same.
+
+def contracts(session: Session, after: UUID) -> Sequence[Contract]:
+    """A page of the contracts that the bridge published."""
+    query = sa.select(Contract).where(Contract.id > after).order_by(Contract.id).limit(PAGE_SIZE)
+    return session.scalars(query).all()
+
+
+def _carry_over(session: Session, contract_id: UUID, successor_id: UUID) -> None:
+    """Affiliates the structures of a contract, of today or later, to its successor for the same periods.
+
+    Structures that are affiliated to that one already stay as they are, so once or often is the same.
     """
-    known = sa.select(Affiliation.structure_id).where(Affiliation.contract_id == successor_id)
+    carried = sa.select(Affiliation.structure_id).where(Affiliation.contract_id == successor_id)
     lasting = (Affiliation.ends_on.is_(None)) | (Affiliation.ends_on >= clock.today())
-    chosen = (
+    query = (
         sa.select(Affiliation, Structure)
         .join(Structure, Structure.id == Affiliation.structure_id)
-        .where(Affiliation.contract_id == contract_id, lasting, Affiliation.structure_id.not_in(known))
+        .where(Affiliation.contract_id == contract_id, lasting, Affiliation.structure_id.not_in(carried))
         .order_by(Affiliation.id)
     )
-    for old, structure in session.execute(chosen).all():
-        made = Affiliation(
-            structure_id=structure.id, contract_id=successor_id, starts_on=old.starts_on, ends_on=old.ends_on
-        )
+    for old, structure in session.execute(query).all():
+        period = {"starts_on": old.starts_on, "ends_on": old.ends_on}
+        made = Affiliation(structure_id=structure.id, contract_id=successor_id, **period)
         session.add(made)
         if structure.suspended_at is None:
             announce(session, structure, [made])
 
 
-def announce(session: Session, structure: Structure, made: Iterable[Affiliation]) -> None:
-    """Tells of affiliations of a structure, as they stand."""
-    entries: list[tuple[object, Mapping[str, Any]]] = [
-        (
-            structure.id,
-            {
-                "structure_id": structure.id,
-                "siret": structure.siret,
-                "name": structure.name,
-                "contract_id": affiliation.contract_id,
-                "starts_on": affiliation.starts_on,
-                "ends_on": affiliation.ends_on,
-                **_description(structure),
-            },
-        )
-        for affiliation in made
-    ]
-    log.append_many(session, "structure.affiliated", entries)
+def announce(session: Session, structure: Structure, affiliations: Iterable[Affiliation]) -> None:
+    """Publishes affiliations of a structure, as they stand."""
+    alike = {"structure_id": structure.id, "siret": structure.siret, **_description(structure)}
+    names = ("contract_id", "starts_on", "ends_on")
+    bodies = [alike | {name: getattr(affiliation, name) for name in names} for affiliation in affiliations]
+    log.append_many(session, "structure.affiliated", [(structure.id, body) for body in bodies])
 
 
 def describe(session: Session) -> None:
-    """Tells where the affiliated structures are and what they offer, after a file changed some of them."""
-    affiliated = sa.select(Affiliation.structure_id)
-    found = session.scalars(
-        sa.select(Structure)
-        .where(Structure.id.in_(affiliated))
-        .order_by(Structure.id)
-        .execution_options(populate_existing=True)
-    )
-    entries = [(one.id, {"structure_id": one.id, "name": one.name, **_description(one)}) for one in found]
+    """Publishes where the affiliated structures are and what they offer, after a file changed some of them."""
+    affiliated = Structure.id.in_(sa.select(Affiliation.structure_id))
+    query = sa.select(Structure).where(affiliated).order_by(Structure.id).execution_options(populate_existing=True)
+    entries = [
+        (structure.id, {"structure_id": structure.id, **_description(structure)})
+        for structure in session.scalars(query)
+    ]
     log.append_many(session, "structure.described", entries)
 
 
 def _description(structure: Structure) -> dict[str, Any]:
-    """What is told of a structure so that people can be sent there."""
-    return {
-        "address": structure.address,
-        "postcode": structure.postcode,
-        "commune": structure.commune,
-        "insee_code": structure.insee_code,
-        "latitude": structure.latitude,
-        "longitude": structure.longitude,
-        "services": structure.services,
-        "phone": structure.details.get("telephone"),
-    }
+    """What people need to be sent to a structure."""
+    names = ("name", "address", "postcode", "commune", "insee_code", "latitude", "longitude", "services")
+    return {**{name: getattr(structure, name) for name in names}, "phone": structure.details.get("telephone")}
 
 
 def _invalid(structure: Structure | None, contract: Contract | None) -> Invalid:
@@ -131,5 +133,7 @@ def _invalid(structure: Structure | None, contract: Contract | None) -> Invalid:
     return Invalid("The affiliation is not possible: see `errors`.", errors=errors)
 
 
-def _overlap(known: Affiliation, starts_on: date, ends_on: date | None) -> bool:
-    return (known.ends_on is None or starts_on <= known.ends_on) and (ends_on is None or known.starts_on <= ends_on)
+def _overlap(earlier: Affiliation, starts_on: date, ends_on: date | None) -> bool:
+    return (earlier.ends_on is None or starts_on <= earlier.ends_on) and (
+        ends_on is None or earlier.starts_on <= ends_on
+    )

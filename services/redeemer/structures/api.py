@@ -1,23 +1,28 @@
-"""Training structures over HTTP."""
+"""Training structures and their affiliations over HTTP."""
 
 from typing import Any
 from uuid import UUID
 
 from flask import request
 from flask_smorest import Blueprint
-from marshmallow import fields
+from marshmallow import Schema, fields
 
 from services.redeemer.fields import ReasonSchema
-from services.redeemer.structures import structures
-from services.redeemer.structures.models import Structure
-from shared.access.tokens import Role, caller, roles
+from services.redeemer.structures import affiliations, structures
+from services.redeemer.structures.models import Affiliation, Structure
+from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page_of
 from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 from shared.places.importer import CSV_BODY, PlaceSchema, Report, ReportSchema
+from shared.problems import ProblemSchema
 
 blueprint = Blueprint("structures", __name__, url_prefix="/v1/structures", description="Who may redeem cheques.")
+affiliations_blueprint = Blueprint(
+    "affiliations", __name__, url_prefix="/v1/affiliations", description="Who may redeem which programme's cheques."
+)
+BLUEPRINTS = (blueprint, affiliations_blueprint)
 
 
 class StructureSchema(PlaceSchema):
@@ -51,9 +56,8 @@ def import_structures(options: ImportOptions) -> Report:
 @blueprint.response(200, page_of(StructureSchema))
 def list_structures(query: dict[str, Any]) -> dict[str, Any]:
     """List the structures, in the order in which they were first taken in; a structure sees itself."""
-    own = {"id": caller().own} if caller().role is Role.STRUCTURE else {}
     with transaction() as session:
-        return structures.page(session, query | own)
+        return structures.page(session, query | {"id": caller().scope})
 
 
 @blueprint.route("/<uuid:structure_id>")
@@ -83,3 +87,46 @@ def readmit_structure(structure_id: UUID) -> Structure:
     """End a structure's suspension."""
     with transaction() as session:
         return structures.readmit(session, structure_id)
+
+
+class AffiliationRequest(Schema):
+    """A structure, a contract, and a period of which both days count."""
+
+    structure_id = fields.UUID(required=True)
+    contract_id = fields.UUID(required=True)
+    starts_on = fields.Date(required=True)
+    ends_on = fields.Date(load_default=None, allow_none=True)
+
+
+class AffiliationSchema(AffiliationRequest):
+    """An affiliation as it stands."""
+
+    affiliation_id = fields.UUID(required=True, attribute="id")
+
+
+class AffiliationQuery(PageQuery):
+    structure_id = fields.UUID(load_default=None)
+
+
+@affiliations_blueprint.route("", methods=["POST"])
+@roles("admin")
+@idempotent()
+@affiliations_blueprint.arguments(AffiliationRequest)
+@affiliations_blueprint.response(201, AffiliationSchema)
+@affiliations_blueprint.alt_response(
+    409, schema=ProblemSchema, description="The structure is affiliated in that period already."
+)
+def affiliate(body: dict[str, Any]) -> Affiliation:
+    """Affiliate a structure to a contract for a period."""
+    with transaction() as session:
+        return affiliations.affiliate(session, **body)
+
+
+@affiliations_blueprint.route("")
+@roles("admin", "finance", "operations")
+@affiliations_blueprint.arguments(AffiliationQuery, location="query")
+@affiliations_blueprint.response(200, page_of(AffiliationSchema))
+def list_affiliations(query: dict[str, Any]) -> dict[str, Any]:
+    """List affiliations, oldest first."""
+    with transaction() as session:
+        return affiliations.page(session, query)

@@ -18,7 +18,7 @@ from shared.values import clock
 
 
 def take_in(session: Session, content: bytes, options: ImportOptions) -> Report:
-    """Adds and updates structures by their source's identifier; raises as `place_import.take_in` does."""
+    """Adds and updates structures by their source's identifier; raises as `importer.take_in` does."""
     report = importer.take_in(session, content, options, Structure, StructureImport)
     if report.changed and not options.dry_run:
         affiliations.describe(session)
@@ -40,13 +40,12 @@ def suspend(session: Session, structure_id: UUID, reason: str) -> Structure:
     structure = find(session, structure_id, lock=True)
     if structure.suspended_at is None:
         structure.suspended_at, structure.suspension_reason = clock.now(), reason
-        told = {"structure_id": structure_id, "reason": reason}
-        log.append(session, "structure.suspended", structure_id, told)
+        log.append(session, "structure.suspended", structure_id, {"structure_id": structure_id, "reason": reason})
     return structure
 
 
 def readmit(session: Session, structure_id: UUID) -> Structure:
-    """Ends a structure's suspension and tells of its affiliations again. Raises NotFound."""
+    """Ends a structure's suspension and publishes its affiliations again. Raises NotFound."""
     structure = find(session, structure_id, lock=True)
     if structure.suspended_at is not None:
         structure.suspended_at = structure.suspension_reason = None

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from services.redeemer.payments import overdue, payment_sql
+from services.redeemer.payments import importing, overdue
 from shared.values import clock
 from tests.redeemer.books import LAST_MONTH, MONTH_BEFORE, Books, noon
 from tests.redeemer.conftest import Till, day
@@ -347,5 +347,5 @@ def test_what_was_late_on_a_past_day_is_told_by_the_days_of_the_payments(books: 
 def test_what_operators_reported_under_a_reference_is_found_by_an_index(books: Books) -> None:
     with books.till.redeemer.runtime.engine.begin() as connection:
         connection.execute(sa.text("SET LOCAL enable_seqscan = off"))  # small tables are best read whole
-        plan = connection.execute(sa.text(f"EXPLAIN {payment_sql.REPORTED}"), {"references": ["OP-1"]}).all()
+        plan = connection.execute(sa.text(f"EXPLAIN {importing.REPORTED}"), {"references": ["OP-1"]}).all()
     assert any("redemption_payment_reference_idx" in line for (line,) in plan), plan

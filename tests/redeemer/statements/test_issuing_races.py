@@ -176,7 +176,8 @@ def test_files_of_payments_at_once_record_each_payment_once(books: Books) -> Non
         def take_in() -> int:
             content = "\n".join((head, *order)).encode()
             with runtime.transaction() as session:
-                return importing.take_in(session, content, ImportOptions(), "test").recorded
+                recorded: int = importing.take_in(session, content, ImportOptions(), "test")["recorded"]
+                return recorded
 
         return take_in
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.redeemer.payments import overdue as late
-from services.redeemer.statements import issuing, statement_sql
+from services.redeemer.statements import statements
 from shared.values import clock
 from souche.verify import ledgers
 from tests.chance import examples
@@ -129,11 +129,11 @@ def _check_stated(books: Books) -> None:
     """
     [expected] = books.till.rows(owed)
     [stated] = books.till.rows("SELECT coalesce(sum(due_cents), 0) AS cents FROM statement")
-    [pending] = books.till.rows(f"SELECT coalesce(sum(cents), 0) AS cents FROM ({statement_sql.PENDING}) pending")
+    [pending] = books.till.rows(f"SELECT coalesce(sum(cents), 0) AS cents FROM ({statements.PENDING}) pending")
     assert stated.cents + pending.cents == expected.cents
     with books.till.redeemer.runtime.transaction() as session:
         ids = session.scalars(sa.text("SELECT id FROM statement")).all()
-        accounts = [issuing.account(session, one) for one in ids]
+        accounts = [statements.account(session, one) for one in ids]
         overdue = late.late(session, clock.today() + timedelta(days=400))
     assert sum(one.unpaid_cents + one.paid_cents for one in accounts) == stated.cents
     least = max(0, sum(one.unpaid_cents for one in accounts) + int(pending.cents))
