@@ -44,7 +44,10 @@ class Client:
             raise ConfigurationError(f"{setting} is not set: expected the address of the {service}, http://host:port.")
         self._address = environ[setting].rstrip("/")
         self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Bearer {environ.get('SOUCHE_TOKEN') or _own_token(environ, role)}"
+        token = environ.get("SOUCHE_TOKEN") or Signer.read(environ).token(
+            role, subject=f"cli:{getpass.getuser()}", lifetime=TOKEN_LIFETIME
+        )
+        self._session.headers["Authorization"] = f"Bearer {token}"
 
     def get(self, path: str, **query: object) -> Any:
         """The JSON at a path."""
@@ -90,7 +93,3 @@ class Client:
         if not response.ok:
             raise Refused(response)
         return response
-
-
-def _own_token(environ: dict[str, str], role: str) -> str:
-    return Signer.read(environ).token(role, subject=f"cli:{getpass.getuser()}", lifetime=TOKEN_LIFETIME)

@@ -16,16 +16,12 @@ from souche.keys import Signer
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
-class _Duration(click.ParamType[timedelta]):
-    """A time to live: a number and a unit."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", str(value))
-        if found is None:
-            self.fail(f"{value!r} is not a duration: expected like 30m, 12h or 90d", param, ctx)
-        return int(found[1]) * _UNITS[found[2]]
+def duration(value: str) -> timedelta:
+    """A time to live, from a number and a unit."""
+    found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is not a duration: expected like 30m, 12h or 90d")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 _service = click.argument("service", type=click.Choice(SERVICES))
@@ -45,7 +41,7 @@ _reason = click.option("--reason", required=True, help="Why; it is kept in the a
     show_default=True,
     help="A service that is to accept it; may be given more than once.",
 )
-@click.option("--ttl", type=_Duration(), default="12h", show_default=True, help="How long it is good for.")
+@click.option("--ttl", type=duration, default="12h", show_default=True, help="How long it is good for.")
 def token(role: str, scope: UUID | None, subject: str, audience: tuple[str, ...], ttl: timedelta) -> None:
     """Make a token and print it. Signs with TOKEN_PRIVATE_KEY.
 

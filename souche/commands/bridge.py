@@ -26,8 +26,7 @@ def contract_id(bridge: Client, code: str) -> str:
 def contract_ids(bridge: Client, code: str) -> list[str]:
     """The ids of the contract of this code, or of all contracts of an operator that are not over."""
     contracts = list(bridge.pages("/v1/contracts"))
-    found = [contract for contract in contracts if code in (contract["code"], contract["contract_id"])]
-    found = found or [
+    found = [contract for contract in contracts if code in (contract["code"], contract["contract_id"])] or [
         contract for contract in contracts if contract["operator"] == code and contract["state"] not in _OVER
     ]
     if not found:

@@ -16,27 +16,24 @@ from souche.verify.reading import Fault, connect
 STATES = ("pending", "spendable", "redeemed", "cancelled", "expired", "blocked")
 
 
-class AnchorType(click.ParamType[Anchor]):
-    """An anchor as an earlier run printed it."""
-
-    name = "service:position:hash"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Anchor:
-        if isinstance(value, Anchor):
-            return value
-        try:
-            anchor = Anchor.read(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no anchor: expected {self.name}, as `souche verify` prints it.", param, ctx)
-        if anchor.service not in SERVICES:
-            self.fail(f"There is no service {anchor.service!r}: expected one of {', '.join(SERVICES)}.", param, ctx)
-        return anchor
+def _anchor(value: str) -> Anchor:
+    try:
+        anchor = Anchor.read(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is no anchor: expected service:position:hash, as `souche verify` prints it."
+        ) from None
+    if anchor.service not in SERVICES:
+        raise click.BadParameter(f"There is no service {anchor.service!r}: expected one of {', '.join(SERVICES)}.")
+    return anchor
 
 
 @click.command()
 @click.option("--wait", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to let news arrive.")
 @click.option("--all", "everything", is_flag=True, help="Name every difference, not only the first.")
-@click.option("--anchor", "anchors", multiple=True, type=AnchorType(), help="A head kept from before.")
+@click.option(
+    "--anchor", "anchors", multiple=True, type=_anchor, metavar="SERVICE:POSITION:HASH", help="A head kept from before."
+)
 def verify(wait: float, everything: bool, anchors: tuple[Anchor, ...]) -> None:
     """Recompute every balance across the three services; exit 1 at the first cheque that does not fit.
 

@@ -48,20 +48,22 @@ class DiscrepancyFilter(Schema):
 
 
 class DiscrepancyQuery(PageQuery, DiscrepancyFilter):
-    class Meta:
-        unknown = EXCLUDE
+    """The same, by page."""
 
 
-class DiscrepancySchema(Schema):
+class ExampleSchema(Schema):
+    reference = fields.Str(required=True, metadata={"description": "The cheque, or the operator's reference."})
+    cheque_id = fields.UUID(allow_none=True)
+    ours = fields.Dict(required=True)
+    theirs = fields.Dict(required=True)
+
+
+class DiscrepancySchema(ExampleSchema):
     discrepancy_id = fields.UUID(required=True)
     operator = fields.Str(required=True)
     kind = fields.Str(required=True)
-    reference = fields.Str(required=True, metadata={"description": "The cheque, or the operator's reference."})
     contract_id = fields.UUID(allow_none=True)
-    cheque_id = fields.UUID(allow_none=True)
     state = fields.Str(required=True)
-    ours = fields.Dict(required=True)
-    theirs = fields.Dict(required=True)
     found_at = fields.AwareDateTime(required=True)
     policy = fields.Str(allow_none=True, metadata={"description": "What was done about it without a person."})
     resolved_at = fields.AwareDateTime(allow_none=True)
@@ -127,13 +129,6 @@ class BalancesSchema(Schema):
         required=True,
         metadata={"description": "Refused by an operator and had by no other; of the redeemed, nobody pays the money."},
     )
-
-
-class ExampleSchema(Schema):
-    reference = fields.Str(required=True, metadata={"description": "The cheque, or the operator's reference."})
-    cheque_id = fields.UUID(allow_none=True)
-    ours = fields.Dict(required=True)
-    theirs = fields.Dict(required=True)
 
 
 class DifferenceSchema(Schema):

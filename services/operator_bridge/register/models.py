@@ -1,7 +1,5 @@
 """What the bridge keeps: contracts, the links of cheques with them, orders, redemptions as it has to declare them, and
 what the operators said. No code of a cheque is ever kept here.
-
-What is compared with an operator's statement is in `models_reconciliation`, a switch of operator in `models_switch`.
 """
 
 from collections.abc import Iterable
@@ -21,7 +19,6 @@ from shared.values.ids import new_id
 NOW = sa.text("clock_timestamp()")
 # UUIDv7 made by the database (see the first migration), for rows that are made by set.
 UUID7 = sa.text("uuid7()")
-
 
 MAX_UNANSWERED = 5
 """An order that got no answer this often is not sent again: it may be what kills the workers, or the operator."""

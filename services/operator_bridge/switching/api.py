@@ -8,13 +8,7 @@ from flask_smorest import Blueprint
 from werkzeug.wsgi import FileWrapper
 
 from services.operator_bridge.register.models_switch import Switch
-from services.operator_bridge.switching import claims, switchover
-from services.operator_bridge.switching.schemas import (
-    AcceptanceSchema,
-    NewSwitchSchema,
-    SwitchSchema,
-    WatchedSwitchSchema,
-)
+from services.operator_bridge.switching import claims, schemas, switchover
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page_by, page_of
@@ -30,8 +24,8 @@ _CHUNK_BYTES = 1 << 16
 @blueprint.route("", methods=["POST"])
 @roles("admin", "operations")
 @idempotent()
-@blueprint.arguments(NewSwitchSchema)
-@blueprint.response(201, SwitchSchema)
+@blueprint.arguments(schemas.NewSwitchSchema)
+@blueprint.response(201, schemas.SwitchSchema)
 @blueprint.alt_response(404, schema=ProblemSchema)
 def start(body: dict[str, Any]) -> Switch:
     """Begins a switch. The same again answers it as it stands; a failure turns a handover into one."""
@@ -44,7 +38,7 @@ def start(body: dict[str, Any]) -> Switch:
 @blueprint.route("")
 @roles("admin", "finance", "operations")
 @blueprint.arguments(PageQuery, location="query")
-@blueprint.response(200, page_of(SwitchSchema))
+@blueprint.response(200, page_of(schemas.SwitchSchema))
 def browse(query: dict[str, Any]) -> dict[str, Any]:
     """All switches, oldest first."""
     with transaction() as session:
@@ -53,7 +47,7 @@ def browse(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/<uuid:switch_id>")
 @roles("admin", "finance", "operations")
-@blueprint.response(200, WatchedSwitchSchema)
+@blueprint.response(200, schemas.WatchedSwitchSchema)
 def show(switch_id: UUID) -> dict[str, Any]:
     """One switch: its steps with their figures, what it waits for, and its report when it is done."""
     with transaction() as session:
@@ -62,8 +56,8 @@ def show(switch_id: UUID) -> dict[str, Any]:
 
 @blueprint.route("/<uuid:switch_id>/acceptance", methods=["POST"])
 @roles("admin", "operations")
-@blueprint.arguments(AcceptanceSchema)
-@blueprint.response(200, SwitchSchema)
+@blueprint.arguments(schemas.AcceptanceSchema)
+@blueprint.response(200, schemas.SwitchSchema)
 @blueprint.alt_response(409, schema=ProblemSchema)
 def accept(body: dict[str, str], switch_id: UUID) -> Switch:
     """Lets a switch cut over although something differs, with a person's note of why."""

@@ -5,7 +5,7 @@ link is rewritten: the old one is closed or stranded and a new one made. The ord
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +16,11 @@ from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.orders import consequences, creating, deriving, outcomes
 from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register.models import Contract
+from services.operator_bridge.register.models_switch import Switch
 from services.operator_bridge.register.transitions import LINK, ORDER, REDEMPTION, UNFINISHED
 from shared.database import sql_files
 from shared.eventlog import log
+from shared.process.runtime import Runtime
 
 MOVED = "moved-to-another-operator"
 FAILED = "operator-failed"
@@ -106,125 +108,142 @@ _IDS_AN_EVENT = 1000
 
 
 @dataclass(frozen=True)
-class Move:
-    """The contracts between which a switch moves the cheques of a programme, `batch_size` rows a transaction."""
+class Work:
+    """A switch in hand, with its contracts; it moves the cheques of `old` to `new`, `batch_size` rows a transaction."""
 
-    switch_id: UUID
-    programme: str
+    runtime: Runtime
+    switch: Switch
     old: Contract
     new: Contract
+    payer: Contract
     batch_size: int
+
+    @property
+    def takers(self) -> list[Contract]:
+        """The contracts that take over, mostly one. The paying one comes first, so that new cheques go to the other."""
+        return [self.new] if self.new is self.payer else [self.payer, self.new]
+
+    def to(self, contract: Contract) -> "Work":
+        """The same, moving to another contract."""
+        return replace(self, new=contract)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the old operator is dead."""
+        return self.switch.mode == "failure"
 
     @property
     def details(self) -> dict[str, str]:
         """The details by which the orders of a switch are found."""
-        return {"switch": str(self.switch_id)}
+        return {"switch": str(self.switch.switch_id)}
 
     def params(self, **more: Any) -> dict[str, Any]:
         """The parameters of every statement here."""
-        contracts = {"old": self.old.contract_id, "new": self.new.contract_id}
-        return {"switch": self.switch_id, "programme": self.programme, "limit": self.batch_size, **contracts, **more}
+        return {
+            "switch": self.switch.switch_id, "programme": self.old.programme, "limit": self.batch_size,
+            "old": self.old.contract_id, "new": self.new.contract_id, **more,
+        }  # fmt: skip
 
     def old_links(self, cheques: Iterable[UUID]) -> list[dict[str, UUID]]:
         """The links of cheques with the old contract."""
         return [{"contract_id": self.old.contract_id, "cheque_id": cheque_id} for cheque_id in cheques]
 
 
-def strand(session: Session, move: Move) -> int:
+def strand(session: Session, work: Work) -> int:
     """Strands links with an operator that failed, and claims for the registered ones; gives their number."""
     creating.lock_orders(session)
-    return len(session.scalars(_STRAND, move.params(before=LINK.before("stranded"))).all())
+    return len(session.scalars(_STRAND, work.params(before=LINK.before("stranded"))).all())
 
 
-def strand_redemptions(session: Session, move: Move) -> int:
+def strand_redemptions(session: Session, work: Work) -> int:
     """Strands redemptions that an operator that failed has not paid, and publishes that; gives their number."""
     creating.lock_orders(session)
-    params = move.params(before=REDEMPTION.before("stranded"))
+    params = work.params(before=REDEMPTION.before("stranded"))
     stranded: list[UUID] = list(session.scalars(_STRAND_REDEMPTIONS, params))
     for start in range(0, len(stranded), _IDS_AN_EVENT):
-        body = {"contract_id": move.old.contract_id, "redemption_ids": stranded[start : start + _IDS_AN_EVENT]}
-        log.append(session, "redemptions.stranded", move.old.contract_id, body)
+        body = {"contract_id": work.old.contract_id, "redemption_ids": stranded[start : start + _IDS_AN_EVENT]}
+        log.append(session, "redemptions.stranded", work.old.contract_id, body)
     return len(stranded)
 
 
-def give_up(session: Session, move: Move) -> int:
+def give_up(session: Session, work: Work) -> int:
     """Ends the orders that an operator that failed has not settled; gives their number."""
     # A late answer to such an order changes nothing: its cheque is stranded and claimed.
     creating.lock_orders(session)
     states = [state for state in ORDER.before("refused") if state in UNFINISHED]
-    unsettled = session.scalars(_UNSETTLED, move.params(before=states)).all()
+    unsettled = session.scalars(_UNSETTLED, work.params(before=states)).all()
     return len(outcomes.refuse(session, unsettled, FAILED, states))
 
 
-def introduce(session: Session, move: Move) -> None:
+def introduce(session: Session, work: Work) -> None:
     """Orders the affiliation of the programme's structures, and their suspension, from the new operator."""
-    supported = lookup.adapter(move.new.operator).supported_orders
+    supported = lookup.adapter(work.new.operator).supported_orders
     if "affiliate" in supported:
-        structures = session.execute(_UNKNOWN_STRUCTURES, move.params())
+        structures = session.execute(_UNKNOWN_STRUCTURES, work.params())
         details = {row.structure_id: deriving.affiliation_details(row) for row in structures}
-        _order(session, move, "affiliate", details)
+        _order(session, work, "affiliate", details)
     if "suspend" in supported:
-        suspended = session.execute(_SUSPENDED, move.params())
-        _order(session, move, "suspend", {row.structure_id: row.details for row in suspended})
+        suspended = session.execute(_SUSPENDED, work.params())
+        _order(session, work, "suspend", {row.structure_id: row.details for row in suspended})
 
 
-def register(session: Session, move: Move, after: UUID) -> UUID | None:
+def register(session: Session, work: Work, after: UUID) -> UUID | None:
     """Registers under the new contract the next spendable cheques that no live one has; gives the last, if any."""
     creating.lock_orders(session)
-    cheques: list[UUID] = list(session.scalars(_SPENDABLE, move.params(after=after)))
+    cheques: list[UUID] = list(session.scalars(_SPENDABLE, work.params(after=after)))
     if not cheques:
         return None
-    creating.register(session, cheques, move.new.contract_id, move.details)
-    if "block" in lookup.adapter(move.new.operator).supported_orders:
-        details = {"reason": "blocked", **move.details}
+    creating.register(session, cheques, work.new.contract_id, work.details)
+    if "block" in lookup.adapter(work.new.operator).supported_orders:
+        details = {"reason": "blocked", **work.details}
         blocked = session.scalars(_BLOCKED, {"cheques": cheques})
-        creating.create(session, "block", [NewOrder(move.new.contract_id, details, cheque) for cheque in blocked])
-    _close_wanted(session, move, cheques)
+        creating.create(session, "block", [NewOrder(work.new.contract_id, details, cheque) for cheque in blocked])
+    _close_wanted(session, work, cheques)
     return cheques[-1]
 
 
-def redeclare(session: Session, move: Move, movable: str) -> int:
+def redeclare(session: Session, work: Work, movable: str) -> int:
     """Declares anew the next redemptions, `movable` under the old contract or due under none; gives their number."""
     creating.lock_orders(session)
-    rows = session.execute(_UNPAID, move.params(movable=movable)).all()
+    rows = session.execute(_UNPAID, work.params(movable=movable)).all()
     cheques, redemptions = [row.cheque_id for row in rows], [row.redemption_id for row in rows]
     if not rows:
         return 0
-    old, new = move.old.contract_id, move.new.contract_id
+    old, new = work.old.contract_id, work.new.contract_id
     outcomes.withdraw(session, [(old, row.cheque_id, row.redemption_id) for row in rows], MOVED)
-    creating.register(session, cheques, new, move.details)
-    _close_wanted(session, move, cheques)
-    session.execute(_REASSIGN, move.params(redemptions=redemptions))
-    if "declare" in lookup.adapter(move.new.operator).supported_orders:
-        creating.declare(session, redemptions, [new], ("till", "operator"), move.details)
+    creating.register(session, cheques, new, work.details)
+    _close_wanted(session, work, cheques)
+    session.execute(_REASSIGN, work.params(redemptions=redemptions))
+    if "declare" in lookup.adapter(work.new.operator).supported_orders:
+        creating.declare(session, redemptions, [new], ("till", "operator"), work.details)
     return len(rows)
 
 
-def leave(session: Session, move: Move, after: UUID) -> UUID | None:
+def leave(session: Session, work: Work, after: UUID) -> UUID | None:
     """Cancels with the old operator those of its next cheques that another has now; gives the last of them, if any."""
     creating.lock_orders(session)
-    cheques: list[UUID] = list(session.scalars(_HELD, move.params(after=after)))
+    cheques: list[UUID] = list(session.scalars(_HELD, work.params(after=after)))
     if not cheques:
         return None
-    left = session.scalars(_LEFT, move.params(cheques=cheques)).all()
-    if "cancel" in lookup.adapter(move.old.operator).supported_orders:
-        orders = [NewOrder(move.old.contract_id, {"reason": MOVED}, cheque_id) for cheque_id in left]
+    left = session.scalars(_LEFT, work.params(cheques=cheques)).all()
+    if "cancel" in lookup.adapter(work.old.operator).supported_orders:
+        orders = [NewOrder(work.old.contract_id, {"reason": MOVED}, cheque_id) for cheque_id in left]
         creating.create(session, "cancel", orders)
     else:
-        consequences.move_links(session, "closed", move.old_links(left))
+        consequences.move_links(session, "closed", work.old_links(left))
     return cheques[-1]
 
 
-def _order(session: Session, move: Move, kind: str, structures: Mapping[UUID, Mapping[str, Any]]) -> None:
+def _order(session: Session, work: Work, kind: str, structures: Mapping[UUID, Mapping[str, Any]]) -> None:
     """Orders something of structures, by id with the details, from the new operator."""
     orders = [
-        NewOrder(move.new.contract_id, {**details, **move.details}, structure_id=structure_id)
+        NewOrder(work.new.contract_id, {**details, **work.details}, structure_id=structure_id)
         for structure_id, details in structures.items()
     ]
     creating.create(session, kind, orders)
 
 
-def _close_wanted(session: Session, move: Move, cheques: Sequence[UUID]) -> None:
+def _close_wanted(session: Session, work: Work, cheques: Sequence[UUID]) -> None:
     """Withdraws the orders for those of the cheques that the old operator has not registered yet."""
-    closed = consequences.move_links(session, "closed", move.old_links(cheques), ["wanted"])
-    outcomes.withdraw(session, [(move.old.contract_id, link["cheque_id"], None) for link in closed], MOVED)
+    closed = consequences.move_links(session, "closed", work.old_links(cheques), ["wanted"])
+    outcomes.withdraw(session, [(work.old.contract_id, link["cheque_id"], None) for link in closed], MOVED)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.register.transitions import UNFINISHED
-from services.operator_bridge.switching.moving import Move
+from services.operator_bridge.switching.moving import Work
 
 Figures = dict[str, Any]
 
@@ -79,12 +79,12 @@ _LEFT = sa.text("""
 """)
 
 
-def inventory(session: Session, move: Move) -> Figures:
+def inventory(session: Session, work: Work) -> Figures:
     """What there is to move: spendable cheques, redemptions that are not paid, orders in flight."""
-    in_flight = session.execute(_IN_FLIGHT, move.params(unfinished=list(UNFINISHED)))
+    in_flight = session.execute(_IN_FLIGHT, work.params(unfinished=list(UNFINISHED)))
     return {
-        "spendable": _amount(session, _SPENDABLE, move.params()),
-        "unpaid": _amounts(session, _UNPAID, move.params()),
+        "spendable": _amount(session, _SPENDABLE, work.params()),
+        "unpaid": _amounts(session, _UNPAID, work.params()),
         "in_flight": {row.kind: row.number for row in in_flight},
     }
 
@@ -118,11 +118,11 @@ def inactive(session: Session, contract_id: UUID) -> tuple[int, int]:
     return int(row.number), int(row.ordered)
 
 
-def register_proof(session: Session, move: Move) -> Figures:
+def register_proof(session: Session, work: Work) -> Figures:
     """What our own register still misses: cheques that no live contract has, redemptions that were not declared."""
     return {
-        "not_registered": _amount(session, _SPENDABLE, move.params()),
-        "not_declared": _amount(session, _NOT_DECLARED, move.params()),
+        "not_registered": _amount(session, _SPENDABLE, work.params()),
+        "not_declared": _amount(session, _NOT_DECLARED, work.params()),
     }
 
 

@@ -17,11 +17,9 @@ from services.operator_bridge.inbound import statement_polling
 from services.operator_bridge.orders import manual_retry
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register.models import Contract
-from services.operator_bridge.register.models_switch import Switch
 from services.operator_bridge.switching import moving, progress
-from services.operator_bridge.switching.moving import Move
+from services.operator_bridge.switching.moving import Work
 from shared.problems import Unavailable
-from shared.process.runtime import Runtime
 
 Figures = Mapping[str, Any]
 
@@ -35,32 +33,6 @@ class Waiting:
 
     reason: str
     figures: Figures = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Work:
-    """A switch in hand, with its contracts."""
-
-    runtime: Runtime
-    switch: Switch
-    old: Contract
-    new: Contract
-    payer: Contract
-    batch_size: int
-
-    def move(self, to: Contract) -> Move:
-        """The move of the programme's cheques to a contract."""
-        return Move(self.switch.switch_id, self.old.programme, self.old, to, self.batch_size)
-
-    @property
-    def takers(self) -> list[Contract]:
-        """The contracts that take over, mostly one. The paying one comes first, so that new cheques go to the other."""
-        return [self.new] if self.new is self.payer else [self.payer, self.new]
-
-    @property
-    def failed(self) -> bool:
-        """Whether the old operator is dead."""
-        return self.switch.mode == "failure"
 
 
 def freeze(work: Work) -> Figures | Waiting:
@@ -81,7 +53,7 @@ def freeze(work: Work) -> Figures | Waiting:
 def inventory(work: Work) -> Figures | Waiting:
     """Counts, in our own register alone, what there is to move."""
     with work.runtime.transaction() as session:
-        return progress.inventory(session, work.move(work.new))
+        return progress.inventory(session, work)
 
 
 def last_statement(work: Work) -> Figures | Waiting:
@@ -102,10 +74,9 @@ def _read_last_statement(work: Work) -> Figures | Waiting:
 
 
 def _claim(work: Work) -> Figures | Waiting:
-    move = work.move(work.new)
-    _repeat(work, lambda session, _: moving.strand(session, move))
-    _repeat(work, lambda session, _: moving.strand_redemptions(session, move))
-    _repeat(work, lambda session, _: moving.give_up(session, move))
+    _repeat(work, lambda session, _: moving.strand(session, work))
+    _repeat(work, lambda session, _: moving.strand_redemptions(session, work))
+    _repeat(work, lambda session, _: moving.give_up(session, work))
     with work.runtime.transaction() as session:
         return progress.claimed(session, work.switch.switch_id)
 
@@ -116,7 +87,7 @@ def register(work: Work) -> Figures | Waiting:
     with work.runtime.transaction() as session:
         for taker in work.takers:
             lifecycle.change(session, settings, taker.contract_id, "live", link=False)
-            moving.introduce(session, work.move(taker))
+            moving.introduce(session, work.to(taker))
     _register_rest(work)
     if any(lookup.adapter(taker.operator).activates for taker in work.takers):
         _redeclare_rest(work)  # now, so that one payment order is for all cheques
@@ -137,7 +108,7 @@ def prove(work: Work) -> Figures | Waiting:
     _redeclare_rest(work)
     with work.runtime.transaction() as session:
         unsettled = progress.ordered(session, work.switch.switch_id)["unsettled"]
-        proof = progress.register_proof(session, work.move(work.new))
+        proof = progress.register_proof(session, work)
     if unsettled:
         return _to_activate(work, proof) or Waiting(f"{unsettled} orders that came while the others were moved")
     try:
@@ -154,7 +125,7 @@ def prove(work: Work) -> Figures | Waiting:
 def cut_over(work: Work) -> Figures | Waiting:
     """Cancels with the old operator the cheques that another holds now, and sends what was held for it."""
     if not work.failed:
-        _repeat(work, lambda session, after: moving.leave(session, work.move(work.new), after))
+        _repeat(work, lambda session, after: moving.leave(session, work, after))
     with work.runtime.transaction() as session:
         if not work.failed:
             lifecycle.release(session, work.old.contract_id)
@@ -169,12 +140,12 @@ STEPS: Mapping[str, Callable[[Work], Figures | Waiting]] = {
 
 
 def _register_rest(work: Work) -> None:
-    _repeat(work, lambda session, after: moving.register(session, work.move(work.new), after))
+    _repeat(work, lambda session, after: moving.register(session, work, after))
 
 
 def _redeclare_rest(work: Work) -> None:
-    move, movable = work.move(work.payer), "stranded" if work.failed else "due"
-    _repeat(work, lambda session, _: moving.redeclare(session, move, movable))
+    movable = "stranded" if work.failed else "due"
+    _repeat(work, lambda session, _: moving.redeclare(session, work.to(work.payer), movable))
 
 
 def _repeat(work: Work, part: Callable[[Session, UUID], UUID | int | None]) -> None:

@@ -16,7 +16,8 @@ from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.models_switch import Switch, SwitchStep
-from services.operator_bridge.switching.steps import STEPS, Figures, Waiting, Work
+from services.operator_bridge.switching.moving import Work
+from services.operator_bridge.switching.steps import STEPS, Figures, Waiting
 from shared.database.lookup import get_or_404
 from shared.observability.logs import logger
 from shared.problems import Conflict, Invalid
