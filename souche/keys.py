@@ -96,15 +96,11 @@ def rotated(ring: Mapping[str, bytes], step: str) -> dict[str, bytes]:
     Raises ConfigurationError where there is nothing to use or drop.
     """
     if step == ADD:
-        return {**ring, _next_id(ring): random_key()}
+        numbers = [int(key_id[1:]) for key_id in ring if key_id[:1] == "k" and key_id[1:].isdigit()]
+        return {**ring, f"k{max(numbers, default=len(ring)) + 1}": random_key()}
     if len(ring) < 2:
         raise ConfigurationError(f"There is one key alone: nothing to {step}. Begin with `add`.")
     if step == USE:
         newest = list(ring)[-1]
         return {newest: ring[newest], **ring}
     return dict(list(ring.items())[:1])
-
-
-def _next_id(ring: Mapping[str, bytes]) -> str:
-    numbers = [int(key_id[1:]) for key_id in ring if key_id[:1] == "k" and key_id[1:].isdigit()]
-    return f"k{max(numbers, default=len(ring)) + 1}"

@@ -16,7 +16,6 @@ from shared.settings.settings import SERVICES, load
 from souche.commands import health, recall
 
 PORTS = {"issuer": 8001, "redeemer": 8002, "operator_bridge": 8003}
-BACKLOG = 1024
 
 
 @click.command()
@@ -46,7 +45,7 @@ def serve(service: str, host: str, port: int | None, workers: int, threads: int)
         port=port,
         workers=workers,
         blocking_threads=threads,
-        backlog=BACKLOG,
+        backlog=1024,
         respawn_failed_workers=True,
         log_level=LogLevels.warning,
         websockets=False,

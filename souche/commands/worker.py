@@ -14,11 +14,6 @@ from shared.process.runtime import Runtime
 from shared.settings.settings import SERVICES, load
 from souche.commands import health, recall
 
-# Beat needs the broker's address and no secret: this service holds no keys.
-SERVICE_WITHOUT_KEYS = "operator_bridge"
-# However far the next tick is, beat comes round this often, and is seen to live.
-_LONGEST_PAUSE_SECONDS = 10
-
 
 @click.command()
 @click.argument("service", type=click.Choice(SERVICES))
@@ -42,10 +37,11 @@ def worker(service: str, concurrency: int, jobs: str) -> None:
     # The worker's own loop sends this every two seconds, as long as it runs and the broker takes it.
     signals.heartbeat_sent.connect(lambda **_: health.beat(), weak=False)
     gc.freeze()  # what is loaded by now stays: the children need not search it for garbage (see `serve.py`)
+    queues = {"short": [service], "long": [LONG_QUEUES[service]]}.get(jobs, [service, LONG_QUEUES[service]])
     runtime.celery.worker_main(
         [
             "worker",
-            f"--queues={','.join(_queues(service, jobs))}",
+            f"--queues={','.join(queues)}",
             f"--concurrency={concurrency}",
             f"--hostname={LONG_QUEUES[service] if jobs == 'long' else service}@%h",
             f"--loglevel={runtime.settings.log_level}",
@@ -58,7 +54,7 @@ def worker(service: str, concurrency: int, jobs: str) -> None:
 @click.command()
 def beat() -> None:
     """Run the clock of all three services; a second one does no harm, as every tick may come twice."""
-    runtime = _runtime(SERVICE_WITHOUT_KEYS)
+    runtime = _runtime("operator_bridge")  # beat needs the broker's address and no secret: this service holds no keys
     runtime.celery.conf.beat_schedule = _schedule(runtime)
     runtime.celery.conf.beat_scheduler = Clock
     runtime.celery.Beat(loglevel=runtime.settings.log_level, quiet=True).run()
@@ -67,17 +63,13 @@ def beat() -> None:
 class Clock(celery_beat.Scheduler):
     """Beat's scheduler, which keeps its schedule in memory and shows that it ticks."""
 
-    max_interval = _LONGEST_PAUSE_SECONDS
+    max_interval = 10  # seconds: however far the next tick is, beat comes round this often, and is seen to live
 
     def tick(self, *args: Any, **options: Any) -> float:
         """Sends what is due, and says in how many seconds to come back."""
         pause: float = super().tick(*args, **options)
         health.beat()
         return pause
-
-
-def _queues(service: str, jobs: str) -> list[str]:
-    return {"short": [service], "long": [LONG_QUEUES[service]]}.get(jobs, [service, LONG_QUEUES[service]])
 
 
 def _runtime(service: str) -> Runtime:

@@ -48,7 +48,8 @@ class DiscrepancyFilter(Schema):
 
 
 class DiscrepancyQuery(PageQuery, DiscrepancyFilter):
-    """The same, by page."""
+    class Meta:
+        unknown = EXCLUDE
 
 
 class ExampleSchema(Schema):

@@ -18,8 +18,6 @@ from shared.problems import ProblemSchema
 
 blueprint = Blueprint("switches", __name__, url_prefix="/v1/switches", description="Switching operator.")
 
-_CHUNK_BYTES = 1 << 16
-
 
 @blueprint.route("", methods=["POST"])
 @roles("admin", "operations")
@@ -75,7 +73,7 @@ def claims_table(switch_id: UUID) -> Response:
     """What the operator that failed owes, a line per cheque; in French, streamed."""
     with transaction() as session:
         table = claims.table(session, switch_id)
-    return _file(FileWrapper(table, _CHUNK_BYTES), "text/csv; charset=utf-8", "creances.csv")
+    return _file(FileWrapper(table, 1 << 16), "text/csv; charset=utf-8", "creances.csv")
 
 
 @blueprint.route("/<uuid:switch_id>/claims.pdf")

@@ -115,7 +115,8 @@ def prove(work: Work) -> Figures | Waiting:
         proof["statements"] = [statement for taker in work.takers if (statement := _compare(work, taker))]
     except Unavailable as error:
         return Waiting(f"the statement to prove it by: {error.detail}", proof)
-    proof["differences"] = _differing(proof)
+    missing = sum(proof[name]["number"] for name in ("not_registered", "not_declared"))
+    proof["differences"] = missing + sum(statement["differences"] for statement in proof["statements"])
     if proof["differences"] and not work.switch.accepted:
         reason = f"{proof['differences']} differences to be resolved, or accepted by a person with a note"
         return Waiting(reason, proof)
@@ -185,8 +186,3 @@ def _compare(work: Work, contract: Contract) -> dict[str, Any] | None:
         return None
     found = {"contract": contract.code, "differences": compared.count, "moving": compared.moving}
     return found | {name: int(value) for name, value in compared.totals.items()}
-
-
-def _differing(proof: Mapping[str, Any]) -> int:
-    ours = sum(proof[name]["number"] for name in ("not_registered", "not_declared"))
-    return int(ours + sum(statement["differences"] for statement in proof["statements"]))

@@ -41,8 +41,11 @@ def start(session: Session, settings: Mapping[str, str], payload: Mapping[str, A
     old, new = (contracts.find(session, payload[name]) for name in ("from_contract_id", "to_contract_id"))
     payer = contracts.find(session, payload["payer_contract_id"]) if payload.get("payer_contract_id") else new
     _refuse_unfit(old, new, payer)
-    if same := _same(session, old, new, payload["mode"]):
-        return same
+    same = sa.select(Switch).filter_by(
+        from_contract_id=old.contract_id, to_contract_id=new.contract_id, mode=payload["mode"]
+    )
+    if begun := session.scalar(same.order_by(Switch.switch_id.desc()).limit(1)):
+        return begun
     if running := _running(session, old, new, payer):
         return _turn_to_failure(session, running, old, new, payload["mode"])
     _refuse_state(settings, old, (new, payer), payload["mode"])
@@ -166,11 +169,6 @@ def _refuse_state(settings: Mapping[str, str], old: Contract, takers: tuple[Cont
         if taker.state not in ("draft", "live"):
             raise Conflict(f"{taker.code} is {taker.state} and takes nothing over.", slug="illegal-transition")
         lifecycle.require_settings(taker.operator, settings)
-
-
-def _same(session: Session, old: Contract, new: Contract, mode: str) -> Switch | None:
-    same = sa.select(Switch).filter_by(from_contract_id=old.contract_id, to_contract_id=new.contract_id, mode=mode)
-    return session.scalar(same.order_by(Switch.switch_id.desc()).limit(1))
 
 
 def _running(session: Session, *named: Contract) -> Switch | None:
