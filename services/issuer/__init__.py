@@ -14,7 +14,6 @@ from services.issuer.grants import api as grants_api
 from services.issuer.grants import api_bulk as bulk_grants_api
 from services.issuer.lifecycle import api as lifecycle_api
 from services.issuer.lifecycle import api_expiry as expiry_api
-from services.issuer.lifecycle import api_replacements as replacements_api
 from services.issuer.lots import api as lots_api
 from services.issuer.metrics import GAUGES
 from services.issuer.notices import api as notices_api
@@ -23,8 +22,6 @@ from services.issuer.prescribers.models import Prescriber
 from services.issuer.privacy import api as privacy_api
 from services.issuer.programmes import api as programmes_api
 from services.issuer.reports import api as reports_api
-from services.issuer.reports import api_balances as balances_api
-from services.issuer.reports import api_exports as exports_api
 from shared.access.login import Register
 from shared.access.tokens import Role
 from shared.http.app import build
@@ -40,12 +37,9 @@ _APIS = (
     booklets_api,
     cheques_api,
     lifecycle_api,
-    replacements_api,
     expiry_api,
     lots_api,
     notices_api,
-    balances_api,
-    exports_api,
     reports_api,
     privacy_api,
     recovery_api,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from flask_smorest import Blueprint
 
-from services.issuer.lifecycle import redemptions
+from services.issuer.lifecycle import mirror
 from shared.access.tokens import roles
 from shared.http.request_context import transaction
 from shared.process.recovery import Query, RedemptionsRemembered
@@ -26,4 +26,4 @@ BLUEPRINTS = (blueprint,)
 def remember_redemptions(query: dict[str, UUID]) -> dict[str, Any]:
     """The redemptions that the redeemer published, by page; an empty page is the end."""
     with transaction() as session:
-        return {"items": redemptions.mirrored(session, query["after"])}
+        return {"items": mirror.redemption_page(session, query["after"])}

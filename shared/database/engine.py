@@ -102,6 +102,11 @@ def columns(names: Sequence[str], rows: Collection[Mapping[str, Any]]) -> dict[s
     return {name: [row[name] for row in rows] for name in names}
 
 
+def arrays(names: Sequence[str], rows: Collection[Sequence[Any]]) -> dict[str, list[Any]]:
+    """The same of rows whose values stand in the order of the names."""
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
 def insert_rows(
     session: Session, model: type[DeclarativeBase], names: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
@@ -110,16 +115,15 @@ def insert_rows(
     Not for columns that are arrays themselves.
     """
     if rows:
-        arrays = map(list, zip(*rows, strict=True))
-        session.execute(_insert_unnested(model, tuple(names)), dict(zip(names, arrays, strict=True)))
+        session.execute(_insert_unnested(model, tuple(names)), arrays(names, rows))
 
 
 @cache
 def _insert_unnested(model: type[DeclarativeBase], names: tuple[str, ...]) -> sa.TextClause:
     table = model.__table__
     types = {name: table.c[name].type.compile(dialect=pg.dialect()) for name in names}  # type: ignore[no-untyped-call]
-    arrays = ", ".join(f"CAST(:{name} AS {types[name]}[])" for name in names)
-    return sa.text(f"INSERT INTO {table} ({', '.join(names)}) SELECT * FROM unnest({arrays})")  # noqa: S608 (a model's)
+    casts = ", ".join(f"CAST(:{name} AS {types[name]}[])" for name in names)
+    return sa.text(f"INSERT INTO {table} ({', '.join(names)}) SELECT * FROM unnest({casts})")  # noqa: S608 (a model's)
 
 
 def sessions(engine: sa.Engine, after_events: Callable[[], None]) -> sessionmaker[Session]:

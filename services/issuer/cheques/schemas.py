@@ -24,11 +24,11 @@ class PrintedChequeSchema(Schema):
     state = fields.Str(required=True)
 
 
-def _cheque_ids(**options: Any) -> fields.List[Any]:
+def cheque_id_list(**options: Any) -> fields.List[Any]:
     return fields.List(fields.UUID(), validate=validate.Length(1, 1000), **options)
 
 
 class ChequesSchema(Schema):
     """Some cheques, at most 1 000."""
 
-    cheque_ids = _cheque_ids(required=True)
+    cheque_ids = cheque_id_list(required=True)

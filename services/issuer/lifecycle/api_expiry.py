@@ -19,8 +19,6 @@ BLUEPRINTS = (expiring_views,)
 
 
 class ExpiringQuery(Schema):
-    """How far to look ahead, and where."""
-
     class Meta:
         unknown = EXCLUDE
 
@@ -46,8 +44,6 @@ class ExpiringLineSchema(Schema):
 
 
 class ExpiringSchema(Schema):
-    """What will expire within some days if it is not spent."""
-
     from_ = fields.Date(required=True, attribute="from", data_key="from")
     until = fields.Date(required=True)
     number = fields.Int(required=True)
@@ -56,8 +52,6 @@ class ExpiringSchema(Schema):
 
 
 class WarnedSchema(Schema):
-    """How many grants were warned of."""
-
     posted = fields.Int(required=True)
 
 
@@ -68,8 +62,7 @@ class WarnedSchema(Schema):
 def show_expiring(query: dict[str, Any]) -> dict[str, Any]:
     """What will expire soon, by last day, programme and envelope; to a prescriber, of its own grants."""
     with transaction() as session:
-        params = expiry.params(query["days"], query["programme"], caller().scope)
-        return expiry.report(session, params)
+        return expiry.report(session, expiry.params(query, caller().scope))
 
 
 @expiring_views.route("/grants.csv")
@@ -78,7 +71,7 @@ def show_expiring(query: dict[str, Any]) -> dict[str, Any]:
 @expiring_views.response(200, content_type="text/csv")
 def expiring_table(query: dict[str, Any]) -> Response:
     """The grants with something unspent that ends soon, streamed; to a prescriber, its own."""
-    params = expiry.params(query["days"], query["programme"], caller().scope)
+    params = expiry.params(query, caller().scope)
     return csv_file("expiring-grants", export(runtime().engine, expiry.GRANTS, params))
 
 

@@ -1,4 +1,4 @@
-"""Cancelling: the issuer asks, the redeemer decides for each cheque, and the money goes back when it has."""
+"""Cancelling: the issuer requests, the redeemer decides for each cheque, and the money goes back when it has."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Requested:
 def request(session: Session, cheque_ids: Sequence[UUID], reason: str, by: str, owner: UUID | None) -> Requested:
     """Requests the cancellation of cheques; those that ended, or have a request in hand, are refused at once.
 
-    Raises NotFound where one is not the owner's, Conflict where there is nothing to ask.
+    Raises NotFound where one is not the owner's, Conflict where all are refused.
     """
     found = selection.lock_own(session, cheque_ids, owner)
     refused = refusals(session, found)
@@ -40,7 +40,8 @@ def request(session: Session, cheque_ids: Sequence[UUID], reason: str, by: str, 
 
 def refusals(session: Session, found: Sequence[Cheque]) -> dict[UUID, str]:
     """Why some of these locked cheques cannot be cancelled: they ended, or a request is in hand."""
-    in_hand = _in_hand(session, [cheque.id for cheque in found])
+    query = sa.select(CancelledCheque.cheque_id).where(CancelledCheque.outcome == REQUESTED)
+    in_hand = set(session.scalars(query.where(CancelledCheque.cheque_id.in_([cheque.id for cheque in found]))))
     reasons = {cheque.id: cheque.ending or ("cancellation-in-hand" if cheque.id in in_hand else "") for cheque in found}
     return {cheque_id: reason for cheque_id, reason in reasons.items() if reason}
 
@@ -51,16 +52,22 @@ def refusal_details(refused: Mapping[UUID, str]) -> list[dict[str, str]]:
 
 
 def record(session: Session, found: Iterable[Cheque], refused: Mapping[UUID, str], reason: str, by: str) -> Requested:
-    """Asks for all but the refused ones, of which there is at least one, and keeps a line for each."""
-    lines = [_line(cheque.id, refused.get(cheque.id)) for cheque in found]
-    wanted = [line.cheque_id for line in lines if line.outcome == REQUESTED]
+    """Requests all but the refused ones, at least one, and stores a line for each."""
     cancellation = Cancellation(id=new_id(), reason=reason, requested_by=by)
     session.add(cancellation)
     session.flush()
-    for line in lines:
-        line.cancellation_id = cancellation.id
+    lines = [
+        CancelledCheque(
+            cancellation_id=cancellation.id,
+            cheque_id=cheque.id,
+            outcome=REFUSED if cheque.id in refused else REQUESTED,
+            reason=refused.get(cheque.id),
+        )
+        for cheque in found
+    ]
     session.add_all(lines)
-    body = {"cancellation_id": cancellation.id, "cheque_ids": wanted, "reason": reason}
+    requested = [line.cheque_id for line in lines if line.outcome == REQUESTED]
+    body = {"cancellation_id": cancellation.id, "cheque_ids": requested, "reason": reason}
     log.append(session, "cancellation.requested", cancellation.id, body)
     return Requested(cancellation, lines)
 
@@ -84,13 +91,13 @@ def worth(session: Session, grant_id: UUID, amount_cents: int, owner: UUID | Non
     free = [cheque for cheque in reversed(found) if cheque.id not in refused]
     chosen = adding_up(free, amount_cents)
     if chosen is None:
-        left = sum(cheque.value_cents for cheque in free)
-        values = sorted({cheque.value_cents for cheque in free})
+        values = [cheque.value_cents for cheque in free]
+        left = f"{euros(sum(values))} are left, in {len(free)} cheques."
         raise Conflict(
-            f"No cheques of the grant come to {euros(amount_cents)}: {euros(left)} are left, in {len(free)} cheques.",
+            f"No cheques of the grant come to {euros(amount_cents)}: {left}",
             slug="amount-not-divisible",
-            available_cents=left,
-            values_cents=values,
+            available_cents=sum(values),
+            values_cents=sorted(set(values)),
         )
     return chosen
 
@@ -122,15 +129,3 @@ def find(session: Session, cancellation_id: UUID, owner: UUID | None) -> Request
     if cancellation is None or (owner is not None and any(row.prescriber_id != owner for row in rows)):
         raise NotFound("There is no such cancellation within your scope.")
     return Requested(cancellation, [row.CancelledCheque for row in rows])
-
-
-def _in_hand(session: Session, cheque_ids: Sequence[UUID]) -> set[UUID]:
-    """The cheques whose cancellation was requested and is not answered yet."""
-    query = sa.select(CancelledCheque.cheque_id).where(
-        CancelledCheque.cheque_id.in_(cheque_ids), CancelledCheque.outcome == REQUESTED
-    )
-    return set(session.scalars(query))
-
-
-def _line(cheque_id: UUID, refusal: str | None) -> CancelledCheque:
-    return CancelledCheque(cheque_id=cheque_id, outcome=REFUSED if refusal else REQUESTED, reason=refusal)

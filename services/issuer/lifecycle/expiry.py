@@ -1,16 +1,13 @@
 """What will expire soon: warnings 30, 15 and 7 days before, once each, and the report of what is at stake.
 
-A grant is warned of while some of its cheques are unspent, at the nearest of the three that has come: if nobody looked
-for a week, the warning comes late rather than not at all, and a nearer one takes the place of one that was missed. A
-grant that was made within that time of its last day is not warned of what its prescriber has just said to the person.
-Warnings count from the last day of a workshop that the cheques pay for, not from the end of the grace.
+A grant gets the nearest of the three warnings that has come: a late one rather than none, and none from before it was
+made. Days count from the last day of a workshop that the cheques pay for, not from the end of the grace.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
@@ -24,7 +21,6 @@ from shared.process.runtime import Runtime
 from shared.values import clock
 
 DAYS = (30, 15, 7)
-"""How long before their last day grants are warned of."""
 KIND = "cheques.expiring"
 BATCH_SIZE = 1000
 _FIRST = UUID(int=0)
@@ -38,21 +34,22 @@ _NEXT = sa.text("""
 
 # The nearest warning that has come, of grants that have something unspent and have not had that warning yet.
 _DUE = sa.text("""
-    SELECT given.id AS grant_id, given.prescriber_id, programme.code AS programme, lot.code AS lot,
-           given.valid_until, given.presentable_until, due.days, unspent.number, unspent.cents
-    FROM cheque_grant AS given
-    JOIN programme ON programme.id = given.programme_id
-    LEFT JOIN lot ON lot.id = given.lot_id
+    SELECT cheque_grant.id AS grant_id, cheque_grant.prescriber_id, programme.code AS programme, lot.code AS lot,
+           cheque_grant.valid_until, cheque_grant.presentable_until, due.days, unspent.number, unspent.cents
+    FROM cheque_grant
+    JOIN programme ON programme.id = cheque_grant.programme_id
+    LEFT JOIN lot ON lot.id = cheque_grant.lot_id
     CROSS JOIN LATERAL (
         SELECT min(days) AS days FROM unnest(CAST(:days AS int[])) AS days
-        WHERE given.valid_until - days BETWEEN given.granted_on AND CAST(:today AS date)
+        WHERE cheque_grant.valid_until - days BETWEEN cheque_grant.granted_on AND CAST(:today AS date)
     ) AS due
     CROSS JOIN LATERAL (
-        SELECT count(*) AS number, sum(value_cents) AS cents FROM cheque WHERE grant_id = given.id AND ending IS NULL
+        SELECT count(*) AS number, sum(value_cents) AS cents
+        FROM cheque WHERE grant_id = cheque_grant.id AND ending IS NULL
     ) AS unspent
-    WHERE given.id = ANY(:grants) AND due.days IS NOT NULL AND unspent.number > 0
-          AND NOT EXISTS (SELECT FROM notice WHERE kind = :kind AND key = given.id || '/' || due.days)
-    ORDER BY given.id
+    WHERE cheque_grant.id = ANY(:grants) AND due.days IS NOT NULL AND unspent.number > 0
+          AND NOT EXISTS (SELECT FROM notice WHERE kind = :kind AND key = cheque_grant.id || '/' || due.days)
+    ORDER BY cheque_grant.id
 """)
 
 _AT_STAKE = """
@@ -84,7 +81,7 @@ GRANTS = (
     + _AT_STAKE
     + "GROUP BY cheque_grant.id, programme.code, lot.code ORDER BY cheque_grant.valid_until, cheque_grant.id"
 )
-"""A line for each grant with something unspent, to be streamed with what `params` gives."""
+"""A line for each grant with something unspent, to be streamed with `params`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +93,7 @@ class Place:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """From what `str` of it is."""
+        """The place that `str` wrote."""
         day, _, after = text.partition(" ")
         return cls(date.fromisoformat(day), UUID(after))
 
@@ -109,21 +106,20 @@ def warn(
 ) -> tuple[int, Place | None]:
     """Posts the warnings that are due, a slice to a transaction: their number, and the place to go on from, if any.
 
-    Whoever comes second at the same moment posts nothing twice; a run that was cut short is made good by the next.
+    Two runs at the same moment post nothing twice.
     """
     day = today or clock.today()
-    return slices.run(partial(_warn_next, runtime, day), start or Place(day), seconds)
+    last_day = day + timedelta(days=max(DAYS))
 
+    def warn_next(place: Place) -> tuple[int, Place | None]:
+        following = {"day": place.day, "after": place.after, "until": last_day, "limit": BATCH_SIZE}
+        with runtime.transaction() as session:
+            grants = session.execute(_NEXT, following).all()
+            due = {"grants": [grant.id for grant in grants], "today": day, "days": list(DAYS), "kind": KIND}
+            posted = outbox.post_all(session, KIND, [_draft(row, day) for row in session.execute(_DUE, due)])
+        return posted, Place(*grants[-1]) if len(grants) == BATCH_SIZE else None
 
-def _warn_next(runtime: Runtime, today: date, place: Place) -> tuple[int, Place | None]:
-    """Posts the warnings of the grants that come next: their number, and the place of the next slice, if any."""
-    until = today + timedelta(days=max(DAYS))
-    following = {"day": place.day, "after": place.after, "until": until, "limit": BATCH_SIZE}
-    with runtime.transaction() as session:
-        grants = session.execute(_NEXT, following).all()
-        due = {"grants": [grant.id for grant in grants], "today": today, "days": list(DAYS), "kind": KIND}
-        posted = outbox.post_all(session, KIND, [_draft(row, today) for row in session.execute(_DUE, due)])
-    return posted, Place(*grants[-1]) if len(grants) == BATCH_SIZE else None
+    return slices.run(warn_next, start or Place(day), seconds)
 
 
 def _draft(row: Any, today: date) -> Draft:
@@ -141,10 +137,10 @@ def _draft(row: Any, today: date) -> Draft:
     return Draft(f"{row.grant_id}/{row.days}", body, row.grant_id, row.prescriber_id)
 
 
-def params(within_days: int, programme: str | None, owner: UUID | None) -> dict[str, Any]:
+def params(query: Mapping[str, Any], owner: UUID | None) -> dict[str, Any]:
     """The parameters of the report and of `GRANTS`; `owner` is the prescriber whose grants they are, None for all."""
     today = clock.today()
-    return {"today": today, "until": today + timedelta(days=within_days), "programme": programme, "owner": owner}
+    return {**query, "today": today, "until": today + timedelta(days=query["days"]), "owner": owner}
 
 
 def report(session: Session, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,25 @@
-"""What the redeemer decided, mirrored on the cheques: redeemed, reversed, expired, cancelled or refused."""
+"""What the redeemer and the payers decided, mirrored here: cheques and their redemptions, by set.
 
-from collections.abc import Mapping, Sequence
+Events of redemptions and of payments come in any order and may be read again: a redemption is one row, every fact of it
+is written once, and only who writes it first acts upon it. A payment alone can be taken back: by the redeemer, whose
+log has that after the payment itself.
+
+Events of an unknown cheque are skipped: every cheque was made here, so this database was restored to before its grant,
+and that does not come back. `souche verify` lists them.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, Cheque
 from services.issuer.funding import envelopes, journal
-from services.issuer.funding.models import UNUSED, USED
-from services.issuer.lifecycle import redemptions, replacing, selection, suspending
+from services.issuer.funding.models import PAID, UNPAID, UNUSED, USED
+from services.issuer.lifecycle import blocking, replacing, selection
 from shared.database import engine
 from shared.eventlog.event_kinds import (
     CancellationRefused,
@@ -19,94 +28,192 @@ from shared.eventlog.event_kinds import (
     ChequesRedeemed,
     ChequesRegistered,
     RedemptionReversed,
+    RedemptionsPaid,
+    RedemptionsUnpaid,
 )
 from shared.eventlog.log import Event
+from shared.process.recovery import PAGE_SIZE
 from shared.values import clock
 
 # Arrays: a run of events may answer for more cheques than a statement takes parameters.
 _SETTLE = sa.text("""
-    UPDATE cancellation_cheque SET outcome = :outcome, reason = given.reason
+    UPDATE cancellation_cheque SET outcome = :outcome, reason = input.reason
     FROM unnest(CAST(:cancellations AS uuid[]), CAST(:cheques AS uuid[]), CAST(:reasons AS text[]))
-         AS given (cancellation_id, cheque_id, reason)
-    WHERE cancellation_cheque.cancellation_id = given.cancellation_id
-      AND cancellation_cheque.cheque_id = given.cheque_id AND outcome = :requested
+         AS input (cancellation_id, cheque_id, reason)
+    WHERE cancellation_cheque.cancellation_id = input.cancellation_id
+      AND cancellation_cheque.cheque_id = input.cheque_id AND outcome = :requested
+""")
+# In the order of the ids: two who learn of the same redemptions never wait for each other crosswise.
+_REDEEMED = sa.text("""
+    INSERT INTO redemption (id, cheque_id, structure_id, redeemed_on)
+    SELECT DISTINCT ON (input.id) input.* FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:cheque_ids AS uuid[]), CAST(:structure_ids AS uuid[]), CAST(:days AS date[])
+    ) AS input (id, cheque_id, structure_id, redeemed_on) JOIN cheque ON cheque.id = cheque_id ORDER BY input.id
+    ON CONFLICT (id) DO UPDATE SET
+        cheque_id = excluded.cheque_id, structure_id = excluded.structure_id, redeemed_on = excluded.redeemed_on
+    WHERE redemption.redeemed_on IS NULL
+    RETURNING cheque_id, redeemed_on AS day, reversed_on
+""")
+_REVERSED = sa.text("""
+    INSERT INTO redemption (id, cheque_id, structure_id, reversed_on)
+    SELECT DISTINCT ON (input.id) input.* FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:cheque_ids AS uuid[]), CAST(:structure_ids AS uuid[]), CAST(:days AS date[])
+    ) AS input (id, cheque_id, structure_id, reversed_on) JOIN cheque ON cheque.id = cheque_id ORDER BY input.id
+    ON CONFLICT (id) DO UPDATE SET cheque_id = excluded.cheque_id, reversed_on = excluded.reversed_on
+    WHERE redemption.reversed_on IS NULL
+    RETURNING cheque_id, reversed_on AS day
+""")
+_REDEMPTION = ("ids", "cheque_ids", "structure_ids", "days")
+_PAID = sa.text("""
+    INSERT INTO redemption (id, paid_on, payment_reference)
+    SELECT DISTINCT ON (id) * FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:days AS date[]), CAST(:references AS text[])
+    ) AS input (id, paid_on, payment_reference) ORDER BY id, paid_on, payment_reference
+    ON CONFLICT (id) DO UPDATE SET paid_on = excluded.paid_on, payment_reference = excluded.payment_reference
+    WHERE redemption.paid_on IS NULL
+""")
+# Only by the payment that it names: another one that paid it since stays.
+_UNPAID = sa.text("""
+    WITH locked AS MATERIALIZED (
+        SELECT redemption.id, cheque_id, paid_on, payment_booked
+        FROM redemption
+        JOIN unnest(CAST(:ids AS uuid[]), CAST(:references AS text[])) AS input (id, reference)
+             ON input.id = redemption.id AND input.reference = payment_reference
+        ORDER BY redemption.id FOR UPDATE OF redemption
+    )
+    UPDATE redemption SET paid_on = NULL, payment_reference = NULL, payment_booked = false
+    FROM locked WHERE redemption.id = locked.id
+    RETURNING locked.cheque_id, locked.paid_on, locked.payment_booked
+""")
+# Whoever completes the pair of cheque and payment finds it here, with the row still locked by what it just wrote.
+_BOOK_PAYMENTS = sa.text("""
+    UPDATE redemption SET payment_booked = true
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND NOT payment_booked AND cheque_id IS NOT NULL AND paid_on IS NOT NULL
+    RETURNING cheque_id, paid_on
+""")
+# The issuer stores days, not instants, nor whether a till or an operator took the cheque: the bridge stores both, so a
+# restored redeemer asks it first.
+_PAGE = sa.text("""
+    SELECT redemption.id AS redemption_id, redemption.id AS presentation_id, cheque_id, structure_id,
+           cheque.value_cents AS amount_cents, 'till' AS via, CAST(NULL AS uuid) AS contract_id,
+           redeemed_on AS given_on, CAST(redeemed_on AS timestamptz) AS redeemed_at, reversed_on IS NOT NULL AS reversed
+    FROM redemption JOIN cheque ON cheque.id = cheque_id
+    WHERE redeemed_on IS NOT NULL AND redemption.id > :after
+    ORDER BY redemption.id LIMIT :limit
 """)
 
 
 def registered(session: Session, run: Sequence[Event[ChequesRegistered]]) -> None:
-    """An operator knows them: those of a programme that waits for this are spendable."""
+    """Makes cheques spendable whose programme waits for an operator to register them."""
     ids = [cheque_id for event in run for cheque_id in event.body.cheque_ids]
     session.execute(_update(ids).where(Cheque.active.is_(False)).values(active=True))
 
 
 def redeemed(session: Session, run: Sequence[Event[ChequesRedeemed]]) -> None:
-    """They were spent."""
-    days = redemptions.made(session, run)
-    spent = _update(list(days)).where(Cheque.ending.is_(None)).values(ending=REDEEMED)
-    _book(session, USED, spent, days)
+    """Stores redemptions, and ends the cheques of the new ones."""
+    rows = [
+        (redemption.redemption_id, redemption.cheque_id, event.body.structure_id, clock.day_of(event.body.redeemed_at))
+        for event in run
+        for redemption in event.body.redemptions
+    ]
+    fresh = session.execute(_REDEEMED, engine.arrays(_REDEMPTION, rows)).all()
+    _book_payments(session, [row[0] for row in rows])
+    days = {row.cheque_id: row.day for row in fresh if row.reversed_on is None}
+    _book(session, USED, _update(days).where(Cheque.ending.is_(None)).values(ending=REDEEMED), days)
 
 
 def reversed_(session: Session, run: Sequence[Event[RedemptionReversed]]) -> None:
-    """Their redemption was taken back."""
-    days = redemptions.taken_back(session, run)
-    selection.lock_lots(session, list(days))
-    unspent = _update(list(days)).where(Cheque.ending == REDEEMED).values(ending=None)
-    suspending.adopt(session, _book(session, UNUSED, unspent, days))
+    """Stores that redemptions were taken back, and makes their cheques spendable again."""
+    rows = [
+        (event.body.redemption_id, event.body.cheque_id, event.body.structure_id, clock.day_of(event.body.reversed_at))
+        for event in run
+    ]
+    fresh = session.execute(_REVERSED, engine.arrays(_REDEMPTION, rows)).all()
+    _book_payments(session, [row[0] for row in rows])
+    days = {row.cheque_id: row.day for row in fresh}
+    selection.lock_lots(session, days)
+    unspent = _update(days).where(Cheque.ending == REDEEMED).values(ending=None)
+    blocking.adopt(session, _book(session, UNUSED, unspent, days))
+
+
+def paid(session: Session, run: Sequence[Event[RedemptionsPaid]]) -> None:
+    """Stores payments, of each redemption the first, and books those whose cheque is stored."""
+    rows = [
+        (redemption_id, event.body.paid_on, event.body.payment_reference)
+        for event in run
+        for redemption_id in event.body.redemption_ids
+    ]
+    session.execute(_PAID, engine.arrays(("ids", "days", "references"), rows))
+    _book_payments(session, [row[0] for row in rows])
+
+
+def unpaid(session: Session, run: Sequence[Event[RedemptionsUnpaid]]) -> None:
+    """Takes back payments that the accountant had mistyped, and books that."""
+    rows = [
+        (redemption_id, event.body.payment_reference) for event in run for redemption_id in event.body.redemption_ids
+    ]
+    opened = session.execute(_UNPAID, engine.arrays(("ids", "references"), rows))
+    journal.book(session, UNPAID, [(row.cheque_id, row.paid_on) for row in opened if row.payment_booked])
 
 
 def cancelled(session: Session, run: Sequence[Event[ChequesCancelled]]) -> None:
-    """They were cancelled as was asked; their money goes back to its envelope, or to the cheques that replace them."""
-    told = [
+    """Ends cancelled cheques; their money goes back to the envelopes, or to the cheques that replace them."""
+    rows = [
         (event.body.cancellation_id, cheque_id, event.body.cancelled_at)
         for event in run
         for cheque_id in event.body.cheque_ids
     ]
-    at = {cheque_id: instant for _, cheque_id, instant in told}
-    selection.lock_lots(session, list(at))
-    _end(session, at, CANCELLED)
-    _settle(session, CANCELLED, [(cancellation_id, cheque_id, None) for cancellation_id, cheque_id, _ in told])
-    replacing.replace(session, told)
-    replacing.tell_refusals(session, [cancellation_id for cancellation_id, _, _ in told])
+    instants = {cheque_id: instant for _, cheque_id, instant in rows}
+    selection.lock_lots(session, instants)
+    _end(session, instants, CANCELLED)
+    _settle(session, CANCELLED, [(cancellation_id, cheque_id, None) for cancellation_id, cheque_id, _ in rows])
+    replacing.issue(session, rows)
+    replacing.notify_refusals(session, [row[0] for row in rows])
 
 
 def cancellation_refused(session: Session, run: Sequence[Event[CancellationRefused]]) -> None:
-    """The request came too late for them."""
+    """Settles requests that came too late."""
     refusals = [
         (event.body.cancellation_id, cheque.cheque_id, cheque.reason) for event in run for cheque in event.body.cheques
     ]
     _settle(session, REFUSED, refusals)
-    replacing.tell_refusals(session, [cancellation_id for cancellation_id, _, _ in refusals])
+    replacing.notify_refusals(session, [refusal[0] for refusal in refusals])
 
 
 def expired(session: Session, run: Sequence[Event[ChequesExpired]]) -> None:
-    """Their time is over; their money goes back to its envelope."""
-    days = {cheque_id: event.body.expired_at for event in run for cheque_id in event.body.cheque_ids}
-    _end(session, days, EXPIRED)
+    """Ends cheques whose time is over; their money goes back to the envelopes."""
+    _end(session, {cheque_id: event.body.expired_at for event in run for cheque_id in event.body.cheque_ids}, EXPIRED)
 
 
-def _update(cheque_ids: Sequence[UUID]) -> sa.Update:
+def redemption_page(session: Session, after: UUID) -> list[RowMapping]:
+    """A page of the redemptions that the redeemer published, in the order of their ids."""
+    return list(session.execute(_PAGE, {"after": after, "limit": PAGE_SIZE}).mappings())
+
+
+def _update(cheque_ids: Collection[UUID]) -> sa.Update:
     return sa.update(Cheque).where(engine.among(Cheque.id, cheque_ids)).execution_options(synchronize_session=False)
 
 
-def _end(session: Session, at: Mapping[UUID, datetime], ending: str) -> None:
+def _end(session: Session, instants: Mapping[UUID, datetime], ending: str) -> None:
     """Ends the cheques that have not ended, and so releases the money of each once."""
-    days = {cheque_id: clock.day_of(instant) for cheque_id, instant in at.items()}
-    ended = _update(list(days)).where(Cheque.ending.is_(None)).values(ending=ending)
+    days = {cheque_id: clock.day_of(instant) for cheque_id, instant in instants.items()}
+    ended = _update(days).where(Cheque.ending.is_(None)).values(ending=ending)
     envelopes.release(session, _book(session, ending, ended, days))
 
 
 def _book(session: Session, kind: str, change: sa.Update, days: Mapping[UUID, date]) -> Sequence[UUID]:
-    """Changes cheques and books those that were changed, each on its day; gives their ids."""
+    """Changes cheques and books the changed ones on their days; returns their ids."""
     changed = session.scalars(change.returning(Cheque.id)).all()
     journal.book(session, kind, [(cheque_id, days[cheque_id]) for cheque_id in changed])
     return changed
 
 
+def _book_payments(session: Session, redemption_ids: Sequence[UUID]) -> None:
+    settled = session.execute(_BOOK_PAYMENTS, {"ids": redemption_ids})
+    journal.book(session, PAID, [(row.cheque_id, row.paid_on) for row in settled])
+
+
 def _settle(session: Session, outcome: str, answers: Sequence[tuple[UUID, UUID, str | None]]) -> None:
-    """Settles requests that are still open, each given as cancellation, cheque and reason."""
-    given = {
-        "cancellations": [cancellation_id for cancellation_id, _, _ in answers],
-        "cheques": [cheque_id for _, cheque_id, _ in answers],
-        "reasons": [reason for _, _, reason in answers],
-    }
-    session.execute(_SETTLE, {"outcome": outcome, "requested": REQUESTED, **given})
+    """Settles requests that are still open: cancellation, cheque and reason of each."""
+    arrays = engine.arrays(("cancellations", "cheques", "reasons"), answers)
+    session.execute(_SETTLE, {"outcome": outcome, "requested": REQUESTED, **arrays})

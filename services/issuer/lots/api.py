@@ -9,7 +9,7 @@ from marshmallow import Schema, fields
 from services.issuer.fields import programme_code, published_reason, text
 from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
-from services.issuer.lifecycle import suspending
+from services.issuer.lifecycle import blocking
 from services.issuer.lots import statement
 from services.issuer.lots.statement import SUMS, LotReport
 from services.issuer.programmes import programmes
@@ -134,7 +134,7 @@ def show_lot(code: str) -> Lot:
 def suspend_lot(body: dict[str, Any], code: str) -> Lot:
     """Have every cheque of a lot refused from now on, and grant nothing more in it. Once is enough."""
     with transaction() as session:
-        return suspending.suspend(session, code, body["reason"], str(caller()))
+        return blocking.suspend(session, code, body["reason"], str(caller()))
 
 
 @blueprint.route("/<code>/resumption", methods=["POST"])
@@ -145,7 +145,7 @@ def suspend_lot(body: dict[str, Any], code: str) -> Lot:
 def resume_lot(body: dict[str, Any], code: str) -> Lot:
     """Take a suspension back. What was blocked for a reason of its own stays blocked."""
     with transaction() as session:
-        return suspending.resume(session, code, body["reason"], str(caller()))
+        return blocking.resume(session, code, body["reason"], str(caller()))
 
 
 @blueprint.route("/<code>/statement")

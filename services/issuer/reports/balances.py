@@ -1,68 +1,40 @@
-"""What the cheques issued add up to, per envelope and per programme, by what became of them as far as is known here."""
+"""What the issued cheques add up to, per envelope and per programme, by state as far as it is mirrored here."""
 
-from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.cheques.models import STATES, Cheque
-from services.issuer.funding.models import Envelope
-from services.issuer.programmes.models import Programme
+from services.issuer.cheques.models import STATES
+
+# One statement, as what is engaged has to be of the same moment as the cheques.
+_ENVELOPES = sa.text("""
+    SELECT envelope.id AS envelope_id, programme.code AS programme, envelope.funder, envelope.convention_reference,
+           envelope.amount_cents, envelope.engaged_cents,
+           envelope.amount_cents - envelope.engaged_cents AS available_cents, states
+    FROM envelope
+    JOIN programme ON programme.id = envelope.programme_id
+    LEFT JOIN (
+        SELECT envelope_id, jsonb_object_agg(state, jsonb_build_object('number', number, 'cents', cents)) AS states
+        FROM (
+            SELECT envelope_id, state, count(*) AS number, sum(value_cents) AS cents
+            FROM cheque GROUP BY envelope_id, state
+        ) AS sums GROUP BY envelope_id
+    ) AS cheques ON cheques.envelope_id = envelope.id
+    ORDER BY programme.code, envelope.priority, envelope.id
+""")
+_NOTHING = {"number": 0, "cents": 0}
 
 
 def balances(session: Session) -> dict[str, Any]:
-    """Number and cents of the cheques in each state, from one look at all of them."""
-    sums = (
-        sa.select(
-            Cheque.envelope_id,
-            Cheque.state,
-            sa.func.count().label("number"),
-            sa.func.sum(Cheque.value_cents).label("cents"),
-        )
-        .group_by(Cheque.envelope_id, Cheque.state)
-        .subquery()
-    )
-    query = (
-        sa.select(Envelope, Programme.code, sums.c.state, sums.c.number, sums.c.cents)
-        .join(Programme, Programme.id == Envelope.programme_id)
-        .outerjoin(sums, sums.c.envelope_id == Envelope.id)
-        .order_by(Programme.code, Envelope.priority, Envelope.id)
-    )
-    envelopes: dict[Any, dict[str, Any]] = {}
-    for row in session.execute(query.execution_options(populate_existing=True)):
-        line = envelopes.setdefault(row.Envelope.id, _line(row.Envelope, row.code))
-        if row.state:
-            _add(line["states"], row.state, row.number, int(row.cents))
-    return {"programmes": _by_programme(envelopes.values()), "envelopes": list(envelopes.values())}
-
-
-def _line(envelope: Envelope, programme: str) -> dict[str, Any]:
-    return {
-        "envelope_id": envelope.id,
-        "programme": programme,
-        "funder": envelope.funder,
-        "convention_reference": envelope.convention_reference,
-        "amount_cents": envelope.amount_cents,
-        "engaged_cents": envelope.engaged_cents,
-        "available_cents": envelope.available_cents,
-        "states": _nothing(),
-    }
-
-
-def _nothing() -> dict[str, dict[str, int]]:
-    return {state: {"number": 0, "cents": 0} for state in STATES}
-
-
-def _add(states: Mapping[str, dict[str, int]], state: str, number: int, cents: int) -> None:
-    states[state]["number"] += number
-    states[state]["cents"] += cents
-
-
-def _by_programme(envelopes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    programmes: dict[str, dict[str, Any]] = {}
-    for line in envelopes:
-        sums = programmes.setdefault(line["programme"], {"programme": line["programme"], "states": _nothing()})
-        for state, sum_ in line["states"].items():
-            _add(sums["states"], state, **sum_)
-    return list(programmes.values())
+    """Number and cents of the cheques in each state."""
+    rows = session.execute(_ENVELOPES).mappings()
+    envelopes = [{**row, "states": dict.fromkeys(STATES, _NOTHING) | (row["states"] or {})} for row in rows]
+    programmes = []
+    for code, lines in groupby(envelopes, key=itemgetter("programme")):
+        states = [line["states"] for line in lines]
+        sums = {state: {unit: sum(of[state][unit] for of in states) for unit in _NOTHING} for state in STATES}
+        programmes.append({"programme": code, "states": sums})
+    return {"programmes": programmes, "envelopes": envelopes}

@@ -4,8 +4,9 @@ Everything is read from the journal and from the movements of envelopes, of whic
 of a past day is the same whenever it is asked for. That of today may still grow.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -19,8 +20,7 @@ from shared.database import engine
 from shared.problems import Invalid
 from shared.values import clock
 
-MEASURES = ("granted", "engaged", "used", "expired", "cancelled", "paid")
-BREAKDOWNS = ("envelope_id", "target_public", "prescriber_kind", "month")
+UNITS = ("number", "cents")
 
 # Each measure from the kinds of the journal: what is engaged is granted and has not gone back.
 _KINDS: Mapping[str, Mapping[str, int]] = {
@@ -31,15 +31,19 @@ _KINDS: Mapping[str, Mapping[str, int]] = {
     "cancelled": {"cancelled": 1},
     "paid": {"paid": 1, "unpaid": -1},
 }
+MEASURES = tuple(_KINDS)
 
 
 def _measures() -> str:
-    sums = []
-    for measure, kinds in _KINDS.items():
-        signs = " ".join(f"WHEN '{kind}' THEN {sign}" for kind, sign in kinds.items())
-        for unit in ("number", "cents"):
-            sums.append(f"sum(journal_entry.{unit} * CASE kind {signs} ELSE 0 END)::bigint AS {measure}_{unit}")
-    return ", ".join(sums)
+    signs = {
+        measure: " ".join(f"WHEN '{kind}' THEN {sign}" for kind, sign in kinds.items())
+        for measure, kinds in _KINDS.items()
+    }
+    return ", ".join(
+        f"sum(journal_entry.{unit} * CASE kind {signs[measure]} ELSE 0 END)::bigint AS {measure}_{unit}"
+        for measure in MEASURES
+        for unit in UNITS
+    )
 
 
 _BOOKED = """
@@ -69,18 +73,18 @@ _SUMS = sa.text(f"""
 """)
 
 # Which bits of GROUPING stand for which breakdown: the bit of a column that the row is by is 0.
-_LEVELS = {0b0111: "envelope_id", 0b1011: "target_public", 0b1101: "prescriber_kind", 0b1110: "month"}
+_TOTAL = 0b1111
+_LEVELS = {"envelope_id": 0b0111, "target_public": 0b1011, "prescriber_kind": 0b1101, "month": 0b1110}
 
 _AMOUNTS = sa.text("""
-    SELECT DISTINCT ON (envelope.id) envelope.convention_id, envelope.id, programme.code AS programme,
-           movement.after_cents, movement.kind = 'closed' AS closed
-    FROM envelope_movement movement JOIN envelope ON envelope.id = movement.envelope_id
+    SELECT DISTINCT ON (envelope.id) envelope.convention_id, envelope.id AS envelope_id, programme.code AS programme,
+           envelope_movement.after_cents AS amount_cents, envelope_movement.kind = 'closed' AS closed
+    FROM envelope_movement JOIN envelope ON envelope.id = envelope_movement.envelope_id
     JOIN programme ON programme.id = envelope.programme_id
-    WHERE movement.made_on <= :as_of AND (CAST(:convention_id AS uuid) IS NULL OR convention_id = :convention_id)
-    ORDER BY envelope.id, movement.sequence DESC
+    WHERE envelope_movement.made_on <= :as_of
+      AND (CAST(:convention_id AS uuid) IS NULL OR convention_id = :convention_id)
+    ORDER BY envelope.id, envelope_movement.sequence DESC
 """)
-
-
 _GRANTED = sa.text("""
     SELECT DISTINCT ON (convention_id) convention_id, amount_cents FROM convention_amendment
     WHERE made_on <= :as_of AND (CAST(:convention_id AS uuid) IS NULL OR convention_id = :convention_id)
@@ -90,9 +94,14 @@ _GRANTED = sa.text("""
 _ONE_SNAPSHOT = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
+_NAMED = ("funder", "convention_reference", "amount_cents", "pays_at_most_bp", "owed_cents")
+SUMMARY = ("as_of", *_NAMED, *(f"{measure}_{unit}" for measure in MEASURES for unit in UNITS))
+"""The heads of `summary`."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """Of which conventions (None: all) and as of which day a report is asked for."""
+    """As of which day, and of which convention (None: all), a report is asked for."""
 
     as_of: date
     convention_id: UUID | None = None
@@ -105,11 +114,6 @@ class ReportRequest:
             raise Invalid("`as_of` must not be in the future.", errors={"as_of": [f"At most {today}."]})
         return cls(as_of or today, convention_id)
 
-    @property
-    def provisional(self) -> bool:
-        """Whether the day is not over, so that more may be booked on it."""
-        return self.as_of >= clock.today()
-
 
 def report(session: Session, request: ReportRequest) -> dict[str, Any]:
     """The report of each convention that there was on the day, in the order of funders; raises NotFound.
@@ -117,81 +121,68 @@ def report(session: Session, request: ReportRequest) -> dict[str, Any]:
     It comes first in its transaction, as all of it is read from one snapshot.
     """
     session.execute(_ONE_SNAPSHOT)
+    params = check(session, request)
+    granted = {row.convention_id: row.amount_cents for row in session.execute(_GRANTED, params)}
+    envelopes: defaultdict[UUID, list[dict[str, Any]]] = defaultdict(list)
+    for envelope in session.execute(_AMOUNTS, params).mappings():
+        envelopes[envelope["convention_id"]].append(dict(envelope))
+    sums: defaultdict[tuple[UUID, int], list[sa.RowMapping]] = defaultdict(list)
+    for row in session.execute(_SUMS, params).mappings():
+        sums[row["convention_id"], row["level"]].append(row)
+    query = sa.select(Convention).where(engine.among(Convention.id, granted))
+    results = [
+        _result(
+            convention,
+            granted[convention.id],
+            envelopes[convention.id],
+            {level: sums[convention.id, level] for level in (_TOTAL, *_LEVELS.values())},
+        )
+        for convention in session.scalars(query.order_by(Convention.funder, Convention.reference))
+    ]
+    # While the day is not over, more may be booked on it.
+    return {"as_of": request.as_of, "provisional": request.as_of >= clock.today(), "conventions": results}
+
+
+def check(session: Session, request: ReportRequest) -> dict[str, Any]:
+    """The parameters of `LINES`; raises NotFound where there is no such convention."""
     if request.convention_id:
         conventions.find(session, request.convention_id)
-    params = {"as_of": request.as_of, "convention_id": request.convention_id}
-    granted = {row.convention_id: row.amount_cents for row in session.execute(_GRANTED, params)}
-    books = {found.id: _Book(found, granted[found.id]) for found in _in_order(session, granted)}
-    for row in session.execute(_AMOUNTS, params):
-        books[row.convention_id].add_envelope(row)
-    for sums in session.execute(_SUMS, params).mappings():
-        books[sums["convention_id"]].add(dict(sums))
-    results = [book.result() for book in books.values()]
-    return {"as_of": request.as_of, "provisional": request.provisional, "conventions": results}
+    return asdict(request)
 
 
 def summary(session: Session, request: ReportRequest) -> Iterator[Sequence[Any]]:
-    """A line for each convention, `SUMMARY` its heads."""
+    """A line for each convention."""
     for line in report(session, request)["conventions"]:
-        sums = [line["sums"][measure][unit] for measure in MEASURES for unit in ("number", "cents")]
+        sums = [line["sums"][measure][unit] for measure in MEASURES for unit in UNITS]
         yield [request.as_of, *(line[name] for name in _NAMED), *sums]
 
 
-_NAMED = ("funder", "convention_reference", "amount_cents", "pays_at_most_bp", "owed_cents")
-SUMMARY = ("as_of", *_NAMED, *(f"{measure}_{unit}" for measure in MEASURES for unit in ("number", "cents")))
+def _result(
+    convention: Convention,
+    granted_cents: int | None,
+    envelopes: Sequence[dict[str, Any]],
+    sums: Mapping[int, Sequence[sa.RowMapping]],
+) -> dict[str, Any]:
+    held = sum(envelope["amount_cents"] for envelope in envelopes)
+    amount = granted_cents or held
+    total = _measured(next(iter(sums[_TOTAL]), {}))
+    by = {name: [{name: row[name], "sums": _measured(row)} for row in sums[level]] for name, level in _LEVELS.items()}
+    of_envelopes = {line["envelope_id"]: line["sums"] for line in by.pop("envelope_id")}
+    return {
+        "convention_id": convention.id,
+        "funder": convention.funder,
+        "convention_reference": convention.reference,
+        "amount_cents": amount,
+        "envelopes_cents": held,
+        "pays_at_most_bp": convention.pays_at_most_bp,
+        "owed_cents": conventions.owed_cents(convention, amount, total["used"]["cents"]),
+        "sums": total,
+        "by_envelope": [
+            envelope | {"sums": of_envelopes.get(envelope["envelope_id"], _measured({}))} for envelope in envelopes
+        ],
+        **{f"by_{name}": lines for name, lines in by.items()},
+    }
 
 
-class _Book:
-    """A convention while its report is put together."""
-
-    def __init__(self, convention: Convention, amount_cents: int | None) -> None:
-        self._convention, self._amount_cents = convention, amount_cents
-        self._envelopes: dict[UUID, dict[str, Any]] = {}
-        self._sums = _measured({})
-        self._by: dict[str, list[dict[str, Any]]] = {name: [] for name in BREAKDOWNS}
-
-    def add_envelope(self, row: Any) -> None:
-        """Adds the amount of an envelope."""
-        self._envelopes[row.id] = {"programme": row.programme, "amount_cents": row.after_cents, "closed": row.closed}
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Adds a sum, of all or of a breakdown."""
-        name = _LEVELS.get(row["level"])
-        if name is None:
-            self._sums = _measured(row)
-        else:
-            self._by[name].append({name: row[name], "sums": _measured(row)})
-
-    def result(self) -> dict[str, Any]:
-        """The whole report of the convention."""
-        convention = self._convention
-        held = sum(envelope["amount_cents"] for envelope in self._envelopes.values())
-        amount = self._amount_cents or held
-        return {
-            "convention_id": convention.id,
-            "funder": convention.funder,
-            "convention_reference": convention.reference,
-            "amount_cents": amount,
-            "envelopes_cents": held,
-            "pays_at_most_bp": convention.pays_at_most_bp,
-            "owed_cents": conventions.owed_cents(convention, amount, self._sums["used"]["cents"]),
-            "sums": self._sums,
-            "by_envelope": self._by_envelope(),
-            **{f"by_{name}": self._by[name] for name in BREAKDOWNS[1:]},
-        }
-
-    def _by_envelope(self) -> list[dict[str, Any]]:
-        sums = {line["envelope_id"]: line["sums"] for line in self._by["envelope_id"]}
-        return [
-            {"envelope_id": envelope_id, "sums": sums.get(envelope_id, _measured({})), **held}
-            for envelope_id, held in self._envelopes.items()
-        ]
-
-
-def _measured(row: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    return {measure: {unit: row.get(f"{measure}_{unit}", 0) for unit in ("number", "cents")} for measure in MEASURES}
-
-
-def _in_order(session: Session, convention_ids: Collection[UUID]) -> Iterable[Convention]:
-    query = sa.select(Convention).where(engine.among(Convention.id, convention_ids))
-    return session.scalars(query.order_by(Convention.funder, Convention.reference))
+def _measured(row: Mapping[Any, Any]) -> dict[str, dict[str, int]]:
+    return {measure: {unit: row.get(f"{measure}_{unit}", 0) for unit in UNITS} for measure in MEASURES}
