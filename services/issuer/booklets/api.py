@@ -12,41 +12,40 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from services.issuer.booklets import booklet, printing
-from services.issuer.booklets import page as booklet_page
 from services.issuer.booklets.booklet import Booklet
-from services.issuer.booklets.printing import MOST_GRANTS, MOST_PER_PAGE, Selection
 from services.issuer.cheques.codes import Codes
 from services.issuer.fields import day, programme_code, text
 from services.issuer.grants import queries
-from services.issuer.grants.models import Grant
 from shared.access.tokens import caller, roles
 from shared.audit import trail
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.http.request_context import pdf_file, runtime, transaction
 from shared.observability.logs import logger
 from shared.problems import ProblemSchema
 from shared.values import clock
 
-one = Blueprint("booklet", __name__, url_prefix="/v1/grants", description="What is handed over with a grant's cheques.")
-many = Blueprint("booklets", __name__, url_prefix="/v1/booklets", description="Booklets of many grants.")
-BLUEPRINTS = (one, many)
+grant_views = Blueprint(
+    "booklet", __name__, url_prefix="/v1/grants", description="What is handed over with a grant's cheques."
+)
+booklet_views = Blueprint("booklets", __name__, url_prefix="/v1/booklets", description="Booklets of many grants.")
+BLUEPRINTS = (grant_views, booklet_views)
 
 
 def _per_page(strict: bool) -> fields.Int:
     described = {"description": "How many cheques to print on a page."}
-    return fields.Int(strict=strict, load_default=5, validate=validate.Range(1, MOST_PER_PAGE), metadata=described)
+    return fields.Int(
+        strict=strict, load_default=5, validate=validate.Range(1, printing.MAX_PER_PAGE), metadata=described
+    )
 
 
 class PaperQuery(Schema):
-    """How to print."""
-
     per_page = _per_page(strict=False)
 
 
 class PrintingSchema(Schema):
-    """Which grants to print in one file: these, in their order, or all that answer to what is said, by prescriber."""
+    """Which grants to print in one file: these, in their order, or all that the filters leave, by prescriber."""
 
-    grant_ids = fields.List(fields.UUID(), load_default=None, validate=validate.Length(1, MOST_GRANTS))
+    grant_ids = fields.List(fields.UUID(), load_default=None, validate=validate.Length(1, printing.MAX_GRANTS))
     programme = programme_code(load_default=None)
     lot = text(load_default=None)
     granted_from = day(load_default=None)
@@ -55,14 +54,12 @@ class PrintingSchema(Schema):
 
     @validates_schema
     def _check_choice(self, data: dict[str, Any], **_: Any) -> None:
-        said = [name for name in ("programme", "lot", "granted_from", "granted_until") if data[name] is not None]
-        if (data["grant_ids"] is None) != bool(said):
+        filters = [data[name] for name in ("programme", "lot", "granted_from", "granted_until")]
+        if (data["grant_ids"] is None) == all(value is None for value in filters):
             raise ValidationError("Either grant_ids, or at least one of programme, lot, granted_from, granted_until.")
 
 
 class NumberQuery(PageQuery):
-    """Which booklets."""
-
     number = fields.Str(
         required=True,
         validate=validate.Regexp(r"[0-9A-Fa-f]{4}[- ]?[0-9A-Fa-f]{4}\Z"),
@@ -71,8 +68,6 @@ class NumberQuery(PageQuery):
 
 
 class NumberedSchema(Schema):
-    """A grant, as its booklet's number leads to it."""
-
     grant_id = fields.UUID(required=True, attribute="id")
     prescriber_id = fields.UUID(required=True)
     programme = fields.Str(required=True, attribute="programme_code")
@@ -90,39 +85,41 @@ def _booklet(grant_id: UUID, how: str) -> Booklet:
     return made
 
 
-@one.route("/<uuid:grant_id>/booklet.pdf")
+@grant_views.route("/<uuid:grant_id>/booklet.pdf")
 @roles("admin", own="prescriber")
-@one.arguments(PaperQuery, location="query")
-@one.response(200, content_type="application/pdf")
-@one.alt_response(409, schema=ProblemSchema, description="None of the cheques can be used any more.")
+@grant_views.arguments(PaperQuery, location="query")
+@grant_views.response(200, content_type="application/pdf")
+@grant_views.alt_response(409, schema=ProblemSchema, description="None of the cheques can be used any more.")
 def print_booklet(query: dict[str, Any], grant_id: UUID) -> Response:
     """A grant's booklet to print on A4 (French, PDF/UA-1), with the cheques that can still be used."""
     made = _booklet(grant_id, "paper")
     return pdf_file("carnet", printing.pdf([made], query["per_page"], clock.now()))
 
 
-@one.route("/<uuid:grant_id>/booklet.html")
+@grant_views.route("/<uuid:grant_id>/booklet.html")
 @roles("admin", own="prescriber")
-@one.response(200, content_type="text/html")
-@one.alt_response(409, schema=ProblemSchema, description="None of the cheques can be used any more.")
+@grant_views.response(200, content_type="text/html")
+@grant_views.alt_response(409, schema=ProblemSchema, description="None of the cheques can be used any more.")
 def show_booklet(grant_id: UUID) -> Response:
     """A grant's booklet as one page for a telephone (French), to save and hand over as a file."""
     headers = {
         "Content-Disposition": 'attachment; filename="carnet.html"',
-        "Content-Security-Policy": f"{booklet_page.POLICY}; frame-ancestors 'none'",
+        "Content-Security-Policy": f"{printing.POLICY}; frame-ancestors 'none'",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",
     }
-    return Response(booklet_page.page(_booklet(grant_id, "phone")), mimetype="text/html", headers=headers)
+    return Response(printing.html(_booklet(grant_id, "phone")), mimetype="text/html", headers=headers)
 
 
-@many.route("", methods=["POST"])
+@booklet_views.route("", methods=["POST"])
 @roles("admin", own="prescriber")
-@many.arguments(PrintingSchema)
-@many.response(200, content_type="application/pdf")
-@many.alt_response(404, schema=ProblemSchema, description="A grant that is named is not within the caller's scope.")
-@many.alt_response(409, schema=ProblemSchema, description="Nothing is left to print.")
+@booklet_views.arguments(PrintingSchema)
+@booklet_views.response(200, content_type="application/pdf")
+@booklet_views.alt_response(
+    404, schema=ProblemSchema, description="A grant that is named is not within the caller's scope."
+)
+@booklet_views.alt_response(409, schema=ProblemSchema, description="Nothing is left to print.")
 def print_booklets(body: dict[str, Any]) -> Response:
     """The booklets of many grants as one PDF for a printer, sent while it is made; to a prescriber, its own.
 
@@ -130,20 +127,19 @@ def print_booklets(body: dict[str, Any]) -> Response:
     """
     per_page = body.pop("per_page")
     with transaction() as session:
-        grant_ids = printing.chosen(session, caller().scope, Selection(**body))
+        grant_ids = printing.chosen(session, caller().scope, body)
         trail.record(session, "grant", grant_ids, after={"shown": "booklet", "how": "printer"})
     logger().info("booklets_made", grants=len(grant_ids), caller=str(caller()))
     pieces = printing.stream(runtime().transaction, Codes(runtime().settings.keys), grant_ids, per_page)
-    head, first = next(pieces), next(pieces)  # what fails at the first portion is answered as a problem
+    head, first = next(pieces), next(pieces)  # what fails in the first batch is answered as a problem
     return pdf_file("carnets", chain((head, first), pieces))
 
 
-@many.route("")
+@booklet_views.route("")
 @roles("admin", own="prescriber")
-@many.arguments(NumberQuery, location="query")
-@many.response(200, page_of(NumberedSchema))
+@booklet_views.arguments(NumberQuery, location="query")
+@booklet_views.response(200, page_of(NumberedSchema))
 def find_booklets(query: dict[str, Any]) -> dict[str, Any]:
     """The grants whose booklet has this number, nearly always one; to a prescriber, its own."""
     with transaction() as session:
-        found = booklet.numbered(query["number"], caller().scope)
-        return page(session, found, Grant.id, query["after"], query["limit"])
+        return booklet.find_page(session, query, caller().scope)

@@ -1,13 +1,16 @@
 """Booklets: what is handed to a person with the cheques of a grant, in plain French, on paper or for a phone.
 
-It says nothing of who the person is. Only cheques that can still be used are in it, with their codes: a booklet that
-is made again is shorter, and says why. The QR code holds the cheque's code and nothing else.
+It does not say who the person is. Only cheques that can still be used are in it, with their codes: a booklet that is
+made again is shorter, and says why. The QR code holds the cheque's code and nothing else.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -16,14 +19,22 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.booklets import nearby
-from services.issuer.booklets.nearby import Neighbour
-from services.issuer.cheques import replaced
 from services.issuer.cheques.codes import Codes
-from services.issuer.cheques.models import BLOCKED, CANCELLED, EXPIRED, ISSUED, REDEEMED, SPENDABLE, Cheque
+from services.issuer.cheques.models import (
+    BLOCKED,
+    CANCELLED,
+    EXPIRED,
+    ISSUED,
+    REDEEMED,
+    SPENDABLE,
+    Cheque,
+    ReplacedCheque,
+)
 from services.issuer.funding.models import Envelope
 from services.issuer.grants.models import Grant, booklet_number
 from services.issuer.prescribers.models import Prescriber
 from shared.database import engine
+from shared.database.paging import page
 from shared.problems import Conflict
 from shared.values import cheque_code, french_format
 
@@ -70,8 +81,6 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Booklet:
-    """A grant's cheques and all that is said with them."""
-
     number: str
     programme: str
     purpose: str
@@ -91,11 +100,12 @@ def number(grant_id: UUID) -> str:
     return f"{grant_id.hex[-8:-4]}-{grant_id.hex[-4:]}".upper()
 
 
-def numbered(said: str, owner: UUID | None) -> sa.Select[Any]:
-    """The query of the grants whose booklet has a number; `owner` is the prescriber who asks, None for who sees all."""
-    end = said.replace("-", "").replace(" ", "").lower()
-    query = sa.select(Grant).where(booklet_number() == end)
-    return query if owner is None else query.where(Grant.prescriber_id == owner)
+def find_page(session: Session, query: Mapping[str, Any], owner: UUID | None) -> dict[str, Any]:
+    """A page of the grants whose booklet has a number; `owner` is the prescriber who asks, None for who sees all."""
+    end = query["number"].replace("-", "").replace(" ", "").lower()
+    grants = sa.select(Grant).where(booklet_number() == end)
+    grants = grants if owner is None else grants.where(Grant.prescriber_id == owner)
+    return page(session, grants, Grant.id, query["after"], query["limit"])
 
 
 def booklet(session: Session, codes: Codes, grant_id: UUID, today: date) -> Booklet:
@@ -107,14 +117,12 @@ def booklet(session: Session, codes: Codes, grant_id: UUID, today: date) -> Book
 
 
 def booklets(session: Session, codes: Codes, grant_ids: Sequence[UUID], today: date) -> list[Booklet]:
-    """The booklets of these grants, in their order; those without a usable cheque are left out."""
+    """The booklets of these grants, in their order; grants without a usable cheque are left out."""
     cheques = _cheques(session, grant_ids)
-    rows = session.execute(
-        sa.select(Grant, Prescriber).join(Prescriber, Prescriber.id == Grant.prescriber_id).where(_among(grant_ids))
-    )
+    query = sa.select(Grant, Prescriber).join(Prescriber, Prescriber.id == Grant.prescriber_id)
+    rows = session.execute(query.where(engine.among(Grant.id, grant_ids))).all()
     grants = {grant.id: (grant, prescriber) for grant, prescriber in rows}
-    pairs = {(grant.prescriber_id, grant.programme_id) for grant, _ in grants.values()}
-    near = nearby.nearest(session, pairs, today)
+    near = nearby.nearest(session, {(grant.prescriber_id, grant.programme_id) for grant, _ in rows}, today)
     return [
         _booklet(grant, prescriber, cheques[grant.id], near[grant.prescriber_id, grant.programme_id], codes)
         for grant, prescriber in (grants[grant_id] for grant_id in grant_ids if grant_id in grants)
@@ -122,39 +130,38 @@ def booklets(session: Session, codes: Codes, grant_ids: Sequence[UUID], today: d
     ]
 
 
-Charged = tuple[Cheque, str]
-"""A cheque and the funder whose money it is."""
-
-
-def _among(grant_ids: Sequence[UUID]) -> sa.ColumnElement[bool]:
-    return engine.among(Grant.id, grant_ids)
-
-
-def _cheques(session: Session, grant_ids: Sequence[UUID]) -> Mapping[UUID, list[Charged]]:
-    found: defaultdict[UUID, list[Charged]] = defaultdict(list)
-    query = sa.select(Cheque, Envelope.funder).join(Envelope, Envelope.id == Cheque.envelope_id)
+def _cheques(session: Session, grant_ids: Sequence[UUID]) -> Mapping[UUID, list[tuple[Cheque, str]]]:
+    """The cheques of each grant, with their funders."""
+    found: defaultdict[UUID, list[tuple[Cheque, str]]] = defaultdict(list)
     # A cheque that another has replaced is not missed: the new one stands in its place.
-    query = query.where(engine.among(Cheque.grant_id, grant_ids), ~replaced.was_replaced(Cheque.id))
-    for cheque, funder in session.execute(query.order_by(Cheque.id)):
+    replaced = sa.exists().where(ReplacedCheque.old_cheque_id == Cheque.id, ReplacedCheque.issued_at.is_not(None))
+    query = sa.select(Cheque, Envelope.funder).join(Envelope, Envelope.id == Cheque.envelope_id)
+    query = query.where(engine.among(Cheque.grant_id, grant_ids), ~replaced).order_by(Cheque.id)
+    for cheque, funder in session.execute(query):
         found[cheque.grant_id].append((cheque, funder))
     return found
 
 
 def _booklet(
-    grant: Grant, prescriber: Prescriber, charged: Sequence[Charged], near: Iterable[Neighbour], codes: Codes
+    grant: Grant,
+    prescriber: Prescriber,
+    charged: Sequence[tuple[Cheque, str]],
+    near: Iterable[sa.Row[Any]],
+    codes: Codes,
 ) -> Booklet:
-    usable = [(place, *one) for place, one in enumerate(charged, 1) if one[0].state in USABLE]
+    usable = [(place, *pair) for place, pair in enumerate(charged, 1) if pair[0].state in USABLE]
+    values = [cheque.value_cents for _, cheque, _ in usable]
     until = french_format.in_full(grant.valid_until).replace(" ", _NO_BREAK)
     return Booklet(
         number=number(grant.id),
         programme=grant.programme.name,
         purpose=grant.programme.purpose or _USUAL_PURPOSE,
-        holds=_held([cheque.value_cents for _, cheque, _ in usable]),
-        amount=euros(sum(cheque.value_cents for _, cheque, _ in usable)),
+        holds=_held(values),
+        amount=euros(sum(values)),
         until=until,
         count=len(charged),
         prescriber=_desk(prescriber),
-        places=tuple(_spot(place) for place in near),
+        places=tuple(map(_spot, near)),
         notes=tuple(_notes([cheque for cheque, _ in charged])),
         funders=", ".join(sorted({funder for _, _, funder in usable})),
         cheques=tuple(_face(place, cheque, funder, until, codes) for place, cheque, funder in usable),
@@ -163,8 +170,7 @@ def _booklet(
 
 def _face(place: int, cheque: Cheque, funder: str, until: str, codes: Codes) -> Face:
     code = codes.open(cheque)
-    modules, size = qr(cheque_code.normalise(code))
-    return Face(place, euros(cheque.value_cents), until, funder, code, modules, size)
+    return Face(place, euros(cheque.value_cents), until, funder, code, *qr(cheque_code.normalise(code)))
 
 
 def qr(code: str) -> tuple[str, int]:
@@ -173,19 +179,16 @@ def qr(code: str) -> tuple[str, int]:
     The highest correction of errors: a cheque is folded, stained, and photographed in bad light.
     """
     matrix = segno.make(code, error="h", micro=False, mask=_MASK).matrix
-    runs = (run for y, row in enumerate(matrix) for run in _runs(y, row))
+    runs = ((x, y, length) for y, row in enumerate(matrix) for x, length in _runs(row))
     return "".join(f"M{x} {y}h{length}v1h-{length}z" for x, y, length in runs), len(matrix)
 
 
-def _runs(y: int, row: Sequence[int]) -> Iterable[tuple[int, int, int]]:
-    """The unbroken dark runs of a row: where each begins, and its length."""
-    begins = None
-    for x, dark in enumerate([*row, 0]):
-        if dark and begins is None:
-            begins = x
-        elif not dark and begins is not None:
-            yield begins, y, x - begins
-            begins = None
+def _runs(row: Iterable[int]) -> Iterable[tuple[int, int]]:
+    """The unbroken dark runs of a row: where it begins, and its length."""
+    for dark, modules in groupby(enumerate(row), itemgetter(1)):
+        if dark:
+            (start, _), *rest = modules
+            yield start, 1 + len(rest)
 
 
 def euros(cents: int) -> str:
@@ -205,8 +208,8 @@ def _notes(cheques: Sequence[Cheque]) -> Iterable[str]:
         yield _NOT_YET
     gone = Counter(cheque.state for cheque in cheques if cheque.state not in USABLE)
     if gone:
-        told = [f"{many}{_NO_BREAK}{_GONE[state][many > 1]}" for state, many in sorted(gone.items())]
-        yield f"Ce carnet avait {len(cheques)} chèques. Ne sont plus dedans : {', '.join(told)}."
+        parts = [f"{many}{_NO_BREAK}{_GONE[state][many > 1]}" for state, many in sorted(gone.items())]
+        yield f"Ce carnet avait {len(cheques)} chèques. Ne sont plus dedans : {', '.join(parts)}."
 
 
 def _desk(prescriber: Prescriber) -> Spot:
@@ -214,23 +217,18 @@ def _desk(prescriber: Prescriber) -> Spot:
     return Spot(prescriber.name, (prescriber.address, town), phone(prescriber.details.get("telephone")))
 
 
-def _spot(near: Neighbour) -> Spot:
-    town = " ".join(filter(None, (near.postcode, near.commune)))
-    away = _away(near.km)
-    return Spot(near.name, tuple(filter(None, (near.address, f"{town} ({away})" if away else town))), phone(near.phone))
-
-
-def _away(km: float | None) -> str:
-    """How far it is as the crow flies, which is all that coordinates tell."""
-    if km is None:
-        return ""
-    return f"à environ {round(km)}{_NO_BREAK}km" if km >= 1.5 else f"à moins de 2{_NO_BREAK}km"
+def _spot(structure: sa.Row[Any]) -> Spot:
+    town = " ".join(filter(None, (structure.postcode, structure.commune)))
+    if structure.km is not None:  # as the crow flies, which is all that coordinates tell
+        near = structure.km < 1.5
+        away = f"à moins de 2{_NO_BREAK}km" if near else f"à environ {round(structure.km)}{_NO_BREAK}km"
+        town = f"{town} ({away})"
+    return Spot(structure.name, tuple(filter(None, (structure.address, town))), phone(structure.phone))
 
 
 def phone(text: str | None) -> str | None:
     """A telephone number as it is dialled and read in France: `05 36 49 00 01`; others as they are."""
-    digits = (text or "").replace("+33", "0", 1)
-    digits = "".join(digits.split()).replace(".", "").replace("-", "")
+    digits = re.sub(r"[\s.-]", "", (text or "").replace("+33", "0", 1))
     if len(digits) == 10 and digits.isdigit():
         return _NO_BREAK.join(digits[at : at + 2] for at in range(0, 10, 2))
     return text or None

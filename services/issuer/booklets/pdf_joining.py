@@ -1,9 +1,9 @@
-"""Many documents set by `typesetting` as one PDF, told piece by piece: no part is held once it is written.
+"""Many documents set by `typesetting` as one PDF, piece by piece: no part is held once it is written.
 
 What is kept until the end is one number per object and per page, so memory does not grow with the number of parts; the
 first bytes leave as soon as the first part is set, and nothing is ever put on disk. Tags are kept: each part becomes a
-`Part` of one `Document`, in the order given, so a reader aloud goes through them all. Title, language and metadata are
-those of the first part. Outlines, links and named places are left out.
+`Part` of one `Document`, in the order of the parts, so a screen reader goes through them all. Title, language and
+metadata are those of the first part. Outlines, links and named places are left out.
 
 Source of the format: ISO 32000-1 (PDF 1.7), 7.5 (file structure), 7.9.7 (number trees), 14.7.4.4 (parent tree).
 """
@@ -18,7 +18,7 @@ import pikepdf
 
 _HEADER = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
 _CATALOG, _PAGES, _TAGS, _DOCUMENT, _METADATA, _INFO = range(1, 7)
-_LINES_AT_ONCE = 5_000
+_LINES_PER_PIECE = 5_000
 
 # A reference, or a string that may look as if it held one. qpdf escapes every parenthesis within a string.
 _REFERENCE = re.compile(rb"\((?:\\.|[^\\)])*\)|\b(\d+) (\d+) R\b", re.DOTALL)
@@ -35,7 +35,7 @@ def joined(parts: Iterable[bytes]) -> Iterator[bytes]:
     yield _HEADER
     for part in parts:
         with pikepdf.open(io.BytesIO(part)) as document:
-            yield file.add(document)
+            yield _Part(file, document).written()
     yield from file.end()
 
 
@@ -45,16 +45,14 @@ class _File:
     def __init__(self) -> None:
         self._offsets = array("Q", bytes(8 * (_INFO + 1)))
         self._length = len(_HEADER)
-        self._pages = array("Q")
-        self._tags: list[int] = []
-        self._parents: list[tuple[int, int, int]] = []
-        """For each part its node of the parent tree, and the first and the last key in it."""
-        self._next_key = 0
-        self._roles = b""
-
-    def add(self, document: pikepdf.Pdf) -> bytes:
-        """The objects of a part, under numbers of this file."""
-        return _Part(self, document).written()
+        self.pages = array("Q")
+        self.tags: list[int] = []
+        self.parents: list[int] = []
+        """The node of each part in the parent tree."""
+        self.next_key = 0
+        """The first key of the parent tree that no part has."""
+        self.roles = b""
+        """What the parts' own tags stand for: all come of one template, so the first part's are everybody's."""
 
     def number(self) -> int:
         """A number for one more object."""
@@ -68,52 +66,27 @@ class _File:
         self._length += len(written)
         return written
 
-    def keep(self, pages: Iterable[int], tags: Iterable[int], node: int, keys: int) -> None:
-        """Notes what the end of the file has to name of a part whose parent tree has so many keys."""
-        self._pages.extend(pages)
-        self._tags.extend(tags)
-        self._parents.append((node, self._next_key, self._next_key + keys - 1))
-        self._next_key += keys
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the first part is being written."""
-        return not self._parents
-
-    @property
-    def next_key(self) -> int:
-        """The first key of the parent tree that no part has."""
-        return self._next_key
-
-    def roles(self, content: bytes) -> None:
-        """What the parts' own tags stand for: all come of one template, so the first part's are everybody's."""
-        self._roles = b" /RoleMap " + content
-
     def end(self) -> Iterator[bytes]:
         """The trees above the parts, and the table of where everything is."""
-        if self.is_new:
+        if not self.parents:
             raise ValueError("There is no part to join.")
-        pages = b"<< /Type /Pages /Count %d /Kids [ %b ] >>" % (len(self._pages), _references(self._pages))
-        kids = _references(node for node, _, _ in self._parents)
-        limits = b"/Kids [ %b ]" % kids
-        tags = b"<< /Type /StructTreeRoot /K [ %d 0 R ] /ParentTree << %b >> /ParentTreeNextKey %d%b >>" % (
-            _DOCUMENT, limits, self._next_key, self._roles,
-        )  # fmt: skip
-        whole = b"<< /Type /StructElem /S /Document /P %d 0 R /K [ %b ] >>" % (_TAGS, _references(self._tags))
+        pages = b"<< /Type /Pages /Count %d /Kids [ %b ] >>" % (len(self.pages), _references(self.pages))
+        tags = (
+            b"<< /Type /StructTreeRoot /K [ %d 0 R ] /RoleMap %b"
+            b" /ParentTree << /Kids [ %b ] >> /ParentTreeNextKey %d >>"
+        ) % (_DOCUMENT, self.roles, _references(self.parents), self.next_key)
+        whole = b"<< /Type /StructElem /S /Document /P %d 0 R /K [ %b ] >>" % (_TAGS, _references(self.tags))
         catalog = (
             b"<< /Type /Catalog /Pages %d 0 R /StructTreeRoot %d 0 R /Metadata %d 0 R /Lang (fr-FR)"
             b" /MarkInfo << /Marked true >> /ViewerPreferences << /DisplayDocTitle true >> >>"
         ) % (_PAGES, _TAGS, _METADATA)
-        heads = ((_PAGES, pages), (_TAGS, tags), (_DOCUMENT, whole), (_CATALOG, catalog))
-        yield from (self.object(number, content) for number, content in heads)
-        yield from self._table()
-
-    def _table(self) -> Iterator[bytes]:
-        """A line of twenty bytes for each object, some at once: of thousands of booklets they are megabytes."""
+        for number, content in ((_PAGES, pages), (_TAGS, tags), (_DOCUMENT, whole), (_CATALOG, catalog)):
+            yield self.object(number, content)
+        # A line of twenty bytes for each object: of thousands of booklets they are megabytes.
         size = len(self._offsets)
         yield b"xref\n0 %d\n0000000000 65535 f \n" % size
-        for at in range(1, size, _LINES_AT_ONCE):
-            yield b"".join(b"%010d 00000 n \n" % offset for offset in self._offsets[at : at + _LINES_AT_ONCE])
+        for at in range(1, size, _LINES_PER_PIECE):
+            yield b"".join(b"%010d 00000 n \n" % offset for offset in self._offsets[at : at + _LINES_PER_PIECE])
         yield b"trailer\n<< /Size %d /Root %d 0 R /Info %d 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
             size, _CATALOG, _INFO, self._length,
         )  # fmt: skip
@@ -135,40 +108,30 @@ class _Part:
 
     def written(self) -> bytes:
         """All its objects."""
-        pieces = self._heads() if self._file.is_new else []
-        pages = [self._number(page.obj.objgen) for page in self._document.pages]
-        tags = [self._number(tag.objgen) for tag in self._tops()]
-        keys = pikepdf.NumberTree(self._tags.ParentTree)
-        node = self._file.number()
-        pieces.append(self._file.object(node, self._keys(keys)))
+        file, keys = self._file, pikepdf.NumberTree(self._tags.ParentTree)
+        pieces = [] if file.parents else self._heads()
+        file.pages.extend([self._number(page.obj.objgen) for page in self._document.pages])
+        tops = list(self._tags.K) if isinstance(self._tags.K, pikepdf.Array) else [self._tags.K]
+        for top in tops:  # no documents of their own any more
+            top.S, top.P = pikepdf.Name.Part, self._whole
+            file.tags.append(self._number(top.objgen))
+        file.parents.append(file.number())
+        # Which tags are on which page, by the keys that the pages have in the whole.
+        tags = b" ".join(b"%d %b" % (file.next_key + key, self._moved(value)) for key, value in keys.items())
+        limits = (file.next_key, file.next_key + len(keys) - 1)
+        pieces.append(file.object(file.parents[-1], b"<< /Limits [ %d %d ] /Nums [ %b ] >>" % (*limits, tags)))
         while self._waiting:
             pieces.append(self._object(self._waiting.pop()))
-        self._file.keep(pages, tags, node, len(keys))
+        file.next_key += len(keys)
         return b"".join(pieces)
 
     def _heads(self) -> list[bytes]:
         """What the whole takes from its first part: its description, in both forms, and the roles of its tags."""
-        self._file.roles(self._moved(self._tags.get("/RoleMap", pikepdf.Dictionary())))
+        self._file.roles = self._moved(self._tags.get("/RoleMap", pikepdf.Dictionary()))
         metadata: Any = self._document.Root.Metadata
         metadata.write(_PAGE_COUNT.sub(b"", metadata.read_bytes()))
-        info: Any = self._document.docinfo
-        return [
-            self._file.object(_METADATA, self._content(metadata)),
-            self._file.object(_INFO, self._content(info)),
-        ]
-
-    def _tops(self) -> list[Any]:
-        """The outermost tags: no documents of their own any more."""
-        tops = list(self._tags.K) if isinstance(self._tags.K, pikepdf.Array) else [self._tags.K]
-        for top in tops:
-            top.S, top.P = pikepdf.Name.Part, self._whole
-        return tops
-
-    def _keys(self, keys: pikepdf.NumberTree) -> bytes:
-        """Which tags are on which page, by the keys that the pages have in the whole."""
-        first = self._file.next_key
-        listed = b" ".join(b"%d %b" % (first + key, self._moved(value)) for key, value in keys.items())
-        return b"<< /Limits [ %d %d ] /Nums [ %b ] >>" % (first, first + len(keys) - 1, listed)
+        heads = ((_METADATA, metadata), (_INFO, self._document.docinfo))
+        return [self._file.object(number, self._content(found)) for number, found in heads]
 
     def _object(self, key: Key) -> bytes:
         found: Any = self._document.get_object(key)

@@ -18,15 +18,11 @@ BLUEPRINTS = (code_views,)
 
 
 class RevealedCodeSchema(Schema):
-    """A cheque's code, as printed."""
-
     cheque_id = fields.UUID(required=True)
     code = fields.Str(required=True)
 
 
 class RevealedCodesSchema(Schema):
-    """The codes of the requested cheques that exist."""
-
     codes = fields.Nested(RevealedCodeSchema, many=True, required=True)
 
 
@@ -38,7 +34,9 @@ def reveal_codes(body: dict[str, Any]) -> dict[str, list[Revealed]]:
     """The codes of cheques, to register them with an operator at this moment; they are not to be kept."""
     with transaction() as session:
         found = Codes(runtime().settings.keys).of_cheques(session, body["cheque_ids"])
-        trail.record(session, "codes", after={"shown": "codes", "cheque_ids": [str(each.cheque_id) for each in found]})
+        trail.record(
+            session, "codes", after={"shown": "codes", "cheque_ids": [str(cheque.cheque_id) for cheque in found]}
+        )
     REVEALED.inc(len(found))
     logger().info("codes_revealed", cheques=len(found), caller=str(caller()))
     return {"codes": found}

@@ -7,8 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.cheques import replaced
-from services.issuer.cheques.models import Cheque
+from services.issuer.cheques.models import Cheque, ReplacedCheque
 from services.issuer.funding.models import Charge, Envelope
 from services.issuer.grants.models import Grant, Lot
 from services.issuer.programmes.models import Programme
@@ -60,6 +59,17 @@ def cheques(session: Session, grant_id: UUID) -> list[dict[str, Any]]:
         .where(Cheque.grant_id == grant_id)
         .order_by(Cheque.id)
     )
-    links = replaced.links(session, grant_id)
+    links = _replacements(session, grant_id)
     unlinked = {"replaces": None, "replaced_by": None}
     return [row._asdict() | unlinked | links.get(row.id, {}) for row in session.execute(query)]
+
+
+def _replacements(session: Session, grant_id: UUID) -> dict[UUID, dict[str, UUID]]:
+    """The cheques of a grant that replace another or were replaced, and which (`replaces`, `replaced_by`)."""
+    query = sa.select(ReplacedCheque.old_cheque_id, ReplacedCheque.new_cheque_id)
+    query = query.join(Cheque, Cheque.id == ReplacedCheque.old_cheque_id)
+    found: dict[UUID, dict[str, UUID]] = {}
+    for old, new in session.execute(query.where(Cheque.grant_id == grant_id, ReplacedCheque.issued_at.is_not(None))):
+        found.setdefault(old, {})["replaced_by"] = new
+        found.setdefault(new, {})["replaces"] = old
+    return found

@@ -254,7 +254,7 @@ def prints(office: Office, scope: Any = None, **selection: Any) -> TestResponse:
 
 
 def test_many_booklets_are_one_accessible_file_in_the_order_asked(desk: Office) -> None:
-    grants = [desk.grant() for _ in range(printing.AT_ONCE + 2)]
+    grants = [desk.grant() for _ in range(printing.BATCH_SIZE + 2)]
     asked = [grant["grant_id"] for grant in reversed(grants)]
     answer = prints(desk, grant_ids=asked, per_page=10)
 
@@ -292,7 +292,7 @@ def test_what_to_print_is_said_in_one_way(desk: Office, selection: Any) -> None:
 
 
 def test_a_portion_is_read_only_when_the_one_before_has_been_sent(desk: Office) -> None:
-    grants = [UUID(desk.grant()["grant_id"]) for _ in range(2 * printing.AT_ONCE + 1)]
+    grants = [UUID(desk.grant()["grant_id"]) for _ in range(2 * printing.BATCH_SIZE + 1)]
     opened = []
 
     @contextmanager

@@ -1,5 +1,6 @@
 """The nearest places that take a programme's cheques, from what the redeemer and the bridge tell in any order."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -35,7 +36,7 @@ def near(office: Office, *told: Told, programme: str = "pass") -> list[str]:
     return [found.name for found in found_near(office, programme)]
 
 
-def found_near(office: Office, programme: str = "pass") -> list[nearby.Neighbour]:
+def found_near(office: Office, programme: str = "pass") -> Sequence[Any]:
     """The nearest places to the office's prescriber."""
     with office.service.runtime.transaction() as session:
         programme_id = session.scalars(sa.select(Programme.id).where(Programme.code == programme)).one()
