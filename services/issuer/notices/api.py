@@ -7,9 +7,8 @@ from marshmallow import Schema, fields
 
 from services.issuer.fields import text
 from services.issuer.notices import outbox
-from services.issuer.notices.models import Notice
 from shared.access.tokens import caller, roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.http.request_context import transaction
 
 notice_views = Blueprint(
@@ -19,8 +18,6 @@ BLUEPRINTS = (notice_views,)
 
 
 class NoticeSchema(Schema):
-    """A notice."""
-
     notice_id = fields.UUID(required=True, attribute="id")
     kind = fields.Str(required=True)
     key = fields.Str(required=True, metadata={"description": "Of one kind and key there is one notice, ever."})
@@ -33,8 +30,6 @@ class NoticeSchema(Schema):
 
 
 class NoticeQuery(PageQuery):
-    """Which notices."""
-
     kind = text(60, load_default=None)
     subject_id = fields.UUID(load_default=None)
 
@@ -46,5 +41,4 @@ class NoticeQuery(PageQuery):
 def list_notices(query: dict[str, Any]) -> dict[str, Any]:
     """The notices, oldest first; to a prescriber, those that concern it."""
     with transaction() as session:
-        found = outbox.listed(caller().scope, query["kind"], query["subject_id"])
-        return page(session, found, Notice.id, query["after"], query["limit"])
+        return outbox.find_page(session, query, caller().scope)

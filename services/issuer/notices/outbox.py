@@ -1,19 +1,19 @@
-"""The outbox of notices: what somebody should be told, each once. Sending is another system's work.
+"""The outbox of notices: what somebody should know, once. Sending is another system's work.
 
-Each notice is a row, for those who ask, and an event, for those who listen. Its key makes it the same notice: whoever
+A notice is a row, for those who ask, and an event, for those who listen. Its key makes it the same notice: whoever
 posts it again, at the same moment or years later, posts nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.issuer.notices.models import Notice
+from shared.database.paging import page_by
 from shared.eventlog import log
 from shared.values.ids import new_id
 
@@ -46,33 +46,16 @@ def post_all(session: Session, kind: str, drafts: Sequence[Draft]) -> int:
     """Posts notices of one kind by one statement, and says how many were not posted before."""
     if not drafts:
         return 0
-    rows = [
-        {
-            "id": draft.id,
-            "kind": kind,
-            "key": draft.key,
-            "subject_id": draft.subject_id,
-            "prescriber_id": draft.prescriber_id,
-            "body": dict(draft.body),
-        }
-        for draft in sorted(drafts, key=lambda draft: draft.key)  # in one order: two who post wait, never in a circle
-    ]
+    # In one order: two who post wait, never in a circle.
+    rows = [{**asdict(draft), "kind": kind} for draft in sorted(drafts, key=lambda draft: draft.key)]
     session.flush()
     statement = pg.insert(Notice).on_conflict_do_nothing(index_elements=["kind", "key"]).returning(Notice.id)
     fresh = set(session.scalars(statement, rows))
-    told = [(row["id"], {**row, "notice_id": row["id"]}) for row in rows if row["id"] in fresh]
-    log.append_many(session, "notice.posted", told)
-    return len(told)
+    posted = [(row["id"], {**row, "notice_id": row["id"]}) for row in rows if row["id"] in fresh]
+    log.append_many(session, "notice.posted", posted)
+    return len(posted)
 
 
-def listed(owner: UUID | None, kind: str | None, subject_id: UUID | None) -> sa.Select[Any]:
-    """The query of notices: all, or those that concern one prescriber."""
-    query = sa.select(Notice)
-    for column, wanted in (
-        (Notice.prescriber_id, owner),
-        (Notice.kind, kind),
-        (Notice.subject_id, subject_id),
-    ):
-        if wanted is not None:
-            query = query.where(column == wanted)
-    return query
+def find_page(session: Session, query: Mapping[str, Any], owner: UUID | None) -> dict[str, Any]:
+    """A page of the notices, or of those that concern one prescriber."""
+    return page_by(session, Notice, {**query, "prescriber_id": owner})

@@ -1,28 +1,21 @@
-"""What a person may ask: to be told what is held of them, to have it, and to be forgotten."""
+"""What a person may ask over HTTP: to see what is held of them, to have it, and to be forgotten; and the retention."""
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
 from flask import Response
 from flask_smorest import Blueprint
-from marshmallow import RAISE
+from marshmallow import RAISE, Schema, fields, validate
 
+from services.issuer.cheques.models import STATES
 from services.issuer.people import access_log
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.people.schemas import BeneficiarySchema
 from services.issuer.privacy import erasure, letter, personal_data, retention
-from services.issuer.privacy.models import Erasure
-from services.issuer.privacy.schemas import (
-    ErasedSchema,
-    ErasureSchema,
-    FoundSchema,
-    HeldSchema,
-    KeptForSchema,
-    RunQuery,
-    RunSchema,
-)
+from services.issuer.privacy.models import GROUNDS
 from shared.access.tokens import caller, roles
-from shared.database.paging import PageQuery, page, page_of
+from shared.database.paging import PageQuery, page_of
 from shared.http.request_context import pdf_file, runtime, transaction
 from shared.problems import ProblemSchema
 
@@ -31,6 +24,122 @@ retention_views = Blueprint(
     "retention", __name__, url_prefix="/v1", description="How long it is kept who a grant is for."
 )
 BLUEPRINTS = (people_views, retention_views)
+
+
+class FoundSchema(Schema):
+    """The row of a person, which is its name from now on: names stay out of addresses."""
+
+    person_id = fields.UUID(required=True)
+
+
+class HeldChequeSchema(Schema):
+    cheque_id = fields.UUID(required=True)
+    value_cents = fields.Int(required=True)
+    state = fields.Str(required=True, validate=validate.OneOf(STATES))
+    redeemed_on = fields.Date(required=True, allow_none=True)
+    structure_id = fields.UUID(required=True, allow_none=True)
+    structure = fields.Str(required=True, allow_none=True)
+
+
+class HeldGrantSchema(Schema):
+    grant_id = fields.UUID(required=True)
+    programme = fields.Str(required=True)
+    programme_name = fields.Str(required=True)
+    prescriber_id = fields.UUID(required=True)
+    prescriber = fields.Str(required=True)
+    granted_on = fields.Date(required=True)
+    valid_until = fields.Date(required=True)
+    presentable_until = fields.Date(required=True)
+    amount_cents = fields.Int(required=True)
+    target_public = fields.Str(required=True, allow_none=True)
+    points = fields.Int(required=True, allow_none=True)
+    rule_version = fields.Int(required=True, allow_none=True)
+    reason = fields.Str(required=True)
+    exception_reason = fields.Str(required=True, allow_none=True)
+    reference = fields.Str(required=True, allow_none=True)
+    previous_grants = fields.Int(required=True)
+    lot = fields.Str(required=True, allow_none=True)
+    created_at = fields.AwareDateTime(required=True)
+    last_contact_on = fields.Date(required=True, metadata={"description": "With this programme, whoever granted."})
+    kept_until = fields.Date(
+        required=True, metadata={"description": "From this day on the grant does not say any more whose it is."}
+    )
+    cheques = fields.List(fields.Nested(HeldChequeSchema), required=True)
+
+
+class HeldRequestSchema(Schema):
+    """A cancellation, or a replacement where it has a cause, that was asked for some of the person's cheques."""
+
+    cancellation_id = fields.UUID(required=True)
+    reason = fields.Str(required=True)
+    cause = fields.Str(required=True, allow_none=True)
+    requested_at = fields.AwareDateTime(required=True)
+    cheque_ids = fields.List(fields.UUID(), required=True)
+
+
+class HeldNoticeSchema(Schema):
+    kind = fields.Str(required=True)
+    grant_id = fields.UUID(required=True)
+    posted_at = fields.AwareDateTime(required=True)
+
+
+class HeldSchema(Schema):
+    """All that is held of a person. Codes are not: they are in the person's hand, and are cash."""
+
+    person_id = fields.UUID(required=True)
+    told_at = fields.AwareDateTime(required=True)
+    identity = fields.Nested(BeneficiarySchema, required=True)
+    last_contact_on = fields.Date(required=True)
+    grants = fields.List(fields.Nested(HeldGrantSchema), required=True)
+    requests = fields.List(fields.Nested(HeldRequestSchema), required=True)
+    notices = fields.List(fields.Nested(HeldNoticeSchema), required=True)
+    grants_of_others = fields.Int(
+        required=True, metadata={"description": "Grants of other prescribers, which only the département may tell."}
+    )
+
+
+class ErasureSchema(Schema):
+    erasure_id = fields.UUID(required=True, attribute="id")
+    ground = fields.Str(required=True, validate=validate.OneOf(GROUNDS))
+    asked_by = fields.Str(required=True)
+    erased_at = fields.AwareDateTime(required=True)
+    people = fields.Int(required=True, metadata={"description": "Identities that are gone."})
+    grants = fields.Int(required=True, metadata={"description": "Grants that do not say any more whose they are."})
+
+
+class ErasedSchema(Schema):
+    erasure_id = fields.UUID(required=True, attribute="erasure.id")
+    grants = fields.Int(required=True, attribute="erasure.grants")
+    spendable_number = fields.Int(
+        required=True, metadata={"description": "Cheques not spent yet: whoever holds them can still spend them."}
+    )
+    spendable_cents = fields.Int(required=True)
+
+
+class RunQuery(Schema):
+    dry_run = fields.Bool(
+        load_default=False, metadata={"description": "Only say who would be forgotten, in numbers: no effect at all."}
+    )
+
+
+class DueSchema(Schema):
+    programme = fields.Str(required=True)
+    last_contact_until = fields.Date(required=True, metadata={"description": "Whose last contact was by this day."})
+    people = fields.Int(required=True)
+    grants = fields.Int(required=True)
+
+
+class RunSchema(Schema):
+    dry_run = fields.Bool(required=True)
+    due = fields.List(fields.Nested(DueSchema), required=True)
+    erasure_id = fields.UUID(required=True, allow_none=True)
+    people = fields.Int(required=True, metadata={"description": "Identities that are gone."})
+    grants = fields.Int(required=True)
+    finished = fields.Bool(required=True, metadata={"description": "False: there was too much for one go, ask again."})
+
+
+class KeptForSchema(Schema):
+    retention_months = fields.Int(required=True, strict=True, validate=validate.Range(1, 120))
 
 
 def _identities() -> Identities:
@@ -121,7 +230,7 @@ def erase_person(person_id: UUID) -> erasure.ErasureResult:
 def list_erasures(query: dict[str, Any]) -> dict[str, Any]:
     """How many people were forgotten, when and why, oldest first."""
     with transaction() as session:
-        return page(session, erasure.listed(), Erasure.id, query["after"], query["limit"])
+        return erasure.find_page(session, query)
 
 
 @retention_views.route("/retention/runs", methods=["POST"])
@@ -133,19 +242,11 @@ def run_retention(query: dict[str, Any]) -> dict[str, Any]:
 
     It is done every day by itself. Asking again does no harm.
     """
+    dry_run = query["dry_run"]
     with transaction() as session:
-        found = retention.due(session)
-    if query["dry_run"]:
-        return {"dry_run": True, "due": found, "erasure_id": None, "people": 0, "grants": 0, "finished": not found}
-    done = retention.run(runtime(), str(caller()))
-    return {
-        "dry_run": False,
-        "due": found,
-        "erasure_id": done.erasure_id,
-        "people": done.people,
-        "grants": done.grants,
-        "finished": done.finished,
-    }
+        due = retention.due(session)
+    run = retention.Run() if dry_run else retention.run(runtime(), str(caller()))
+    return {**asdict(run), "dry_run": dry_run, "due": due, "finished": not due if dry_run else run.finished}
 
 
 @retention_views.route("/programmes/<code>/retention", methods=["PUT"])

@@ -1,10 +1,9 @@
 """Forgetting people: who they are goes, what was granted and spent stays.
 
-A grant keeps its figures, its days and its money, and does not say any more whose it is. What somebody wrote of it in
-their own words goes too, as it may name the person: a stated reason, the reason of an exception, the reason of a
-cancellation, the prescriber's reference, for which a keyed digest stands so that the same order sent again is still
-known. What a rule worked out stays: its words are the programme's. Cheques that can be spent can be spent as before:
-they are cash, and nobody has to say who they are to spend one.
+A grant keeps its figures, days and money, and no longer says whose it is. What somebody wrote in their own words may
+name the person, so it goes too: reasons, exceptions, and the prescriber's reference, for which a keyed digest stands so
+that a repeated request is still recognised. A reason that a rule worked out stays. Cheques are cash: they can be spent
+as before.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -21,6 +20,7 @@ from services.issuer.people.models import Beneficiary
 from services.issuer.privacy import stored_answers
 from services.issuer.privacy.models import REQUEST, Erasure
 from shared.database import engine
+from shared.database.paging import page_by
 from shared.problems import Conflict, NotFound
 from shared.values.ids import new_id
 
@@ -32,12 +32,11 @@ Link = tuple[UUID, UUID]
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """How many identities are gone, and the grants that do not say any more whose they are."""
+    """How many identities are gone, the grants that no longer say whose they are, and cancellations without reason."""
 
     people: int
     grant_ids: Sequence[UUID]
     cancellation_ids: Sequence[UUID]
-    """Cancellations that do not say any more why they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,7 @@ def forget(session: Session, identities: Identities, links: Collection[Link]) ->
 
 
 def note(session: Session, erasure_id: UUID, ground: str, by: str, forgotten: Forgotten) -> Erasure:
-    """Keeps that people were forgotten; what is noted of one erasure adds up."""
+    """Stores that people were forgotten; what is noted of one erasure adds up."""
     row = {"people": forgotten.people, "grants": len(forgotten.grant_ids)}
     insert = pg.insert(Erasure).values(id=erasure_id, ground=ground, asked_by=by, **row)
     added = {"people": Erasure.people + insert.excluded.people, "grants": Erasure.grants + insert.excluded.grants}
@@ -150,6 +149,6 @@ def note(session: Session, erasure_id: UUID, ground: str, by: str, forgotten: Fo
     return session.scalars(upsert.execution_options(populate_existing=True)).one()
 
 
-def listed() -> sa.Select[Any]:
-    """The query of all erasures."""
-    return sa.select(Erasure)
+def find_page(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
+    """A page of all erasures."""
+    return page_by(session, Erasure, query)

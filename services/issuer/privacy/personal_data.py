@@ -1,11 +1,11 @@
-"""A person's own data: found by who they are, never listed, and told whole to them.
+"""A person's own data: found by who they are, never listed, and shown whole to them.
 
 The département, who answers for the data, sees all that is held of a person. A prescriber sees a person whom it granted
-something, and its own grants to them; how many others there are it is told, as it is when it grants. Every look is
-recorded.
+something, its own grants to them, and how many others there are. Every look is recorded.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -81,42 +81,33 @@ _ALL_GRANTS = sa.text("SELECT count(*) FROM cheque_grant WHERE beneficiary_id = 
 
 def find(session: Session, identities: Identities, identity: Identity, owner: UUID | None) -> UUID:
     """The row of a person; raises NotFound where there is none, or none whom the owner granted something."""
-    person_id = identities.by_digest(session, identity)
-    if person_id is None or not session.scalar(_HAS_GRANT, {"person": person_id, "owner": owner}):
-        raise _nobody()
-    return person_id
+    return _within_scope(session, identities.by_digest(session, identity), owner)
 
 
 def held(session: Session, identities: Identities, person_id: UUID, owner: UUID | None) -> dict[str, Any]:
     """All that is held of a person, within the owner's scope (None: all of it); raises NotFound."""
-    person = session.get(Beneficiary, person_id)
-    asked = {"person": person_id, "owner": owner}
-    if person is None or not session.scalar(_HAS_GRANT, asked):
-        raise _nobody()
-    identity = identities.open(person)
-    grants = [dict(row) for row in session.execute(_GRANTS, asked).mappings()]
-    given = {"grants": [grant["grant_id"] for grant in grants]}
-    cheques = _by_grant(session.execute(_CHEQUES, given).mappings())
+    params = {"person": _within_scope(session, person_id, owner), "owner": owner}
+    grants = session.execute(_GRANTS, params).mappings().all()
+    of_grants = {"grants": [grant["grant_id"] for grant in grants]}
+    cheques = defaultdict(list)
+    for cheque in session.execute(_CHEQUES, of_grants).mappings():
+        cheques[cheque["grant_id"]].append(cheque)
     return {
         "person_id": person_id,
         "told_at": clock.now(),
-        "identity": {
-            "family_name": identity.family_name,
-            "given_name": identity.given_name,
-            "birth_date": identity.birth_date,
-        },
+        "identity": asdict(identities.open(session.get_one(Beneficiary, person_id))),
         "last_contact_on": max(grant["last_contact_on"] for grant in grants),
-        "grants": [grant | {"cheques": cheques[grant["grant_id"]]} for grant in grants],
-        "requests": [dict(row) for row in session.execute(_REQUESTS, given).mappings()],
-        "notices": [dict(row) for row in session.execute(_NOTICES, given).mappings()],
-        "grants_of_others": session.scalars(_ALL_GRANTS, asked).one() - len(grants),
+        "grants": [{**grant, "cheques": cheques[grant["grant_id"]]} for grant in grants],
+        "requests": session.execute(_REQUESTS, of_grants).mappings().all(),
+        "notices": session.execute(_NOTICES, of_grants).mappings().all(),
+        "grants_of_others": session.scalars(_ALL_GRANTS, params).one() - len(grants),
     }
 
 
 def correct(session: Session, identities: Identities, person_id: UUID, identity: Identity, owner: UUID | None) -> None:
     """Corrects who a person is, on a row that is the same one.
 
-    Raises NotFound; Conflict where others granted to them too, or where somebody else is known by what is given.
+    Raises NotFound; Conflict where others granted to them too, or where somebody else has this identity.
     """
     erasure.lock_own(session, person_id, owner)
     if identities.by_digest(session, identity) not in (None, person_id):
@@ -126,12 +117,7 @@ def correct(session: Session, identities: Identities, person_id: UUID, identity:
     session.flush()
 
 
-def _by_grant(rows: Iterable[sa.RowMapping]) -> Mapping[UUID, Sequence[Mapping[str, Any]]]:
-    found: dict[UUID, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row["grant_id"], []).append(dict(row))
-    return found
-
-
-def _nobody() -> NotFound:
-    return NotFound("There is no such person within your scope.")
+def _within_scope(session: Session, person_id: UUID | None, owner: UUID | None) -> UUID:
+    if person_id is None or not session.scalar(_HAS_GRANT, {"person": person_id, "owner": owner}):
+        raise NotFound("There is no such person within your scope.")
+    return person_id

@@ -1,11 +1,10 @@
-"""Keeping who a grant is for no longer than its programme says: so many months after the last contact.
+"""Keeping who a grant is for no longer than its programme allows: so many months after the last contact.
 
 The last contact of a person with a programme is the last grant, or the last day on which one of its cheques was spent.
-When it is that long ago, the grants of this programme do not say any more whose they are, and who has no other grants
-is gone. Whether cheques may still be spent makes no difference: they stay what they are.
+After that time the grants of this programme no longer say whose they are, and a person without other grants is erased.
 
-A run works in portions, each a transaction of its own, and looks anew each time at what is due: one that was cut short
-is made good by the next, and two at once harm nothing. Who is granted something at that moment is left for the next.
+A run works in batches, each a transaction of its own, and looks anew each time at what is due: the next run completes
+one that was cut short, and two at once harm nothing. Whoever is granted something at that moment is left for the next.
 """
 
 import time
@@ -105,9 +104,12 @@ def run(
     """Forgets those who are due, from one person on and for about so many seconds; then empties old answers."""
     done, day, identities = Run(), today or clock.today(), Identities(runtime.settings.keys)
 
+    person = _DUE.c.beneficiary_id
+    people = sa.select(person).distinct().order_by(person).limit(BATCH_SIZE)
+
     def forget_next(place: UUID) -> tuple[int, UUID | None]:
         with runtime.transaction() as session:
-            found = session.scalars(_people_after(place), {"today": day}).all()
+            found = session.scalars(people.where(person > place), {"today": day}).all()
             forgotten = _forget(session, identities, found, day)
             if forgotten.grant_ids:
                 done.erasure_id = done.erasure_id or new_id()
@@ -128,11 +130,6 @@ def keep_for(session: Session, code: str, months: int) -> Programme:
     programme.retention_months = months
     session.flush()
     return programme
-
-
-def _people_after(after: UUID) -> sa.Select[Any]:
-    person = _DUE.c.beneficiary_id
-    return sa.select(person).distinct().where(person > after).order_by(person).limit(BATCH_SIZE)
 
 
 def _forget(session: Session, identities: Identities, found: Sequence[UUID], today: date) -> erasure.Forgotten:

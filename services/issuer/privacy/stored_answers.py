@@ -1,7 +1,6 @@
-"""Kept answers to repeated requests, emptied when they have served: what a grant was asked for with may name a person.
+"""Kept answers to repeated requests, emptied when they have served, as they may name a person.
 
-Who repeats a request does so within minutes or days. After that its key still keeps it from being done twice, and is
-told that the answer is gone.
+A request is repeated within minutes or days. After that its key still keeps it from being done twice.
 """
 
 from collections.abc import Collection, Mapping
@@ -39,17 +38,23 @@ def empty_old(runtime: Runtime, now: datetime, seconds: float = slices.SECONDS) 
 
 
 def empty_of(session: Session, keys: Mapping[str, Mapping[str, bytes]], ids: Collection[UUID]) -> int:
-    """Empties the kept answers that tell of any of these things, such as a grant; says how many.
+    """Empties the kept answers that name any of these ids, such as a grant's; returns their number.
 
-    Answers are sealed, so each of the last days is opened and looked through.
+    Answers are sealed, so all that are kept are opened and looked through.
     """
-    wanted = [str(each).encode() for each in ids]
+    wanted = [str(identifier).encode() for identifier in ids]
     ring = KeyRing(keys["CODE_ENCRYPTION_KEYS"])
-    query = sa.select(KEPT.c.caller, KEPT.c.key, KEPT.c.body).where(_FULL)
-    rows = session.execute(query.execution_options(yield_per=500))
-    found = [(row.caller, row.key) for row in rows if any(each in _plain(ring, row.body, row.key) for each in wanted)]
+    query = sa.select(KEPT.c.caller, KEPT.c.key, KEPT.c.body).where(_FULL).execution_options(yield_per=500)
+    found = []
+    for row in session.execute(query):
+        plain = _plain(ring, row.body, row.key)
+        if any(identifier in plain for identifier in wanted):
+            found.append((row.caller, row.key))
     if found:
-        session.execute(sa.update(KEPT).where(sa.tuple_(KEPT.c.caller, KEPT.c.key).in_(_pairs(found))).values(EMPTIED))
+        arrays = [sa.cast(list(values), pg.ARRAY(sa.Text)) for values in zip(*found, strict=True)]
+        pairs = sa.func.unnest(*arrays).table_valued("caller", "key").render_derived()
+        named = sa.tuple_(KEPT.c.caller, KEPT.c.key).in_(sa.select(pairs.c.caller, pairs.c.key))
+        session.execute(sa.update(KEPT).where(named).values(EMPTIED))
     return len(found)
 
 
@@ -61,10 +66,3 @@ def _plain(ring: KeyRing, body: bytes, key: str) -> bytes:
         return ring.open(body, key.encode())
     except CannotOpen:
         return b""  # its key is gone, so nobody can read it any more
-
-
-def _pairs(found: Collection[tuple[str, str]]) -> sa.Select[tuple[str, str]]:
-    callers, keys = zip(*found, strict=True)
-    arrays = sa.cast(list(callers), pg.ARRAY(sa.Text)), sa.cast(list(keys), pg.ARRAY(sa.Text))
-    pairs = sa.func.unnest(*arrays).table_valued("caller", "key").render_derived()
-    return sa.select(pairs.c.caller, pairs.c.key)
