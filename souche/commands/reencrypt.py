@@ -29,12 +29,12 @@ def reencrypt(check: bool, again: bool, batch: int, pause: float) -> None:
     for what in key_rotation.SEALED:
         _count(f"{what.name} sealed anew", key_rotation.reseal(runtime, what, batch), pause)
     _count("people known by a new digest", key_rotation.redigest_people(runtime, batch), pause)
-    _count("cheques whose new digest was told", key_rotation.tell_digests(runtime, batch, again=again), pause)
+    _count("cheques whose new digest was told", key_rotation.publish_digests(runtime, batch, again=again), pause)
 
 
 def _check(runtime: Runtime) -> None:
     with runtime.transaction() as session:
-        found = key_rotation.left(session, runtime.settings.keys)
+        found = key_rotation.count_former(session, runtime.settings.keys)
     for name, number in found.items():
         click.echo(f"{name} under an earlier key: {number}")
     if any(found.values()):

@@ -222,11 +222,11 @@ def move(deployment: Deployment) -> None:
         moved = sum(key_rotation.reseal(runtime, what, 10))
         assert moved > 0 or what.name == "replacements"  # nobody has lost a cheque
     sum(key_rotation.redigest_people(runtime, 2))
-    next(key_rotation.tell_digests(runtime, 10))
+    next(key_rotation.publish_digests(runtime, 10))
     with runtime.transaction() as session:
-        assert set(key_rotation.left(session, runtime.settings.keys).values()) == {0}
-    assert sum(key_rotation.tell_digests(runtime, 10)) > 0
-    assert sum(key_rotation.tell_digests(runtime, 10)) == 0
+        assert set(key_rotation.count_former(session, runtime.settings.keys).values()) == {0}
+    assert sum(key_rotation.publish_digests(runtime, 10)) > 0
+    assert sum(key_rotation.publish_digests(runtime, 10)) == 0
     last = deployment.world.services["issuer"].runtime
     with last.transaction() as session:
         told = session.scalar(sa.text("SELECT max(sequence) FROM event"))
