@@ -104,7 +104,8 @@ def columns(names: Sequence[str], rows: Collection[Mapping[str, Any]]) -> dict[s
 
 def arrays(names: Sequence[str], rows: Collection[Sequence[Any]]) -> dict[str, list[Any]]:
     """The same of rows whose values stand in the order of the names."""
-    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    values = map(list, zip(*rows, strict=True)) if rows else ([] for _ in names)
+    return dict(zip(names, values, strict=True))
 
 
 def insert_rows(

@@ -71,7 +71,7 @@ def chosen(session: Session, owner: UUID | None, selection: Mapping[str, Any]) -
     `owner` is the prescriber who asks, None for who may see all. Raises NotFound where a grant that is named is not the
     owner's, Invalid where they are too many, Conflict where nothing is left to print.
     """
-    grants = queries.grants(owner, selection["programme"], lot=selection["lot"])
+    grants = queries.select(owner, selection)
     usable = sa.exists().where(Cheque.grant_id == Grant.id, Cheque.state.in_(USABLE))
     if selection["grant_ids"] is not None:
         named = list(dict.fromkeys(selection["grant_ids"]))

@@ -15,17 +15,23 @@ from shared.database import paging
 from shared.problems import NotFound
 
 
-def page(session: Session, owner: UUID | None, query: Mapping[str, Any]) -> dict[str, Any]:
-    """A page of the owner's grants, of the `programme` and `lot` of a query, `exceptional` or not."""
+def select(owner: UUID | None, query: Mapping[str, Any]) -> sa.Select[Any]:
+    """The owner's grants, of the `programme` and `lot` of a query."""
     grants = sa.select(Grant)
-    if query["exceptional"] is not None:
-        grants = grants.where(Grant.exception_reason.is_not(None) == query["exceptional"])
     if owner is not None:
         grants = grants.where(Grant.prescriber_id == owner)
     if query["lot"] is not None:
         grants = grants.where(Grant.lot_id.in_(sa.select(Lot.id).where(Lot.code == query["lot"])))
     if query["programme"]:
         grants = grants.join(Programme).where(Programme.code == query["programme"])
+    return grants
+
+
+def page(session: Session, owner: UUID | None, query: Mapping[str, Any]) -> dict[str, Any]:
+    """A page of the owner's grants, of the `programme` and `lot` of a query, `exceptional` or not."""
+    grants = select(owner, query)
+    if query["exceptional"] is not None:
+        grants = grants.where(Grant.exception_reason.is_not(None) == query["exceptional"])
     return paging.page(session, grants, Grant.id, query["after"], query["limit"])
 
 
