@@ -35,6 +35,9 @@ class Problem(Exception):
     slug = "bad-request"
     title = "The request cannot be understood"
 
+    def __init_subclass__(cls, *, status: HTTPStatus | None = None, slug: str = "", title: str = "") -> None:
+        cls.status, cls.slug, cls.title = status or cls.status, slug or cls.slug, title or cls.title
+
     def __init__(self, detail: str, *, slug: str = "", headers: dict[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -48,60 +51,36 @@ class Problem(Exception):
         return {"type": f"urn:souche:{self.slug}", **members, **self.members}
 
 
-class Invalid(Problem):
+class Invalid(
+    Problem, status=HTTPStatus.UNPROCESSABLE_ENTITY, slug="invalid", title="Something in the request is not valid"
+):
     """The request is understood and wrong; `errors` names each wrong field."""
 
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
-    slug = "invalid"
-    title = "Something in the request is not valid"
 
-
-class Unauthenticated(Problem):
+class Unauthenticated(Problem, status=HTTPStatus.UNAUTHORIZED, slug="unauthenticated", title="A valid token is needed"):
     """No token, or one that cannot be accepted."""
 
-    status = HTTPStatus.UNAUTHORIZED
-    slug = "unauthenticated"
-    title = "A valid token is needed"
 
-
-class Forbidden(Problem):
+class Forbidden(Problem, status=HTTPStatus.FORBIDDEN, slug="forbidden", title="This is not open to the caller"):
     """The caller is known and may not do this."""
 
-    status = HTTPStatus.FORBIDDEN
-    slug = "forbidden"
-    title = "This is not open to the caller"
 
-
-class NotFound(Problem):
+class NotFound(Problem, status=HTTPStatus.NOT_FOUND, slug="not-found", title="There is no such thing"):
     """There is no such thing, or none that the caller may see."""
 
-    status = HTTPStatus.NOT_FOUND
-    slug = "not-found"
-    title = "There is no such thing"
 
-
-class Conflict(Problem):
+class Conflict(Problem, status=HTTPStatus.CONFLICT, slug="conflict", title="The present state does not allow this"):
     """The state of things forbids it."""
 
-    status = HTTPStatus.CONFLICT
-    slug = "conflict"
-    title = "The present state does not allow this"
 
-
-class TooMany(Problem):
+class TooMany(Problem, status=HTTPStatus.TOO_MANY_REQUESTS, slug="too-many-requests", title="Too many requests"):
     """The caller is going too fast."""
 
-    status = HTTPStatus.TOO_MANY_REQUESTS
-    slug = "too-many-requests"
-    title = "Too many requests"
 
-
-class Unavailable(Problem):
+class Unavailable(
+    Problem, status=HTTPStatus.SERVICE_UNAVAILABLE, slug="unavailable", title="The service cannot answer now"
+):
     """Something this service stands on is down; asking again later may succeed."""
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    slug = "unavailable"
-    title = "The service cannot answer now"
 
 
 def answer(problem: Problem) -> Response:

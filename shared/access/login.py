@@ -38,20 +38,15 @@ _APART = timedelta(minutes=5)  # the provider's clock and the database's
 _NO_ESTABLISHMENT = "00000000000000"  # what the national schema writes where there is no SIRET
 
 
-class Denied(Problem):
+class Denied(Problem, slug="token-denied", title="No token is given"):
     """No token is given; `error` is one of RFC 6749, section 5.2."""
-
-    slug = "token-denied"
-    title = "No token is given"
 
     def __init__(self, error: str, detail: str, **members: Any) -> None:
         super().__init__(detail, error=error, error_description=detail, **members)
 
 
-class WrongClient(Denied):
+class WrongClient(Denied, status=HTTPStatus.UNAUTHORIZED):
     """The client's id and secret do not fit, or it is disabled."""
-
-    status = HTTPStatus.UNAUTHORIZED
 
     def __init__(self) -> None:
         super().__init__("invalid_client", "There is no such client, or it has another secret.")

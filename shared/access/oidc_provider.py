@@ -32,11 +32,8 @@ _MAX_BYTES = 256 * 1024
 _TIMEOUT = (2.0, 5.0)
 
 
-class NotAccepted(Problem):
+class NotAccepted(Problem, slug="not-accepted", title="The provider's token is not accepted"):
     """What was presented is not a statement of our provider about somebody who logs in here, now."""
-
-    slug = "not-accepted"
-    title = "The provider's token is not accepted"
 
 
 @dataclass(frozen=True)

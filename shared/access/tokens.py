@@ -100,8 +100,7 @@ def issue(
     now = clock.now()
     claims: dict[str, Any] = {"iss": ISSUER, "aud": list(audience), "sub": subject, "role": role.value}
     claims |= {"iat": now.timestamp(), "exp": now + lifetime, "jti": str(new_id())}
-    if scope:
-        claims["scope"] = str(scope)
+    claims |= {"scope": str(scope)} if scope else {}
     headers = {"kid": key_id, "typ": "at+jwt"}
     return jwt.encode(claims, Ed25519PrivateKey.from_private_bytes(key), algorithm="EdDSA", headers=headers)
 
@@ -134,10 +133,7 @@ class Verifier:
     """Verifies tokens for one service against the public keys that are accepted now."""
 
     def __init__(
-        self,
-        public_keys: Mapping[str, bytes],
-        audience: str,
-        is_revoked: Callable[[Caller], bool] = lambda caller: False,
+        self, public_keys: Mapping[str, bytes], audience: str, is_revoked: Callable[[Caller], bool] = lambda _: False
     ) -> None:
         self._audience, self._is_revoked = audience, is_revoked
         self._keys = {key_id: Ed25519PublicKey.from_public_bytes(key) for key_id, key in public_keys.items()}
@@ -239,7 +235,6 @@ def public(view: Callable[_P, _R]) -> Callable[_P, _R]:
 
 def uncounted(view: Callable[_P, _R]) -> Callable[_P, _R]:
     """Opens a route to everybody, however often: its view limits requests itself, or has to answer always."""
-
     return _marked(view, {})
 
 

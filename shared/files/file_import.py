@@ -57,11 +57,8 @@ class ImportOptionsQuery(Schema):
 IMPORT_OPTIONS: Mapping[str, Any] = {"location": "query", "unknown": RAISE}
 
 
-class NothingTaken(Invalid):
+class NothingTaken(Invalid, slug="nothing-taken", title="Nothing was taken in"):
     """A file to import whole or not at all has a bad line; `report` has the fault of each bad line."""
-
-    slug = "nothing-taken"
-    title = "Nothing was taken in"
 
 
 class FileColumns:

@@ -8,14 +8,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
-from flask import Flask, Response, current_app, g, jsonify, redirect, request
+from flask import Flask, Response, g, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
 from flask_smorest import Api, Blueprint
 from flask_swagger_ui import get_swaggerui_blueprint
-from psycopg.errors import UniqueViolation
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared import problems
 from shared.access import login, permissions, tokens
@@ -30,26 +30,43 @@ from shared.http import (
     api_events,
     api_metrics,
     api_token,
-    database_errors,
+    errors,
     metrics,
     openapi,
-    security_headers,
 )
 from shared.http.metrics import Gauge, Metrics
 from shared.http.request_context import Service, runtime
 from shared.limiting import rate_limit
 from shared.limiting.rate_limit import RateLimit
-from shared.limiting.request_limits import TooLarge
 from shared.limiting.slow_bodies import SlowBodies
 from shared.observability import logs, tracing
-from shared.problems import Conflict, Problem, ProblemSchema, Unavailable
+from shared.problems import ProblemSchema
 from shared.process import broker_status
 from shared.process.runtime import Runtime
-from shared.settings.settings import ConfigurationError, Settings, load
+from shared.settings.settings import Settings, load
 
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _COMMON = (*(api.blueprint for api in (api_events, api_metrics, api_audit, api_token)), *api_access.BLUEPRINTS)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# A page of ours: its own style, images within it, no script and nothing from elsewhere.
+_PAGE = f"{_NOTHING}; style-src 'unsafe-inline'; img-src data:; font-src data:"
+# The readable page of the API begins with a script of its own and calls this service.
+_DOCUMENTS = (
+    f"{_NOTHING}; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'"
+)
+# Sent over TLS alone, which a proxy of ours may end: see TRUSTED_PROXIES.
+_TLS = "max-age=31536000; includeSubDomains"
 
 
 class _Flask(Flask):
@@ -81,8 +98,8 @@ def build(
     logs.configure(service, settings.log_level)
     app = with_routes(service, blueprints)
     app.extensions["souche"] = _service(settings, gauges, register)
-    security_headers.add(app, settings.trusted_proxies)
-    _add_errors(app)
+    _add_security_headers(app, settings.trusted_proxies)
+    errors.add(app)
     _add_logging(app)
     tracing.begin(settings)
     tracing.watch(app)
@@ -118,40 +135,28 @@ def _service(settings: Settings, gauges: Sequence[Gauge], register: Register | N
     )
 
 
-def _add_errors(app: Flask) -> None:
-    app.register_error_handler(Problem, _answer_problem)
-    app.register_error_handler(OperationalError, database_errors.answer)
-    app.register_error_handler(PoolTimeout, database_errors.answer)
-    app.register_error_handler(IntegrityError, _answer_taken)
-    app.register_error_handler(RequestEntityTooLarge, _answer_too_large)
-    app.register_error_handler(ConfigurationError, _answer_unconfigured)
+def _add_security_headers(app: Flask, trusted_proxies: int) -> None:
+    """Adds the headers; the caller's address and scheme are those that so many proxies of our own name."""
+    if trusted_proxies:
+        proxied = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=trusted_proxies)
+        app.wsgi_app = proxied  # type: ignore[method-assign]
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        present = {name.lower() for name, _ in response.headers}
+        ours = _ALWAYS | {"Content-Security-Policy": _policy(response)}
+        if request.is_secure:
+            ours["Strict-Transport-Security"] = _TLS
+        for name, value in ours.items():
+            if name.lower() not in present:
+                response.headers.add(name, value)
+        return response
 
 
-def _answer_problem(problem: Problem) -> Response:
-    """Counts a refusal of cheques by the reason of every cheque, any other problem once."""
-    reasons = [refusal["reason"] for refusal in problem.members.get("refusals", ())] or [problem.slug]
-    for reason in reasons:
-        metrics.REFUSALS.labels(current_app.import_name, reason).inc()
-    return problems.answer(problem)
-
-
-def _answer_unconfigured(error: ConfigurationError) -> Response:
-    """The request needs settings that this process was started without, mostly an operator's."""
-    logs.logger().error("not_configured", error=str(error))
-    return problems.answer(Unavailable(str(error), slug="not-configured"))
-
-
-def _answer_taken(error: IntegrityError) -> Response:
-    """Two requests made the same at the same moment, and the other was first."""
-    if not isinstance(error.orig, UniqueViolation):
-        raise error
-    logs.logger().info("taken_meanwhile", constraint=error.orig.diag.constraint_name)
-    return problems.answer(Conflict("Somebody made the same at this moment.", slug="taken-meanwhile"))
-
-
-def _answer_too_large(_: RequestEntityTooLarge) -> Response:
-    limit = _MAX_BODY_BYTES // (1024 * 1024)
-    return problems.answer(TooLarge(f"At most {limit} MiB are taken at once. Send the file in parts."))
+def _policy(response: Response) -> str:
+    if request.path.startswith("/docs/"):
+        return _DOCUMENTS
+    return _PAGE if response.mimetype == "text/html" else _NOTHING
 
 
 def _add_logging(app: Flask) -> None:
@@ -170,15 +175,10 @@ def _add_logging(app: Flask) -> None:
         # Callers invent methods, each of which would be a time series of its own, for ever.
         method = request.method if request.method in _METHODS else "OTHER"
         metrics.REQUESTS.labels(service, method, route, response.status_code).observe(seconds)
-        logs.logger().info(
-            "request",
-            method=method,
-            route=route,
-            status=response.status_code,
-            milliseconds=round(seconds * 1000, 2),
-            caller=str(g.caller) if "caller" in g else None,
-            **{name: str(value) for name, value in (request.view_args or {}).items() if isinstance(value, UUID)},
-        )
+        ids = {name: str(value) for name, value in (request.view_args or {}).items() if isinstance(value, UUID)}
+        caller, milliseconds = str(g.caller) if "caller" in g else None, round(seconds * 1000, 2)
+        facts = {"method": method, "route": route, "status": response.status_code, "milliseconds": milliseconds}
+        logs.logger().info("request", **facts, caller=caller, **ids)
         return response
 
     @app.teardown_request

@@ -44,39 +44,26 @@ KEPT = sa.Table(
 _LOCK = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:caller || ' ' || :key, 0))")
 
 
-class KeyMissing(Problem):
+class KeyMissing(Problem, slug="idempotency-key-missing", title="An Idempotency-Key is needed"):
     """The route creates something that must not be created twice, and no key came."""
 
-    slug = "idempotency-key-missing"
-    title = "An Idempotency-Key is needed"
 
-
-class KeyReused(Invalid):
+class KeyReused(Invalid, slug="idempotency-key-reused", title="This Idempotency-Key was used for another request"):
     """The key was used for another request."""
 
-    slug = "idempotency-key-reused"
-    title = "This Idempotency-Key was used for another request"
 
-
-class KeyIsCode(Invalid):
+class KeyIsCode(Invalid, slug="idempotency-key-is-a-code", title="This Idempotency-Key holds a cheque's code"):
     """The key holds a cheque's code, which must not be kept."""
 
-    slug = "idempotency-key-is-a-code"
-    title = "This Idempotency-Key holds a cheque's code"
 
-
-class InHand(Conflict):
+class InHand(Conflict, slug="request-in-hand", title="The first request with this key is still in hand"):
     """The first request with this key has not been answered yet."""
 
-    slug = "request-in-hand"
-    title = "The first request with this key is still in hand"
 
-
-class AnswerGone(Conflict):
+class AnswerGone(
+    Conflict, slug="idempotency-answer-gone", title="The answer to this Idempotency-Key is not kept any more"
+):
     """The key was used and its answer is not kept any more."""
-
-    slug = "idempotency-answer-gone"
-    title = "The answer to this Idempotency-Key is not kept any more"
 
 
 EMPTIED: Mapping[str, bytes] = {"request_digest": b"", "body": b""}

@@ -169,11 +169,10 @@ class Tables:
 
     def families(self) -> Iterator[Metric]:
         """Every gauge that could be read, how long each took, and whether all could be, once all were tried."""
-        service = self._service
         if self._up is not None:
-            samples = [((service,), self._up)]
+            samples = [((self._service,), self._up)]
             yield _family("souche_gauges_up", "Whether the tables could be read.", ("service",), samples)
-        took = [((service, name), seconds) for name, seconds in list(self._took.items())]
+        took = [((self._service, name), seconds) for name, seconds in list(self._took.items())]
         yield _family("souche_gauge_read_seconds", "How long it took to read.", ("service", "gauge"), took)
         yield from list(self._kept.values())
 

@@ -17,27 +17,16 @@ _BRACES = bytes.maketrans(b"{}", b"[]")
 _BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-class Malformed(Problem):
+class Malformed(Problem, slug="malformed", title="The request cannot be read"):
     """The body is not of its declared type, or nothing that an honest caller would send."""
 
-    slug = "malformed"
-    title = "The request cannot be read"
 
-
-class TooLarge(Problem):
+class TooLarge(Problem, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE, slug="too-large", title="The request is too large"):
     """The body is longer than what is taken here."""
 
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    slug = "too-large"
-    title = "The request is too large"
 
-
-class Encoded(Problem):
+class Encoded(Problem, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE, slug="encoded", title="The request is encoded"):
     """The body is compressed: it could be a thousand times as long as it looks."""
-
-    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    slug = "encoded"
-    title = "The request is encoded"
 
 
 def check_encoding() -> None:

@@ -18,11 +18,8 @@ STRANGERS = "whoever shows no token"
 _A_MOMENT = 1.0
 
 
-class TooSlow(Unavailable):
+class TooSlow(Unavailable, slug="slow-bodies", title="Too many requests are still being sent"):
     """Too many bodies have been on their way for too long for another to be waited for."""
-
-    slug = "slow-bodies"
-    title = "Too many requests are still being sent"
 
 
 class SlowBodies:

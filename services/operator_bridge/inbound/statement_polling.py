@@ -71,10 +71,8 @@ class Poll:
     sent_again: int
 
 
-class StatementBeingRead(Unavailable):
+class StatementBeingRead(Unavailable, slug="statement-being-read"):
     """Another process reads this statement now: an operator has one reader at a time."""
-
-    slug = "statement-being-read"
 
 
 def poll(runtime: Runtime, contract_id: UUID, most: int = MAX_UNANSWERED) -> Poll:

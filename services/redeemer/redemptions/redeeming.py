@@ -20,11 +20,8 @@ from shared.process.runtime import Runtime
 MAX_CODES = 50
 
 
-class RedemptionRefused(Conflict):
+class RedemptionRefused(Conflict, slug="redemption-refused", title="The cheques were not redeemed"):
     """At least one of the cheques presented cannot be taken, so none was; `refusals` says which and why."""
-
-    slug = "redemption-refused"
-    title = "The cheques were not redeemed"
 
 
 def redeem(runtime: Runtime, request: Request) -> dict[str, Any]:
