@@ -106,9 +106,8 @@ def answer_http_error(error: HTTPException) -> Response:
         problem.slug, problem.title = Invalid.slug, Invalid.title
         problem.detail = "Some fields are not valid: see `errors`."
         problem.members["errors"] = _by_field(messages)
-    response = answer(problem)
-    for name, value in error.get_headers():
-        if name.lower() not in ("content-type", "content-length"):
-            response.headers[name] = value
-    response.headers.update(data.get("headers") or {})
-    return response
+    kept = {
+        name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
+    }
+    problem.headers = kept | (data.get("headers") or {})
+    return answer(problem)

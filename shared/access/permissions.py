@@ -40,11 +40,6 @@ class Permission:
         """The reach for each of `ROLES`, as text."""
         return tuple(self.reach.get(role, _NOBODY) if self.reach else EVERYBODY for role in ROLES)
 
-    @property
-    def is_public(self) -> bool:
-        """Whether it needs no token."""
-        return not self.reach
-
 
 def of(app: Flask) -> list[Permission]:
     """An application's permissions, by blueprint; raises RuntimeError where a route does not name its callers."""

@@ -66,11 +66,6 @@ class Caller:
         if self.role in SCOPED and self.scope != owner:
             raise NotFound("There is no such thing within your scope.")
 
-    def require_service(self, name: str) -> None:
-        """Raises Forbidden unless the token is that of one service, which is its subject."""
-        if self.role is not Role.SERVICE or self.subject != name:
-            raise Forbidden(f"This is for the service {name} alone.")
-
     @property
     def own(self) -> UUID:
         """The scope of a scoped caller; raises Forbidden where the token has none."""
@@ -117,11 +112,11 @@ def own_key_id(service: str, key_id: str) -> str:
 
 def accepted_keys(settings: Settings) -> dict[str, bytes]:
     """The public keys that a service accepts by id: those of its settings, and those of its own signing keys."""
-    own = {
-        own_key_id(settings.service, key_id): Ed25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
-        for key_id, key in settings.signing_keys.items()
-    }
-    return {**settings.token_public_keys, **own}
+    accepted = dict(settings.token_public_keys)
+    for key_id, key in settings.signing_keys.items():
+        public_key = Ed25519PrivateKey.from_private_bytes(key).public_key()
+        accepted[own_key_id(settings.service, key_id)] = public_key.public_bytes_raw()
+    return accepted
 
 
 def ends_at(token: str) -> float:
@@ -199,8 +194,8 @@ def roles(
                 challenge = f'Bearer error="insufficient_scope", scope="{" ".join(accepted)}"'
                 detail = f"This takes a token of role {', '.join(accepted)}."
                 raise Forbidden(detail, headers={"WWW-Authenticate": challenge})
-            if service and g.caller.role is Role.SERVICE:
-                g.caller.require_service(service)
+            if service and g.caller.role is Role.SERVICE and g.caller.subject != service:
+                raise Forbidden(f"This is for the service {service} alone.")
             request_limits.check_request(str(g.caller))  # before anything reads the body, and after the caller is known
             return view(*args, **kwargs)
 

@@ -41,7 +41,7 @@ def world(request: pytest.FixtureRequest, service: Callable[[str], ServiceUnderT
 
 
 def lines(world: World) -> list[Permission]:
-    return [line for line in TABLES[world.service.settings.service] if not line.is_public]
+    return [line for line in TABLES[world.service.settings.service] if line.reach]
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -37,7 +37,7 @@ def test_a_line_says_how_far_a_route_reaches_for_each_role() -> None:
 
 def test_a_public_route_says_so() -> None:
     [line] = permissions.of(things(door=public(nothing)))
-    assert line.is_public
+    assert not line.reach
     assert set(line.cells) == {"everybody"}
 
 
