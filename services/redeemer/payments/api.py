@@ -21,10 +21,12 @@ from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, runtime, transaction, wait_for_others
 from shared.problems import ProblemSchema
 
-blueprint = Blueprint("payments", __name__, url_prefix="/v1/payments")
-closings = Blueprint("closing", __name__, url_prefix="/v1/statements")
-late = Blueprint("late payments", __name__, url_prefix="/v1/late-payments")
-terms = Blueprint("payment terms", __name__, url_prefix="/v1/payment-terms")
+blueprint = Blueprint("payments", __name__, url_prefix="/v1/payments", description="Money that went to structures.")
+closings = Blueprint("closing", __name__, url_prefix="/v1/statements", description="Months whose statements are made.")
+late = Blueprint(
+    "late payments", __name__, url_prefix="/v1/late-payments", description="Statements that are not paid in time."
+)
+terms = Blueprint("payment terms", __name__, url_prefix="/v1/payment-terms", description="How long a payment may take.")
 BLUEPRINTS = (blueprint, closings, late, terms)
 
 _BODY = {

@@ -23,8 +23,12 @@ from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, pdf_file, runtime, transaction
 from shared.problems import ProblemSchema
 
-blueprint = Blueprint("statements", __name__, url_prefix="/v1/statements")
-corrections = Blueprint("corrections", __name__, url_prefix="/v1/corrections")
+blueprint = Blueprint(
+    "statements", __name__, url_prefix="/v1/statements", description="What structures are owed, month by month."
+)
+corrections = Blueprint(
+    "corrections", __name__, url_prefix="/v1/corrections", description="What of a statement is put right on the next."
+)
 BLUEPRINTS = (blueprint, corrections)
 
 _PDF = {
