@@ -18,7 +18,11 @@ KINDS = ("register", "activate", "declare", "reverse", "cancel", "block", "unblo
 """What can be ordered: of a cheque, of a redemption (`declare`, `reverse`), of a training structure (the last two)."""
 
 
-class OperatorUnavailable(Exception):
+class OperatorFailure(Exception):
+    """A call brought no answer, or none that is of use."""
+
+
+class OperatorUnavailable(OperatorFailure):
     """The operator is not there and did nothing of what was asked: try again, in `retry_after` seconds if it said."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
@@ -26,11 +30,11 @@ class OperatorUnavailable(Exception):
         self.retry_after = retry_after
 
 
-class OperatorRefused(Exception):
+class OperatorRefused(OperatorFailure):
     """The operator will never take this; as an answer to several orders, at least one of them is the cause."""
 
 
-class NoAnswer(Exception):
+class NoAnswer(OperatorFailure):
     """Something was sent and no answer came that can be read: it may have been done, or not."""
 
 
@@ -42,7 +46,7 @@ class BadSignature(Exception):
     """A message does not come from the operator, or not now."""
 
 
-class Unreadable(Exception):
+class Unreadable(OperatorFailure):
     """A message of the operator is not what its documentation says; the text names the member that is wrong."""
 
 

@@ -97,7 +97,7 @@ def among(column: Any, ids: Collection[UUID]) -> sa.ColumnElement[bool]:
     return wanted
 
 
-def columns(names: Sequence[str], rows: Collection[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def columns(names: Sequence[str], rows: Collection[Mapping[Any, Any]]) -> dict[str, list[Any]]:
     """An array for each column of these rows: parameters of a statement that unnests them."""
     return {name: [row[name] for row in rows] for name in names}
 
@@ -109,22 +109,28 @@ def arrays(names: Sequence[str], rows: Collection[Sequence[Any]]) -> dict[str, l
 
 
 def insert_rows(
-    session: Session, model: type[DeclarativeBase], names: Sequence[str], rows: Sequence[Sequence[Any]]
+    session: Session,
+    model: type[DeclarativeBase],
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    skip_existing: bool = False,
 ) -> None:
     """Inserts rows of a model, each the values of the columns `names`: one statement of an array for each column.
 
-    Not for columns that are arrays themselves.
+    Those whose key is there already fail, or are skipped. JSON is given as text. Not for columns that are arrays.
     """
     if rows:
-        session.execute(_insert_unnested(model, tuple(names)), arrays(names, rows))
+        session.execute(_insert_unnested(model, tuple(names), skip_existing), arrays(names, rows))
 
 
 @cache
-def _insert_unnested(model: type[DeclarativeBase], names: tuple[str, ...]) -> sa.TextClause:
-    table = model.__table__
-    types = {name: table.c[name].type.compile(dialect=pg.dialect()) for name in names}  # type: ignore[no-untyped-call]
-    casts = ", ".join(f"CAST(:{name} AS {types[name]}[])" for name in names)
-    return sa.text(f"INSERT INTO {table} ({', '.join(names)}) SELECT * FROM unnest({casts})")  # noqa: S608 (a model's)
+def _insert_unnested(model: type[DeclarativeBase], names: tuple[str, ...], skip_existing: bool) -> pg.Insert:
+    table: Any = model.__table__
+    casts = [sa.cast(sa.bindparam(name), pg.ARRAY(table.c[name].type)) for name in names]
+    rows = sa.func.unnest(*casts).table_valued(*names).render_derived()
+    insert = pg.insert(table).from_select(names, sa.select(rows), include_defaults=False)
+    return insert.on_conflict_do_nothing() if skip_existing else insert
 
 
 def sessions(engine: sa.Engine, after_events: Callable[[], None]) -> sessionmaker[Session]:

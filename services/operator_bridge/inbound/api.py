@@ -11,13 +11,13 @@ from flask_smorest import Blueprint
 from services.operator_bridge import interface
 from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.inbound import schemas, statement_polling, webhook_inbox
-from services.operator_bridge.inbound.log_throttle import RefusalLog
 from services.operator_bridge.interface import BadSignature, UnknownOperator
-from services.operator_bridge.register import contracts
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import roles, uncounted
-from shared.http.request_context import runtime, transaction
+from shared.http.request_context import runtime
 from shared.limiting import request_limits, slow_bodies
+from shared.limiting.first_of_window import FirstOfWindow
+from shared.observability.logs import logger
 from shared.problems import NotFound, Problem, ProblemSchema, Unauthenticated
 from shared.settings.settings import ConfigurationError
 
@@ -25,7 +25,12 @@ blueprint = Blueprint("operators", __name__, url_prefix="/v1/operators", descrip
 polls = Blueprint("polls", __name__, url_prefix="/v1/contracts", description="Reading operators' statements now.")
 
 _MAX_MESSAGE_BYTES = 256 * 1024
-_refusals = RefusalLog()
+MAX_LINES = 5
+"""Refusals of an operator that are logged in a minute, so that a flood of them is no flood of lines."""
+_refusals = FirstOfWindow(MAX_LINES, 60.0)
+_ABILITIES = (
+    "own_till", "has_statement", "needs_codes", "supplies_codes", "activates", "by_status", "batch_size", "rate",
+)  # fmt: skip
 _MESSAGE = {
     "requestBody": {
         "required": True,
@@ -84,7 +89,10 @@ def receive(operator: str) -> ResponseReturnValue:
     except (UnknownOperator, ConfigurationError):
         raise NotFound("There is no such operator here.") from None
     except BadSignature as error:
-        _refusals.log(operator, error=str(error), sender=request.remote_addr)
+        withheld = _refusals.withheld(operator)
+        if withheld is not None:
+            facts = {"error": str(error), "sender": request.remote_addr}
+            logger().warning("bad_signature", operator=operator, not_logged=withheld, **facts)
         raise Unauthenticated("The message is not signed as it should be.", slug="bad-signature") from None
     return {"status": "accepted"}, 202
 
@@ -98,8 +106,6 @@ def poll(contract_id: UUID) -> statement_polling.Poll:
     Answers 503 where the operator does not give it whole (`operator-unavailable`) or a worker reads it at this moment
     (`statement-being-read`).
     """
-    with transaction() as session:
-        contracts.find(session, contract_id)
     done = statement_polling.poll(runtime(), contract_id)
     wakeups.wake(runtime(), "operator_bridge.push", str(contract_id))
     return done
@@ -112,13 +118,6 @@ def _describe(code: str) -> dict[str, Any]:
         "name": adapter.name or code,
         "configured": lookup.is_configured(code, runtime().settings.operators),
         "takes": [kind for kind in interface.KINDS if kind in adapter.supported_orders],
-        "own_till": adapter.own_till,
         "pays_structures": True,
-        "has_statement": adapter.has_statement,
-        "needs_codes": adapter.needs_codes,
-        "supplies_codes": adapter.supplies_codes,
-        "activates": adapter.activates,
-        "by_status": adapter.by_status,
-        "batch_size": adapter.batch_size,
-        "rate": adapter.rate,
+        **{name: getattr(adapter, name) for name in _ABILITIES},
     }

@@ -17,12 +17,13 @@ from services.operator_bridge.register import discrepancies
 from services.operator_bridge.register.transitions import REDEMPTION
 from shared.eventlog import log
 
+_REPORTED = ("reference", "cheque_id", "structure_id", "amount_cents", "redeemed_at")
 _REPORT = sa.text("""
     INSERT INTO report (report_id, contract_id, reference, cheque_id, structure_id, amount_cents, redeemed_at)
     SELECT input.report_id, link.contract_id, input.reference, input.cheque_id, input.structure_id,
            input.amount_cents, input.redeemed_at
-    FROM unnest(CAST(:report_ids AS uuid[]), CAST(:references AS text[]), CAST(:cheques AS uuid[]),
-                CAST(:structures AS uuid[]), CAST(:amounts AS integer[]), CAST(:times AS timestamptz[]))
+    FROM unnest(CAST(:report_ids AS uuid[]), CAST(:reference AS text[]), CAST(:cheque_id AS uuid[]),
+                CAST(:structure_id AS uuid[]), CAST(:amount_cents AS integer[]), CAST(:redeemed_at AS timestamptz[]))
          AS input (report_id, reference, cheque_id, structure_id, amount_cents, redeemed_at)
     JOIN LATERAL (
         SELECT link.contract_id FROM link JOIN contract USING (contract_id)
@@ -52,8 +53,7 @@ _MATCH = sa.text("""
     FROM redemption JOIN contract USING (contract_id)
     WHERE payment.redemption_id IS NULL AND payment.operator = contract.operator
       AND payment.reference = redemption.reference
-    RETURNING payment.operator, payment.reference, payment.payment_reference, payment.paid_on,
-              redemption.redemption_id, redemption.contract_id, redemption.cheque_id, redemption.state,
+    RETURNING payment.*, redemption.contract_id, redemption.cheque_id, redemption.state,
               redemption.reference AS declared_as
 """)
 
@@ -64,8 +64,7 @@ _FORMER = sa.text("""
     WHERE payment.redemption_id IS NULL AND payment.operator = contract.operator AND o.kind = 'declare'
       AND o.order_id = CASE WHEN payment.reference ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                             THEN CAST(payment.reference AS uuid) END
-    RETURNING payment.operator, payment.reference, payment.payment_reference, payment.paid_on,
-              redemption.redemption_id, contract.contract_id, redemption.cheque_id, redemption.state,
+    RETURNING payment.*, contract.contract_id, redemption.cheque_id, redemption.state,
               redemption.reference AS declared_as, redemption.contract_id = contract.contract_id AS still_theirs
 """)
 
@@ -77,14 +76,12 @@ _LATE = sa.text("""
     JOIN redemption ON redemption.redemption_id = claim.redemption_id
     WHERE payment.redemption_id IS NULL AND payment.operator = contract.operator
       AND payment.reference = claim.reference
-    RETURNING payment.operator, payment.reference, payment.payment_reference, payment.paid_on,
-              redemption.redemption_id, contract.contract_id, claim.cheque_id, redemption.state,
+    RETURNING payment.*, contract.contract_id, redemption.cheque_id, redemption.state,
               redemption.reference AS declared_as
 """)
 
 _PAID = sa.text("""
-    SELECT payment.operator, payment.reference, payment.payment_reference, payment.paid_on,
-           redemption_id, redemption.contract_id, redemption.cheque_id, redemption.state,
+    SELECT payment.*, redemption.contract_id, redemption.cheque_id, redemption.state,
            redemption.reference AS declared_as
     FROM payment JOIN redemption USING (redemption_id) WHERE redemption_id = ANY(:redemptions)
 """)
@@ -174,7 +171,9 @@ def _report(session: Session, operator: str, redeemed: Iterable[Redeemed]) -> No
     reports = {report_id(operator, redemption.reference): redemption for redemption in redeemed}
     if not reports:
         return
-    fresh = session.execute(_REPORT, {"operator": operator, **_columns(reports)}).mappings().all()
+    columns = {name: [getattr(redemption, name) for redemption in reports.values()] for name in _REPORTED}
+    params = {"operator": operator, "report_ids": list(reports), **columns}
+    fresh = session.execute(_REPORT, params).mappings().all()
     # Where the report comes after the redeemer's event, this database was restored to before the report.
     deriving.recognise(session, [row["report_id"] for row in fresh])
     log.append_many(
@@ -182,20 +181,8 @@ def _report(session: Session, operator: str, redeemed: Iterable[Redeemed]) -> No
     )
     found = session.execute(_VALUES, {"report_ids": list(reports)})
     values = {row.report_id: row.value_cents for row in found}
-    ids = [redemption.structure_id for redemption in reports.values()]
-    structures = set(session.scalars(_STRUCTURES, {"structures": ids}))
+    structures = set(session.scalars(_STRUCTURES, {"structures": columns["structure_id"]}))
     discrepancies.record(session, list(_differences(operator, reports, values, structures)))
-
-
-def _columns(reports: Mapping[UUID, Redeemed]) -> dict[str, list[Any]]:
-    return {
-        "report_ids": list(reports),
-        "references": [redemption.reference for redemption in reports.values()],
-        "cheques": [redemption.cheque_id for redemption in reports.values()],
-        "structures": [redemption.structure_id for redemption in reports.values()],
-        "amounts": [redemption.amount_cents for redemption in reports.values()],
-        "times": [redemption.redeemed_at for redemption in reports.values()],
-    }
 
 
 def _differences(

@@ -1,7 +1,7 @@
 """What the events of issuer and redeemer mean for the operators: a run of one kind at a time, by set.
 
-The two logs come in any order relative to each other. What the redeemer says of a cheque that the issuer has not told
-of yet is parked, cheque by cheque, and taken up with that cheque.
+The two logs come in any order relative to each other. What the redeemer says of a cheque whose issue was not read yet
+is parked, cheque by cheque, and taken up with that cheque.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,11 +33,11 @@ from shared.eventlog.event_kinds import (
 )
 from shared.eventlog.log import Event
 
-_Closing = ChequesCancelled | ChequesExpired
-_OfCheques = TypeVar("_OfCheques", bound=Body)
+_B = TypeVar("_B", bound=Body)
+_Item = TypeVar("_Item")
 
-_KNOWN = sa.text("SELECT cheque_id FROM cheque WHERE cheque_id = ANY(:cheques)")
-_KNOWN_REDEMPTIONS = sa.text("SELECT redemption_id FROM redemption WHERE redemption_id = ANY(:redemptions)")
+_CHEQUES = sa.text("SELECT cheque_id FROM cheque WHERE cheque_id = ANY(:ids)")
+_REDEMPTIONS = sa.text("SELECT redemption_id FROM redemption WHERE redemption_id = ANY(:ids)")
 
 
 def _issued(session: Session, run: Sequence[Event[ChequesIssued]]) -> None:
@@ -58,6 +58,8 @@ def _issued(session: Session, run: Sequence[Event[ChequesIssued]]) -> None:
 
 
 def _redeemed(session: Session, run: Sequence[Event[ChequesRedeemed]]) -> None:
+    items = [(redemption.cheque_id, event, redemption) for event in run for redemption in event.body.redemptions]
+    present = _present(session, _CHEQUES, items, lambda event, redemption: event.narrowed(redemptions=[redemption]))
     redemptions: list[dict[str, Any]] = [
         {
             "redemption_id": redemption.redemption_id,
@@ -71,8 +73,7 @@ def _redeemed(session: Session, run: Sequence[Event[ChequesRedeemed]]) -> None:
             "state": "confirmed" if event.body.via == "operator" else "due",
             "contract_id": event.body.contract_id if event.body.via == "operator" else None,
         }
-        for event in _of_known_cheques(session, run, _redemptions, _only_redemption)
-        for redemption in event.body.redemptions
+        for event, redemption in present
     ]
     if redemptions:
         deriving.redeem(session, redemptions)
@@ -82,37 +83,33 @@ def _redeemed(session: Session, run: Sequence[Event[ChequesRedeemed]]) -> None:
 
 
 def _reversed(session: Session, run: Sequence[Event[RedemptionReversed]]) -> None:
-    known = _of_known_cheques(session, run, lambda event: [event.body.cheque_id], lambda event, _: event)
-    reasons = {event.body.redemption_id: event.body.reason for event in known}
-    deriving.reverse(session, reasons, [event.body.cheque_id for event in known])
+    items = [(event.body.cheque_id, event, event.body) for event in run]
+    bodies = [body for _, body in _present(session, _CHEQUES, items, lambda event, _: event)]
+    reasons = {body.redemption_id: body.reason for body in bodies}
+    deriving.reverse(session, reasons, [body.cheque_id for body in bodies])
     applying.dispute_payments(session, list(reasons))
 
 
 def _paid(session: Session, run: Sequence[Event[RedemptionsPaid]]) -> None:
     """The accountant paid."""
-    creating.lock_orders(session)
-    accountant_payments.pay(session, _known_redemptions(session, run))
-
-
-def _known_redemptions(session: Session, run: Sequence[Event[RedemptionsPaid]]) -> list[UUID]:
-    """The redemptions that are spoken of; what is said of those whose cheques are not known here yet waits for them."""
-    named = [(event, redemption_id) for event in run for redemption_id in event.body.redemption_ids]
-    known = set(session.scalars(_KNOWN_REDEMPTIONS, {"redemptions": [redemption_id for _, redemption_id in named]}))
-    for event, redemption_id in named:
-        if redemption_id not in known:
-            park(session, redemption_id, event.narrowed(redemption_ids=[redemption_id]))
-    return sorted(known)
+    accountant_payments.pay(session, _redemptions(session, run))
 
 
 def _unpaid(session: Session, run: Sequence[Event[RedemptionsUnpaid]]) -> None:
-    """The accountant had not paid after all: told after the payment, and so parked after it where that waits."""
-    creating.lock_orders(session)
-    accountant_payments.unpay(session, _known_redemptions(session, run))
+    """The accountant had not paid after all: published after the payment, and so parked after it where that waits."""
+    accountant_payments.unpay(session, _redemptions(session, run))
 
 
-def _closed(session: Session, run: Sequence[Event[_Closing]], state: str) -> None:
-    known = _of_known_cheques(session, run, _cheques, _only_cheque)
-    deriving.close(session, state, {cheque_id: state for event in known for cheque_id in event.body.cheque_ids})
+def _redemptions(session: Session, run: Sequence[Event[RedemptionsPaid]]) -> list[UUID]:
+    items = [(redemption_id, event, redemption_id) for event in run for redemption_id in event.body.redemption_ids]
+    present = _present(session, _REDEMPTIONS, items, lambda event, paid: event.narrowed(redemption_ids=[paid]))
+    return sorted({redemption_id for _, redemption_id in present})
+
+
+def _closed(session: Session, run: Sequence[Event[ChequesCancelled | ChequesExpired]], state: str) -> None:
+    items = [(cheque_id, event, cheque_id) for event in run for cheque_id in event.body.cheque_ids]
+    present = _present(session, _CHEQUES, items, lambda event, cheque_id: event.narrowed(cheque_ids=[cheque_id]))
+    deriving.close(session, state, {cheque_id: state for _, cheque_id in present})
 
 
 def _blocked(session: Session, run: Sequence[Event[ChequesBlocked]], kind: str) -> None:
@@ -162,41 +159,16 @@ HANDLERS: Mapping[str, Handler] = {
 }
 
 
-def _of_known_cheques(
+def _present(
     session: Session,
-    run: Sequence[Event[_OfCheques]],
-    cheques: Callable[[Event[_OfCheques]], Sequence[UUID]],
-    only: Callable[[Event[_OfCheques], set[UUID]], Event[_OfCheques]],
-) -> list[Event[_OfCheques]]:
-    """The events, each of known cheques only; what they say of the others is parked, one part per cheque."""
+    rows: sa.TextClause,
+    items: Sequence[tuple[UUID, Event[_B], _Item]],
+    narrow: Callable[[Event[_B], _Item], Event[_B]],
+) -> list[tuple[Event[_B], _Item]]:
+    """Those items of events whose cheque or redemption is in this register; the others are parked, one by one."""
     creating.lock_orders(session)
-    named = {cheque_id for event in run for cheque_id in cheques(event)}
-    unknown = named - set(session.scalars(_KNOWN, {"cheques": list(named)}))
-    if not unknown:
-        return list(run)
-    known = []
-    for event in run:
-        missing = unknown.intersection(cheques(event))
-        for cheque_id in missing:
-            park(session, cheque_id, only(event, {cheque_id}))
-        rest = set(cheques(event)) - missing
-        if rest:
-            known.append(only(event, rest))
-    return known
-
-
-def _redemptions(event: Event[ChequesRedeemed]) -> list[UUID]:
-    return [redemption.cheque_id for redemption in event.body.redemptions]
-
-
-def _only_redemption(event: Event[ChequesRedeemed], cheques: set[UUID]) -> Event[ChequesRedeemed]:
-    chosen = [redemption for redemption in event.body.redemptions if redemption.cheque_id in cheques]
-    return event.narrowed(redemptions=chosen)
-
-
-def _cheques(event: Event[_Closing]) -> Sequence[UUID]:
-    return event.body.cheque_ids
-
-
-def _only_cheque(event: Event[_Closing], cheques: set[UUID]) -> Event[_Closing]:
-    return event.narrowed(cheque_ids=[cheque_id for cheque_id in event.body.cheque_ids if cheque_id in cheques])
+    present = set(session.scalars(rows, {"ids": [identifier for identifier, _, _ in items]}))
+    for identifier, event, item in items:
+        if identifier not in present:
+            park(session, identifier, narrow(event, item))
+    return [(event, item) for identifier, event, item in items if identifier in present]

@@ -1,8 +1,8 @@
 """Reading operators' statements: events that no message brought are applied, unknown orders are settled.
 
 The statement is streamed: nothing is held in memory but the part in hand, and no transaction is open meanwhile. An
-order that we do not know the outcome of is on it, with its outcome; or it is not, long enough after the sending, and
-then it was not done and is sent again under the same reference. Where the operator cannot be asked, a person decides.
+order of unknown outcome is on it, with its outcome; or it is not, long enough after the sending, and then it was not
+done and is sent again under the same reference. Where the operator cannot be asked, a person decides.
 """
 
 import itertools
@@ -16,17 +16,9 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.inbound import applying
-from services.operator_bridge.interface import (
-    ChequeStatus,
-    Line,
-    NoAnswer,
-    Operator,
-    OperatorRefused,
-    OperatorUnavailable,
-    Period,
-    Unreadable,
-)
+from services.operator_bridge.interface import ChequeStatus, Line, Operator, OperatorFailure, Period, Unreadable
 from services.operator_bridge.orders import outcomes, queue
+from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import MAX_UNANSWERED, Contract
 from services.operator_bridge.register.transitions import WORKING
 from services.operator_bridge.workers import leases
@@ -36,7 +28,7 @@ from shared.process.runtime import Runtime
 from shared.values import clock
 
 _BATCH_SIZE = 1000
-# Five times what a whole country has: what goes on beyond it is no statement, and would fill the disk.
+# Five times what a whole country has: a longer one would fill the disk.
 _MAX_LINES = 100_000_000
 # Each statement begins this long before the end of the last, or longer where its lines come later: clocks differ, and
 # a line may be dated late.
@@ -90,7 +82,7 @@ def poll(runtime: Runtime, contract_id: UUID, most: int = MAX_UNANSWERED) -> Pol
 def _poll(runtime: Runtime, contract_id: UUID, most: int) -> Poll:
     taken_at = clock.now()
     with runtime.transaction() as session:
-        contract = session.get_one(Contract, contract_id)
+        contract = contracts.find(session, contract_id)
         rows = session.execute(_UNKNOWN, {"contract": contract_id, "limit": _BATCH_SIZE, "most": most})
         unknown: dict[UUID, datetime] = {row.order_id: row.sent_at for row in rows}
         unsettled = queue.read(session, list(unknown))
@@ -106,8 +98,9 @@ def _poll(runtime: Runtime, contract_id: UUID, most: int) -> Poll:
         orders = list(unknown)
         left = session.execute(_STILL_UNKNOWN, {"orders": orders}).scalar_one()
         sent_before = taken_at - operator.statement_lag
-        again = _send_again(session, orders, sent_before, most)
-    return Poll(taken_at, lines, len(orders), len(orders) - left, again)
+        not_done = session.scalars(_NOT_DONE, {"orders": orders, "sent_before": sent_before, "most": most}).all()
+        outcomes.send_again(session, not_done, "not on the statement", "unknown")
+    return Poll(taken_at, lines, len(orders), len(orders) - left, len(not_done))
 
 
 def try_poll(runtime: Runtime, contract_id: UUID) -> None:
@@ -131,15 +124,15 @@ def parts(operator: Operator, period: Period, size: int) -> Iterator[tuple[Line,
             number += len(part)
             if number > _MAX_LINES:
                 raise Unreadable(f"more than {_MAX_LINES} lines")
-    except (OperatorUnavailable, OperatorRefused, NoAnswer, Unreadable) as error:
+    except OperatorFailure as error:
         raise _unavailable(error) from None
 
 
 def statement_date(operator: Operator, contract: str) -> datetime | None:
-    """The instant that how cheques stand on its statement is of, if there is any; raises Unavailable."""
+    """The instant of the cheques' statuses on a statement, if there is any; raises Unavailable."""
     try:
         return operator.statement_date(contract)
-    except (OperatorUnavailable, NoAnswer, Unreadable) as error:
+    except OperatorFailure as error:
         raise _unavailable(error) from None
 
 
@@ -163,10 +156,3 @@ def _since(contract: Contract, unknown: Mapping[UUID, datetime], lag: timedelta)
     if contract.polled_at is None:
         return None
     return min([contract.polled_at, *unknown.values()]) - max(_OVERLAP, lag)
-
-
-def _send_again(session: Session, orders: list[UUID], sent_before: datetime, most: int) -> int:
-    params = {"orders": orders, "sent_before": sent_before, "most": most}
-    not_done = session.scalars(_NOT_DONE, params).all()
-    outcomes.send_again(session, not_done, "not on the statement", "unknown")
-    return len(not_done)

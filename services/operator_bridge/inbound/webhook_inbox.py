@@ -1,6 +1,5 @@
 """Messages of operators: verified and stored as they came, answered at once, applied by a task."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +17,7 @@ from services.operator_bridge.interface import Event, UnknownOperator, Unreadabl
 from services.operator_bridge.register.models import Message
 from services.operator_bridge.workers import wakeups
 from shared.observability.logs import logger
+from shared.process import slices
 from shared.process.prepared_query import PreparedQuery, json_rows, rows_of_json
 from shared.process.runtime import Runtime
 from shared.settings.settings import ConfigurationError
@@ -52,7 +52,6 @@ _PRUNE = sa.text("""
     RETURNING message_id
 """)
 _PRUNE_BATCH_SIZE = 5000
-_PRUNE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class _Stored:
 
 
 def check_door(settings: Mapping[str, str], operator: str) -> None:
-    """Raises UnknownOperator where no operator of this name sends messages here: unknown, not configured, or silent."""
+    """Raises UnknownOperator where no operator of this name sends messages here: none, not configured, or silent."""
     try:
         adapter = type(lookup.connect(operator, settings))
     except ConfigurationError:
@@ -70,8 +69,8 @@ def check_door(settings: Mapping[str, str], operator: str) -> None:
         raise UnknownOperator(operator)
 
 
-def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Verifies a message, stores it as it came and wakes a worker to apply it; False where it was stored before.
+def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: bytes) -> None:
+    """Verifies a message, stores it as it came, where it is new, and wakes a worker to apply it.
 
     Raises UnknownOperator where there is none of the name, ConfigurationError where it is not configured, BadSignature.
     """
@@ -82,26 +81,20 @@ def receive(runtime: Runtime, operator: str, headers: Mapping[str, str], body: b
         "headers": {name.lower(): value for name, value in headers.items() if name.lower() in _KEPT_HEADERS},
         "body": body,
     }
-    stored = runtime.batcher(_store).submit(row)
-    if stored is None:
-        stored = bool(_STORE.run(runtime, _parameters([row]), _Stored))
+    if runtime.batcher(_store).submit(row) is None:
+        _STORE.run(runtime, {"messages": json_rows([row])}, _Stored)
         wakeups.wake(runtime, "operator_bridge.apply")
-    return stored
 
 
 def _store(runtime: Runtime, rows: Sequence[dict[str, Any]]) -> list[bool]:
-    """Stores messages by one statement and wakes a worker to apply them; whether each was not stored before."""
-    stored = {row.message_id for row in _STORE.run_once(runtime, _parameters(rows), _Stored)}
+    """Stores messages by one statement and wakes a worker to apply them."""
+    _STORE.run_once(runtime, {"messages": json_rows(rows)}, _Stored)
     wakeups.wake(runtime, "operator_bridge.apply")
-    return [row["message_id"] in stored for row in rows]
-
-
-def _parameters(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {"messages": json_rows(rows)}
+    return [True] * len(rows)
 
 
 def apply_waiting(runtime: Runtime) -> int:
-    """Applies the messages that wait, oldest first, and gives their number. Unreadable ones are marked and left."""
+    """Applies the messages that wait, oldest first, and returns their number. Unreadable ones are marked and left."""
     applied = 0
     while True:
         with runtime.transaction() as session:
@@ -114,20 +107,20 @@ def apply_waiting(runtime: Runtime) -> int:
             return applied
 
 
-def prune(runtime: Runtime, batch_size: int = _PRUNE_BATCH_SIZE, seconds: float = _PRUNE_SECONDS) -> int:
-    """Deletes applied messages older than MESSAGE_RETENTION_DAYS, for about so many seconds; gives their number.
+def prune(runtime: Runtime, batch_size: int = _PRUNE_BATCH_SIZE, seconds: float = slices.SECONDS) -> int:
+    """Deletes applied messages older than MESSAGE_RETENTION_DAYS, for about so many seconds; returns their number.
 
     Each batch is a transaction. Messages that were not applied stay, however old they are.
     """
     before = clock.now() - timedelta(days=runtime.settings.message_retention_days)
     params = {"before": before, "before_id": lowest_id(before), "batch_size": batch_size}
-    deadline, pruned = time.monotonic() + seconds, 0
-    while True:
+
+    def delete(batch: int) -> tuple[int, int | None]:
         with runtime.transaction() as session:
             deleted = len(session.scalars(_PRUNE, params).all())
-        pruned += deleted
-        if deleted < batch_size or time.monotonic() >= deadline:
-            return pruned
+        return deleted, batch + 1 if deleted == batch_size else None
+
+    return slices.run(delete, 0, seconds)[0]
 
 
 def _apply(session: Session, settings: Mapping[str, str], operator: str, messages: Sequence[Message]) -> None:

@@ -1,8 +1,8 @@
-"""What the accountant paid, as the redeemer tells it: no operator has to pay it any more, and none is told to.
+"""Redemptions that the accountant paid, by the redeemer's events: no operator has to pay them any more.
 
 A declaration that waits to be sent is withdrawn where the operator would pay by it. The redemption is nobody's then,
-and the operator is told to give up its cheque, so that its own till takes it no more. What was sent may be done: it
-stays as it is, and a payment for it is noticed as any that was made twice.
+and its cheque is cancelled with the operator, whose own till takes it no more. What was sent may be done: it stays as
+it is, and a payment for it is noticed as any that was made twice.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from services.operator_bridge.orders import creating, deriving, outcomes
 from services.operator_bridge.orders.creating import NewOrder
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.register.transitions import PAID_BY_ACCOUNTANT
+from shared.database import engine
 
 PAID = "paid-by-accountant"
 WITHDRAWN = "payment-withdrawn"
@@ -36,7 +37,7 @@ _RELEASE = sa.text("""
 
 _LINKS = sa.text("""
     SELECT contract_id, cheque_id FROM link
-    JOIN unnest(CAST(:contracts AS uuid[]), CAST(:cheques AS uuid[])) AS withdrawn (contract_id, cheque_id)
+    JOIN unnest(CAST(:contract_id AS uuid[]), CAST(:cheque_id AS uuid[])) AS withdrawn (contract_id, cheque_id)
     USING (contract_id, cheque_id)
     WHERE state IN ('wanted', 'registered') AND contract_id = ANY(:supporting)
 """)
@@ -45,7 +46,7 @@ _PAY = sa.text("""
     UPDATE redemption SET state = 'paid' WHERE redemption_id = ANY(:redemptions) AND state = ANY(:before)
 """)
 
-# What an operator paid as well stays paid; who has to pay the rest had accepted it, or is still to be asked.
+# What an operator paid as well stays paid; the rest an operator had accepted, or it is to be declared.
 _OPEN = sa.text("""
     UPDATE redemption SET state = CASE
         WHEN via = 'operator' OR EXISTS (
@@ -64,7 +65,7 @@ _CANCELLATIONS = sa.text("""
     FOR UPDATE
 """)
 
-# A cheque that its operator was told to give up cannot be declared there: another contract has to adopt it.
+# A cheque whose cancellation was sent cannot be declared there: another contract has to adopt it.
 _KEPT = sa.text("""
     SELECT cheque_id FROM unnest(CAST(:cheques AS uuid[])) AS cheque_id
     WHERE NOT EXISTS (SELECT FROM operator_order o WHERE o.cheque_id = cheque_id AND o.kind = 'cancel'
@@ -78,12 +79,15 @@ def pay(session: Session, redemptions: Sequence[UUID]) -> None:
     withdrawn = outcomes.refuse(session, session.scalars(_DECLARATIONS, params).all(), PAID)
     if withdrawn:
         session.execute(_RELEASE, {"redemptions": [order["redemption_id"] for order in withdrawn]})
-        _give_up(session, withdrawn)
+        columns = engine.columns(("contract_id", "cheque_id"), withdrawn)
+        links = session.execute(_LINKS, {**columns, "supporting": creating.supporting(session, "cancel")})
+        orders = [NewOrder(contract, {"reason": PAID}, cheque) for contract, cheque in links]
+        creating.create(session, "cancel", orders)
     session.execute(_PAY, {"redemptions": list(redemptions), "before": list(PAID_BY_ACCOUNTANT)})
 
 
 def unpay(session: Session, redemptions: Sequence[UUID]) -> None:
-    """Marks redemptions as to be paid that the accountant had only seemed to pay, and has them declared again."""
+    """Marks redemptions as to be paid that the accountant had only seemed to pay, and declares them again."""
     opened = session.execute(_OPEN, {"redemptions": list(redemptions)}).all()
     cheques = [row.cheque_id for row in opened if row.contract_id is None]
     if cheques:
@@ -92,15 +96,7 @@ def unpay(session: Session, redemptions: Sequence[UUID]) -> None:
         deriving.catch_up(session, session.scalars(_KEPT, params).all())
 
 
-def _give_up(session: Session, declarations: Sequence[sa.RowMapping]) -> None:
-    """Has the cheques of withdrawn declarations cancelled with their operators."""
-    contracts, cheques = ([order[name] for order in declarations] for name in ("contract_id", "cheque_id"))
-    supporting = creating.supporting(session, "cancel")
-    links = session.execute(_LINKS, {"contracts": contracts, "cheques": cheques, "supporting": supporting})
-    creating.create(session, "cancel", [NewOrder(contract, {"reason": PAID}, cheque) for contract, cheque in links])
-
-
 def _paying(session: Session) -> list[UUID]:
-    """The contracts whose operators pay for what is declared to them, on their own."""
+    """The contracts whose operators pay by themselves what is declared to them."""
     found = session.execute(sa.select(Contract.contract_id, Contract.operator))
     return [contract_id for contract_id, operator in found if not lookup.adapter(operator).paid_by_accountant]

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from flask_smorest import Blueprint
 
-from services.operator_bridge.orders import browsing, manual_outcome, manual_retry, schemas
+from services.operator_bridge.orders import manual, schemas
 from services.operator_bridge.register.models import Order
 from services.operator_bridge.workers import wakeups
 from shared.access.tokens import caller, roles
@@ -24,7 +24,7 @@ orders = Blueprint("orders", __name__, url_prefix="/v1/orders", description="Ord
 def browse_orders(query: dict[str, Any]) -> dict[str, Any]:
     """Orders by state, kind and contract, oldest first."""
     with transaction() as session:
-        return browsing.browse(session, query)
+        return manual.browse(session, query)
 
 
 @orders.route("/<uuid:order_id>/retry", methods=["POST"])
@@ -35,7 +35,7 @@ def browse_orders(query: dict[str, Any]) -> dict[str, Any]:
 def retry(body: dict[str, str], order_id: UUID) -> Order:
     """Sends an order again whose outcome is unknown, under its reference; one that was refused, under a fresh one."""
     with transaction() as session:
-        order = manual_retry.retry(session, order_id, caller().subject, body["note"])
+        order = manual.retry(session, order_id, caller().subject, body["note"])
         wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(order.contract_id))
     return order
 
@@ -48,7 +48,7 @@ def retry(body: dict[str, str], order_id: UUID) -> Order:
 def record_outcome(body: dict[str, Any], order_id: UUID) -> Order:
     """Settles an order whose outcome is unknown by the word of a person who asked the operator."""
     with transaction() as session:
-        order = manual_outcome.record(session, order_id, body["done"], caller().subject, body["note"])
+        order = manual.settle(session, order_id, body["done"], caller().subject, body["note"])
         wakeups.wake_after_commit(session, runtime(), "operator_bridge.push", str(order.contract_id))
     return order
 
@@ -61,6 +61,6 @@ def record_outcome(body: dict[str, Any], order_id: UUID) -> Order:
 def retry_stuck(body: dict[str, Any]) -> dict[str, int]:
     """Sends all orders again that got no answer too often, under the references that their operators know."""
     with transaction() as session:
-        retried = manual_retry.retry_stuck(session, caller().subject, body["note"], body["contract_id"])
+        retried = manual.retry_stuck(session, caller().subject, body["note"], body["contract_id"])
         wakeups.wake_after_commit(session, runtime(), "operator_bridge.wake_pushes")
     return {"retried": retried}

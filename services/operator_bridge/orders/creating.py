@@ -14,13 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.adapter_kit import lookup
-from services.operator_bridge.register.models import Contract
+from services.operator_bridge.register.models import Contract, Order
 from services.operator_bridge.register.references import reference_sql
 from services.operator_bridge.register.transitions import WORKING
+from shared.database import engine
 
-# One at a time: the run of one log, of the other, a contract that goes live, payments. Of two that need each other and
-# do not see each other, as neither is committed, both would wait for ever: a cheque for its contract, a parked event
-# for its cheque, a payment for its redemption.
+# One at a time: the run of one log, of the other, a contract that goes live, payments. Of two that need and, before
+# either is committed, do not see each other, both would wait for ever: a cheque and its contract, a parked event and
+# its cheque, a payment and its redemption.
 _LOCK = sa.text("SELECT pg_advisory_xact_lock('contract'::regclass::oid::bigint)")
 
 # Without a contract the one of their programme that went live last takes the cheques.
@@ -66,14 +67,7 @@ _REVERSE = sa.text(f"""
     WHERE contract_id = ANY(:contracts) AND reference IS NOT NULL AND state IN ('due', 'confirmed')
 """)  # noqa: S608 (as above)
 
-_CREATE = sa.text("""
-    INSERT INTO operator_order (contract_id, kind, cheque_id, structure_id, details)
-    SELECT contract_id, :kind, cheque_id, structure_id, CAST(details AS jsonb)
-    FROM unnest(CAST(:contracts AS uuid[]), CAST(:cheques AS uuid[]), CAST(:structures AS uuid[]),
-                CAST(:details AS text[])) WITH ORDINALITY
-         AS input (contract_id, cheque_id, structure_id, details, position)
-    ORDER BY position
-""")
+_CREATED = ("contract_id", "kind", "cheque_id", "structure_id", "details")
 
 _REPEAT = sa.text("""
     INSERT INTO operator_order (contract_id, kind, cheque_id, redemption_id, structure_id, details)
@@ -83,9 +77,6 @@ _REPEAT = sa.text("""
                || jsonb_build_array(CAST(:retry AS jsonb) || jsonb_build_object('of', order_id)))
     FROM operator_order WHERE order_id = :order RETURNING order_id
 """).bindparams(sa.bindparam("retry", type_=sa.JSON))
-
-OUR_TILLS = ("till",)
-"""Where redemptions were made that an operator does not know of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +90,7 @@ class NewOrder:
 
 
 def lock_orders(session: Session) -> None:
-    """Keeps everybody else from ordering until the end of the transaction; raises where that takes too long."""
+    """Locks out everybody else who orders until the end of the transaction; raises where that takes too long."""
     session.execute(_LOCK)
 
 
@@ -123,13 +114,12 @@ def declare(
     session: Session,
     redemptions: Sequence[UUID],
     contracts: Sequence[UUID] | None = None,
-    via: Sequence[str] = OUR_TILLS,
+    via: Sequence[str] = ("till",),
     details: Mapping[str, Any] | None = None,
 ) -> None:
     """Orders the declaration of redemptions that have no reference yet, to the contracts that have to pay them."""
-    if contracts is None:
-        contracts = supporting(session, "declare")
-    params = {"redemptions": list(redemptions), "contracts": list(contracts), "via": list(via)}
+    contracts = supporting(session, "declare") if contracts is None else list(contracts)
+    params = {"redemptions": list(redemptions), "contracts": contracts, "via": list(via)}
     session.execute(_DECLARE, {**params, "details": details or {}})
 
 
@@ -141,14 +131,10 @@ def reverse(session: Session, reasons: Mapping[UUID, str]) -> None:
 
 def create(session: Session, kind: str, orders: Sequence[NewOrder]) -> None:
     """Creates orders of a kind with fresh ids, in this sequence."""
-    if orders:
-        params = {
-            "contracts": [order.contract_id for order in orders],
-            "cheques": [order.cheque_id for order in orders],
-            "structures": [order.structure_id for order in orders],
-            "details": [json.dumps(order.details) for order in orders],
-        }
-        session.execute(_CREATE, {"kind": kind, **params})
+    rows = [
+        (order.contract_id, kind, order.cheque_id, order.structure_id, json.dumps(order.details)) for order in orders
+    ]
+    engine.insert_rows(session, Order, _CREATED, rows)
 
 
 def repeat(session: Session, order_id: UUID, retry: Mapping[str, Any]) -> UUID:

@@ -1,7 +1,7 @@
-"""From what happened to what an operator has to be told: cheques, redemptions, links and orders, by set.
+"""The orders that follow from what happened: cheques, redemptions, links and orders, by set.
 
 The logs of issuer and redeemer are applied in any order relative to each other. An order is made as soon as its cause
-is known and waits, when it is to be sent, for its cheque's link and for the earlier orders of its cheque (`sending`).
+was read, and waits to be sent for its cheque's link and for the earlier orders of its cheque (`queue`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,36 +14,10 @@ from sqlalchemy.orm import Session
 
 from services.operator_bridge.orders import creating
 from services.operator_bridge.orders.creating import NewOrder
-from services.operator_bridge.register.models import Affiliation
+from services.operator_bridge.register.models import Affiliation, Cheque, Redemption
 from services.operator_bridge.register.transitions import REDEMPTION, WORKING
 from shared.database import engine
 from shared.eventlog.event_kinds import StructureAffiliated
-
-_CHEQUE = ("cheque_id", "programme", "value_cents", "valid_until", "presentable_until")
-_TAKE_CHEQUES = sa.text("""
-    INSERT INTO cheque (cheque_id, programme, value_cents, valid_until, presentable_until)
-    SELECT * FROM unnest(
-        CAST(:cheque_id AS uuid[]), CAST(:programme AS text[]), CAST(:value_cents AS integer[]),
-        CAST(:valid_until AS date[]), CAST(:presentable_until AS date[])
-    )
-    ON CONFLICT DO NOTHING
-""")
-
-_REDEMPTION = (
-    "redemption_id", "presentation_id", "cheque_id", "structure_id", "amount_cents",
-    "via", "given_on", "redeemed_at", "state", "contract_id",
-)  # fmt: skip
-_TAKE_REDEMPTIONS = sa.text("""
-    INSERT INTO redemption (redemption_id, presentation_id, cheque_id, structure_id, amount_cents,
-                            via, given_on, redeemed_at, state, contract_id)
-    SELECT * FROM unnest(
-        CAST(:redemption_id AS uuid[]), CAST(:presentation_id AS uuid[]), CAST(:cheque_id AS uuid[]),
-        CAST(:structure_id AS uuid[]), CAST(:amount_cents AS integer[]), CAST(:via AS text[]),
-        CAST(:given_on AS date[]), CAST(:redeemed_at AS timestamptz[]), CAST(:state AS text[]),
-        CAST(:contract_id AS uuid[])
-    )
-    ON CONFLICT DO NOTHING
-""")
 
 _MARK = sa.text("UPDATE cheque SET state = :state WHERE cheque_id = ANY(:cheques)")
 _BLOCK = sa.text("UPDATE cheque SET blocked = :blocked WHERE cheque_id = ANY(:cheques)")
@@ -97,7 +71,6 @@ _LEFT = sa.text("""
             WHERE next.cheque_id = link.cheque_id AND next.state = 'wanted' AND holder.state = 'live')
 """)
 
-# The blocked among the open cheques given.
 _BLOCKED = sa.text("SELECT cheque_id FROM cheque WHERE blocked AND state = 'open' AND cheque_id = ANY(:cheques)")
 
 _AFFILIATED = sa.text("""
@@ -107,15 +80,15 @@ _AFFILIATED = sa.text("""
 
 
 def issue(session: Session, cheques: Sequence[Mapping[str, Any]]) -> None:
-    """Takes new cheques in and has them registered with the operator of their programme, if it has one."""
-    session.execute(_TAKE_CHEQUES, engine.columns(_CHEQUE, cheques))
+    """Adds new cheques and orders their registration with the operator of their programme, if it has one."""
+    _add(session, Cheque, cheques)
     creating.register(session, [cheque["cheque_id"] for cheque in cheques])
 
 
 def redeem(session: Session, redemptions: Sequence[Mapping[str, Any]]) -> None:
-    """Takes redemptions in and has those of our tills declared to whoever has to pay them."""
+    """Adds redemptions and orders the declaration of those of our tills to whoever has to pay them."""
     cheques = [redemption["cheque_id"] for redemption in redemptions]
-    session.execute(_TAKE_REDEMPTIONS, engine.columns(_REDEMPTION, redemptions))
+    _add(session, Redemption, redemptions)
     session.execute(_MARK, {"state": "redeemed", "cheques": cheques})
     session.execute(_ASSIGN, {"cheques": cheques, "working": list(WORKING)})
     by_way: dict[str, list[UUID]] = {"till": [], "operator": []}
@@ -131,7 +104,7 @@ def recognise(session: Session, redemptions: Sequence[UUID]) -> None:
 
 
 def reverse(session: Session, reasons: Mapping[UUID, str], cheques: Sequence[UUID]) -> None:
-    """Takes redemptions back, by id with the reason, and has the operators told."""
+    """Takes redemptions back, by id with the reason, and orders their reversal."""
     creating.reverse(session, reasons)
     session.execute(_TAKE_BACK, {"redemptions": list(reasons), "before": REDEMPTION.before("reversed")})
     session.execute(_MARK, {"state": "open", "cheques": cheques})
@@ -139,19 +112,19 @@ def reverse(session: Session, reasons: Mapping[UUID, str], cheques: Sequence[UUI
 
 
 def close(session: Session, state: str, reasons: Mapping[UUID, str]) -> None:
-    """Has cheques that were cancelled or have expired cancelled with their operators."""
+    """Cancels cheques that were cancelled or have expired with their operators."""
     session.execute(_MARK, {"state": state, "cheques": list(reasons)})
     _order(session, "cancel", reasons)
 
 
 def block(session: Session, kind: str, reasons: Mapping[UUID, str]) -> None:
-    """Has cheques blocked (`block`) or released (`unblock`) at the operator's own till."""
+    """Blocks (`block`) or releases (`unblock`) cheques at the operators' own tills."""
     session.execute(_BLOCK, {"blocked": kind == "block", "cheques": list(reasons)})
     _order(session, kind, reasons)
 
 
 def affiliate(session: Session, affiliations: Sequence[StructureAffiliated]) -> None:
-    """Has structures made known to the operator of the contract that they are affiliated to, and keeps that."""
+    """Keeps affiliations, and orders them from the operators of their contracts."""
     _keep(session, affiliations)
     contracts = set(creating.supporting(session, "affiliate", ("draft", *WORKING)))
     orders = [
@@ -163,7 +136,7 @@ def affiliate(session: Session, affiliations: Sequence[StructureAffiliated]) -> 
 
 
 def affiliation_details(affiliation: StructureAffiliated | sa.Row[Any]) -> dict[str, Any]:
-    """What an operator has to know of an affiliated structure, with days as in ISO 8601."""
+    """The details of an order to affiliate a structure, with days as in ISO 8601."""
     starts_on, ends_on = affiliation.starts_on, affiliation.ends_on
     return {
         "siret": affiliation.siret,
@@ -174,7 +147,7 @@ def affiliation_details(affiliation: StructureAffiliated | sa.Row[Any]) -> dict[
 
 
 def suspend(session: Session, reasons: Mapping[UUID, str]) -> None:
-    """Has structures suspended with every operator that knows them."""
+    """Suspends structures with every operator that they were affiliated to."""
     contracts = creating.supporting(session, "suspend", ("draft", *WORKING))
     affiliated = session.execute(_AFFILIATED, {"structures": list(reasons), "contracts": contracts})
     orders = [
@@ -191,6 +164,12 @@ def catch_up(session: Session, cheques: Sequence[UUID]) -> None:
     _order(session, "block", dict.fromkeys(blocked, "blocked"))
 
 
+def _add(session: Session, model: type[Cheque | Redemption], rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        values = [list(row.values()) for row in rows]
+        engine.insert_rows(session, model, list(rows[0]), values, skip_existing=True)
+
+
 def _keep(session: Session, affiliations: Sequence[StructureAffiliated]) -> None:
     columns = [column.key for column in Affiliation.__table__.columns]
     last = {(affiliation.contract_id, affiliation.structure_id): affiliation for affiliation in affiliations}
@@ -201,7 +180,7 @@ def _keep(session: Session, affiliations: Sequence[StructureAffiliated]) -> None
 
 
 def _move_on(session: Session, cheques: Sequence[UUID]) -> None:
-    """Has cheques that are open again taken by the operator that came after theirs, if there is one."""
+    """Moves cheques that are open again to the operator that came after theirs, if there is one."""
     astray = list(session.scalars(_ASTRAY, {"cheques": cheques}))
     if astray:
         creating.register(session, astray)
@@ -213,8 +192,6 @@ def _move_on(session: Session, cheques: Sequence[UUID]) -> None:
 
 def _order(session: Session, kind: str, reasons: Mapping[UUID, str]) -> None:
     """Orders something of cheques, by id with the reason, from every operator that has them."""
-    params = {"cheques": list(reasons), "contracts": creating.supporting(session, kind)}
-    links = session.execute(_LINKS, params)
-    creating.create(
-        session, kind, [NewOrder(contract, {"reason": reasons[cheque]}, cheque) for contract, cheque in links]
-    )
+    links = session.execute(_LINKS, {"cheques": list(reasons), "contracts": creating.supporting(session, kind)})
+    orders = [NewOrder(contract, {"reason": reasons[cheque]}, cheque) for contract, cheque in links]
+    creating.create(session, kind, orders)

@@ -16,8 +16,8 @@ from services.operator_bridge.orders.consequences import CONSEQUENCES, VOIDED, S
 from services.operator_bridge.register.transitions import ORDER, UNSENT
 from shared.values import cheque_code
 
-# `state || ''`, as no index is to be taken for it: rows are found by the ids that are given. By statistics of before a
-# switch next to nothing is unsettled, and all of what is would be read for each batch.
+# `state || ''`, so that rows are found by their ids and no index of states is read: by statistics of before a switch
+# next to nothing is unsettled, and all of what is would be read for each batch.
 _SETTLE = sa.text("""
     UPDATE operator_order o SET state = :state, reason = r.reason, settled_at = clock_timestamp()
     FROM unnest(CAST(:references AS uuid[]), CAST(:reasons AS text[]), CAST(:numbers AS text[]))
@@ -58,7 +58,7 @@ _SEND_AGAIN = sa.text("""
 """)
 
 _MARK_UNKNOWN = sa.text("""
-    UPDATE operator_order o SET state = 'unknown', lost = lost + :unanswered, reason = r.reason
+    UPDATE operator_order o SET state = 'unknown', lost = lost + CAST(o.state = 'sent' AS integer), reason = r.reason
     FROM unnest(CAST(:orders AS uuid[]), CAST(:reasons AS text[])) AS r (order_id, reason)
     WHERE o.order_id = r.order_id AND o.state || '' = ANY(:before)
 """)
@@ -92,7 +92,7 @@ _NOTE = sa.text("""
 def settle(session: Session, operator: str, receipts: Iterable[Receipt]) -> int:
     """Settles an operator's orders by their receipts, with all that follows; returns how many were unsettled before.
 
-    A receipt for a reference that is none of ours is passed over.
+    Receipts for references that are not ours are ignored.
     """
     ours = [(order_id, receipt) for receipt in receipts if (order_id := _order_id(receipt.reference))]
     return sum(_settle(session, operator, outcome, ours) for outcome in ("accepted", "refused"))
@@ -129,14 +129,11 @@ def send_again(session: Session, orders: Sequence[UUID], reason: str, state: str
     session.execute(_SEND_AGAIN, params)
 
 
-def mark_unanswered(session: Session, reasons: Mapping[UUID, str]) -> None:
-    """Marks orders that were sent and got no answer as unknown, each with what went wrong."""
-    _mark_unknown(session, reasons, 1, ["sent"])
-
-
-def mark_doubtful(session: Session, orders: Sequence[UUID], reason: str) -> None:
-    """Marks orders that wait to be sent as unknown, as an earlier sending may have been done."""
-    _mark_unknown(session, dict.fromkeys(orders, reason), 0, list(UNSENT))
+def mark_unknown(session: Session, reasons: Mapping[UUID, str], states: Sequence[str] = ("sent",)) -> None:
+    """Marks orders in these states as unknown, with the reason of each; one that was sent got no answer once more."""
+    if reasons:
+        params = {"orders": list(reasons), "reasons": list(map(cheque_code.mask, reasons.values()))}
+        session.execute(_MARK_UNKNOWN, {**params, "before": list(states)})
 
 
 def hold(session: Session, contracts: Sequence[UUID]) -> None:
@@ -157,13 +154,6 @@ def release(session: Session, contract_id: UUID) -> None:
 def note(session: Session, orders: Sequence[UUID], name: str, entry: Mapping[str, Any]) -> None:
     """Adds what a person decided to a list (`retries`, `vouched`) of orders, whose missing answers count no more."""
     session.execute(_NOTE, {"orders": list(orders), "name": name, "note": entry})
-
-
-def _mark_unknown(session: Session, reasons: Mapping[UUID, str], unanswered: int, states: list[str]) -> None:
-    if reasons:
-        masked = list(map(cheque_code.mask, reasons.values()))
-        params = {"orders": list(reasons), "reasons": masked, "unanswered": unanswered, "before": states}
-        session.execute(_MARK_UNKNOWN, params)
 
 
 def _order_id(reference: str) -> UUID | None:

@@ -65,7 +65,6 @@ _PERMIT = sa.text("""
     FROM contract WHERE contract_id = :contract AND held_at IS NULL FOR SHARE
 """)
 
-# Orders as an operator is told of them.
 _READ = sa.text("""
     SELECT o.order_id, o.kind, o.cheque_id, o.structure_id, o.details, contract.code AS contract, link.number,
            coalesce(redemption.amount_cents, cheque.value_cents, 0) AS amount_cents, cheque.valid_until,
@@ -108,7 +107,7 @@ _RECORD_SUCCESS = sa.text("""
     RETURNING before.circuit_opened_at IS NOT NULL AS closed
 """)
 
-# A lease that can be taken is nobody's any more (`leases`).
+# A lease that can be taken is of a worker that ended (`leases`).
 _ABANDONED = sa.text("""
     WITH lease AS MATERIALIZED (SELECT DISTINCT sent_by FROM operator_order WHERE state = 'sent'),
          ended AS MATERIALIZED (SELECT sent_by FROM lease WHERE pg_try_advisory_xact_lock(sent_by))
@@ -152,23 +151,25 @@ def claim(session: Session, contract_id: UUID, size: int, lease: int) -> list[Or
 
 
 def read(session: Session, orders: Sequence[UUID]) -> list[Order]:
-    """Orders as an operator is told of them, in their sequence and without codes."""
+    """Orders as an operator gets them, in their sequence and without codes."""
     return [_order(row) for row in session.execute(_READ, {"orders": list(orders)}).all()] if orders else []
 
 
 def put_back(session: Session, orders: Sequence[UUID], reason: str) -> None:
-    """Has orders that surely were not done sent again, later each time, from half a second to a minute and a half."""
+    """Makes orders that surely were not done pending again, for half a second to a minute and a half, by attempts."""
     outcomes.send_again(session, orders, reason, "sent", _MAX_BACKOFF_SECONDS)
 
 
 def record_failure(session: Session, contract_id: UUID, retry_after: float | None, reason: str) -> bool:
-    """Has all workers leave the operator alone: as long as it said, else longer after each failure.
+    """Keeps all workers from calling the operator: as long as it said, else longer after each failure.
 
-    Says whether that opened the circuit.
+    Returns whether that opened the circuit.
     """
+    if retry_after is not None:
+        retry_after = min(max(retry_after, _MIN_RETRY_AFTER_SECONDS), _MAX_RETRY_AFTER_SECONDS)
     params = {
         "contract": contract_id,
-        "wait": None if retry_after is None else _within(retry_after),
+        "wait": retry_after,
         "most": _MAX_BACKOFF_SECONDS,
         "jitter": random.uniform(0.5, 1.5),  # noqa: S311 (spreads calls, guards nothing)
         "opens": OPENS_AFTER,
@@ -178,18 +179,14 @@ def record_failure(session: Session, contract_id: UUID, retry_after: float | Non
 
 
 def record_success(session: Session, contract_id: UUID) -> bool:
-    """Forgets earlier failures, as the operator answered; says whether that closed the circuit."""
+    """Forgets earlier failures, as the operator answered; returns whether that closed the circuit."""
     return bool(session.scalar(_RECORD_SUCCESS, {"contract": contract_id}))
 
 
 def sweep(session: Session) -> None:
     """Marks as unknown what a worker sent that ended before it could settle it."""
     abandoned = session.scalars(_ABANDONED).all()
-    outcomes.mark_unanswered(session, dict.fromkeys(abandoned, "the worker that sent it ended"))
-
-
-def _within(seconds: float) -> float:
-    return min(max(seconds, _MIN_RETRY_AFTER_SECONDS), _MAX_RETRY_AFTER_SECONDS)
+    outcomes.mark_unknown(session, dict.fromkeys(abandoned, "the worker that sent it ended"))
 
 
 def _order(row: "sa.Row[Any]") -> Order:
@@ -208,11 +205,7 @@ def _order(row: "sa.Row[Any]") -> Order:
         redemption=row.reference if row.kind == "reverse" else None,
         redeemed_at=row.redeemed_at,
         reason=details.get("reason", ""),
-        starts_on=_day(details.get("starts_on")),
-        ends_on=_day(details.get("ends_on")),
+        starts_on=date.fromisoformat(details["starts_on"]) if details.get("starts_on") else None,
+        ends_on=date.fromisoformat(details["ends_on"]) if details.get("ends_on") else None,
         payment_order=details.get("payment_order"),
     )
-
-
-def _day(text: str | None) -> date | None:
-    return date.fromisoformat(text) if text else None

@@ -1,10 +1,10 @@
-"""Telling an operator what it has to know: claim a batch, commit, call, settle.
+"""Sending orders to an operator: claim a batch, commit, call, settle.
 
 The operator is called outside any transaction. What its answer means, or the lack of one, is decided here once:
 
-* it was not there and did nothing: the orders are pending again, and all workers stand back for a while;
+* it was not there and did nothing: the orders are pending again, and all workers leave it alone for a while;
 * it will not take an order: that one is refused; of several, halves find out which;
-* no answer, or none that can be read: the orders are unknown until its statement settles them (`polling`).
+* no answer, or none that can be read: the orders are unknown until its statement settles them (`statement_polling`).
 """
 
 import dataclasses
@@ -15,16 +15,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.operator_bridge import interface
 from services.operator_bridge.adapter_kit import lookup, parallel_calls
-from services.operator_bridge.interface import (
-    NoAnswer,
-    Operator,
-    OperatorRefused,
-    OperatorUnavailable,
-    Order,
-    Receipt,
-    Unreadable,
-)
+from services.operator_bridge.interface import OperatorFailure, OperatorRefused, OperatorUnavailable, Order, Receipt
 from services.operator_bridge.orders import outcomes, queue
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.workers import leases
@@ -41,10 +34,9 @@ _NAMED_ON_A_LINE = 100
 
 
 def push(runtime: Runtime, contract_id: UUID, seconds: float) -> int:
-    """Sends what a contract has due, batch after batch, for about so many seconds; says how many orders it sent.
+    """Sends what a contract has due, batch after batch, for about so many seconds; returns how many orders it sent.
 
-    Where more than a batch waits it is by several senders, as different to each other as workers are: while one waits
-    for the operator, another has the next batch ready.
+    Where more than a batch waits several senders do it: while one waits for the operator, another has the next batch.
     """
     with runtime.transaction() as session:
         contract = session.get_one(Contract, contract_id)
@@ -61,12 +53,12 @@ class _Sending:
 
     runtime: Runtime
     contract: Contract
-    operator: Operator
+    operator: interface.Operator
     deadline: float
     lease: int
 
     def batches(self) -> Iterator[int]:
-        """Sends one batch after another and gives the size of each."""
+        """Sends one batch after another and yields the size of each."""
         while self.wait_for_turn():
             with self.runtime.transaction() as session:
                 orders = queue.claim(session, self.contract.contract_id, self.operator.batch_size, self.lease)
@@ -120,14 +112,25 @@ class _Sending:
         rest = [order for order in orders if order.reference not in by_reference]
         if isinstance(failure, OperatorRefused) and len(rest) == 1:
             receipts.append(Receipt(rest.pop().reference, "refused", str(failure)))
-        ours = [by_reference[order.reference] for order in orders if order.reference in by_reference]
-        self.settle(receipts, [receipt for receipt in ours if receipt.outcome == "unknown"], rest, failure)
+        unanswered = {
+            UUID(order.reference): receipt.reason or "no outcome"
+            for order in orders
+            if (receipt := by_reference.get(order.reference)) and receipt.outcome == "unknown"
+        }
+        with self.runtime.transaction() as session:
+            self.record(session, failure)
+            outcomes.settle(session, self.contract.operator, receipts)
+            if isinstance(failure, OperatorUnavailable):
+                queue.put_back(session, _ids(rest), str(failure))
+            elif not isinstance(failure, OperatorRefused):
+                unanswered |= dict.fromkeys(_ids(rest), str(failure or "no receipt"))
+            outcomes.mark_unknown(session, unanswered)
         answered = sum(receipt.outcome != "unknown" for receipt in by_reference.values())
         self.log(orders, answered, failure, time.perf_counter() - began)
         if isinstance(failure, OperatorRefused) and rest:
             self.send_halves(rest)
 
-    def call(self, orders: Sequence[Order]) -> tuple[list[Receipt], Exception | None]:
+    def call(self, orders: Sequence[Order]) -> tuple[list[Receipt], OperatorFailure | None]:
         """The operator's receipts, and what went wrong, if anything did."""
         receipts: list[Receipt] = []
         order_ids = logs.ids(order.reference for order in orders)
@@ -135,31 +138,12 @@ class _Sending:
             try:
                 for receipt in self.operator.push(orders):
                     receipts.append(receipt)
-            except (OperatorUnavailable, OperatorRefused, NoAnswer, Unreadable) as error:
+            except OperatorFailure as error:
                 return receipts, error
         return receipts, None
 
-    def settle(
-        self,
-        receipts: Sequence[Receipt],
-        unanswered: Sequence[Receipt],
-        rest: Sequence[Order],
-        failure: Exception | None,
-    ) -> None:
-        """Records all that one call brought, in one transaction."""
-        with self.runtime.transaction() as session:
-            self.judge(session, failure)
-            outcomes.settle(session, self.contract.operator, receipts)
-            outcomes.mark_unanswered(
-                session, {UUID(receipt.reference): receipt.reason or "no outcome" for receipt in unanswered}
-            )
-            if isinstance(failure, OperatorUnavailable):
-                queue.put_back(session, _ids(rest), str(failure))
-            elif not isinstance(failure, OperatorRefused):
-                outcomes.mark_unanswered(session, dict.fromkeys(_ids(rest), str(failure or "no receipt")))
-
-    def judge(self, session: Session, failure: Exception | None) -> None:
-        """Has the operator left alone after a failure, or not any more after an answer."""
+    def record(self, session: Session, failure: OperatorFailure | None) -> None:
+        """Records a failure, after which the operator is left alone for a while, or an answer."""
         contract_id = self.contract.contract_id
         if failure is None or isinstance(failure, OperatorRefused):
             if queue.record_success(session, contract_id):
@@ -182,12 +166,12 @@ class _Sending:
             with self.runtime.transaction() as session:
                 queue.put_back(session, _ids(orders), reason)
 
-    def log(self, orders: Sequence[Order], answered: int, failure: Exception | None, seconds: float) -> None:
-        """Says what came of a call, and names the orders and their cheques, some on each line; nothing else of them."""
-        say = logger().warning if failure or answered < len(orders) else logger().info
+    def log(self, orders: Sequence[Order], answered: int, failure: OperatorFailure | None, seconds: float) -> None:
+        """Logs what came of a call, with the ids of orders and cheques, some on each line; nothing else of them."""
+        write = logger().warning if failure or answered < len(orders) else logger().info
         for start in range(0, len(orders), _NAMED_ON_A_LINE):
             some = orders[start : start + _NAMED_ON_A_LINE]
-            say(
+            write(
                 "orders_sent",
                 contract=self.contract.code,
                 orders=len(orders),

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.orders import manual_retry
+from services.operator_bridge.orders import manual
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.switching import moving, progress
@@ -39,7 +39,7 @@ def freeze(work: Work) -> Figures | Waiting:
     """Stops sending to the old operator, for a while or for good, and names its successor."""
     settings = work.runtime.settings.operators
     with work.runtime.transaction() as session:
-        manual_retry.doubt(session, work.old.contract_id)
+        manual.doubt(session, work.old.contract_id)
         lifecycle.change(session, settings, work.old.contract_id, "failed" if work.failed else "draining")
         if not work.failed:
             lifecycle.hold(session, work.old.contract_id, f"switch to {work.new.code}")

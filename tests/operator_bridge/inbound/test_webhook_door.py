@@ -14,7 +14,8 @@ from werkzeug.test import TestResponse
 
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge.inbound import api
-from services.operator_bridge.inbound.log_throttle import MAX_LINES, RefusalLog
+from services.operator_bridge.inbound.api import MAX_LINES
+from shared.limiting.first_of_window import FirstOfWindow
 from tests.operator_bridge.conftest import Office
 
 DOOR = "/v1/operators/{}/webhooks"
@@ -146,7 +147,7 @@ def test_good_messages_get_through_a_flood_of_bad_ones(office: Office, simulator
 
 
 def test_a_flood_is_told_in_a_few_lines(office: Office, caplog: pytest.LogCaptureFixture) -> None:
-    api._refusals = RefusalLog()
+    api._refusals = FirstOfWindow(MAX_LINES, 60.0)
     for number in range(50):
         send(office, STRANGER, f"bad_{number}")
     told = [record for record in caplog.records if "'bad_signature'" in record.getMessage()]
