@@ -25,7 +25,7 @@ from demo.stack import environment
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
 from services.redeemer.inbox import HANDLERS
-from services.redeemer.redemptions import attempts, eligibility
+from services.redeemer.redemptions import eligibility, redeeming
 from shared.audit import hash_chain
 from shared.database import engine
 from shared.database.migrations import runner as migrations
@@ -128,9 +128,9 @@ def _redeeming(runtime: Runtime, needed: int) -> Callable[[bool], Callable[[], N
 
         def redeem() -> None:
             typed, workshop = eligibility.read([next(codes)]), eligibility.workshop(None, None, None)
-            request = attempts.Request(structure, str(new_id()), b"", typed, workshop)
-            attempt = attempts.Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
-            judged = statement.run(runtime, attempts.parameters([attempt]), attempts.Line)
+            request = redeeming.Request(structure, str(new_id()), b"", typed, workshop)
+            attempt = redeeming.Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
+            judged = statement.run(runtime, redeeming.parameters([attempt]), redeeming.Line)
             if not judged[0].done:
                 raise SystemExit(f"refused: {judged[0].verdict}")
 

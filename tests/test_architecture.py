@@ -208,3 +208,19 @@ def test_orders_are_created_in_one_module_and_changed_in_one() -> None:
     changes = re.compile(r"UPDATE\s+operator_order", re.IGNORECASE)
     assert not changes.search((orders / "creating.py").read_text(encoding="utf-8"))
     assert not re.search(r"INTO\s+operator_order", (orders / "outcomes.py").read_text(encoding="utf-8"))
+
+
+def test_redemptions_are_made_by_three_statements_and_their_states_changed_in_the_settlement() -> None:
+    redeemer = ROOT / "services" / "redeemer"
+    sources = [path for path in (*redeemer.rglob("*.py"), *redeemer.rglob("*.sql")) if "migrations" not in path.parts]
+    texts = {str(path.relative_to(redeemer)): path.read_text(encoding="utf-8") for path in sources}
+    made = re.compile(r"INSERT\s+INTO\s+redemption\b|\binsert\(Redemption\)|[^\w.]Redemption\(\w+=")
+    changed = re.compile(
+        r"UPDATE\s+redemption\s+SET\s+(unpaid_)?state\b|redemption\.state\s*=[^=]|\bupdate\(Redemption\)"
+    )
+    assert {name for name, text in texts.items() if made.search(text)} == {
+        "redemptions/redeem.sql", "redemptions/operator_till.py", "recovery/recalling.py",
+    }  # fmt: skip
+    assert {name for name, text in texts.items() if changed.search(text)} == {
+        "payments/settlement.py", "payments/settle.sql",
+    }  # fmt: skip

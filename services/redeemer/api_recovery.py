@@ -11,12 +11,7 @@ from shared.access.tokens import roles
 from shared.http.request_context import transaction
 from shared.process.recovery import Query
 
-blueprint = Blueprint(
-    "recollections",
-    __name__,
-    url_prefix="/v1/recollections",
-    description="What is remembered here of another service, for one that was restored from a backup.",
-)
+blueprint = Blueprint("recollections", __name__, url_prefix="/v1/recollections")
 BLUEPRINTS = (blueprint,)
 
 

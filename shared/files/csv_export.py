@@ -68,26 +68,30 @@ def export_in_parts(engine: sa.Engine, query: str, params: Mapping[str, Any], se
     """The lines of a CSV file, its heads first, read part by part: a slow reader holds neither connection nor snapshot.
 
     `query` starts with a UUIDv7 that it is ordered by, and takes `after` and `limit`. Each row is as it stood when its
-    part was read; none that was there at the start is missed. A file with semicolons is one for French spreadsheets, so
-    it begins with the mark by which they know UTF-8.
+    part was read; none that was there at the start is missed.
     """
-    after, mark = UUID(int=0), "" if separator == "," else "\ufeff"
+    after = UUID(int=0)
     heads: str | None = None
     while True:
         with engine.connect() as connection:
             result = connection.execute(sa.text(query), {**params, "after": after, "limit": BATCH_SIZE})
             names, rows = list(result.keys()), result.all()
-        heads = mark + line(names, separator) if heads is None else ""
+        heads = _mark(separator) + line(names, separator) if heads is None else ""
         yield heads + "".join(line(row, separator) for row in rows)
         if len(rows) < BATCH_SIZE:
             return
         after = rows[-1][0]
 
 
-def lines(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+def lines(heads: Sequence[str], rows: Iterable[Sequence[Any]], separator: str = ",") -> Iterator[str]:
     """The lines of a CSV file of rows that are at hand, its heads first."""
-    yield line(heads)
-    yield from map(line, rows)
+    yield _mark(separator) + line(heads, separator)
+    yield from (line(row, separator) for row in rows)
+
+
+def _mark(separator: str) -> str:
+    """What begins a file for French spreadsheets, which know UTF-8 by it: a file with semicolons."""
+    return "" if separator == "," else "\ufeff"
 
 
 def line(values: Sequence[Any], separator: str = ",") -> str:

@@ -15,7 +15,8 @@ from services.redeemer.statements.models import PaymentTerm
 from services.redeemer.statements.schemas import IssuedSchema, IssueRequest
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page_of
-from shared.files.csv_export import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts, line
+from shared.files import csv_export
+from shared.files.csv_export import CSV_ANSWER, FormatQuery, PeriodQuery, export_in_parts
 from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, runtime, transaction, wait_for_others
@@ -100,7 +101,7 @@ class LateSchema(Schema):
     structure_id = fields.UUID(required=True)
     structure_name = fields.Str(required=True)
     siret = fields.Str(required=True, allow_none=True)
-    month = Month(required=True, metadata={"type": "string", "example": "2026-11"})
+    month = Month(required=True)
     due_on = fields.Date(required=True)
     days_late = fields.Int(required=True)
     due_cents = fields.Int(required=True)
@@ -207,9 +208,9 @@ def list_late_payments(query: dict[str, Any]) -> dict[str, Any]:
 @late.doc(responses={"200": CSV_ANSWER})
 def export_late_payments(query: dict[str, Any]) -> Response:
     """The same as CSV."""
-    rows = (overdue.COLUMNS, *([statement[name] for name in overdue.COLUMNS] for statement in _late(query)))
-    mark = "" if query["separator"] == "," else "\ufeff"
-    return csv_file("late-payments", [mark + "".join(line(row, query["separator"]) for row in rows)])
+    columns = list(LateSchema().fields)
+    rows = ([statement[name] for name in columns] for statement in _late(query))
+    return csv_file("late-payments", csv_export.lines(columns, rows, query["separator"]))
 
 
 def _late(query: dict[str, Any]) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ def close(runtime: Runtime, month: date, by: str, only: UUID | None = None) -> l
 
 def set_off(runtime: Runtime) -> int:
     """Settles all statements whose credits cover what is due; returns the number of redemptions settled."""
-    return slices.run(partial(_settle_slice, runtime), settlement.FIRST, math.inf)[0]
+    return slices.run(partial(_settle_slice, runtime), issuing.FIRST, math.inf)[0]
 
 
 def close_last_month(runtime: Runtime, seconds: float = slices.SECONDS) -> bool:
@@ -49,7 +49,7 @@ def _close_slice(runtime: Runtime, place: Place) -> tuple[int, Place | None]:
         settled, after = _settle_slice(runtime, place.after)
         return settled, Place(None, after) if after else None
     made, after = issuing.issue_slice(runtime, place.issuance, place.after)
-    return len(made), Place(place.issuance, after) if after else Place(None, settlement.FIRST)
+    return len(made), Place(place.issuance, after) if after else Place(None, issuing.FIRST)
 
 
 def _settle_slice(runtime: Runtime, after: UUID) -> tuple[int, UUID | None]:

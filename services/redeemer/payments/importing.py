@@ -111,7 +111,7 @@ def _open(session: Session, lines: Sequence[Line]) -> _Books:
             row.payment_reference: int(row.cents)
             for row in session.execute(sa.text(REPORTED), {"references": references})
         },
-        {row.id: int(row.due_cents - row.paid_cents) for row in statements.accounts(session, ids)},
+        {row.id: int(row.unpaid_cents) for row in statements.accounts(session, ids)},
     )
 
 

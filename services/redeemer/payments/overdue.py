@@ -10,11 +10,6 @@ from sqlalchemy.orm import Session
 from services.redeemer.statements.statements import PENDING, account_query
 from shared.values import clock
 
-COLUMNS = (
-    "number", "statement_id", "structure_id", "structure_name", "siret", "month", "due_on", "days_late", "due_cents",
-    "paid_cents", "late_cents",
-)  # fmt: skip
-
 _ISSUED_BY_THEN = """
     (statement.issued_at AT TIME ZONE 'Europe/Paris')::date <= :today
     AND (CAST(:structure_id AS uuid) IS NULL OR statement.structure_id = :structure_id)

@@ -7,7 +7,7 @@ paid.
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from functools import partial
 from itertools import groupby
@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from services.redeemer.payments.models import SET_OFF, Payment
+from services.redeemer.statements.issuing import BY_SCHEDULE, FIRST
 from services.redeemer.statements.models import Statement
 from services.redeemer.statements.statements import account_query
 from services.redeemer.transitions import REDEMPTION
@@ -27,11 +28,8 @@ from shared.eventlog import log
 from shared.process import slices
 from shared.values import clock
 
-BY_ITSELF = "schedule"
 _MAX_IDS = 1000  # in an event
 BATCH_SIZE = 25
-FIRST = UUID(int=0)
-"""Comes before every statement."""
 
 # A redemption that its operator refuses is not owed: what was paid for it is taken off the next statement.
 _PAYABLE = [state for state in REDEMPTION.before("paid") if state != "refused"]
@@ -41,12 +39,13 @@ _SETTLE = sa.text(sql_files.load(__file__, "settle.sql"))
 _SETTLE_BY_OPERATOR = sa.text("""
     WITH news AS (
         SELECT * FROM unnest(
-            CAST(:ids AS uuid[]), CAST(:contracts AS uuid[]), CAST(:reasons AS text[]), CAST(:references AS text[]),
-            CAST(:days AS date[])
+            CAST(:redemption_id AS uuid[]), CAST(:contract_id AS uuid[]), CAST(:refusal_reason AS text[]),
+            CAST(:payment_reference AS text[]), CAST(:paid_on AS date[])
         ) AS input (id, contract_id, refusal_reason, payment_reference, paid_on)
     ),
     locked AS MATERIALIZED (
-        SELECT id FROM redemption WHERE id = ANY(CAST(:ids AS uuid[])) AND state = ANY(:before) ORDER BY id FOR UPDATE
+        SELECT id FROM redemption WHERE id = ANY(CAST(:redemption_id AS uuid[])) AND state = ANY(:before)
+        ORDER BY id FOR UPDATE
     )
     UPDATE redemption SET state = :state, contract_id = news.contract_id, refusal_reason = news.refusal_reason,
                           payment_reference = news.payment_reference, paid_on = news.paid_on
@@ -58,7 +57,8 @@ _NOTE_REPEATED = sa.text("""
     INSERT INTO repeated_payment (redemption_id, payment_reference, contract_id, paid_on)
     SELECT redemption.id, news.payment_reference, news.contract_id, news.paid_on
     FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:contracts AS uuid[]), CAST(:references AS text[]), CAST(:days AS date[])
+        CAST(:redemption_id AS uuid[]), CAST(:contract_id AS uuid[]), CAST(:payment_reference AS text[]),
+        CAST(:paid_on AS date[])
     ) AS news (id, contract_id, payment_reference, paid_on)
     JOIN redemption ON redemption.id = news.id
     WHERE state = 'paid' AND redemption.payment_reference IS DISTINCT FROM news.payment_reference
@@ -68,14 +68,14 @@ _NOTE_REPEATED = sa.text("""
 # What an operator reports of a redemption that the accountant paid counts, should that payment be withdrawn.
 _MEANWHILE = sa.text("""
     UPDATE redemption SET unpaid_state = :state, refusal_reason = news.refusal_reason
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS news (id, refusal_reason)
+    FROM unnest(CAST(:redemption_id AS uuid[]), CAST(:refusal_reason AS text[])) AS news (id, refusal_reason)
     WHERE redemption.id = news.id AND state = 'paid' AND payment_id IS NOT NULL AND unpaid_state = ANY(:before)
 """)
 
 # To readers of the withdrawal of a payment, the operator's payment must come after it, so it is published here.
 _AFTER_WITHDRAWAL = sa.text("""
     SELECT redemption.id, contract_id, payment_reference, redemption.paid_on
-    FROM redemption WHERE redemption.id = ANY(CAST(:ids AS uuid[])) AND state = 'paid' AND payment_id IS NULL
+    FROM redemption WHERE redemption.id = ANY(CAST(:redemption_id AS uuid[])) AND state = 'paid' AND payment_id IS NULL
       AND EXISTS (
           SELECT FROM statement_line JOIN payment USING (statement_id)
           WHERE statement_line.redemption_id = redemption.id AND payment.kind = 'withdrawal'
@@ -187,7 +187,7 @@ def set_off_slice(session: Session, after: UUID) -> tuple[int, UUID | None]:
         return 0, None
     ids = [row.id for row in unpaid]
     lock_statements(session, ids)
-    alike = {"kind": SET_OFF, "amount_cents": 0, "paid_on": clock.today(), "file_digest": "", "typed_by": BY_ITSELF}
+    alike = {"kind": SET_OFF, "amount_cents": 0, "paid_on": clock.today(), "file_digest": "", "typed_by": BY_SCHEDULE}
     entries = [{**alike, "statement_id": row.id, "reference": row.name, "typed_at": clock.now()} for row in unpaid]
     # `settle.sql` marks the lines that the statement's own credits cover as paid by this entry.
     session.execute(pg.insert(Payment).on_conflict_do_nothing(constraint="payment_once_key"), entries)
@@ -230,10 +230,4 @@ def _missing(rows: Iterable[Any], others: Sequence[Any]) -> list[Any]:
 
 
 def _columns(news: Sequence[News]) -> dict[str, Any]:
-    return {
-        "ids": [line.redemption_id for line in news],
-        "contracts": [line.contract_id for line in news],
-        "reasons": [line.refusal_reason for line in news],
-        "references": [line.payment_reference for line in news],
-        "days": [line.paid_on for line in news],
-    }
+    return {column.name: [getattr(line, column.name) for line in news] for column in fields(News)}

@@ -8,8 +8,7 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
 from services.redeemer.fields import ReasonSchema
-from services.redeemer.redemptions import checking, eligibility, lockout, redeeming, reversing
-from services.redeemer.redemptions.attempts import Request
+from services.redeemer.redemptions import eligibility, lockout, redeeming, reversing
 from services.redeemer.redemptions.lockout import Guesser
 from services.redeemer.redemptions.models import Redemption
 from services.redeemer.redemptions.schemas import (
@@ -29,9 +28,9 @@ from shared.http.request_context import runtime, transaction
 from shared.limiting.client_address import client_network
 from shared.problems import ProblemSchema
 
-blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions", description="Cheques spent.")
-checks = Blueprint("checks", __name__, url_prefix="/v1/checks", description="What a cheque is good for.")
-lockouts = Blueprint("lockouts", __name__, url_prefix="/v1/structures", description="Who tried codes in vain.")
+blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions")
+checks = Blueprint("checks", __name__, url_prefix="/v1/checks")
+lockouts = Blueprint("lockouts", __name__, url_prefix="/v1/structures")
 BLUEPRINTS = (blueprint, checks, lockouts)
 
 _KEY = {
@@ -62,7 +61,7 @@ def redeem(body: dict[str, Any]) -> dict[str, Any]:
     key, typed = required_key(), eligibility.read(body.pop("codes"))
     digest, *former = request_digests()
     address, workshop = client_network(request.remote_addr), eligibility.workshop(**body)
-    presented = Request(caller().own, key, digest, typed, workshop, address, former)
+    presented = redeeming.Request(caller().own, key, digest, typed, workshop, address, former)
     return redeeming.redeem(runtime(), presented)
 
 
@@ -105,7 +104,7 @@ def reverse_redemption(body: dict[str, str], redemption_id: UUID) -> Redemption:
 def check(body: dict[str, Any]) -> dict[str, Any]:
     """Say whether a cheque could be redeemed here, and why not, without any effect on it."""
     code, guesser = body.pop("code"), Guesser(caller().own, client_network(request.remote_addr))
-    return checking.check(runtime(), guesser, code, eligibility.workshop(**body))
+    return eligibility.check(runtime(), guesser, code, eligibility.workshop(**body))
 
 
 @lockouts.route("/<uuid:structure_id>/lockout", methods=["DELETE"])

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from services.redeemer.redemptions import lockout
 from services.redeemer.redemptions.lockout import Guesser
 from shared.database import sql_files
 from shared.problems import Invalid
+from shared.process.prepared_query import PreparedQuery, json_rows
+from shared.process.runtime import Runtime
 from shared.values import cheque_code, clock
 from shared.values.cheque_code import InvalidCode
 
@@ -40,12 +43,25 @@ class Typed:
         return [[cheque_code.digest(code, key) for key in keys] if code else [] for code in self.codes]
 
 
+@dataclass(frozen=True)
+class _Checked:
+    locked_out_until: datetime | None
+    value_cents: int | None
+    valid_until: date | None
+    programme: str | None
+    verdict: str | None
+    redeemed_at: datetime | None
+
+
 # Presentations that go together never wait for a lock; one that goes alone does, and a check takes none.
 TOGETHER = sql_files.load(__file__, "redeem.sql")
 _LOCK = "ORDER BY cheque.id FOR UPDATE OF cheque NOWAIT"
 ALONE = TOGETHER.replace(_LOCK, _LOCK.removesuffix(" NOWAIT"))
 _ELIGIBILITY, _ = TOGETHER.split("-- Up to here a check is the same; from here on cheques are spent.\n")
-CHECK = _ELIGIBILITY.replace(_LOCK, "") + sql_files.load(__file__, "check.sql")
+_CHECK = PreparedQuery(
+    _ELIGIBILITY.replace(_LOCK, ""),
+    "SELECT locked_out_until, value_cents, valid_until, programme, verdict, redeemed_at FROM judged",
+)
 
 # What a verdict is called outside, and what there is to say about it.
 _REFUSALS: Mapping[str, tuple[str, str]] = {
@@ -92,7 +108,7 @@ def _refuse_repeated(codes: Sequence[str | None]) -> None:
 
 
 def workshop(given_on: date | None, service: str | None, postcode: str | None) -> Workshop:
-    """What the cheques pay for, today where no day is said; raises Invalid where the day is still to come."""
+    """What the cheques pay for, today without a day; raises Invalid where the day is still to come."""
     today = clock.today()
     if given_on and given_on > today:
         raise Invalid("The workshop is still to come.", errors={"given_on": ["It must not be after today."]})
@@ -101,14 +117,7 @@ def workshop(given_on: date | None, service: str | None, postcode: str | None) -
 
 def question(number: int, guesser: Guesser, paid_for: Workshop) -> dict[str, Any]:
     """A row of `questions`: by whom codes are presented or checked, and for which workshop."""
-    return {
-        "number": number,
-        "structure_id": guesser.structure_id,
-        "address": guesser.address,
-        "given_on": paid_for.given_on,
-        "service": paid_for.service,
-        "postcode": paid_for.postcode,
-    }
+    return {"number": number, **vars(guesser), **vars(paid_for)}
 
 
 def refusal(verdict: str, redeemed_at: datetime | None, fault: str | None = None) -> dict[str, Any]:
@@ -117,4 +126,29 @@ def refusal(verdict: str, redeemed_at: datetime | None, fault: str | None = None
     answer = {"reason": reason, "detail": fault or detail}
     if verdict == "already-redeemed" and redeemed_at:
         answer["redeemed_at"] = redeemed_at.isoformat()
+    return answer
+
+
+def check(runtime: Runtime, guesser: Guesser, code: str, paid_for: Workshop) -> dict[str, Any]:
+    """Whether a structure could redeem a code now, and what the cheque is worth; it has no effect on the cheque.
+
+    Raises TooMany where the structure tries too many codes that do not exist, or tried any where others try too many.
+    """
+    typed = read([code])
+    [digests] = typed.digests([*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
+    parameters = {
+        "questions": json_rows([question(1, guesser, paid_for)]),
+        "codes": json_rows([{"number": 1, "index": 0, "digests": digests}]),
+        "now": clock.now(),
+        "today": clock.today(),
+    }
+    [found] = _CHECK.run(runtime, parameters, _Checked)
+    if found.locked_out_until:
+        raise lockout.too_many(found.locked_out_until)
+    if found.verdict == UNKNOWN and not typed.faults:
+        lockout.count(runtime, guesser, 1, lockout.A_CHECK)
+    answer: dict[str, Any] = {"redeemable": found.verdict is None, "reason": None, "detail": None}
+    answer |= {name: getattr(found, name) for name in ("value_cents", "valid_until", "programme")}
+    if found.verdict:
+        answer |= refusal(found.verdict, found.redeemed_at, typed.faults.get(0))
     return answer

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -78,16 +79,8 @@ def _spend(session: Session, reports: Sequence[RedemptionReported]) -> None:
 
 def _payload(report: RedemptionReported, made: Any) -> dict[str, Any]:
     line = {"redemption_id": made.id, "cheque_id": report.cheque_id, "amount_cents": made.amount_cents}
-    return {
-        "presentation_id": made.id,
-        "structure_id": report.structure_id,
-        "programme": made.programme,
-        "via": "operator",
-        "contract_id": report.contract_id,
-        "redeemed_at": report.redeemed_at,
-        "given_on": _day(report),
-        "redemptions": [line],
-    }
+    facts = {"presentation_id": made.id, "programme": made.programme, "via": "operator", "given_on": _day(report)}
+    return {**msgspec.structs.asdict(report), **facts, "redemptions": [line]}
 
 
 def _day(report: RedemptionReported) -> date:

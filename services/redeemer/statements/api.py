@@ -18,6 +18,7 @@ from services.redeemer.statements.schemas import (
 )
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page_of
+from shared.files import csv_export
 from shared.files.csv_export import CSV_ANSWER, FormatQuery, export_in_parts
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, pdf_file, runtime, transaction
@@ -64,7 +65,7 @@ def show_statement(statement_id: UUID) -> dict[str, Any]:
     """Show a statement with its lines and totals as they were frozen, and what of it is confirmed and paid now."""
     with transaction() as session:
         statement, lines, refusals = _read(statement_id)
-        account = statements.account(session, statement_id)
+        [account] = statements.accounts(session, [statement_id])
     columns = {"due": statement.due_cents, "confirmed": statement.confirmed_cents, "paid": statement.paid_cents}
     totals = {name: {"cents": cents} for name, cents in columns.items()}
     return {"statement": statement, "totals": totals, "lines": lines, "refusals": refusals, "now": account}
@@ -81,8 +82,8 @@ def export_statement(query: dict[str, str], statement_id: UUID) -> Response:
     """
     with transaction():
         statement, lines, refusals = _read(statement_id)
-        written = list(documents.csv_lines(statement, lines, refusals, query["separator"]))
-    return csv_file(f"statement-{statement.name}", written)
+    rows = documents.csv_rows(statement, lines, refusals)
+    return csv_file(f"statement-{statement.name}", csv_export.lines(documents.HEADS, rows, query["separator"]))
 
 
 @blueprint.route("/<uuid:statement_id>/statement.pdf")

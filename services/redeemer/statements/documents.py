@@ -9,30 +9,19 @@ from typing import Any
 
 from services.redeemer.statements.models import Statement
 from shared.files import pdf_documents
-from shared.files.csv_export import line
 from shared.values import clock
 from shared.values.french_format import in_figures, in_full, in_words, month, number
 
 _TEMPLATE = Path(__file__).parent / "statement.typ"
 _COLUMNS = ("due_cents", "confirmed_cents", "paid_cents")
-_HEADS = (
+HEADS = (
     "statement", "position", "kind", "redemption_id", "cheque_id", "programme", "presented_on", "given_on",
     *_COLUMNS, "corrects", "text",
 )  # fmt: skip
 
 
-def csv_lines(
-    statement: Statement, lines: Sequence[Any], refusals: Sequence[Any], separator: str = ","
-) -> Iterator[str]:
-    """The lines of its CSV file; the last one is the total, in cents and in words.
-
-    A file with semicolons is one for French spreadsheets, so it begins with the mark by which they know UTF-8.
-    """
-    mark = "" if separator == "," else "\ufeff"
-    yield mark + "".join(line(row, separator) for row in (_HEADS, *_rows(statement, lines, refusals)))
-
-
-def _rows(statement: Statement, lines: Sequence[Any], refusals: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def csv_rows(statement: Statement, lines: Sequence[Any], refusals: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The rows of its CSV file; the last one is the total, in cents and in words."""
     for row in lines:
         facts = (row.redemption_id, row.cheque_id, row.programme, row.presented_on, row.given_on)
         yield (statement.name, row.position, row.kind, *facts, *_amounts(row), row.corrects, row.reason)

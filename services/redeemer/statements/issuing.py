@@ -6,7 +6,7 @@ becomes known when its month is closed is on the structure's next statement; so 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from itertools import accumulate
 from typing import Any
 from uuid import UUID
@@ -34,7 +34,7 @@ BATCH_SIZE = 25
 _MAX_LINES = 25_000
 
 FIRST = UUID(int=0)
-"""Comes before every structure."""
+"""Comes before every id."""
 
 # A structure with very many redemptions takes its time, and reading all that is unstated does.
 ALLOW_LONG_STATEMENTS = sa.text("SET LOCAL statement_timeout = '10min'")
@@ -69,16 +69,16 @@ class Issuance:
 
     @property
     def bounds(self) -> dict[str, Any]:
-        """The month, and the instant at which it ends."""
-        return {"month": self.month, "until": _until(self.month)}
+        """The month, and the instant at which it ends in Paris."""
+        return {"month": self.month, "until": datetime.combine(clock.add_months(self.month, 1), time(), clock.PARIS)}
 
 
 def issue(runtime: Runtime, month: date, by: str, only: UUID | None = None) -> list[Statement]:
-    """The statements that were made for a month, for every structure or for one: none the second time.
+    """Issues the statements of a month, of every structure or of one, and returns them: none the second time.
 
     Raises Invalid where the month is not over.
     """
-    if clock.today() < _following(month):
+    if clock.today() < clock.add_months(month, 1):
         raise Invalid("The month is not over.", slug="month-not-over", errors={"month": ["It must be a past month."]})
     made: list[Statement] = []
     after: UUID | None = FIRST
@@ -89,10 +89,10 @@ def issue(runtime: Runtime, month: date, by: str, only: UUID | None = None) -> l
 
 
 def issue_slice(runtime: Runtime, issuance: Issuance, after: UUID) -> tuple[list[Statement], UUID | None]:
-    """The statements that were made for the structures that follow a structure, and the last of these.
+    """Issues the statements of the structures that follow a structure; returns them, and the last of these structures.
 
-    A slice is a transaction of its own, so a run that was cut short is made good by the next. The last slice, which has
-    None for a structure, closes the month, unless it was for one structure.
+    A slice is a transaction of its own, so the next run makes good for one that was cut short. The last slice, which
+    returns None for a structure, closes the month, unless it was for one structure.
     """
     structures = _next_structures(runtime, issuance, after)
     if not structures:
@@ -167,13 +167,3 @@ def _close(runtime: Runtime, month: date) -> None:
         session.execute(_LOCK)
         closed = pg.insert(StatementMonth).values(month=month, closed_at=clock.now())
         session.execute(closed.on_conflict_do_nothing())
-
-
-def _following(month: date) -> date:
-    return clock.add_months(month, 1)
-
-
-def _until(month: date) -> datetime:
-    """The instant at which a month ends in Paris."""
-    following = _following(month)
-    return datetime(following.year, following.month, 1, tzinfo=clock.PARIS)

@@ -4,7 +4,6 @@ A correction is a line of the structure's next statement, which has the differen
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -56,7 +55,10 @@ def account_query(until: str, which: str) -> str:
     """  # noqa: S608 (constants of this package)
 
 
-_ACCOUNTS = sa.text(account_query("'infinity'", "statement.id = ANY(:ids)"))
+_ACCOUNTS = sa.text(f"""
+    SELECT account.*, due_cents - paid_cents AS unpaid_cents
+    FROM ({account_query("'infinity'", "statement.id = ANY(:ids)")}) account
+""")  # noqa: S608 (constants of this module)
 
 _OF_THE_REGISTER = """
     statement.id IN (
@@ -77,20 +79,6 @@ REGISTER = f"""
     FROM ({account_query("'infinity'", _OF_THE_REGISTER)}) account JOIN statement USING (id)
     ORDER BY statement.id
 """  # noqa: S608 (constants of this module)
-
-
-@dataclass(frozen=True)
-class Account:
-    """What a statement comes to now, in cents: how much of it operators confirmed, and what was paid in all."""
-
-    due_cents: int
-    confirmed_cents: int
-    paid_cents: int
-
-    @property
-    def unpaid_cents(self) -> int:
-        """What is still to be paid; negative where too much was."""
-        return self.due_cents - self.paid_cents
 
 
 def find(session: Session, statement_id: UUID) -> Statement:
@@ -123,14 +111,8 @@ def refusals(session: Session, statement_id: UUID) -> Sequence[StatementRefusal]
 
 
 def accounts(session: Session, statement_ids: Collection[UUID]) -> Sequence[Any]:
-    """What statements come to now, a row of `id` and the amounts of an `Account` for each."""
+    """What statements come to now: due, confirmed, paid and unpaid, which is negative where too much was paid."""
     return session.execute(_ACCOUNTS, {"ids": list(statement_ids)}).all()
-
-
-def account(session: Session, statement_id: UUID) -> Account:
-    """What a statement comes to now."""
-    [row] = accounts(session, [statement_id])
-    return Account(int(row.due_cents), int(row.confirmed_cents), int(row.paid_cents))
 
 
 def correct(session: Session, redemption_id: UUID, owed_cents: int, reason: str, made_by: str) -> Correction:

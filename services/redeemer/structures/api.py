@@ -18,10 +18,8 @@ from shared.http.request_context import transaction
 from shared.places.importer import CSV_BODY, PlaceSchema, Report, ReportSchema
 from shared.problems import ProblemSchema
 
-blueprint = Blueprint("structures", __name__, url_prefix="/v1/structures", description="Who may redeem cheques.")
-affiliations_blueprint = Blueprint(
-    "affiliations", __name__, url_prefix="/v1/affiliations", description="Who may redeem which programme's cheques."
-)
+blueprint = Blueprint("structures", __name__, url_prefix="/v1/structures")
+affiliations_blueprint = Blueprint("affiliations", __name__, url_prefix="/v1/affiliations")
 BLUEPRINTS = (blueprint, affiliations_blueprint)
 
 

@@ -133,7 +133,7 @@ def _check_stated(books: Books) -> None:
     assert stated.cents + pending.cents == expected.cents
     with books.till.redeemer.runtime.transaction() as session:
         ids = session.scalars(sa.text("SELECT id FROM statement")).all()
-        accounts = [statements.account(session, one) for one in ids]
+        accounts = statements.accounts(session, ids)
         overdue = late.late(session, clock.today() + timedelta(days=400))
     assert sum(one.unpaid_cents + one.paid_cents for one in accounts) == stated.cents
     least = max(0, sum(one.unpaid_cents for one in accounts) + int(pending.cents))

@@ -86,7 +86,7 @@ PAST_THE_SESSIONS = {
     "services/operator_bridge/workers/leases.py": "locks",
     "services/operator_bridge/reconciliation/comparing.py": "temporary tables of a comparison",
     "services/operator_bridge/reconciliation/runs.py": "a lock, and a comparison",
-    "services/redeemer/redemptions/checking.py": "reads",
+    "services/redeemer/redemptions/eligibility.py": "reads",
     "services/redeemer/cheques/expiring.py": "reads",
     "services/redeemer/redemptions/redeeming.py": "one round trip, which records itself",
 }

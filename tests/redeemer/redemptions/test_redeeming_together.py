@@ -10,9 +10,8 @@ import pytest
 import sqlalchemy as sa
 from psycopg.errors import LockNotAvailable
 
-from services.redeemer.redemptions import attempts as presenting
-from services.redeemer.redemptions import eligibility
-from services.redeemer.redemptions.attempts import Attempt, Outcome, Request
+from services.redeemer.redemptions import eligibility, redeeming
+from services.redeemer.redemptions.redeeming import Attempt, Outcome, Request
 from shared.audit import trail
 from shared.audit.trail import Act
 from shared.values import cheque_code
@@ -64,7 +63,7 @@ def test_each_is_judged_by_itself_whoever_it_goes_with(
     names = list(kinds)
     Random(1).shuffle(names)
 
-    outcomes = presenting.together(till.redeemer.runtime, [kinds[name][0] for name in names])
+    outcomes = redeeming.together(till.redeemer.runtime, [kinds[name][0] for name in names])
 
     assert {name: verdicts(outcome) for name, outcome in zip(names, outcomes, strict=True)} == {
         name: expected for name, (_, expected) in kinds.items()
@@ -77,7 +76,7 @@ def test_each_leaves_what_it_would_have_left_alone(
     till: Till, kinds: dict[str, tuple[Attempt, list[str | None]]]
 ) -> None:
     before = len(till.told("cheques.redeemed"))
-    presenting.together(till.redeemer.runtime, [each for each, _ in kinds.values()])
+    redeeming.together(till.redeemer.runtime, [each for each, _ in kinds.values()])
 
     events = {body["presentation_id"]: body for body in till.told("cheques.redeemed")[before:]}
     assert len(events) == 3
@@ -105,7 +104,7 @@ def test_two_who_want_the_same_cheque_never_go_together(till: Till) -> None:
     wanted = [[first.code, second.code], [second.code, third.code], [third.code]]
     other = till.affiliated("s2")
 
-    outcomes = presenting.together(
+    outcomes = redeeming.together(
         till.redeemer.runtime,
         [attempt(till, codes, [till.structure, other][index % 2]) for index, codes in enumerate(wanted)],
     )
@@ -117,7 +116,7 @@ def test_two_who_want_the_same_cheque_never_go_together(till: Till) -> None:
 def test_two_with_the_same_key_never_go_together(till: Till) -> None:
     first, second = till.issue(2)
     pair = [attempt(till, [first.code], key="k"), attempt(till, [second.code], key="k")]
-    outcomes = presenting.together(till.redeemer.runtime, pair)
+    outcomes = redeeming.together(till.redeemer.runtime, pair)
     assert [verdicts(outcome) for outcome in outcomes] == [[None], None]
 
 
@@ -129,7 +128,7 @@ def test_who_is_locked_out_takes_nobody_with_it(till: Till) -> None:
         connection.execute(sa.text(locked), {"who": f"structure {guesser}", "until": day(2)})
     pair = [attempt(till, [mine.code], guesser), attempt(till, [good.code])]
 
-    barred, free = presenting.together(till.redeemer.runtime, pair)
+    barred, free = redeeming.together(till.redeemer.runtime, pair)
 
     assert barred
     assert free
@@ -151,7 +150,7 @@ def test_nobody_waits_for_the_cheque_of_a_stranger(till: Till, owner: sa.Engine)
     pair = [attempt(till, [good.code]), attempt(till, [contested.code])]
     with held(owner, "SELECT FROM cheque WHERE id = :id FOR UPDATE", id=contested.id):
         with pytest.raises(LockNotAvailable, match="could not obtain lock"):  # and not after a timeout
-            presenting.together(till.redeemer.runtime, pair)
+            redeeming.together(till.redeemer.runtime, pair)
         assert till.present([good.code]).status_code == 201
     assert till.rows("SELECT FROM redemption") == [()]
 
@@ -161,7 +160,7 @@ def test_whose_twin_is_in_hand_is_told_so_and_the_others_are_served(till: Till, 
     pair = [attempt(till, [mine.code], key="k"), attempt(till, [good.code])]
     twin = "SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))"
     with held(owner, twin, lock=f"{till.structure} k"):
-        waiting, free = presenting.together(till.redeemer.runtime, pair)
+        waiting, free = redeeming.together(till.redeemer.runtime, pair)
     assert waiting
     assert free
     assert [(line.has_key, line.done) for line in (waiting.lines[0], free.lines[0])] == [(False, False), (True, True)]
@@ -170,7 +169,7 @@ def test_whose_twin_is_in_hand_is_told_so_and_the_others_are_served(till: Till, 
 def test_a_repeat_among_others_changes_nothing_and_spoils_nothing(till: Till) -> None:
     first, second = till.issue(2)
     assert till.present([first.code], key="k").status_code == 201
-    repeat, fresh = presenting.together(
+    repeat, fresh = redeeming.together(
         till.redeemer.runtime, [attempt(till, [first.code], key="k"), attempt(till, [second.code])]
     )
     assert repeat
@@ -183,5 +182,5 @@ def test_the_order_in_which_they_stand_decides_nothing(till: Till) -> None:
     for order in permutations(range(3)):
         cheques = till.issue(3)
         attempts = [attempt(till, [cheques[index].code], who=f"till {index}") for index in order]
-        outcomes = presenting.together(till.redeemer.runtime, attempts)
+        outcomes = redeeming.together(till.redeemer.runtime, attempts)
         assert [outcome.lines[0].cheque_id for outcome in outcomes if outcome] == [cheques[index].id for index in order]
