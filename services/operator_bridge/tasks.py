@@ -1,4 +1,4 @@
-"""The bridge's tasks: each says that there is work, and a use case finds it in PostgreSQL."""
+"""The bridge's tasks: each signals that there is work, and a use case finds it in PostgreSQL."""
 
 from collections.abc import Callable, Iterable
 from uuid import UUID
@@ -26,7 +26,7 @@ _SLICE_SECONDS = 15.0
 
 @shared_task(name="operator_bridge.pull")
 def pull(publisher: str) -> None:
-    """Applies the news of another service, and has what follows from it sent."""
+    """Applies the events of another service, and sends the orders that follow from them."""
     if runtime().pull(publisher, HANDLERS):
         wake_pushes()
 
@@ -90,13 +90,13 @@ def poll(contract_id: str) -> None:
 
 @shared_task(name="operator_bridge.poll_all")
 def poll_all() -> None:
-    """Has every statement read."""
+    """Wakes the reading of every statement."""
     _wake_all("operator_bridge.poll", statement_polling.contracts_to_poll)
 
 
 @shared_task(name="operator_bridge.repair")
 def repair() -> None:
-    """Has the statements read that tell the outcome of orders we had no answer to."""
+    """Wakes the reading of the statements that show the outcome of unanswered orders."""
     _wake_all("operator_bridge.poll", statement_polling.contracts_to_repair)
 
 
@@ -113,7 +113,7 @@ def reconcile(reconciliation_id: str) -> None:
 
 @shared_task(name="operator_bridge.reconcile_due")
 def reconcile_due() -> None:
-    """Has the night's runs made, takes up what is due of them, and keeps the day's balance after them."""
+    """Requests the night's runs, wakes those that are due, and keeps the day's balance after them."""
     with runtime().transaction() as session:
         reconciling.request_nightly(session, clock.now())
     # The first that is taken up runs, the others find it at work and are woken when it ends.
@@ -133,7 +133,7 @@ def switch(switch_id: str) -> None:
 
 @shared_task(name="operator_bridge.switch_all")
 def switch_all() -> None:
-    """Has every switch that is not done taken on."""
+    """Wakes every switch that is not done."""
     _wake_all("operator_bridge.switch", switchover.running)
 
 

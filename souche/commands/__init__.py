@@ -1,1 +1,1 @@
-"""One file for each command of `souche`."""
+"""The commands of `souche`: one file for each, or for a few of one subject."""

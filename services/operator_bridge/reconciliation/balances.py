@@ -72,8 +72,8 @@ DAYS_CSV = """
     FROM daily_balance CROSS JOIN LATERAL (
         SELECT 'register' AS name, NULL AS contract, register AS sums
         UNION ALL SELECT 'redeemer', NULL, redeemer WHERE redeemer IS NOT NULL
-        UNION ALL SELECT held ->> 'operator', held ->> 'contract', held -> 'theirs'
-                  FROM jsonb_array_elements(operators) held
+        UNION ALL SELECT comparison ->> 'operator', comparison ->> 'contract', comparison -> 'theirs'
+                  FROM jsonb_array_elements(operators) comparison
     ) party CROSS JOIN LATERAL jsonb_each(party.sums) entry
     WHERE (CAST(:since AS date) IS NULL OR day >= :since) AND (CAST(:until AS date) IS NULL OR day <= :until)
       AND (CAST(:programme AS text) IS NULL OR programme = :programme)
@@ -148,15 +148,19 @@ def _rows(session: Session, day: date, redeemer: Mapping[str, Any] | None) -> It
     for programme in sorted({*register, *(redeemer or {}), *(row["programme"] for row in operators)}):
         ours = _sums(register.get(programme, {}))
         theirs = None if redeemer is None else redeemer.get(programme, _sums({}))
-        held = [
+        comparisons = [
             {name: row[name] for name in row if name != "programme"}
             for row in operators
             if row["programme"] == programme
         ]
-        agrees = None if theirs is None else ours == theirs and not any(operator["differences"] for operator in held)
+        agrees = (
+            None
+            if theirs is None
+            else ours == theirs and not any(comparison["differences"] for comparison in comparisons)
+        )
         yield {
             "day": day, "programme": programme, "kept_at": clock.now(), "register": ours, "redeemer": theirs,
-            "operators": held, "agrees": agrees,
+            "operators": comparisons, "agrees": agrees,
         }  # fmt: skip
 
 
@@ -182,7 +186,7 @@ def _added(states: Mapping[str, Mapping[str, int]], names: Iterable[str]) -> dic
 
 
 def _sums(by_state: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    """Every state, those that nothing stands in included, and all together."""
+    """Every state, empty ones included, and all together."""
     states = {state: dict(by_state.get(state, {"number": 0, "cents": 0})) for state in STATES}
     return {"issued": _added(states, STATES), **states}
 

@@ -26,7 +26,7 @@ KINDS = (
     "missing_at_operator", "unknown_here", "amount_differs", "status_differs", "redeemed_twice",
     "redeemed_there_not_here", "paid_not_redeemed", "redeemed_not_paid_in_time",
 )  # fmt: skip
-"""Everything in which an operator's word may differ from ours."""
+"""Every kind of difference between an operator's statement and our register."""
 
 _BATCH_SIZE = 5000
 _MAX_EXAMPLES = 5
@@ -103,11 +103,11 @@ class Sides:
     contract: Contract
     operator: Operator
     statement_date: datetime
-    """The instant at which cheques stood as the statement says."""
+    """The instant that the statement describes."""
     comparable: bool
-    """Whether the operator says how cheques stand, at all and yet."""
+    """Whether the operator has a statement of cheques, and has it already."""
     cheques: Iterable[NumberedCheque] = ()
-    """The cheques to ask for, where the operator is asked for each."""
+    """The cheques to request, where the operator answers for single cheques only."""
 
 
 def sides(runtime: Runtime, contract_id: UUID) -> Sides:

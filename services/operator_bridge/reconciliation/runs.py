@@ -62,7 +62,7 @@ _START = sa.text("""
     WHERE reconciliation_id = :run AND state IN ('requested', 'running')
     RETURNING contract_id
 """)
-# A run that a person requested fails at once; at night the operator is asked again later.
+# A run that a person requested fails at once; a nightly one is tried again later.
 _FAIL = sa.text("""
     UPDATE reconciliation SET error = :error, next_attempt_at = clock_timestamp() + make_interval(secs => :wait),
         state = CASE WHEN night IS NULL OR attempts >= :max THEN 'failed' ELSE 'requested' END,

@@ -1,4 +1,4 @@
-"""Differences between an operator's word and ours: each found once, with both sides' rows, and resolved by a person."""
+"""Differences between an operator's records and ours: each found once, with both sides' rows, resolved by a person."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -69,9 +69,9 @@ class Contract(Base):
     circuit_opened_at: Mapped[datetime | None]
     """Since when it has failed so often that only one order at a time is sent, to see whether it is back."""
     held_at: Mapped[datetime | None]
-    """Since when nothing is sent to it, as somebody said so."""
+    """Since when nothing is sent to it, by a person's decision."""
     held_reason: Mapped[str | None]
-    """What they said."""
+    """Their reason."""
     polled_at: Mapped[datetime | None]
     """The instant up to which its statement was read and applied."""
     linking_after: Mapped[UUID | None]
@@ -147,7 +147,7 @@ class Redemption(Base):
 
 
 class Order(Base):
-    """One thing to tell an operator. Its id is the reference that the operator sees, however often it is sent."""
+    """One instruction to an operator. Its id is the reference that the operator sees, however often it is sent."""
 
     __tablename__ = "operator_order"
     __table_args__ = (
@@ -189,7 +189,7 @@ class Order(Base):
 
     @property
     def vouched(self) -> list[dict[str, Any]]:
-        """Who said what became of it, where the operator did not."""
+        """Who recorded its outcome, where the operator did not report it."""
         return list(self.details.get("vouched", ()))
 
 
@@ -214,7 +214,7 @@ class Message(Base):
 
 
 class Report(Base):
-    """An operator's word that a cheque was spent at its own till; its id is made from the operator's reference."""
+    """An operator's report that a cheque was spent at its own till; its id is made from the operator's reference."""
 
     __tablename__ = "report"
     __table_args__ = (sa.Index("report_cheque_id_idx", "cheque_id"),)
@@ -232,7 +232,7 @@ class Report(Base):
 
 
 class Payment(Base):
-    """An operator's word that it paid one redemption."""
+    """An operator's report that it paid one redemption."""
 
     __tablename__ = "payment"
     __table_args__ = (partial_index("payment_unmatched_idx", "operator", "reference", where="redemption_id IS NULL"),)
@@ -245,7 +245,7 @@ class Payment(Base):
 
 
 class Affiliation(Base):
-    """A structure's affiliation to a contract, as the redeemer last told of it: for an operator that is new to it."""
+    """A structure's affiliation to a contract, as the redeemer last published it: for an operator that is new to it."""
 
     __tablename__ = "affiliation"
 

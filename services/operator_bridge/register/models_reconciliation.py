@@ -13,7 +13,7 @@ from services.operator_bridge.register.models import NOW, UUID7, Base, one_of, p
 
 
 class Discrepancy(Base):
-    """A difference between an operator's word and ours, with both sides' rows, and what became of it."""
+    """A difference between an operator's records and ours, with both sides' rows, and what became of it."""
 
     __tablename__ = "discrepancy"
     __table_args__ = (
@@ -37,7 +37,7 @@ class Discrepancy(Base):
     """What the person who resolved it wrote."""
     state: Mapped[str] = mapped_column(server_default="waiting")
     reconciliation_id: Mapped[UUID | None]
-    """The last comparison that found it; none where a message told of it."""
+    """The last comparison that found it; none where a message showed it."""
     policy: Mapped[str | None]
     """What was done about it without a person: once, then it waits for one."""
     resolved_by: Mapped[str | None]
@@ -62,7 +62,7 @@ class Reconciliation(Base):
     reconciliation_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
     contract_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contract.contract_id"))
     night: Mapped[date | None]
-    """The day in Paris whose nightly run it is; none where it was asked for."""
+    """The day in Paris whose nightly run it is; none where a person requested it."""
     state: Mapped[str] = mapped_column(server_default="requested")
     requested_at: Mapped[datetime] = mapped_column(server_default=NOW)
     next_attempt_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -1,8 +1,8 @@
-"""By what an operator knows an order: made from what the order is about, so that it is the same whenever it is made.
+"""The reference by which an operator knows an order: made from what the order is about, so it is the same every time.
 
 A bridge that was restored from a backup makes the orders again that it had made since, and the operator, which has done
 them, must recognise them. So the id of a registration, a declaration or a reversal follows from its contract, its kind
-and its cheque or redemption. Who wants the same a second time (after a refusal, by a person's word) has a fresh one.
+and its cheque or redemption. A second order of the same (after a refusal, by a person) has a fresh one.
 """
 
 

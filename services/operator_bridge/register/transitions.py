@@ -10,7 +10,7 @@ CONTRACT = Transitions(
     failed="",
 )
 
-# What an operator refused, a person may have asked for again; it stays refused until it is accepted.
+# What an operator refused, a person may request again; it stays refused until it is accepted.
 LINK = Transitions(
     wanted="registered refused closed stranded",
     registered="closed stranded",
@@ -31,7 +31,7 @@ ORDER = Transitions(
     refused="",
 )
 
-# The redeemer is the judge: what it takes back while the word of the payment is on its way was paid and is reversed.
+# The redeemer is the judge: what it takes back while the report of the payment is on its way was paid and is reversed.
 # Money that has moved is a fact, even where the operator was taken for dead.
 REDEMPTION = Transitions(
     due="confirmed paid refused reversed stranded",
@@ -42,7 +42,7 @@ REDEMPTION = Transitions(
     reversed="",
 )
 
-# The redeemer's word that the accountant paid ends a redemption, whatever an operator made of it before.
+# The accountant's payment, as the redeemer reports it, ends a redemption, whatever an operator made of it before.
 PAID_BY_ACCOUNTANT = ("confirmed", "due", "refused", "stranded")
 
 DISCREPANCY = Transitions(

@@ -23,7 +23,7 @@ from shared.problems import Unavailable
 
 Figures = Mapping[str, Any]
 
-# Orders that are not sent again any more are asked about too: their outcome has to be known before they are moved.
+# The outcome of orders that are not sent again any more is requested too: it has to be known before they are moved.
 _HOWEVER_OFTEN = 1_000
 
 
