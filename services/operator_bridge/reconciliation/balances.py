@@ -5,6 +5,7 @@ operator's is that of the last comparison with its statement. It is kept once a 
 was news.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -141,23 +142,18 @@ def keep(runtime: Runtime, day: date) -> None:
 
 
 def _rows(session: Session, day: date, redeemer: Mapping[str, Any] | None) -> Iterable[dict[str, Any]]:
-    register: dict[str, dict[str, Any]] = {}
+    register: dict[str, dict[str, Any]] = defaultdict(dict)
     for row in session.execute(_REGISTER):
-        register.setdefault(row.programme, {})[row.state] = {"number": row.number, "cents": row.cents}
-    operators = [{**row, "taken_at": row["taken_at"].isoformat()} for row in session.execute(_OPERATORS).mappings()]
-    for programme in sorted({*register, *(redeemer or {}), *(row["programme"] for row in operators)}):
-        ours = _sums(register.get(programme, {}))
+        register[row.programme][row.state] = {"number": row.number, "cents": row.cents}
+    operators: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for found in session.execute(_OPERATORS).mappings():
+        comparison = {**found, "taken_at": found["taken_at"].isoformat()}
+        operators[comparison.pop("programme")].append(comparison)
+    for programme in sorted({*register, *(redeemer or {}), *operators}):
+        ours, comparisons = _sums(register[programme]), operators[programme]
         theirs = None if redeemer is None else redeemer.get(programme, _sums({}))
-        comparisons = [
-            {name: row[name] for name in row if name != "programme"}
-            for row in operators
-            if row["programme"] == programme
-        ]
-        agrees = (
-            None
-            if theirs is None
-            else ours == theirs and not any(comparison["differences"] for comparison in comparisons)
-        )
+        differ = any(comparison["differences"] for comparison in comparisons)
+        agrees = None if theirs is None else ours == theirs and not differ
         yield {
             "day": day, "programme": programme, "kept_at": clock.now(), "register": ours, "redeemer": theirs,
             "operators": comparisons, "agrees": agrees,
