@@ -169,7 +169,7 @@ class Office:
         """How many links there are by state."""
         return {row.state: row.count for row in self.rows("SELECT state, count(*) FROM link GROUP BY state")}
 
-    def told(self, kind: str) -> list[Mapping[str, Any]]:
+    def published(self, kind: str) -> list[Mapping[str, Any]]:
         """The bodies of the events of a kind that the bridge appended."""
         with self.bridge.runtime.transaction() as session:
             found = session.scalars(sa.select(EVENT.c.body).where(EVENT.c.kind == kind).order_by(EVENT.c.sequence))

@@ -50,13 +50,13 @@ def test_a_cheque_is_registered_once_it_is_activated(office: Office, folder: apt
     exchange(office, folder, contract)
     assert office.orders("register") == {"accepted": 3}
     assert office.links() == {"wanted": 3}
-    assert office.told("cheques.registered") == []
+    assert office.published("cheques.registered") == []
     assert activate(office, contract) == 3
     assert activate(office, contract) == 0
     exchange(office, folder, contract)
     assert office.links() == {"registered": 3}
     assert set(folder.register.active.values()) == {"2026-001234"}
-    assert sum(len(event["cheque_ids"]) for event in office.told("cheques.registered")) == 3
+    assert sum(len(event["cheque_ids"]) for event in office.published("cheques.registered")) == 3
     assert activate(office, contract) == 0
 
 
@@ -81,7 +81,7 @@ def test_a_redemption_waits_for_the_activation_and_not_the_other_way_round(
     activate(office, contract)
     exchange(office, folder, contract)
     assert office.orders("declare") == {"accepted": 1}
-    assert len(office.told("redemptions.confirmed")) == 1
+    assert len(office.published("redemptions.confirmed")) == 1
 
 
 def test_an_answer_that_comes_a_day_later_settles_what_was_dropped(
@@ -156,9 +156,9 @@ def test_what_happened_at_its_till_and_was_paid_is_read_from_the_statement(
     folder.pay()
     folder.state_all()
     statement_polling.poll(office.bridge.runtime, contract)
-    (report,) = office.told("redemption.reported")
+    (report,) = office.published("redemption.reported")
     assert report["cheque_id"] == str(second)
-    (paid,) = office.told("redemptions.paid")
+    (paid,) = office.published("redemptions.paid")
     assert paid["redemption_ids"] == [str(redemption)]
 
 
@@ -177,8 +177,8 @@ def test_what_a_statement_left_out_is_on_the_next_and_counts_once(
     for reports in (0, 1, 1):
         folder.state_all()
         statement_polling.poll(office.bridge.runtime, contract)
-        assert len(office.told("redemption.reported")) == reports
-        assert len(office.told("redemptions.paid")) == reports
+        assert len(office.published("redemption.reported")) == reports
+        assert len(office.published("redemptions.paid")) == reports
 
 
 @pytest.mark.slow

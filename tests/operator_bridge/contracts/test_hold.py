@@ -96,7 +96,7 @@ def test_an_operator_that_is_held_is_still_heard(office: Office, simulator: Simu
     office.post(f"/v1/contracts/{contract}/hold", {"reason": REASON})
     simulator.register.redeem_at_till(str(office.structure), None, str(cheque))
     office.post(f"/v1/contracts/{contract}/polls")
-    assert len(office.told("redemption.reported")) == 1
+    assert len(office.published("redemption.reported")) == 1
 
 
 @pytest.mark.slow

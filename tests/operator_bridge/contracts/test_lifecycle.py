@@ -17,8 +17,8 @@ def test_each_change_of_a_contract_is_told(office: Office) -> None:
     contract = office.contract(state="draft")
     for state in ("live", "draining", "ended"):
         assert office.post(f"/v1/contracts/{contract}/state", {"state": state}).json["state"] == state
-    assert [each["state"] for each in office.told("contract.changed")] == ["draft", "live", "draining", "ended"]
-    assert UUID(office.told("contract.changed")[0]["contract_id"]) == contract
+    assert [each["state"] for each in office.published("contract.changed")] == ["draft", "live", "draining", "ended"]
+    assert UUID(office.published("contract.changed")[0]["contract_id"]) == contract
 
 
 @pytest.mark.parametrize(("origin", "state"), [("draft", "ended"), ("draft", "draining"), ("live", "draft")])
@@ -32,7 +32,7 @@ def test_a_contract_takes_no_step_that_is_not_in_the_table(office: Office, origi
 def test_the_same_state_again_changes_nothing(office: Office) -> None:
     contract = office.contract()
     assert office.post(f"/v1/contracts/{contract}/state", {"state": "live"}).status_code == 200
-    assert len(office.told("contract.changed")) == 2
+    assert len(office.published("contract.changed")) == 2
 
 
 def test_there_is_no_contract_with_an_operator_that_does_not_exist(office: Office) -> None:

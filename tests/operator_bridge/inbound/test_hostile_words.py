@@ -43,7 +43,7 @@ def test_an_odd_message_is_put_aside_and_the_others_are_applied(
     store(office, odd, reference, redeemed_at)
     store(office, good, "op-2")
     office.apply()
-    assert [str(told["cheque_id"]) for told in office.told("redemption.reported")] == [str(good)]
+    assert [str(told["cheque_id"]) for told in office.published("redemption.reported")] == [str(good)]
     put_aside, applied = office.rows("SELECT applied_at, error FROM message ORDER BY message_id")
     assert put_aside.error
     assert not put_aside.applied_at
@@ -60,7 +60,7 @@ def test_a_code_in_an_operators_reason_is_not_kept_or_told(office: Office) -> No
         outcomes.settle(session, docaposte.CODE, [Receipt(str(order.order_id), "refused", f"{code} is known already")])
     kept = office.rows("SELECT o.reason, link.reason AS links FROM operator_order o JOIN link USING (cheque_id)")
     assert [tuple(row) for row in kept] == [("[code] is known already", "[code] is known already")]
-    assert code not in str(office.told("cheques.refused"))
+    assert code not in str(office.published("cheques.refused"))
 
 
 def test_a_reversal_that_the_operator_refuses_waits_for_a_person(office: Office) -> None:

@@ -94,7 +94,7 @@ def test_the_secret_numbers_are_shown_to_nobody(office: Office, vouchers: govsta
             office.get("/v1/balances"),
             office.get("/v1/contracts"),
             office.post(f"/v1/contracts/{contract}/comparison").json,
-            [dict(each) for each in office.told("cheques.registered")],
+            [dict(each) for each in office.published("cheques.registered")],
         ]
     )
     assert not [number for number in vouchers.register.numbers if str(number) in shown]

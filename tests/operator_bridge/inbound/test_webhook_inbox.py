@@ -83,7 +83,7 @@ def test_a_redemption_at_the_operators_till_comes_by_webhook(
         assert answer.status_code == 201
         wait_for(lambda: office.rows("SELECT count(*) FROM message")[0].count == 1)
     assert office.apply() == 1
-    (event,) = office.told("redemption.reported")
+    (event,) = office.published("redemption.reported")
     assert event["contract_id"] == str(contract)
     assert (event["cheque_id"], event["structure_id"]) == (str(cheque), str(office.structure))
     assert event["amount_cents"] == 1000
@@ -98,7 +98,7 @@ def test_a_message_that_the_operator_signed_wrongly_is_sent_again_and_arrives(
         simulator.webhooks.send("redemption.made", redemption(cheque, office.structure))
         wait_for(lambda: office.rows("SELECT count(*) FROM message")[0].count == 1)
     assert office.apply() == 1
-    assert len(office.told("redemption.reported")) == 1
+    assert len(office.published("redemption.reported")) == 1
 
 
 def test_the_same_word_again_by_any_way_changes_nothing(
@@ -112,7 +112,7 @@ def test_the_same_word_again_by_any_way_changes_nothing(
     assert office.apply() == 2
     statement_polling.poll(office.bridge.runtime, contract)
     statement_polling.poll(office.bridge.runtime, contract)
-    (event,) = office.told("redemption.reported")
+    (event,) = office.published("redemption.reported")
     assert event["report_id"] == str(applying.report_id("docaposte", line["reference"]))
 
 
@@ -122,7 +122,7 @@ def test_a_lost_webhook_is_found_on_the_statement(
     contract, cheque = registered
     simulator.register.redeem_at_till(str(office.structure), None, str(cheque))
     assert office.post(f"/v1/contracts/{contract}/polls").json["lines"] > 0
-    assert len(office.told("redemption.reported")) == 1
+    assert len(office.published("redemption.reported")) == 1
 
 
 def test_a_payment_that_is_told_before_its_redemption_finds_it(
@@ -134,10 +134,10 @@ def test_a_payment_that_is_told_before_its_redemption_finds_it(
     send(office, simulator, "payment.made", payment, "msg_1")
     send(office, simulator, "redemption.made", line, "msg_2")
     office.apply()
-    assert office.told("redemptions.paid") == []
+    assert office.published("redemptions.paid") == []
     report = applying.report_id("docaposte", line["reference"])
     office.redeem([cheque], via="operator", contract_id=contract, report=report)
-    (event,) = office.told("redemptions.paid")
+    (event,) = office.published("redemptions.paid")
     assert event["redemption_ids"] == [str(report)]
     assert event["payment_reference"] == payment["payment_reference"]
     assert office.links() == {"closed": 1}
@@ -154,7 +154,7 @@ def test_a_payment_of_what_we_declared_is_told_of_once(
         send(office, simulator, "payment.made", payment, webhook_id)
     office.apply()
     statement_polling.poll(office.bridge.runtime, contract)
-    (event,) = office.told("redemptions.paid")
+    (event,) = office.published("redemptions.paid")
     assert event["redemption_ids"] == [str(redemption_id)]
 
 
@@ -168,7 +168,7 @@ def test_a_payment_of_a_reversed_redemption_is_a_discrepancy(
     office.reverse(redemption_id, cheque)
     send(office, simulator, "payment.made", payment)
     office.apply()
-    assert office.told("redemptions.paid") == []
+    assert office.published("redemptions.paid") == []
     assert office.rows("SELECT kind, cheque_id FROM discrepancy") == [("paid_not_redeemed", cheque)]
 
 
@@ -203,7 +203,7 @@ def test_a_report_of_a_cheque_that_the_operator_was_never_given_is_a_discrepancy
 ) -> None:
     send(office, simulator, "redemption.made", redemption(new_id(), office.structure))
     assert office.apply() == 1
-    assert office.told("redemption.reported") == []
+    assert office.published("redemption.reported") == []
     assert office.rows("SELECT kind FROM discrepancy") == [("unknown_here",)]
 
 
@@ -213,7 +213,7 @@ def test_a_report_of_another_amount_counts_and_is_a_discrepancy(
     _, cheque = registered
     send(office, simulator, "redemption.made", redemption(cheque, office.structure, cents=999))
     office.apply()
-    assert len(office.told("redemption.reported")) == 1
+    assert len(office.published("redemption.reported")) == 1
     assert office.rows("SELECT kind FROM discrepancy") == [("amount_differs",)]
 
 
@@ -224,7 +224,7 @@ def test_a_report_that_names_an_unknown_structure_spends_the_cheque_and_is_a_dis
     stranger = new_id()
     send(office, simulator, "redemption.made", redemption(cheque, stranger))
     office.apply()
-    assert len(office.told("redemption.reported")) == 1
+    assert len(office.published("redemption.reported")) == 1
     (found,) = office.get("/v1/discrepancies")["items"]
     assert (found["kind"], found["state"]) == ("unknown_here", "waiting")
     assert found["ours"] == {"value_cents": 1000, "structure_id": None}
@@ -244,7 +244,7 @@ def test_a_message_that_cannot_be_read_is_kept_and_does_not_hold_up_the_others(
     assert bad.webhook_id == "msg_1"
     assert "structure" in bad.error
     assert bad.applied_at is None
-    assert len(office.told("redemption.reported")) == 1
+    assert len(office.published("redemption.reported")) == 1
     assert office.apply() == 0
 
 
@@ -255,7 +255,7 @@ def test_a_message_is_applied_long_after_it_was_received(
     send(office, simulator, "redemption.made", redemption(cheque, office.structure))
     office.execute("UPDATE message SET received_at = now() - interval '1 day', headers = '{}'")
     office.apply()
-    assert len(office.told("redemption.reported")) == 1
+    assert len(office.published("redemption.reported")) == 1
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_what_was_refused_by_mistake_is_registered_and_what_is_due_on_it_declare
     office.push_all(contract)
     assert office.links() == {"registered": 2}
     assert {row.state for row in office.rows("SELECT state FROM redemption")} == {"confirmed"}
-    assert sum(len(told["redemption_ids"]) for told in office.told("redemptions.confirmed")) == 2
+    assert sum(len(told["redemption_ids"]) for told in office.published("redemptions.confirmed")) == 2
     assert office.get("/v1/balances")["cheques_without_operator"] == []
 
 

@@ -25,7 +25,7 @@ def test_cheques_are_registered_with_their_codes_and_told_of_once(office: Office
     cheques = office.issue(3)
     assert office.push(contract) == 3
     assert office.links() == {"registered": 3}
-    (event,) = office.told("cheques.registered")
+    (event,) = office.published("cheques.registered")
     assert {UUID(each) for each in event["cheque_ids"]} == set(cheques)
     assert set(simulator.register.numbers) == {office.codes[str(each)] for each in cheques}
     assert office.push(contract) == 0
@@ -81,7 +81,7 @@ def test_a_redemption_is_declared_after_its_cheque_is_registered(office: Office)
     assert office.orders("declare") == {"pending": 2}
     office.push_all(contract)
     assert office.orders("declare") == {"accepted": 2}
-    (event,) = office.told("redemptions.confirmed")
+    (event,) = office.published("redemptions.confirmed")
     assert {UUID(each) for each in event["redemption_ids"]} == set(redemptions)
 
 
@@ -175,10 +175,10 @@ def test_a_refused_cheque_is_told_of_and_what_waited_for_it_is_refused(office: O
     simulator.faults.order("refuse", 1, 0)
     office.push_all(contract)
     assert office.links() == {"refused": 1}
-    assert office.told("cheques.refused")[0]["cheques"] == [
+    assert office.published("cheques.refused")[0]["cheques"] == [
         {"cheque_id": str(cheques[0]), "reason": "refused-on-demand"}
     ]
-    (event,) = office.told("redemptions.refused")
+    (event,) = office.published("redemptions.refused")
     assert event["redemptions"] == [{"redemption_id": str(redemption), "reason": "cheque-not-registered"}]
     assert office.orders() == {"refused": 2}
 
@@ -228,7 +228,7 @@ def test_no_answer_is_unknown_and_the_statement_settles_it(office: Office, simul
     office.push(contract)
     assert office.orders() == {"unknown": 3}
     assert office.push(contract) == 0
-    assert office.told("cheques.registered") == []
+    assert office.published("cheques.registered") == []
     office.execute("UPDATE operator_order SET sent_at = sent_at - interval '2 minutes'")
     done = statement_polling.poll(office.bridge.runtime, contract)
     if fault == "error":
@@ -237,7 +237,7 @@ def test_no_answer_is_unknown_and_the_statement_settles_it(office: Office, simul
     else:
         assert (done.settled, done.sent_again) == (3, 0)
     assert office.orders() == {"accepted": 3}
-    assert len(office.told("cheques.registered")) == 1
+    assert len(office.published("cheques.registered")) == 1
     assert len(simulator.register.cheques) == 3
 
 

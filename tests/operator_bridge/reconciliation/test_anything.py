@@ -49,7 +49,7 @@ HARM = (
 def judge(office: Office, contract: UUID) -> None:
     """What the redeemer says to the operator's reports."""
     judged = {row.presentation_id for row in office.rows("SELECT presentation_id FROM redemption")}
-    for report_event in office.told("redemption.reported"):
+    for report_event in office.published("redemption.reported"):
         report, cheque = UUID(report_event["report_id"]), UUID(report_event["cheque_id"])
         ((state,),) = office.rows("SELECT state FROM cheque WHERE cheque_id = :cheque", cheque=cheque)
         if report in judged:

@@ -141,7 +141,7 @@ def test_a_redemption_of_which_no_message_told_is_applied(
     line = simulator.register.redeem_at_till(str(office.structure), None, str(cheques[0]))
     run = reconcile(office, contract)
     assert (run["differences"], run["settled"], run["waiting"]) == ({"redeemed_there_not_here": 1}, 1, 0)
-    (reported,) = office.told("redemption.reported")
+    (reported,) = office.published("redemption.reported")
     assert reported["cheque_id"] == str(cheques[0])
     assert reconcile(office, contract)["moving"] == 1
     report = applying.report_id("docaposte", line["reference"])
@@ -213,7 +213,7 @@ def test_a_payment_of_which_no_message_told_is_applied(
     simulator.register.pay(clock.today())
     run = reconcile(office, contract)
     assert (run["differences"], run["settled"], run["waiting"]) == ({"status_differs": 2}, 2, 0)
-    (event,) = office.told("redemptions.paid")
+    (event,) = office.published("redemptions.paid")
     assert len(event["redemption_ids"]) == 2
     assert reconcile(office, contract)["differences"] == {}
 

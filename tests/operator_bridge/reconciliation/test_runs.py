@@ -90,7 +90,7 @@ def test_the_same_run_taken_up_twice_changes_nothing(
     before = office.rows("SELECT * FROM discrepancy ORDER BY discrepancy_id")
     runs.run(office.bridge.runtime, UUID(run["reconciliation_id"]))
     assert office.rows("SELECT * FROM discrepancy ORDER BY discrepancy_id") == before
-    assert len(office.told("redemption.reported")) == 1
+    assert len(office.published("redemption.reported")) == 1
 
 
 def test_a_run_whose_worker_died_is_taken_up_again(
