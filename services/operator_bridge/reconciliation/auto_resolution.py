@@ -92,9 +92,7 @@ _CERTAIN = ["missing_at_operator", "status_differs", "redeemed_there_not_here"]
 def settle(runtime: Runtime, contract: Contract, reconciliation_id: UUID) -> int:
     """Settles the differences of a comparison that policy may settle, batch by batch; gives the number it acted on."""
     chosen = sa.select(Discrepancy).where(
-        Discrepancy.reconciliation_id == reconciliation_id,
-        Discrepancy.state == "waiting",
-        Discrepancy.policy.is_(None),
+        Discrepancy.reconciliation_id == reconciliation_id, Discrepancy.state == "waiting", Discrepancy.policy.is_(None)
     )
     acted, after = 0, UUID(int=0)
     while True:

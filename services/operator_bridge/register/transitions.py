@@ -2,13 +2,7 @@
 
 from shared.values.transitions import Transitions
 
-CONTRACT = Transitions(
-    draft="live",
-    live="draining failed",
-    draining="ended failed",
-    ended="",
-    failed="",
-)
+CONTRACT = Transitions(draft="live", live="draining failed", draining="ended failed", ended="", failed="")
 
 # What an operator refused, a person may request again; it stays refused until it is accepted.
 LINK = Transitions(
@@ -45,11 +39,7 @@ REDEMPTION = Transitions(
 # The accountant's payment, as the redeemer reports it, ends a redemption, whatever an operator made of it before.
 PAID_BY_ACCOUNTANT = ("confirmed", "due", "refused", "stranded")
 
-DISCREPANCY = Transitions(
-    waiting="settling resolved",
-    settling="waiting resolved",
-    resolved="waiting",
-)
+DISCREPANCY = Transitions(waiting="settling resolved", settling="waiting resolved", resolved="waiting")
 
 UNFINISHED = tuple(state for state, following in ORDER.items() if "accepted" in following)
 """States of an order that the operator has still to settle."""
