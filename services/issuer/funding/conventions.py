@@ -113,15 +113,13 @@ def envelope_columns(convention: Convention, terms: Mapping[str, Any]) -> dict[s
     if errors:
         raise Invalid("The envelope does not go with its convention: see `errors`.", errors=errors)
     return {
+        **terms,
         "funder": convention.funder,
         "convention_reference": convention.reference,
-        "amount_cents": terms["amount_cents"],
         "reserved_cents": reserved_cents(convention, terms["amount_cents"]),
         "starts_on": starts_on,
         "ends_on": ends_on,
         "target_publics": list(publics),
-        "priority": terms.get("priority", 0),
-        "share_bp": terms.get("share_bp"),
     }
 
 

@@ -34,7 +34,7 @@ class AllocationConflict(Exception):
     """Another transaction took money between plan and charge: plan again."""
 
 
-def create(session: Session, programme: Programme, terms: Mapping[str, Any], by: str = "system") -> Envelope:
+def create(session: Session, programme: Programme, terms: Mapping[str, Any], by: str) -> Envelope:
     """Adds an envelope to a programme; `terms` are its columns by name, and `convention_id` where it is known.
 
     Without it the convention is the one of this funder and reference, made if there is none. What the terms leave out

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
+from services.issuer.grants.issuing import IssuedGrant
 from services.issuer.grants.models import Grant
 from services.issuer.grants.requests import GrantRequest, outcome
 from services.issuer.people.identities import Identities
@@ -19,7 +20,7 @@ from services.issuer.people.models import Beneficiary
 from services.issuer.programmes.assessment import Rule
 from services.issuer.programmes.models import AssessmentRule
 from shared.database import engine
-from shared.problems import Conflict
+from shared.problems import Conflict, Problem
 
 Key = tuple[UUID, str | None]
 
@@ -43,8 +44,8 @@ def find_earlier(
 ) -> Mapping[Key, EarlierGrant]:
     """The grants made before under the references of these requests, by key; those of erased people too."""
     with_reference = [request for request in requests if request.reference]
-    named = {stored: key(request) for request in with_reference for stored in _stored_keys(request, identities)}
-    if not named:
+    keys = {stored: key(request) for request in with_reference for stored in _stored_keys(request, identities)}
+    if not keys:
         return {}
     # Before versions were kept there was one rule, which is the first.
     rule_of_grant = sa.and_(
@@ -55,21 +56,28 @@ def find_earlier(
         sa.select(Grant, Beneficiary.digest, AssessmentRule.assessment)
         .outerjoin(Beneficiary, Beneficiary.id == Grant.beneficiary_id)
         .outerjoin(AssessmentRule, rule_of_grant)
-        .where(sa.tuple_(Grant.prescriber_id, Grant.reference).in_(_pairs(named)))
+        .where(sa.tuple_(Grant.prescriber_id, Grant.reference).in_(_pairs(keys)))
     )
     found = (EarlierGrant(*row) for row in session.execute(query))
-    return {named[earlier.grant.prescriber_id, earlier.grant.reference]: earlier for earlier in found}
+    return {keys[earlier.grant.prescriber_id, earlier.grant.reference]: earlier for earlier in found}
 
 
-def same_grant(earlier: EarlierGrant, request: GrantRequest, identities: Identities) -> Grant:
-    """The grant made before, if the request is for the same; raises Conflict where it differs."""
-    grant = earlier.grant
-    cents = outcome(request, earlier.rule).amount_cents
+def answer(earlier: EarlierGrant, request: GrantRequest, identities: Identities) -> IssuedGrant | Problem:
+    """The grant made before, if the request is for the same; else the problem that it differs.
+
+    Where the person of the grant was erased, the request is taken to be for them.
+    """
+    grant, person = earlier.grant, request.beneficiary
+    try:
+        cents = outcome(request, earlier.rule).amount_cents
+    except Problem as problem:
+        return problem
     wanted = (request.programme, cents, request.target_public, request.granted_on or grant.granted_on)
     alike = wanted == (grant.programme_code, grant.amount_cents, grant.target_public, grant.granted_on)
-    if not alike or not _same_person(earlier.digest, request, identities):
-        raise Conflict("Another grant was made under this reference.", slug="reference-reused", grant_id=str(grant.id))
-    return grant
+    same_person = earlier.digest is None or (person is not None and earlier.digest in identities.digests(person))
+    if alike and same_person:
+        return IssuedGrant(grant, (), already=True)
+    return Conflict("Another grant was made under this reference.", slug="reference-reused", grant_id=str(grant.id))
 
 
 def _stored_keys(request: GrantRequest, identities: Identities) -> list[Key]:
@@ -78,14 +86,9 @@ def _stored_keys(request: GrantRequest, identities: Identities) -> list[Key]:
     return [key(request), *((request.prescriber_id, stand_in) for stand_in in stand_ins)]
 
 
-def _pairs(named: Collection[Key]) -> sa.Select[Any]:
+def _pairs(keys: Collection[Key]) -> sa.Select[Any]:
     """Keys as two parameters, however many they are: as a list of pairs, ten thousand exceed the parser's depth."""
-    prescribers, references = zip(*named, strict=True)
+    prescribers, references = zip(*keys, strict=True)
     arrays = sa.cast(list(prescribers), engine.UUIDS), sa.cast(list(references), pg.ARRAY(sa.Text))
     pairs = sa.func.unnest(*arrays).table_valued("prescriber_id", "reference").render_derived()
     return sa.select(pairs.c.prescriber_id, pairs.c.reference)
-
-
-def _same_person(digest: bytes | None, request: GrantRequest, identities: Identities) -> bool:
-    """Whether the request is for the person of the grant; where that person was erased, it is taken to be."""
-    return digest is None or (request.beneficiary is not None and digest in identities.digests(request.beneficiary))

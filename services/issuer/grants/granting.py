@@ -16,7 +16,7 @@ from services.issuer.grants.issuing import AllocatedGrant, IssuedGrant, Secrets
 from services.issuer.grants.requests import EligibleGrant, GrantRequest, assess_all
 from services.issuer.people.identities import Identities, Identity
 from services.issuer.programmes import person_limits
-from services.issuer.programmes.person_limits import PastGrant
+from services.issuer.programmes.person_limits import Exceeded, PastGrant
 from shared.database import engine
 from shared.problems import Problem, Unavailable
 
@@ -81,13 +81,15 @@ def _attempt(
     identities = secrets.identities
     earlier = duplicates.find_earlier(session, requests, identities)
     judged = [
-        _repeated(found, request, identities) if (found := earlier.get(duplicates.key(request))) else result
+        duplicates.answer(found, request, identities) if (found := earlier.get(duplicates.key(request))) else result
         for request, result in zip(requests, assessed, strict=True)
     ]
     eligible = [result for result in judged if isinstance(result, EligibleGrant)]
     context = _context(session, identities, eligible, lock=lock)
     allocated = [context.allocate(result) if isinstance(result, EligibleGrant) else result for result in judged]
-    _check_no_repeat_was_refused(session, identities, requests, allocated)
+    refused = [request for request, result in zip(requests, allocated, strict=True) if isinstance(result, Exceeded)]
+    if duplicates.find_earlier(session, refused, identities):
+        raise AllocationConflict  # what exceeds a person's limit is a repeat, granted meanwhile
     to_issue = [result for result in allocated if isinstance(result, AllocatedGrant)]
     granted_to = {result.person.id for result in to_issue if result.person}
     people = context.people.values()
@@ -95,13 +97,6 @@ def _attempt(
     issued = iter(issuing.issue(session, secrets, to_issue))
     envelopes.charge(session, context.plan.charges)
     return [next(issued) if isinstance(result, AllocatedGrant) else result for result in allocated]
-
-
-def _repeated(earlier: duplicates.EarlierGrant, request: GrantRequest, identities: Identities) -> IssuedGrant | Problem:
-    try:
-        return IssuedGrant(duplicates.same_grant(earlier, request, identities), (), already=True)
-    except Problem as problem:
-        return problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,19 +143,3 @@ def _context(
     )
     plan = allocation.plan(session, {grant.programme.id for grant in eligible}, lock=lock)
     return GrantContext(people, histories, plan)
-
-
-def _check_no_repeat_was_refused(
-    session: Session,
-    identities: Identities,
-    requests: Sequence[GrantRequest],
-    allocated: Sequence[AllocatedGrant | IssuedGrant | Problem],
-) -> None:
-    """Raises AllocationConflict where a request that exceeds a person's limit is a duplicate granted meanwhile."""
-    refused = [
-        request
-        for request, result in zip(requests, allocated, strict=True)
-        if isinstance(result, person_limits.Exceeded)
-    ]
-    if duplicates.find_earlier(session, refused, identities):
-        raise AllocationConflict
