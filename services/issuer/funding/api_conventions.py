@@ -8,7 +8,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from services.issuer.fields import cents, day, text
 from services.issuer.funding import conventions
-from services.issuer.funding.models import Convention, ConventionAmendment
+from services.issuer.funding.models import WHOLE, Convention, ConventionAmendment
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
@@ -39,8 +39,8 @@ class ConventionSchema(Schema):
     )
     pays_at_most_bp = fields.Int(
         strict=True,
-        load_default=conventions.WHOLE,
-        validate=validate.Range(1, conventions.WHOLE),
+        load_default=WHOLE,
+        validate=validate.Range(1, WHOLE),
         metadata={"description": "The most that it pays of the cheques used, in ten-thousandths of their value."},
     )
     reserved_publics = fields.List(
@@ -49,7 +49,7 @@ class ConventionSchema(Schema):
     reserved_bp = fields.Int(
         strict=True,
         load_default=0,
-        validate=validate.Range(0, conventions.WHOLE),
+        validate=validate.Range(0, WHOLE),
         metadata={"description": "That part of each envelope, in ten-thousandths."},
     )
 

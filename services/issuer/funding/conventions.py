@@ -9,15 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from services.issuer.funding.models import Convention, ConventionAmendment, Envelope
+from services.issuer.funding.models import WHOLE, Convention, ConventionAmendment, Envelope
 from shared.database import paging
 from shared.database.lookup import get_or_404
 from shared.problems import Conflict, Invalid
-from shared.values.ids import new_id
 from shared.values.money import euros
-
-WHOLE = 10_000
-"""Ten-thousandths: parts of money are counted in them."""
 
 
 def create(session: Session, terms: Mapping[str, Any], by: str) -> Convention:
@@ -138,9 +134,7 @@ def _record(session: Session, convention: Convention, reason: str, by: str) -> C
 
 
 def _insert(session: Session, terms: Mapping[str, Any], by: str) -> Convention | None:
-    open_to_all: Mapping[str, Any] = {"target_publics": [], "territory": [], "reserved_publics": []}
-    values = {"id": new_id(), "pays_at_most_bp": WHOLE, "reserved_bp": 0, **open_to_all, **terms}
-    added = pg.insert(Convention).values(values).on_conflict_do_nothing().returning(Convention)
+    added = pg.insert(Convention).values(**terms).on_conflict_do_nothing().returning(Convention)
     made = session.scalars(added).one_or_none()
     if made:
         _record(session, made, "Agreed.", by)

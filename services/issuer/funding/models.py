@@ -18,6 +18,9 @@ from shared.values.ids import new_id
 ENGAGED, USED, UNUSED = "engaged", "used", "unused"
 CANCELLED, EXPIRED, PAID, UNPAID = "cancelled", "expired", "paid", "unpaid"
 
+WHOLE = 10_000
+"""Ten-thousandths: parts of money are counted in them."""
+
 OPENED, RAISED, LOWERED, CLOSED = "opened", "raised", "lowered", "closed"
 
 
@@ -120,14 +123,14 @@ class Convention(Base):
     starts_on: Mapped[date | None]
     ends_on: Mapped[date | None]
     """The period within which its envelopes pay; null: whatever they say."""
-    target_publics: Mapped[list[str]]
+    target_publics: Mapped[list[str]] = mapped_column(default=list)
     """Publics that the money is for; empty: everybody."""
-    territory: Mapped[list[str]]
+    territory: Mapped[list[str]] = mapped_column(default=list)
     """Beginnings of the postcodes or INSEE codes of the prescribers that it pays for; empty: all."""
-    pays_at_most_bp: Mapped[int]
+    pays_at_most_bp: Mapped[int] = mapped_column(default=WHOLE)
     """The most that the funder pays of the cheques used, in ten-thousandths of their value."""
-    reserved_publics: Mapped[list[str]]
-    reserved_bp: Mapped[int]
+    reserved_publics: Mapped[list[str]] = mapped_column(default=list)
+    reserved_bp: Mapped[int] = mapped_column(default=0)
     """The part of each envelope, in ten-thousandths, that only the `reserved_publics` may take."""
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 

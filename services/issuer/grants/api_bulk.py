@@ -2,8 +2,6 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from flask import request
@@ -24,7 +22,7 @@ from shared.problems import Invalid, Problem, Unavailable
 blueprint = Blueprint("bulk grants", __name__, url_prefix="/v1/grants/bulk", description="Many grants at once.")
 BLUEPRINTS = (blueprint,)
 
-# Each uses two connections of the pool: the request's, and the one of the current batch.
+# Every bulk request uses two connections of the pool: its own, and the one of the current batch.
 _SLOTS = threading.BoundedSemaphore(2)
 
 
@@ -84,10 +82,14 @@ def create_grants(options: ImportOptions) -> dict[str, Any]:
     is_csv = request.mimetype == "text/csv"
     rows = bulk_csv.of_csv(request.get_data()) if is_csv else bulk_csv.of_json(request.get_json())
     lines = [_line(number, raw) for number, raw in rows]
-    with _slot():
+    if not _SLOTS.acquire(blocking=False):
+        raise Unavailable("Other bulk grants are in hand. Nothing was done.", headers={"Retry-After": "5"})
+    try:
         wait_for_others()
         secrets = Secrets.of(runtime().settings.keys)
         return bulk.grant_lines(runtime().transaction, secrets, lines, _origin(), _digest(), options).payload()
+    finally:
+        _SLOTS.release()
 
 
 def _line(number: int, raw: Raw) -> Line:
@@ -114,13 +116,3 @@ def _origin() -> str | None:
 def _digest() -> str:
     """The digest of the file, by which it is recognised when the same prescriber, or the team, sends it again."""
     return idempotency.request_digest(f"grants of {caller().scope}").hex()
-
-
-@contextmanager
-def _slot() -> Iterator[None]:
-    if not _SLOTS.acquire(blocking=False):
-        raise Unavailable("Other bulk grants are in hand. Nothing was done.", headers={"Retry-After": "5"})
-    try:
-        yield
-    finally:
-        _SLOTS.release()

@@ -7,7 +7,6 @@ digest. People are looked for under all keys, and get a digest by the first at t
 
 import hashlib
 import hmac
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
@@ -71,8 +71,7 @@ class Identities:
 
     def open(self, person: Beneficiary) -> Identity:
         """The identity in a row; raises CannotOpen where its key is missing or it was altered."""
-        plain = json.loads(self._ring.open(person.sealed_identity, person.id.bytes))
-        return Identity(plain["family_name"], plain["given_name"], date.fromisoformat(plain["birth_date"]))
+        return msgspec.json.decode(self._ring.open(person.sealed_identity, person.id.bytes), type=Identity)
 
     def _keyed(self, text: str) -> list[bytes]:
         return [hmac.digest(key, text.encode(), hashlib.sha256) for key in self._digest_keys.values()]
@@ -114,12 +113,7 @@ class Identities:
         return {"id": beneficiary_id, "digest": digest, "digest_key": self.digest_key, "sealed_identity": sealed}
 
     def _seal(self, identity: Identity, beneficiary_id: UUID) -> bytes:
-        plain = {
-            "family_name": identity.family_name,
-            "given_name": identity.given_name,
-            "birth_date": identity.birth_date.isoformat(),
-        }
-        return self._ring.seal(json.dumps(plain, ensure_ascii=False).encode(), beneficiary_id.bytes)
+        return self._ring.seal(msgspec.json.encode(identity), beneficiary_id.bytes)
 
 
 def normalised(name: str) -> str:

@@ -49,10 +49,9 @@ def assess(rule: Rule | None, answers: Mapping[str, str]) -> Outcome:
 
 
 def _by_points(rule: Rule, points: int) -> Outcome:
-    reached = [step for step in rule["amounts"] if step["from_points"] <= points]
-    if not reached or reached[-1]["cents"] == 0:
+    step = next((step for step in reversed(rule["amounts"]) if step["from_points"] <= points), None)
+    if step is None or step["cents"] == 0:
         return Outcome(0, f"Assessed at {points} points: nothing is granted.", points)
-    step = reached[-1]
     reason = f"Assessed at {points} points: {euros(step['cents'])} from {step['from_points']} points."
     return Outcome(step["cents"], reason, points)
 

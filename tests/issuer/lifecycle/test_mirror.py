@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.inbox import HANDLERS
@@ -223,6 +224,16 @@ def test_money_that_comes_back_does_not_meet_a_grant_crosswise(office: Office) -
     grant = office.grant()
     office.tell(expired(ids(grant)[3:]), redeemed(ids(grant)[:1]), expired(ids(grant)[1:3]))
     assert office.engaged() == [1_000, 0]
+
+
+def test_news_lock_an_envelope_only_while_they_are_committed(office: Office) -> None:
+    office.envelope(5_000)
+    grant, transaction = office.grant(), office.service.runtime.transaction
+    with transaction() as session:
+        run_handlers(session, news(expired(ids(grant))), HANDLERS)
+        with transaction() as granting:
+            granting.execute(sa.text("SELECT FROM envelope FOR NO KEY UPDATE NOWAIT"))
+    assert office.engaged() == [0]
 
 
 def test_released_money_can_be_granted_again(office: Office) -> None:
