@@ -1,10 +1,6 @@
-"""Which envelope a cheque is charged to, and why: the rule that every grant follows.
+"""Which envelope a cheque is charged to, and why: the rule of `docs/public-money.md` that every grant follows.
 
-Of the envelopes that are meant for a grant (its programme, day, public and prescriber's territory) and that have the
-money, the lowest priority number pays first. Among those of one priority, those that have a share come first, and of
-them each cheque goes to the one that is furthest below its share; the others come in the order in which they were
-made. Money that a convention reserves for some publics is not there for the others. The same envelopes and the same
-grants give the same charges.
+The same envelopes and the same grants give the same charges.
 """
 
 from collections import Counter
@@ -23,23 +19,16 @@ from shared.values.money import euros
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A prescriber's place, and its kind: its first typology."""
-
-    postcode: str
-    insee_code: str | None = None
-    kind: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class FundingNeed:
-    """The money that a grant needs: the value of each cheque in cents, and the public, day and place that it is for."""
+    """The money that a grant needs: the cents of each cheque, its public and day, the prescriber's place and kind."""
 
     programme_id: UUID
     public: str | None
     day: date
     values: Sequence[int]
-    place: Place
+    postcode: str
+    insee_code: str | None = None
+    prescriber_kind: str | None = None
 
 
 @dataclass(slots=True)
@@ -67,7 +56,7 @@ class EnvelopeView:
             return f"runs from {self.starts_on} to {self.ends_on}"
         if self.target_publics and need.public not in self.target_publics:
             return f"for {', '.join(self.target_publics)} only"
-        codes = (need.place.postcode, need.place.insee_code or "")
+        codes = (need.postcode, need.insee_code or "")
         if self.territory and not any(code.startswith(tuple(self.territory)) for code in codes):
             return f"for prescribers in {', '.join(self.territory)} only"
         return None
@@ -143,7 +132,7 @@ class Plan:
         parts = list(_parts(need, envelopes, payers))
         for part in parts:
             self.charges[part.envelope_id, part.reserved] += part.cents
-        return Allocation([envelope.id for envelope in payers], parts, need.place.kind)
+        return Allocation([envelope.id for envelope in payers], parts, need.prescriber_kind)
 
 
 def plan(session: Session, programme_ids: Iterable[UUID], *, lock: bool) -> Plan:

@@ -131,7 +131,7 @@ class GrantContext:
         pasts = self.histories[person.id, eligible.programme.id]
         usage = person_limits.usage(limit, pasts, eligible.need.day)
         reason, cents = eligible.request.exception_reason, eligible.outcome.amount_cents
-        return person_limits.enforce(limit, usage, cents, reason=reason, allowed=eligible.may_exceed)
+        return person_limits.enforce(usage, cents, reason=reason, allowed=eligible.may_exceed)
 
 
 def _context(

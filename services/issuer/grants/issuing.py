@@ -86,16 +86,9 @@ def _insert(session: Session, issued: Sequence[tuple[Grant, Sequence[Minted]]]) 
     rows = [[getattr(grant, name) for name in _GRANT_COLUMNS] for grant in grants]
     engine.insert_rows(session, Grant, _GRANT_COLUMNS, rows)
     cheques = [
-        (
-            cheque.cheque_id,
-            grant.id,
-            cheque.envelope_id,
-            cheque.value_cents,
-            cheque.sealed_code,
-            cheque.state == SPENDABLE,
-        )
+        (new.cheque_id, grant.id, new.envelope_id, new.value_cents, new.sealed_code, new.state == SPENDABLE)
         for grant, minted in issued
-        for cheque in minted
+        for new in minted
     ]
     engine.insert_rows(session, Cheque, _CHEQUE_COLUMNS, cheques)
 

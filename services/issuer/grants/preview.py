@@ -70,14 +70,14 @@ def preview(
         pasts = beneficiaries.histories(session, [found], [person_id])[person_id, found.id] if person_id else []
         usage = person_limits.usage(limit, pasts, day)
         allowed = person_limits.may_exceed(limit, role, typologies)
-        per_person = _verdict(limit, usage, outcome.amount_cents, allowed=allowed)
+        per_person = _verdict(usage, outcome.amount_cents, allowed=allowed)
     cheques = assessment.values(found, outcome.amount_cents) if outcome.amount_cents else ()
     return Preview(outcome, found.assessment_version, cheques, per_person, person_id)
 
 
-def _verdict(limit: person_limits.Limit, usage: person_limits.Usage, cents: int, *, allowed: bool) -> PersonVerdict:
+def _verdict(usage: person_limits.Usage, cents: int, *, allowed: bool) -> PersonVerdict:
     try:
-        person_limits.enforce(limit, usage, cents, reason=None, allowed=allowed)
+        person_limits.enforce(usage, cents, reason=None, allowed=allowed)
     except person_limits.Exceeded as excess:
         return PersonVerdict(WITH_REASON if allowed else REFUSED, excess.detail, usage)
     return PersonVerdict(ALLOWED, None, usage)

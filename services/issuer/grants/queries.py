@@ -45,16 +45,13 @@ def grant(session: Session, grant_id: UUID, owner: UUID | None) -> Grant:
 
 def charges(session: Session, grant_id: UUID) -> Sequence[Any]:
     """The envelopes that pay for a grant: number of cheques, cents and reason of each."""
-    columns = (
-        Charge.envelope_id,
-        Envelope.funder,
-        Envelope.convention_reference,
-        Charge.number,
-        Charge.cents,
-        Charge.why,
+    query = (
+        sa.select(Charge.__table__, Envelope.funder, Envelope.convention_reference)
+        .join(Envelope, Envelope.id == Charge.envelope_id)
+        .where(Charge.grant_id == grant_id)
+        .order_by(Envelope.priority, Envelope.id)
     )
-    query = sa.select(*columns).join(Envelope, Envelope.id == Charge.envelope_id).where(Charge.grant_id == grant_id)
-    return session.execute(query.order_by(Envelope.priority, Envelope.id)).all()
+    return session.execute(query).all()
 
 
 def cheques(session: Session, grant_id: UUID) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.issuer.funding.allocation import FundingNeed, Place
+from services.issuer.funding.allocation import FundingNeed
 from services.issuer.grants import lots
 from services.issuer.grants.models import Lot
 from services.issuer.people.identities import Identity
@@ -97,12 +97,12 @@ def _assess(
         granted_on = request.granted_on or clock.today()
         valid_until, presentable_until = programmes.validity(programme, granted_on)
         values = assessment.values(programme, result.amount_cents)
-        place = Place(prescriber.postcode, prescriber.insee_code, next(iter(prescriber.typologies), None))
+        place = (prescriber.postcode, prescriber.insee_code, next(iter(prescriber.typologies), None))
         return EligibleGrant(
             request=request,
             programme=programme,
             outcome=result,
-            need=FundingNeed(programme.id, request.target_public, granted_on, values, place),
+            need=FundingNeed(programme.id, request.target_public, granted_on, values, *place),
             valid_until=valid_until,
             presentable_until=presentable_until,
             may_exceed=person_limits.may_exceed(person_limits.of(programme), request.role, prescriber.typologies),

@@ -79,9 +79,7 @@ class LotStatementSchema(Schema):
     programme = fields.Str(required=True, attribute="lot.programme_code")
     figures = fields.Nested(LotFiguresSchema, required=True, attribute="agreed.figures")
     digest = fields.Str(
-        required=True,
-        attribute="agreed.digest",
-        metadata={"description": "SHA-256 of the figures: name it to agree."},
+        required=True, attribute="agreed.digest", metadata={"description": "SHA-256 of the figures: name it to agree."}
     )
     agreed_at = fields.AwareDateTime(required=True, allow_none=True, attribute="agreed.agreed_at")
     agreed_by = fields.Str(required=True, allow_none=True, attribute="agreed.agreed_by")

@@ -77,10 +77,7 @@ class AssessmentRule(Base):
     """A version of a programme's rule. It never changes: the programme's next rule is another version."""
 
     __tablename__ = "assessment_rule"
-    __table_args__ = (
-        sa.UniqueConstraint("programme_id", "version"),
-        sa.CheckConstraint("version > 0", name="version"),
-    )
+    __table_args__ = (sa.UniqueConstraint("programme_id", "version"), sa.CheckConstraint("version > 0", name="version"))
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     programme_id: Mapped[UUID] = mapped_column(sa.ForeignKey("programme.id"))

@@ -33,27 +33,28 @@ class Exceeded(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a person had of a programme in the period of a day, and its limits; None: no limit."""
+    """What a person had of a programme in the period of a day, and the programme's limit."""
 
+    limit: Limit
     grants: int
     granted_cents: int
-    max_grants: int | None
-    ceiling_cents: int | None
 
     @property
     def remaining_cents(self) -> int | None:
         """The cents that may still be granted; None where the limit has no ceiling."""
-        return None if self.ceiling_cents is None else max(0, self.ceiling_cents - self.granted_cents)
+        ceiling = self.limit.get("ceiling_cents")
+        return None if ceiling is None else max(0, ceiling - self.granted_cents)
 
     def fault(self, cents: int) -> str | None:
         """Why these cents more would exceed the limit; None where they would not."""
-        if self.max_grants is not None and self.grants >= self.max_grants:
+        most, ceiling = self.limit.get("grants"), self.limit.get("ceiling_cents")
+        if most is not None and self.grants >= most:
             had = "1 grant" if self.grants == 1 else f"{self.grants} grants"
-            return f"The person has {had} of the programme in this period, and may have {self.max_grants}."
-        if self.ceiling_cents is not None and self.granted_cents + cents > self.ceiling_cents:
+            return f"The person has {had} of the programme in this period, and may have {most}."
+        if ceiling is not None and self.granted_cents + cents > ceiling:
             return (
                 f"The person has {euros(self.granted_cents)} of the programme in this period; {euros(cents)} more would"
-                f" exceed the ceiling of {euros(self.ceiling_cents)}."
+                f" exceed the ceiling of {euros(ceiling)}."
             )
         return None
 
@@ -78,15 +79,10 @@ def permits(who: Mapping[str, Any], role: str, typologies: Collection[str]) -> b
 def usage(limit: Limit, pasts: Sequence[PastGrant], day: date) -> Usage:
     """The usage of a person with these grants on a day: of the fullest of the periods that contain it."""
     periods = [list(period) for period in _periods(limit.get("period"), pasts, day)]
-    return Usage(
-        grants=max(map(len, periods)),
-        granted_cents=max(sum(past.cents for past in period) for period in periods),
-        max_grants=limit.get("grants"),
-        ceiling_cents=limit.get("ceiling_cents"),
-    )
+    return Usage(limit, max(map(len, periods)), max(sum(past.cents for past in period) for period in periods))
 
 
-def enforce(limit: Limit, now: Usage, cents: int, *, reason: str | None, allowed: bool) -> str | None:
+def enforce(now: Usage, cents: int, *, reason: str | None, allowed: bool) -> str | None:
     """The reason for which a grant of these cents exceeds the limit; None where it does not.
 
     Raises Exceeded where the grant exceeds the limit without a reason, or where that is not `allowed`.
@@ -96,7 +92,7 @@ def enforce(limit: Limit, now: Usage, cents: int, *, reason: str | None, allowed
         return None
     if allowed and reason:
         return reason
-    hint = "Give an `exception_reason` to grant it all the same." if allowed else _who(limit)
+    hint = "Give an `exception_reason` to grant it all the same." if allowed else _who(now.limit)
     raise Exceeded(
         f"{fault} {hint}",
         slug="person-limit-exceeded",
