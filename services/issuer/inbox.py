@@ -5,11 +5,21 @@ come at any time before or after, so each writes columns of its own (`cheques.mo
 issuer made every cheque, so none is unknown here and no event has to wait.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
 
 from services.issuer.booklets import nearby
+from services.issuer.funding import envelopes
 from services.issuer.lifecycle import mirror
-from shared.eventlog.consumer import Handler
+from shared.eventlog.consumer import PAGE_END, Handler
+
+
+def _release(session: Session, results: Sequence[Any]) -> None:
+    """Gives back the money that a page of news freed, once all of it is applied: envelopes are locked last."""
+    envelopes.release(session, [freed for freed in results if isinstance(freed, envelopes.Freed)])
+
 
 HANDLERS: Mapping[str, Handler] = {
     "cheques.registered": mirror.registered,
@@ -21,4 +31,5 @@ HANDLERS: Mapping[str, Handler] = {
     "cancellation.refused": mirror.cancellation_refused,
     "cheques.expired": mirror.expired,
     **nearby.HANDLERS,
+    PAGE_END: _release,
 }

@@ -23,10 +23,12 @@ from shared.eventlog.log import Event
 from shared.eventlog.peer_client import Peer
 from shared.observability import logs, tracing
 
-Handler = Callable[[Session, Sequence[Event[Any]]], None]
+Handler = Callable[[Session, Sequence[Any]], Any]
 Transaction = Callable[[], Any]
 
 PAGE_SIZE = 500
+PAGE_END = "page end"
+"""The key of a handler that comes after those of a page's events, with what they returned."""
 # Collectors of logs cut lines that are longer than 16 kB.
 _KEYS_PER_LINE = 100
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
@@ -136,6 +138,7 @@ def _apply(
 
 def run_handlers(session: Session, read: Iterable[Event[Any]], handlers: Mapping[str, Handler]) -> None:
     """Hands each run of consecutive events of one kind to its handler, under the id of their request if it is one."""
+    results = []
     for kind, grouped in itertools.groupby(read, key=lambda event: event.kind):
         run = list(grouped)
         causes = {event.request_id for event in run}
@@ -144,7 +147,9 @@ def run_handlers(session: Session, read: Iterable[Event[Any]], handlers: Mapping
             logs.caused_by(causes.pop() if len(causes) == 1 else None),
             tracing.span(f"apply {kind}", events=len(run), keys=keys, request_ids=requests),
         ):
-            handlers[kind](session, run)
+            results.append(handlers[kind](session, run))
+    if PAGE_END in handlers:
+        handlers[PAGE_END](session, results)
 
 
 def _log_applied(publisher: str, applied: Sequence[Event[Any]]) -> None:

@@ -5,13 +5,11 @@ what there is, by a conditional update that comes last in its transaction: an en
 programme writes, is locked only while the transaction commits.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import Cheque
@@ -25,9 +23,15 @@ from shared.problems import Conflict
 from shared.values import clock
 from shared.values.money import euros
 
-_RELEASES = "envelope releases"
 WARNED_AT = (80, 90, 100)
 """Percentages of an envelope's amount, engaged, at which a notice is posted."""
+
+
+class Freed(NamedTuple):
+    """Cheques that ended, and cheques made in their place, which take over their money."""
+
+    ended: Sequence[UUID]
+    replacements: Sequence[UUID] = ()
 
 
 class AllocationConflict(Exception):
@@ -129,17 +133,27 @@ def charge(session: Session, charges: Mapping[tuple[UUID, bool], int]) -> None:
         _warn(session, engaged, engaged.engaged_cents - cents, engaged.amount_cents)
 
 
-def release(session: Session, cheque_ids: Sequence[UUID]) -> None:
-    """Gives the money of these cheques back to their envelopes as the transaction commits, whenever it is called."""
-    _later(session, cheque_ids, 1)
+def release(session: Session, freed: Sequence[Freed]) -> None:
+    """Gives the money of ended cheques back to their envelopes, or to the cheques made in their place.
 
-
-def retain(session: Session, cheque_ids: Sequence[UUID]) -> None:
-    """Engages the money of cheques made in the place of others that are released in the same transaction.
-
-    The two cancel out: it works where the envelope is full, or closed.
+    The latter is never free in between: it works where the envelope is full, or closed. To be called once and last in a
+    transaction: it locks in the order of the ids, as `charge` does.
     """
-    _later(session, cheque_ids, -1)
+    replacements = [cheque_id for item in freed for cheque_id in item.replacements]
+    cheque_ids = [cheque_id for item in freed for cheque_id in item.ended] + replacements
+    if not cheque_ids:
+        return
+    cents = sa.case((engine.among(Cheque.id, replacements), -Cheque.value_cents), else_=Cheque.value_cents)
+    sums = (
+        sa.select(Cheque.envelope_id, sa.func.sum(cents), sa.func.sum(sa.case((Charge.reserved, cents), else_=0)))
+        .join(Charge, sa.and_(Charge.grant_id == Cheque.grant_id, Charge.envelope_id == Cheque.envelope_id))
+        .where(engine.among(Cheque.id, cheque_ids))
+        .group_by(Cheque.envelope_id)
+        .order_by(Cheque.envelope_id)
+    )
+    for envelope_id, released, reserved in session.execute(sums).all():
+        if released or reserved:
+            _engage(session, envelope_id, -int(released), -int(reserved), sa.true())
 
 
 def _warn(session: Session, envelope: Envelope | sa.Row[Any], before_cents: int, before_amount_cents: int) -> None:
@@ -158,32 +172,6 @@ def _warn(session: Session, envelope: Envelope | sa.Row[Any], before_cents: int,
             }
             key = f"{envelope.id} {percent} of {amount}"
             outbox.post(session, "envelope.filling", key, body, subject_id=envelope.id)
-
-
-def _later(session: Session, cheque_ids: Sequence[UUID], sign: int) -> None:
-    if not cheque_ids:
-        return
-    if _RELEASES not in session.info:
-        session.info[_RELEASES] = Counter()
-        event.listen(session, "before_commit", _release_all)
-    sums = (
-        sa.select(Cheque.envelope_id, Charge.reserved, sa.func.sum(Cheque.value_cents))
-        .join(Charge, sa.and_(Charge.grant_id == Cheque.grant_id, Charge.envelope_id == Cheque.envelope_id))
-        .where(engine.among(Cheque.id, cheque_ids))
-        .group_by(Cheque.envelope_id, Charge.reserved)
-    )
-    for envelope_id, reserved, cents in session.execute(sums):
-        session.info[_RELEASES][envelope_id, reserved] += sign * int(cents)
-
-
-def _release_all(session: Session) -> None:
-    freed: Counter[tuple[UUID, bool]] = session.info[_RELEASES]
-    for envelope_id in sorted({envelope_id for envelope_id, _ in freed}):
-        reserved = freed[envelope_id, True]
-        cents = reserved + freed[envelope_id, False]
-        if cents or reserved:
-            _engage(session, envelope_id, -cents, -reserved, sa.true())
-    freed.clear()
 
 
 _ENGAGED = (

@@ -17,7 +17,8 @@ from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, Cheque
-from services.issuer.funding import envelopes, journal
+from services.issuer.funding import journal
+from services.issuer.funding.envelopes import Freed
 from services.issuer.funding.models import PAID, UNPAID, UNUSED, USED
 from services.issuer.lifecycle import blocking, replacing, selection
 from shared.database import engine
@@ -156,8 +157,8 @@ def unpaid(session: Session, run: Sequence[Event[RedemptionsUnpaid]]) -> None:
     journal.book(session, UNPAID, [(row.cheque_id, row.paid_on) for row in opened if row.payment_booked])
 
 
-def cancelled(session: Session, run: Sequence[Event[ChequesCancelled]]) -> None:
-    """Ends cancelled cheques; their money goes back to the envelopes, or to the cheques that replace them."""
+def cancelled(session: Session, run: Sequence[Event[ChequesCancelled]]) -> Freed:
+    """Ends cancelled cheques; returns those whose money is free, and the cheques that replace some of them."""
     rows = [
         (event.body.cancellation_id, cheque_id, event.body.cancelled_at)
         for event in run
@@ -165,10 +166,11 @@ def cancelled(session: Session, run: Sequence[Event[ChequesCancelled]]) -> None:
     ]
     instants = {cheque_id: instant for _, cheque_id, instant in rows}
     selection.lock_lots(session, instants)
-    _end(session, instants, CANCELLED)
+    ended = _end(session, instants, CANCELLED)
     _settle(session, CANCELLED, [(cancellation_id, cheque_id, None) for cancellation_id, cheque_id, _ in rows])
-    replacing.issue(session, rows)
+    replacements = replacing.issue(session, rows)
     replacing.notify_refusals(session, [row[0] for row in rows])
+    return Freed(ended, replacements)
 
 
 def cancellation_refused(session: Session, run: Sequence[Event[CancellationRefused]]) -> None:
@@ -180,9 +182,10 @@ def cancellation_refused(session: Session, run: Sequence[Event[CancellationRefus
     replacing.notify_refusals(session, [refusal[0] for refusal in refusals])
 
 
-def expired(session: Session, run: Sequence[Event[ChequesExpired]]) -> None:
-    """Ends cheques whose time is over; their money goes back to the envelopes."""
-    _end(session, {cheque_id: event.body.expired_at for event in run for cheque_id in event.body.cheque_ids}, EXPIRED)
+def expired(session: Session, run: Sequence[Event[ChequesExpired]]) -> Freed:
+    """Ends cheques whose time is over; returns those whose money is free."""
+    instants = {cheque_id: event.body.expired_at for event in run for cheque_id in event.body.cheque_ids}
+    return Freed(_end(session, instants, EXPIRED))
 
 
 def redemption_page(session: Session, after: UUID) -> list[RowMapping]:
@@ -194,11 +197,11 @@ def _update(cheque_ids: Collection[UUID]) -> sa.Update:
     return sa.update(Cheque).where(engine.among(Cheque.id, cheque_ids)).execution_options(synchronize_session=False)
 
 
-def _end(session: Session, instants: Mapping[UUID, datetime], ending: str) -> None:
-    """Ends the cheques that have not ended, and so releases the money of each once."""
+def _end(session: Session, instants: Mapping[UUID, datetime], ending: str) -> Sequence[UUID]:
+    """Ends the cheques that have not ended; returns them, so that the money of each is released once."""
     days = {cheque_id: clock.day_of(instant) for cheque_id, instant in instants.items()}
     ended = _update(days).where(Cheque.ending.is_(None)).values(ending=ending)
-    envelopes.release(session, _book(session, ending, ended, days))
+    return _book(session, ending, ended, days)
 
 
 def _book(session: Session, kind: str, change: sa.Update, days: Mapping[UUID, date]) -> Sequence[UUID]:

@@ -26,7 +26,7 @@ from services.issuer.cheques.models import (
     ReplacedCheque,
     Replacement,
 )
-from services.issuer.funding import envelopes, journal
+from services.issuer.funding import journal
 from services.issuer.funding.models import ENGAGED
 from services.issuer.grants import issuing
 from services.issuer.grants.models import Grant
@@ -156,8 +156,8 @@ def _reserve(codes: Codes, cancellation_id: UUID, old: Cheque) -> ReplacedCheque
     )
 
 
-def issue(session: Session, cancelled: Sequence[tuple[UUID, UUID, datetime]]) -> None:
-    """Issues the new cheques of cancelled ones that are to be replaced, once, by set.
+def issue(session: Session, cancelled: Sequence[tuple[UUID, UUID, datetime]]) -> list[UUID]:
+    """The new cheques of cancelled ones that are to be replaced, issued once, by set.
 
     `cancelled` names cancellations, one of their cheques, and when the redeemer cancelled it.
     """
@@ -165,14 +165,14 @@ def issue(session: Session, cancelled: Sequence[tuple[UUID, UUID, datetime]]) ->
     rows = [(cancellation_id, cheque_id, days[cheque_id]) for cancellation_id, cheque_id, _ in cancelled]
     arrays = engine.arrays(("cancellation_id", "cheque_id", "day"), rows)
     issued = session.execute(_ISSUE, {**arrays, "cancelled": CANCELLED, "now": clock.now()}).all()
-    if not issued:
-        return
     ids = [row.cheque_id for row in issued]
+    if not ids:
+        return ids
     session.execute(_INSERT, {"ids": ids, "on_issue": ON_ISSUE})
     _publish(session, issued)
     blocking.adopt(session, ids)
     journal.book(session, ENGAGED, [(row.cheque_id, days[row.old_cheque_id]) for row in issued])
-    envelopes.retain(session, ids)
+    return ids
 
 
 def _publish(session: Session, issued: Iterable[Any]) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.issuer.inbox import HANDLERS
-from shared.eventlog.consumer import run_handlers
+from shared.eventlog.consumer import PAGE_END, run_handlers
 from shared.eventlog.event_kinds import KINDS
 from shared.eventlog.log import Event
 from tests.issuer.office import (
@@ -226,14 +226,18 @@ def test_money_that_comes_back_does_not_meet_a_grant_crosswise(office: Office) -
     assert office.engaged() == [1_000, 0]
 
 
-def test_news_lock_an_envelope_only_while_they_are_committed(office: Office) -> None:
+def test_news_lock_an_envelope_only_once_all_are_applied(office: Office) -> None:
     office.envelope(5_000)
     grant, transaction = office.grant(), office.service.runtime.transaction
-    with transaction() as session:
-        run_handlers(session, news(expired(ids(grant))), HANDLERS)
+
+    def charge(_session: Session, _run: Sequence[Event[Any]]) -> None:
         with transaction() as granting:
             granting.execute(sa.text("SELECT FROM envelope FOR NO KEY UPDATE NOWAIT"))
-    assert office.engaged() == [0]
+
+    with transaction() as session:
+        page = news(expired(ids(grant)[1:]), redeemed(ids(grant)[:1]))
+        run_handlers(session, page, {**HANDLERS, "cheques.redeemed": charge})
+    assert office.engaged() == [1_000]
 
 
 def test_released_money_can_be_granted_again(office: Office) -> None:
@@ -245,7 +249,7 @@ def test_released_money_can_be_granted_again(office: Office) -> None:
 
 
 def test_what_is_handled_is_a_known_kind() -> None:
-    assert set(HANDLERS) <= set(KINDS)
+    assert set(HANDLERS) <= {*KINDS, PAGE_END}
 
 
 def test_a_page_of_news_that_fails_releases_nothing(office: Office) -> None:
