@@ -1,8 +1,7 @@
 """Lists as CSV, streamed row by row from the database: nothing is held but the rows in hand.
 
-Amounts are cents of EUR, instants are UTC. What a spreadsheet would take for a formula is written as text: what
-operators and people wrote is in these files. That holds within a cell too, after whatever might part two cells: where
-semicolons are expected, a file with commas is split at those, whatever the quotes, and the other way round.
+Amounts are cents of EUR, instants are UTC. What a spreadsheet would take for a formula is written as text, within a
+cell too, after whatever might part two cells: where semicolons are expected, a file with commas is split at those.
 """
 
 import csv
@@ -29,7 +28,7 @@ CSV_ANSWER = {
     "description": "CSV, as it comes; UTF-8, amounts in cents of EUR, instants in UTC.",
     "content": {"text/csv": {"schema": {"type": "string"}}},
 }
-"""What a view says of its answer: `@blueprint.doc(responses={"200": CSV_ANSWER})`."""
+"""For the document of a view: `@blueprint.doc(responses={"200": CSV_ANSWER})`."""
 
 
 class FormatQuery(Schema):
@@ -43,21 +42,21 @@ class FormatQuery(Schema):
 
 
 class PeriodQuery(FormatQuery):
-    """Which days, both included."""
+    """A period of days, both included."""
 
     since = fields.Date(load_default=None, data_key="from")
     until = fields.Date(load_default=None, data_key="to")
 
 
 def export(engine: sa.Engine, query: str, params: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of a CSV file as of one instant, its heads first: a slow reader holds neither connection nor snapshot.
+    """The lines of a CSV file as of one instant, its heads first.
 
-    The file is written to disk, read to its end, and only then given out.
+    It is written to a file before it is sent, so that a slow reader keeps neither connection nor snapshot.
     """
-    options = {"stream_results": True, "max_row_buffer": BATCH_SIZE}
     with tempfile.SpooledTemporaryFile(_MAX_BYTES_IN_MEMORY, "w+", encoding="utf-8", newline="") as file:
         with engine.connect() as connection:
-            result = connection.execution_options(**options).execute(sa.text(query), params)
+            streamed = connection.execution_options(stream_results=True, max_row_buffer=BATCH_SIZE)
+            result = streamed.execute(sa.text(query), params)
             file.write(line(list(result.keys())))
             file.writelines(line(row) for part in result.partitions() for row in part)
         file.seek(0)
@@ -65,7 +64,7 @@ def export(engine: sa.Engine, query: str, params: Mapping[str, Any]) -> Iterator
 
 
 def export_in_parts(engine: sa.Engine, query: str, params: Mapping[str, Any], separator: str = ",") -> Iterator[str]:
-    """The lines of a CSV file, its heads first, read part by part: a slow reader holds neither connection nor snapshot.
+    """The lines of a CSV file, its heads first, read part by part: a slow reader keeps neither connection nor snapshot.
 
     `query` starts with a UUIDv7 that it is ordered by, and takes `after` and `limit`. Each row is as it stood when its
     part was read; none that was there at the start is missed.
@@ -100,7 +99,7 @@ def line(values: Sequence[Any], separator: str = ",") -> str:
 
 
 def raw_line(values: Iterable[Any], separator: str = ",", end: str = "\r\n") -> str:
-    """The same with its cells as they are, for files that programs read or whose cells are guarded already."""
+    """The same without guarding cells, for files that programs read or whose cells are guarded already."""
     written = io.StringIO()
     csv.writer(written, delimiter=separator, lineterminator=end).writerow(values)
     return written.getvalue()
@@ -119,7 +118,7 @@ def _cell(value: Any) -> str:
 
 
 def guarded(text: str) -> str:
-    """A text as a cell in which no spreadsheet finds a formula: before what it would take for one is an apostrophe."""
+    """A text as a cell, with an apostrophe before whatever a spreadsheet would take for a formula."""
     return _BEGINS.sub(r"\1'", text)
 
 

@@ -1,8 +1,8 @@
 """Importing a file: on trial or for good, its good lines or all or nothing, and recognised if it comes twice.
 
-A trial does what the real import would do, in a transaction that is rolled back, so its report is the same. A use case
-takes `ImportOptions`; its view reads them by `@blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)` and is
-`@idempotent(trials=True)`, as the answer to a trial is not kept.
+A trial is the real import, rolled back. A use case takes `ImportOptions`; its view reads them by
+`@blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)` and is `@idempotent(trials=True)`, as the answer to a
+trial is not kept.
 """
 
 import hashlib
@@ -91,7 +91,7 @@ LONGEST_HEAD = 20_000
 
 
 def lines_at_least(text: str) -> int:
-    """How many lines a text has, or one less, before it is cut up: a file of nothing but line ends is a bomb."""
+    """How many lines a text has, or one less; before it is split, as a file of nothing but line ends is a bomb."""
     return max(text.count("\n"), text.count("\r"))
 
 
@@ -108,10 +108,7 @@ def file_digest(content: bytes) -> str:
 
 @contextmanager
 def taking(session: Session, options: ImportOptions) -> Iterator[None]:
-    """Rolls the transaction back after the block where the import is a trial.
-
-    The block must hand out plain values: rows are gone with the transaction.
-    """
+    """Rolls the transaction back after the block where the import is a trial; use no rows after it."""
     yield
     if options.dry_run:
         session.flush()  # what the database would refuse, it refuses a trial too
@@ -119,7 +116,7 @@ def taking(session: Session, options: ImportOptions) -> Iterator[None]:
 
 
 def first_imported_at(session: Session, digest: str, files: type[FileColumns]) -> datetime | None:
-    """Records a file; when the same one was first imported, None where it is new."""
+    """Records a file; returns when the same one was first imported, None where it is new."""
     fresh = pg.insert(files).values(digest=digest).on_conflict_do_nothing().returning(files.digest)
     if session.scalar(fresh):
         return None
@@ -127,10 +124,7 @@ def first_imported_at(session: Session, digest: str, files: type[FileColumns]) -
 
 
 def require_whole(options: ImportOptions, refused: int, lines: int, report: Mapping[str, Any]) -> None:
-    """Raises NothingTaken, which undoes the transaction, where all or nothing is asked and a line is refused.
-
-    `report` is JSON-ready and says what is wrong with each of the refused lines.
-    """
+    """Raises NothingTaken with this JSON-ready report where all or nothing is asked and a line is refused."""
     if options.all_or_nothing and refused:
         refusals = "1 line is refused" if refused == 1 else f"{refused} lines are refused"
         raise NothingTaken(f"{refusals} of {lines}, so nothing went in: see `report`.", report=report)

@@ -1,8 +1,8 @@
 """Documents to print and to read: Typst templates (https://typst.app/docs) set as PDF/UA-1, accessible PDF.
 
-A template is a `.typ` file beside the code that fills it, and finds its data by `json(bytes(sys.inputs.data))`:
-data is never markup, so nothing that a person typed can become a command. Fonts come from packages, never from the
-machine: Source Sans Pro (SIL OFL) for text, DejaVu Sans Mono, in which 0, O, 1, l and I differ, for codes.
+A template is a `.typ` file beside the code that fills it, and reads its data by `json(bytes(sys.inputs.data))`: data
+is never markup, so nothing that a person typed can become a command. Fonts come from packages, never from the machine:
+Source Sans Pro (SIL OFL) for text, DejaVu Sans Mono, in which 0, O, 1, l and I differ, for codes.
 """
 
 import json
@@ -34,10 +34,9 @@ _LATIN_ENDS = "\u017f"
 def pdf(template: Path, data: Mapping[str, Any], made_at: datetime) -> bytes:
     """The document that a template makes of this data; the same data and instant (UTC) give the same bytes.
 
-    What none of the fonts can show (Chinese, a picture in a name) is set as question marks: with empty places it would
-    be no accessible document, and none at all would be worse.
+    What none of the fonts can show (Chinese, a picture in a name) is set as question marks.
     """
-    shown = _each(data, lambda text: _CONTROL.sub("?", text))
+    shown = _map_texts(data, lambda text: _CONTROL.sub("?", text))
     while True:
         try:
             return _set(template, json.dumps(shown, ensure_ascii=False), made_at)
@@ -49,41 +48,40 @@ def pdf(template: Path, data: Mapping[str, Any], made_at: datetime) -> bytes:
             shown = rest
 
 
-def _each(data: Any, change: Callable[[str], str]) -> Any:
-    """The same data with every text in it changed."""
+def _map_texts(data: Any, change: Callable[[str], str]) -> Any:
     if isinstance(data, str):
         return change(data)
     if isinstance(data, Mapping):
-        return {name: _each(value, change) for name, value in data.items()}
+        return {name: _map_texts(value, change) for name, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_each(value, change) for value in data]
+        return [_map_texts(value, change) for value in data]
     return data
 
 
 def _without(data: Any, missing_text: str) -> Any:
-    """The data without a text that cannot be shown, as the compiler names it: `李`, or `\\u{10fff}`."""
+    """The data without a text that the compiler cannot show, as it names it: `李`, or `\\u{10fff}`."""
     missing = set(_ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), missing_text))
     # Of a letter with an accent that no font has, the compiler names the letter alone: the accents on it go first.
-    bare = _each(data, lambda text: _unaccented(unicodedata.normalize("NFC", text), missing))
+    bare = _map_texts(data, lambda text: _unaccented(unicodedata.normalize("NFC", text), missing))
     if bare != data:
         return bare
     # Of the many signs of the Far East the compiler names one at a time: all of them go with the first.
-    shown = _each(data, lambda text: _replaced(text, lambda one: one in missing or one >= _FAR_EAST))
-    return shown if shown != data else _each(data, lambda text: _replaced(text, lambda one: True))
+    shown = _map_texts(data, lambda text: _replaced(text, lambda letter: letter in missing or letter >= _FAR_EAST))
+    return shown if shown != data else _map_texts(data, lambda text: _replaced(text, lambda letter: True))
 
 
 def _unaccented(text: str, letters: set[str]) -> str:
-    """The text with a question mark for each mark that stands on one of these letters, however many do."""
-    kept, on = [], ""
-    for one in text:
-        mark = unicodedata.category(one).startswith("M")
-        on = on if mark else one
-        kept.append("?" if mark and on in letters else one)
+    """The text with a question mark for each accent on one of these letters, however many there are."""
+    kept, base = [], ""
+    for letter in text:
+        is_accent = unicodedata.category(letter).startswith("M")
+        base = base if is_accent else letter
+        kept.append("?" if is_accent and base in letters else letter)
     return "".join(kept)
 
 
 def _replaced(text: str, gone: Callable[[str], bool]) -> str:
-    return "".join("?" if one > _LATIN_ENDS and gone(one) else one for one in text)
+    return "".join("?" if letter > _LATIN_ENDS and gone(letter) else letter for letter in text)
 
 
 def _set(template: Path, data: str, made_at: datetime) -> bytes:

@@ -1,7 +1,4 @@
-"""Places as a file of the national schema "Lieux de médiation numérique", v1.0.2: what was taken in goes out again.
-
-Text that a spreadsheet would take for a formula is guarded by an apostrophe, which reading takes away.
-"""
+"""Places as a file of the national schema "Lieux de médiation numérique", v1.0.2, which can be imported again."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -38,15 +35,14 @@ def export(engine: sa.Engine, table: type[PlaceColumns]) -> Iterator[str]:
 
 
 def line(place: Mapping[str, Any]) -> str:
-    """The line of a place, given by the columns of its table."""
+    """The line of a place, which has the columns of its table as members; a text like a formula is guarded."""
     values = _values(place)
     cells = ((name, values.get(name, "")) for name in COLUMNS)
     return raw_line([text if name in _SAFE else guarded(text) for name, text in cells])
 
 
 def _values(place: Mapping[str, Any]) -> dict[str, str]:
-    """A place by the columns of the schema."""
-    details = place["details"]
+    details, labels = place["details"], vocabulary.label_groups(place["labels"])
     return {
         **{column: details[column] for column in DETAILS if column in details},
         "id": place["source_id"],
@@ -62,17 +58,13 @@ def _values(place: Mapping[str, Any]) -> dict[str, str]:
         "date_maj": place["updated_on"].isoformat(),
         SERVICES: _listed(SERVICES, place.get("services", ())) or details.get(SERVICES, ""),
         PUBLICS: _listed(PUBLICS, place.get("publics", ())) or details.get(PUBLICS, ""),
-        **{name: "|".join(group) for name, group in zip(LABELS, _labels(place), strict=True)},
+        **dict(zip(LABELS, map("|".join, labels), strict=True)),
     }
 
 
 def _listed(column: str, items: Iterable[str]) -> str:
-    # A place that was taken in long ago may still have older terms.
-    return "|".join(vocabulary.known(column, items)[0])
-
-
-def _labels(place: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
-    return vocabulary.label_groups(place["labels"])
+    # A place that was imported long ago may still have older terms.
+    return "|".join(vocabulary.translate(column, items)[0])
 
 
 def _degrees(value: float | None) -> str:

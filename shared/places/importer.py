@@ -1,12 +1,12 @@
-"""Taking places of the national schema into a service's table: bad lines are reported, the good ones go in.
+"""Imports places of the national schema into a service's table: bad lines are reported, the good ones go in.
 
-A service describes its table by `PlaceColumns` and remembers files by `FileColumns`; what it does not keep of a place
-it leaves out.
+A service describes its table by `PlaceColumns`, without the columns that it has no use for, and its files by
+`FileColumns`.
 """
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from shared.files import file_import
 from shared.files.file_import import FileColumns, ImportOptions
-from shared.places.reader import Note, Place, PlacesFileRefused, Reading, read_places
+from shared.places.line import Place
+from shared.places.reader import PlacesFileRefused, read_places
 from shared.places.vocabulary import PUBLICS, SERVICES
 from shared.problems import Invalid
 from shared.values.ids import new_id
@@ -42,35 +43,9 @@ class PlaceColumns:
     typologies: Mapped[list[str]]
     labels: Mapped[list[str]]
     details: Mapped[dict[str, str]] = mapped_column(pg.JSONB, server_default="{}")
-    """What else the source says, by the national schema's names: telephone, opening hours, …"""
+    """Other columns, by the national schema's names: telephone, opening hours, …"""
     updated_on: Mapped[date]
     """The day the source says that it last changed."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Taken:
-    """A place of the physical line `line` that was added or changed, and which of its columns differ from before."""
-
-    line: int
-    source_id: str
-    outcome: str
-    columns: Sequence[str] = ()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Report:
-    """What became of a file; `taken`, `refusals` and `remarks` name physical lines, from 1."""
-
-    version: str
-    encoding: str
-    already_imported_at: datetime | None
-    added: int
-    changed: int
-    unchanged: int
-    refused: int
-    taken: Sequence[Taken]
-    refusals: Sequence[Note]
-    remarks: Sequence[Note]
 
 
 class PlaceSchema(Schema):
@@ -99,7 +74,7 @@ class PlaceSchema(Schema):
 
 
 class NoteSchema(Schema):
-    """Something about one field of one line; an empty field: about the line."""
+    """A note about one field of one line; an empty field: about the line."""
 
     line = fields.Int(required=True)
     field = fields.Str(required=True)
@@ -144,8 +119,8 @@ CSV_BODY = {
 
 def take_in(
     session: Session, content: bytes, options: ImportOptions, table: type[PlaceColumns], files: type[FileColumns]
-) -> Report:
-    """Adds places and updates known ones, by their source's identifier.
+) -> dict[str, Any]:
+    """Adds places and updates those that are there, by their source's identifier; returns a `ReportSchema`.
 
     Raises Invalid for an unreadable file, NothingTaken where all or nothing is asked and a line is bad.
     """
@@ -153,35 +128,21 @@ def take_in(
         reading = read_places(content)
     except PlacesFileRefused as refusal:
         raise Invalid(f"The file cannot be read: {refusal}.", slug="file-refused") from None
+    refused, lines = reading.refused_lines, len(reading.places) + reading.refused_lines
+    report: dict[str, Any] = {name: getattr(reading, name) for name in ("version", "encoding", "remarks")}
+    report |= {"refused": refused, "refusals": reading.refused}
     with file_import.taking(session, options):
-        earlier = file_import.first_imported_at(session, reading.digest, files)
-        report = _store_all(session, reading, earlier, table)
-        lines = len(reading.places) + reading.refused_lines
-        file_import.require_whole(options, reading.refused_lines, lines, _faults(report))
-    return report
-
-
-def _store_all(session: Session, reading: Reading, earlier: datetime | None, table: type[PlaceColumns]) -> Report:
-    taken = [stored for places in _batches(reading.places) for stored in _store(session, places, table)]
-    added = sum(place.outcome == ADDED for place in taken)
-    return Report(
-        version=reading.version,
-        encoding=reading.encoding,
-        already_imported_at=earlier,
-        added=added,
-        changed=len(taken) - added,
-        unchanged=len(reading.places) - len(taken),
-        refused=reading.refused_lines,
-        taken=sorted(taken, key=lambda place: place.line),
-        refusals=reading.refused,
-        remarks=reading.remarks,
-    )
-
-
-def _faults(report: Report) -> dict[str, Any]:
-    """A report as JSON, of a file that does not go in."""
-    faults: dict[str, Any] = ReportSchema().dump(dataclasses.replace(report, added=0, changed=0, unchanged=0, taken=()))
-    return faults
+        report["already_imported_at"] = file_import.first_imported_at(session, reading.digest, files)
+        taken = [stored for places in _batches(reading.places) for stored in _store(session, places, table)]
+        nothing = {"added": 0, "changed": 0, "unchanged": 0, "taken": ()}
+        file_import.require_whole(options, refused, lines, ReportSchema().dump(report | nothing))
+    added = sum(place["outcome"] == ADDED for place in taken)
+    return report | {
+        "added": added,
+        "changed": len(taken) - added,
+        "unchanged": len(reading.places) - len(taken),
+        "taken": sorted(taken, key=lambda place: int(place["line"])),
+    }
 
 
 def _batches(places: Sequence[Place]) -> Iterator[Sequence[Place]]:
@@ -190,13 +151,12 @@ def _batches(places: Sequence[Place]) -> Iterator[Sequence[Place]]:
     return (ordered[at : at + BATCH_SIZE] for at in range(0, len(ordered), BATCH_SIZE))
 
 
-def _store(session: Session, places: Sequence[Place], table: type[PlaceColumns]) -> Iterator[Taken]:
-    """Adds or updates places, and gives those that were new or differed."""
-    kept = [
-        field.name for field in dataclasses.fields(Place) if field.name != "source_id" and hasattr(table, field.name)
-    ]
-    rows = {place.source_id: _row(place, ("source_id", *kept)) for place in places}
-    before = _known(session, list(rows), table)
+def _store(session: Session, places: Sequence[Place], table: type[PlaceColumns]) -> Iterator[dict[str, Any]]:
+    """Adds or updates places, and yields those that were new or differed, as `TakenSchema`."""
+    names = [field.name for field in dataclasses.fields(Place) if hasattr(table, field.name)]
+    kept = [name for name in names if name != "source_id"]
+    rows = {place.source_id: _row(place, names) for place in places}
+    before = _lock_existing(session, list(rows), table)
     insert = pg.insert(table)
     differs = sa.tuple_(*(getattr(table, name) for name in kept)).is_distinct_from(
         sa.tuple_(*(insert.excluded[name] for name in kept))
@@ -207,21 +167,20 @@ def _store(session: Session, places: Sequence[Place], table: type[PlaceColumns])
     written = set(session.scalars(upsert.returning(table.source_id), list(rows.values())))
     for place in places:
         if place.source_id in written:
-            yield _taken(place, rows[place.source_id], before.get(place.source_id), kept)
+            old, row = before.get(place.source_id), rows[place.source_id]
+            changes = [name for name in kept if old[name] != row[name]] if old else []
+            outcome = CHANGED if old else ADDED
+            yield {"line": place.line, "source_id": place.source_id, "outcome": outcome, "columns": changes}
 
 
-def _known(session: Session, source_ids: Sequence[str], table: type[PlaceColumns]) -> dict[str, Mapping[str, Any]]:
-    """The rows that are there under these identifiers, locked: what they are compared with is what they were."""
+def _lock_existing(
+    session: Session, source_ids: Sequence[str], table: type[PlaceColumns]
+) -> dict[str, Mapping[str, Any]]:
+    """Locks the rows of these identifiers, so that what is compared with them is still true when they are written."""
     columns: sa.Table = sa.inspect(table).local_table
     wanted = columns.c.source_id == sa.any_(sa.cast(list(source_ids), pg.ARRAY(sa.Text)))
     query = sa.select(columns).where(wanted).order_by(columns.c.source_id).with_for_update(key_share=True)
     return {row["source_id"]: dict(row) for row in session.execute(query).mappings()}
-
-
-def _taken(place: Place, row: Mapping[str, Any], before: Mapping[str, Any] | None, kept: Sequence[str]) -> Taken:
-    if before is None:
-        return Taken(place.line, place.source_id, ADDED)
-    return Taken(place.line, place.source_id, CHANGED, [name for name in kept if before[name] != row[name]])
 
 
 def _row(place: Place, names: Sequence[str]) -> dict[str, Any]:

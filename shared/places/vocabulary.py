@@ -17,7 +17,7 @@ COLUMNS = (
 
 SERVICES, PUBLICS, CARE = "services", "publics_specifiquement_adresses", "prise_en_charge_specifique"
 LABELS = ("dispositif_programmes_nationaux", "formations_labels", "autres_formations_labels")
-# What is kept of a place as the source says it.
+# Columns that are kept of a place as the source has them.
 DETAILS = (
     "complement_adresse", "telephone", "courriels", "site_web", "horaires", "presentation_resume",
     "presentation_detail", "source", "itinerance", "structure_parente", CARE, "frais_a_charge", "modalites_acces",
@@ -90,10 +90,10 @@ CLOSED: Mapping[str, Sequence[str]] = {
     ),
 }
 
-# Where the older schema's columns went.
-RENAMED_COLUMNS = {"courriel": "courriels", "conditions_acces": "frais_a_charge"}
+# The names of columns in the older schema.
+OLDER_COLUMNS = {"courriels": "courriel", "frais_a_charge": "conditions_acces"}
 
-# What the older schema called it. An empty term: v1 says it by saying nothing.
+# Terms of the older schema. An empty one: v1 says it by saying nothing.
 _OLDER: Mapping[str, Mapping[str, str]] = {
     SERVICES: {
         "Devenir autonome dans les démarches administratives": "Aide aux démarches administratives",
@@ -147,7 +147,7 @@ _OLDER: Mapping[str, Mapping[str, str]] = {
         "Point numérique CAF": "Point d'accès numérique CAF",
     },
 }
-# What v0.1 mixed with the publics and v1 has a column of its own for.
+# v0.1 has them among the publics, v1 in a column of their own.
 CARE_AMONG_PUBLICS = frozenset(CLOSED[CARE]) | frozenset(_OLDER[CARE])
 
 TELEPHONE = re.compile(r"\+(33|590|594|262|596|269|687|689|508|681)[0-9]{6,9}")
@@ -155,23 +155,21 @@ _FRENCH_TELEPHONE = re.compile(r"0([1-9][0-9]{8})")
 LONGEST_SUMMARY = 280
 
 
-def known(column: str, items: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The entries of a closed list as v1 calls them, each once, and those that it does not know."""
-    called = [_OLDER.get(column, {}).get(item, item) for item in items]
-    terms = tuple(dict.fromkeys(filter(None, called)))
-    return tuple(item for item in terms if item in CLOSED[column]), tuple(
-        item for item in terms if item not in CLOSED[column]
-    )
+def translate(column: str, items: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The entries of a closed list in the terms of v1, without repetitions, and the entries that v1 does not have."""
+    older = _OLDER.get(column, {})
+    terms = dict.fromkeys(term for item in items if (term := older.get(item, item)))
+    unknown = tuple(term for term in terms if term not in CLOSED[column])
+    return tuple(term for term in terms if term not in unknown), unknown
 
 
 def label_groups(labels: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    """Labels as v1 calls them, each once, by the columns `LABELS`: the last one takes what is on no list."""
-    called = dict.fromkeys(_OLDER["labels"].get(label, label) for label in labels)
+    """Labels in the terms of v1, without repetitions, by the columns `LABELS`: the last takes what is on no list."""
     groups: dict[str, list[str]] = {column: [] for column in LABELS}
-    for label in called:
+    for label in dict.fromkeys(_OLDER["labels"].get(label, label) for label in labels):
         column = next((column for column in LABELS[:-1] if label in CLOSED[column]), LABELS[-1])
         groups[column].append(label)
-    return tuple(tuple(group) for group in groups.values())
+    return tuple(map(tuple, groups.values()))
 
 
 def telephone(written: str) -> str | None:

@@ -15,7 +15,7 @@ from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOption
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 from shared.places import importer
-from shared.places.importer import CSV_BODY, PlaceSchema, Report, ReportSchema
+from shared.places.importer import CSV_BODY, PlaceSchema, ReportSchema
 
 blueprint = Blueprint("prescribers", __name__, url_prefix="/v1/prescribers", description="Who may grant cheques.")
 BLUEPRINTS = (blueprint,)
@@ -33,7 +33,7 @@ class PrescriberSchema(PlaceSchema):
 @blueprint.doc(**CSV_BODY)
 @blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)
 @blueprint.response(200, ReportSchema)
-def import_prescribers(options: ImportOptions) -> Report:
+def import_prescribers(options: ImportOptions) -> dict[str, Any]:
     """Take prescribers in from a file: known ones are updated, bad lines are reported; the good ones go in, or none.
 
     `dry_run=true` gives the same report without any effect. A file that was taken in before is known again.

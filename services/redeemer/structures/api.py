@@ -15,7 +15,7 @@ from shared.database.paging import PageQuery, page_of
 from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
-from shared.places.importer import CSV_BODY, PlaceSchema, Report, ReportSchema
+from shared.places.importer import CSV_BODY, PlaceSchema, ReportSchema
 from shared.problems import ProblemSchema
 
 blueprint = Blueprint("structures", __name__, url_prefix="/v1/structures")
@@ -39,7 +39,7 @@ class StructureSchema(PlaceSchema):
 @blueprint.doc(**CSV_BODY)
 @blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)
 @blueprint.response(200, ReportSchema)
-def import_structures(options: ImportOptions) -> Report:
+def import_structures(options: ImportOptions) -> dict[str, Any]:
     """Take structures in from a file: known ones are updated, bad lines are reported; the good ones go in, or none.
 
     `dry_run=true` gives the same report without any effect. A file that was taken in before is known again.

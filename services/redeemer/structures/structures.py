@@ -13,14 +13,13 @@ from shared.database.lookup import get_or_404
 from shared.eventlog import log
 from shared.files.file_import import ImportOptions
 from shared.places import importer
-from shared.places.importer import Report
 from shared.values import clock
 
 
-def take_in(session: Session, content: bytes, options: ImportOptions) -> Report:
+def take_in(session: Session, content: bytes, options: ImportOptions) -> dict[str, Any]:
     """Adds and updates structures by their source's identifier; raises as `importer.take_in` does."""
     report = importer.take_in(session, content, options, Structure, StructureImport)
-    if report.changed and not options.dry_run:
+    if report["changed"] and not options.dry_run:
         affiliations.describe(session)
     return report
 

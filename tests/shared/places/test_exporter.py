@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from shared.places import vocabulary
 from shared.places.exporter import HEAD, line
-from shared.places.reader import Place, Reading, read_places
+from shared.places.line import Place
+from shared.places.reader import Reading, read_places
 from shared.places.vocabulary import CLOSED, COLUMNS, LABELS
 from tests.shared.places.test_reader import GOOD, real_file
 
@@ -132,4 +133,4 @@ def test_older_terms_that_a_table_still_has_are_said_in_the_newer_words() -> Non
     old = dataclasses.asdict(place) | {"services": ["Prendre en main un ordinateur", "Couture"]}
     assert "Maîtrise des outils numériques du quotidien" in line(old)
     assert "Couture" not in line(old)
-    assert vocabulary.known("services", ["Couture"]) == ((), ("Couture",))
+    assert vocabulary.translate("services", ["Couture"]) == ((), ("Couture",))

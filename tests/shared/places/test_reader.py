@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.files.file_import import file_digest
-from shared.places.reader import MAX_BYTES, MAX_LINES_OF_A_RECORD, Note, PlacesFileRefused, Reading, read_places
+from shared.places.line import Note
+from shared.places.reader import MAX_BYTES, MAX_LINES_OF_A_RECORD, PlacesFileRefused, Reading, read_places
 
 REAL_FILES = Path(__file__).parents[3].parent / "shared" / "data"
 V1 = ["id", "pivot", "nom", "commune", "code_postal", "code_insee", "adresse", "latitude", "longitude"]
