@@ -45,13 +45,21 @@ def load(connection: sa.Connection, parts: Iterable[Sequence[Line]]) -> int:
     """Copies a statement, part by part, and gives the number of its lines; receipts of orders are passed over."""
     lines = 0
     for part in parts:
-        _copy(connection, "statement_line", [_CHEQUE(line) for line in part if isinstance(line, ChequeStatus)])
-        _copy(connection, "statement_redemption", [_REDEMPTION(line) for line in part if isinstance(line, Redeemed)])
+        _copy(
+            connection,
+            "COPY statement_line FROM STDIN",
+            [_CHEQUE(line) for line in part if isinstance(line, ChequeStatus)],
+        )
+        _copy(
+            connection,
+            "COPY statement_redemption FROM STDIN",
+            [_REDEMPTION(line) for line in part if isinstance(line, Redeemed)],
+        )
         payments = [line for line in part if isinstance(line, Paid)]
         paid = [
             (reference, line.payment_reference, line.paid_on) for line in payments for reference in line.redemptions
         ]
-        _copy(connection, "statement_payment", paid)
+        _copy(connection, "COPY statement_payment FROM STDIN", paid)
         connection.commit()
         lines += len(part)
     connection.execute(_ANALYZE)
@@ -59,10 +67,10 @@ def load(connection: sa.Connection, parts: Iterable[Sequence[Line]]) -> int:
     return lines
 
 
-def _copy(connection: sa.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _copy(connection: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
     if not rows:
         return
     driver: Any = connection.connection.driver_connection
-    with driver.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+    with driver.cursor().copy(statement) as copy:
         for row in rows:
             copy.write_row(row)
