@@ -1,4 +1,4 @@
-"""Moving cheques and redemptions from one contract to another: by set, part by part, each part one transaction.
+"""Moving cheques and redemptions between contracts: by set, part by part, in transactions in which nobody else orders.
 
 Rows that were moved are not found again, so a worker that takes over from one that was interrupted moves the rest. No
 link is rewritten: the old one is closed or stranded and a new one made. The orders of a switch carry its id.
@@ -151,13 +151,11 @@ class Work:
 
 def strand(session: Session, work: Work) -> int:
     """Strands links with an operator that failed, and claims for the registered ones; gives their number."""
-    creating.lock_orders(session)
     return len(session.scalars(_STRAND, work.params(before=LINK.before("stranded"))).all())
 
 
 def strand_redemptions(session: Session, work: Work) -> int:
     """Strands redemptions that an operator that failed has not paid, and publishes that; gives their number."""
-    creating.lock_orders(session)
     params = work.params(before=REDEMPTION.before("stranded"))
     stranded: list[UUID] = list(session.scalars(_STRAND_REDEMPTIONS, params))
     for start in range(0, len(stranded), _IDS_AN_EVENT):
@@ -169,7 +167,6 @@ def strand_redemptions(session: Session, work: Work) -> int:
 def give_up(session: Session, work: Work) -> int:
     """Ends the orders that an operator that failed has not settled; gives their number."""
     # A late answer to such an order changes nothing: its cheque is stranded and claimed.
-    creating.lock_orders(session)
     states = [state for state in ORDER.before("refused") if state in UNFINISHED]
     unsettled = session.scalars(_UNSETTLED, work.params(before=states)).all()
     return len(outcomes.refuse(session, unsettled, FAILED, states))
@@ -189,7 +186,6 @@ def introduce(session: Session, work: Work) -> None:
 
 def register(session: Session, work: Work, after: UUID) -> UUID | None:
     """Registers under the new contract the next spendable cheques that no live one has; gives the last, if any."""
-    creating.lock_orders(session)
     cheques: list[UUID] = list(session.scalars(_SPENDABLE, work.params(after=after)))
     if not cheques:
         return None
@@ -204,7 +200,6 @@ def register(session: Session, work: Work, after: UUID) -> UUID | None:
 
 def redeclare(session: Session, work: Work, movable: str) -> int:
     """Declares anew the next redemptions, `movable` under the old contract or due under none; gives their number."""
-    creating.lock_orders(session)
     rows = session.execute(_UNPAID, work.params(movable=movable)).all()
     cheques, redemptions = [row.cheque_id for row in rows], [row.redemption_id for row in rows]
     if not rows:
@@ -221,7 +216,6 @@ def redeclare(session: Session, work: Work, movable: str) -> int:
 
 def leave(session: Session, work: Work, after: UUID) -> UUID | None:
     """Cancels with the old operator those of its next cheques that another has now; gives the last of them, if any."""
-    creating.lock_orders(session)
     cheques: list[UUID] = list(session.scalars(_HELD, work.params(after=after)))
     if not cheques:
         return None

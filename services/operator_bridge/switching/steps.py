@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.contracts import lifecycle
 from services.operator_bridge.inbound import statement_polling
-from services.operator_bridge.orders import manual
+from services.operator_bridge.orders import creating, manual
 from services.operator_bridge.reconciliation import comparing
 from services.operator_bridge.register.models import Contract
 from services.operator_bridge.switching import moving, progress
@@ -154,6 +154,7 @@ def _repeat(work: Work, part: Callable[[Session, UUID], UUID | int | None]) -> N
     last: Any = UUID(int=0)
     while last:
         with work.runtime.transaction() as session:
+            creating.lock_orders(session)
             last = part(session, last)
 
 
