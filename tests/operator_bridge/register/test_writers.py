@@ -10,7 +10,7 @@ from services import operator_bridge
 BRIDGE = Path(operator_bridge.__file__).parent
 WRITERS = {
     "INSERT INTO link": {"orders/creating.py"},
-    "UPDATE link SET state": {"orders/consequences.py", "orders/manual_retry.py", "switching/strand.sql"},
+    "UPDATE link SET state": {"orders/consequences.py", "orders/manual.py", "switching/strand.sql"},
 }
 
 
