@@ -216,7 +216,8 @@ def test_redemptions_are_made_by_three_statements_and_their_states_changed_in_th
     texts = {str(path.relative_to(redeemer)): path.read_text(encoding="utf-8") for path in sources}
     made = re.compile(r"INSERT\s+INTO\s+redemption\b|\binsert\(Redemption\)|[^\w.]Redemption\(\w+=")
     changed = re.compile(
-        r"UPDATE\s+redemption\s+SET\s+(unpaid_)?state\b|redemption\.state\s*=[^=]|\bupdate\(Redemption\)"
+        r"UPDATE\s+redemption\s+SET\s+(unpaid_)?state\b|^\s*redemption\.state\s*=[^=]|\bupdate\(Redemption\)",
+        re.MULTILINE,
     )
     assert {name for name, text in texts.items() if made.search(text)} == {
         "redemptions/redeem.sql", "redemptions/operator_till.py", "recovery/recalling.py",
