@@ -37,7 +37,7 @@ _KEPT = frozenset({
     "http.request.method", "http.response.status_code", "http.route", "celery.action", "celery.task_name",
     "messaging.message.id", "messaging.destination", "error.type", "exception.type",
 })  # fmt: skip
-# Whom we call is our own setting; whom a caller of ours says it calls is its own word.
+# The server that we call is a setting of ours; the one that a caller names is the caller's word.
 _KEPT_OF_CLIENTS = _KEPT | {"server.address", "server.port"}
 
 # Asked every few seconds by machines, and never of interest.

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 KEY_BYTES = 32
 DEMONSTRATION = "demo"
-"""How the ids of the demonstration's keys begin: of a public key, nothing else can be told."""
+"""How the ids of the demonstration's keys begin; a public key has no other mark."""
 
 _MARKED = 24  # random bytes of a marked key: 192 bits, the mark is the rest
 _FEWEST_BYTES = 16  # distinct ones; 32 random bytes have about 30, and fewer than 16 once in 10**18 keys

@@ -63,7 +63,7 @@ def stands_in(text: str) -> bool:
 
 
 def mask(text: str) -> str:
-    """A text of somebody else's in which every code is blotted out: what is kept or told must not hold one."""
+    """Replaces every code in a text that others wrote, which may be kept or published only without."""
     for candidates in _CANDIDATES:
         for match in list(candidates.finditer(text)):
             if _is_code(match[1]):

@@ -68,16 +68,16 @@ def collecting() -> Iterator[Received]:
 
 def _read(body: bytes) -> Iterator[Seen]:
     for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-        service = next(each.value.string_value for each in resource.resource.attributes if each.key == "service.name")
+        service = next(item.value.string_value for item in resource.resource.attributes if item.key == "service.name")
         for scope in resource.scope_spans:
             for span in scope.spans:
                 links = tuple((link.trace_id, link.span_id) for link in span.links)
                 kind = Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_").lower()
-                facts = {each.key: _value(each.value) for each in span.attributes}
+                facts = {item.key: _value(item.value) for item in span.attributes}
                 yield Seen(service, span.name, kind, span.trace_id, span.span_id, span.parent_span_id, links, facts)
 
 
 def _value(value: AnyValue) -> Any:
     if value.HasField("array_value"):
-        return [_value(each) for each in value.array_value.values]
+        return [_value(item) for item in value.array_value.values]
     return getattr(value, str(value.WhichOneof("value")))

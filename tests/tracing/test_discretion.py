@@ -38,7 +38,7 @@ def kept() -> Kept:
 
 
 def test_what_a_caller_said_is_left_out(kept: Kept) -> None:
-    said = {
+    attributes = {
         "http.request.method": "POST",
         "http.route": "/v1/checks",
         "url.path": f"/v1/checks/{CODE}",
@@ -48,7 +48,7 @@ def test_what_a_caller_said_is_left_out(kept: Kept) -> None:
         "client.address": "203.0.113.9",
         "http.request.header.authorization": "Bearer x",
     }
-    with kept.tracer.start_as_current_span(f"POST /v1/checks/{CODE}", kind=SpanKind.SERVER, attributes=said):
+    with kept.tracer.start_as_current_span(f"POST /v1/checks/{CODE}", kind=SpanKind.SERVER, attributes=attributes):
         pass
     [span] = kept.spans
     assert span.name == "POST /v1/checks"
@@ -56,8 +56,8 @@ def test_what_a_caller_said_is_left_out(kept: Kept) -> None:
 
 
 def test_a_route_that_there_is_not_has_no_name(kept: Kept) -> None:
-    said = {"http.request.method": "GET"}
-    with kept.tracer.start_as_current_span(f"GET /{CODE}", kind=SpanKind.SERVER, attributes=said):
+    attributes = {"http.request.method": "GET"}
+    with kept.tracer.start_as_current_span(f"GET /{CODE}", kind=SpanKind.SERVER, attributes=attributes):
         pass
     assert kept.spans[0].name == "GET"
 
@@ -73,8 +73,8 @@ def test_of_an_exception_only_its_kind_is_told(kept: Kept) -> None:
 
 
 def test_of_whom_we_call_the_host_is_told_and_no_path(kept: Kept) -> None:
-    said = {"server.address": "operator.example", "url.full": f"https://operator.example/vouchers/{CODE}"}
-    with kept.tracer.start_as_current_span("GET", kind=SpanKind.CLIENT, attributes=said):
+    attributes = {"server.address": "operator.example", "url.full": f"https://operator.example/vouchers/{CODE}"}
+    with kept.tracer.start_as_current_span("GET", kind=SpanKind.CLIENT, attributes=attributes):
         pass
     assert kept.spans[0].attributes == {"server.address": "operator.example"}
 
@@ -98,9 +98,9 @@ def test_other_peoples_trace_state_and_baggage_go_no_further() -> None:
     carrier = {"traceparent": parent, "tracestate": f"x={CODE}", "baggage": f"code={CODE}"}
     propagator = otel._OnlyIds()
     context = propagator.extract(carrier)
-    told: dict[str, str] = {}
-    propagator.inject(told, context)
-    assert told == {"traceparent": parent}
+    injected: dict[str, str] = {}
+    propagator.inject(injected, context)
+    assert injected == {"traceparent": parent}
 
 
 def test_nobody_outside_is_told_of_a_trace() -> None:

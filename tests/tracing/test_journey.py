@@ -42,13 +42,13 @@ def granted(traced: tuple[Town, Received]) -> dict[str, Any]:
     made: dict[str, Any] = answer.json()
     assert eventually(lambda: _orders(place, made) >= 5, 60)
     made["request_id"] = request_id
-    assert eventually(lambda: len(_pushes(told(traced), place, made)) >= 1, 30)
-    assert eventually(lambda: len(_named(told(traced), "apply cheques.issued", grant(made))) >= 2, 30)
-    assert eventually(lambda: len(_named(told(traced), "POST /v1/grants", request(made))) >= 1, 30)
+    assert eventually(lambda: len(_pushes(whole_traces(traced), place, made)) >= 1, 30)
+    assert eventually(lambda: len(_named(whole_traces(traced), "apply cheques.issued", grant(made))) >= 2, 30)
+    assert eventually(lambda: len(_named(whole_traces(traced), "POST /v1/grants", request(made))) >= 1, 30)
     return made
 
 
-def told(traced: tuple[Town, Received]) -> list[Seen]:
+def whole_traces(traced: tuple[Town, Received]) -> list[Seen]:
     """The spans of the traces that are told to their end.
 
     A process sends a span when it has ended, so a parent after its children, and no process waits for another: a trace
@@ -108,7 +108,7 @@ def _named(spans: Sequence[Seen], name: str, which: Callable[[Seen], bool] = lam
 
 def _chain(spans: Sequence[Seen], span: Seen) -> list[Seen]:
     """A span, its parent, and so on."""
-    by_id = {(each.trace, each.id): each for each in spans}
+    by_id = {(item.trace, item.id): item for item in spans}
     chain = [span]
     while chain[-1].parent:
         chain.append(by_id[chain[-1].trace, chain[-1].parent])
@@ -116,7 +116,7 @@ def _chain(spans: Sequence[Seen], span: Seen) -> list[Seen]:
 
 
 def test_the_request_is_a_trace_under_its_own_id(traced: tuple[Town, Received], granted: dict[str, Any]) -> None:
-    [span] = _named(told(traced), "POST /v1/grants", request(granted))
+    [span] = _named(whole_traces(traced), "POST /v1/grants", request(granted))
     assert (span.service, span.kind, span.parent) == ("souche-issuer", "server", b"")
     assert span.facts["http.response.status_code"] == 201
 
@@ -124,20 +124,20 @@ def test_the_request_is_a_trace_under_its_own_id(traced: tuple[Town, Received], 
 def test_both_readers_applied_it_and_name_the_grant_and_the_request(
     traced: tuple[Town, Received], granted: dict[str, Any]
 ) -> None:
-    applied = _named(told(traced), "apply cheques.issued", grant(granted))
+    applied = _named(whole_traces(traced), "apply cheques.issued", grant(granted))
     assert {span.service for span in applied} == {"souche-redeemer", "souche-operator-bridge"}
     assert all(granted["request_id"] in span.facts["souche.request_ids"] for span in applied)
 
 
 def test_a_pull_is_a_task_that_asked_the_publisher(traced: tuple[Town, Received], granted: dict[str, Any]) -> None:
-    spans = told(traced)
+    spans = whole_traces(traced)
     for applied in _named(spans, "apply cheques.issued", grant(granted)):
         task = _chain(spans, applied)[-1]
         reader = applied.service.removeprefix("souche-").replace("-", "_")
         assert (task.name, task.kind) == (f"run/{reader}.pull", "consumer")
         served = [span for span in _named(spans, "GET /v1/events") if span.trace == applied.trace]
         assert {span.service for span in served} == {"souche-issuer"}
-        assert all([each.kind for each in _chain(spans, span)] == ["server", "client", "consumer"] for span in served)
+        assert all([item.kind for item in _chain(spans, span)] == ["server", "client", "consumer"] for span in served)
 
 
 def test_a_ring_links_the_readers_task_to_the_request(traced: tuple[Town, Received], granted: dict[str, Any]) -> None:
@@ -145,11 +145,11 @@ def test_a_ring_links_the_readers_task_to_the_request(traced: tuple[Town, Receiv
     traced[0].grant(3)
 
     def linked() -> set[str]:
-        spans = told(traced)
+        spans = whole_traces(traced)
         rings = {
             (span.trace, span.id): span
             for span in spans
-            if span.kind == "producer" and [each.name for each in _chain(spans, span)][1:] == ["POST /v1/grants"]
+            if span.kind == "producer" and [item.name for item in _chain(spans, span)][1:] == ["POST /v1/grants"]
         }
         return {span.name for span in spans for link in span.links if link in rings and span.trace != link[0]}
 
@@ -159,21 +159,21 @@ def test_a_ring_links_the_readers_task_to_the_request(traced: tuple[Town, Receiv
 def test_the_call_to_the_operator_hangs_on_the_push_and_names_the_orders(
     traced: tuple[Town, Received], granted: dict[str, Any]
 ) -> None:
-    spans = told(traced)
+    spans = whole_traces(traced)
     push = _pushes(spans, traced[0], granted)[0]
     assert [span.name for span in _chain(spans, push)] == ["push orders", "run/operator_bridge.push"]
     [operator] = traced[0].stack.operators.values()
     called = [span for span in spans if span.parent == push.id and span.kind == "client"]
     assert {_called(span) for span in called} == {operator}
     assert all(span.facts["http.response.status_code"] < 300 for span in called)
-    asked = [span for span in _named(spans, "POST /v1/codes") if span.trace == push.trace]
-    assert {span.service for span in asked} == {"souche-issuer"}
+    codes_spans = [span for span in _named(spans, "POST /v1/codes") if span.trace == push.trace]
+    assert {span.service for span in codes_spans} == {"souche-issuer"}
 
 
 def test_a_task_that_wakes_another_is_linked_and_not_its_parent(
     traced: tuple[Town, Received], granted: dict[str, Any]
 ) -> None:
-    spans = told(traced)
+    spans = whole_traces(traced)
     task = _chain(spans, _pushes(spans, traced[0], granted)[0])[-1]
     assert task.parent == b""
     woke = {(span.trace, span.id): span for span in spans if span.kind == "producer"}
@@ -197,14 +197,14 @@ def test_the_logs_alone_lead_from_the_grant_to_the_operator(
 
 def test_a_log_line_names_its_trace(traced: tuple[Town, Received], granted: dict[str, Any]) -> None:
     [line] = [
-        each for each in lines(traced[0], "issuer", "request") if each.get("request_id") == granted["request_id"]
-        and each["route"] == "/v1/grants"
+        item for item in lines(traced[0], "issuer", "request") if item.get("request_id") == granted["request_id"]
+        and item["route"] == "/v1/grants"
     ]  # fmt: skip
-    [span] = _named(told(traced), "POST /v1/grants", request(granted))
+    [span] = _named(whole_traces(traced), "POST /v1/grants", request(granted))
     assert (line["trace_id"], line["span_id"]) == (span.trace.hex(), span.id.hex())
 
 
 def test_every_service_is_traced_and_machines_that_look_are_not(traced: tuple[Town, Received]) -> None:
-    spans = told(traced)
+    spans = whole_traces(traced)
     assert {span.service for span in spans} == {f"souche-{service.replace('_', '-')}" for service in SERVICES}
     assert not [span for span in spans if span.name.endswith(("/healthz", "/readyz", "/metrics"))]

@@ -1,4 +1,4 @@
-"""Tracing is off unless somebody turns it on: then nothing of it is loaded, and nothing is told to anybody."""
+"""Tracing is off unless somebody turns it on: then nothing of it is loaded, and nothing is sent."""
 
 import subprocess
 import sys
@@ -38,10 +38,10 @@ def test_nothing_that_traces_is_loaded_unless_asked_for(environ: Mapping[str, st
 @pytest.mark.slow
 def test_one_setting_turns_it_on(environ: Mapping[str, str]) -> None:
     with collecting() as received:
-        told = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.address + "/", "OTEL_EXPORTER_OTLP_HEADERS": "X-Key=a%20b"}
-        assert "shared.observability.otel" in _start({**environ, **told})
+        where = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.address + "/", "OTEL_EXPORTER_OTLP_HEADERS": "X-Key=a%20b"}
+        assert "shared.observability.otel" in _start({**environ, **where})
         assert [span.name for span in received.spans()] == ["GET /docs/"]
-    assert [(each["path"], each["x-key"]) for each in received.headers] == [("/v1/traces", "a b")]
+    assert [(export["path"], export["x-key"]) for export in received.headers] == [("/v1/traces", "a b")]
 
 
 @pytest.mark.slow

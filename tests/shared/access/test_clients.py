@@ -60,13 +60,13 @@ def test_a_secret_gets_a_token_of_ten_minutes_for_this_service_alone(
         "no-store",
         "no-cache",
     )
-    given = answer.get_json()
-    assert (given["token_type"], given["expires_in"], given["scope"]) == ("Bearer", 600, f"prescriber:{prescriber}")
-    claims = jwt.decode(given["access_token"], options={"verify_signature": False})
+    body = answer.get_json()
+    assert (body["token_type"], body["expires_in"], body["scope"]) == ("Bearer", 600, f"prescriber:{prescriber}")
+    claims = jwt.decode(body["access_token"], options={"verify_signature": False})
     assert claims["aud"] == ["issuer"]
     assert claims["exp"] - claims["iat"] == pytest.approx(600, abs=1)
-    assert call(office.service, given["access_token"]).status_code == 200
-    assert call(redeemer, given["access_token"], "/v1/structures").status_code == 401
+    assert call(office.service, body["access_token"]).status_code == 200
+    assert call(redeemer, body["access_token"], "/v1/structures").status_code == 401
 
 
 def test_the_secret_may_stand_in_the_authorization_header_but_not_in_both(office: Office) -> None:
@@ -81,8 +81,10 @@ def test_the_secret_may_stand_in_the_authorization_header_but_not_in_both(office
 @pytest.mark.parametrize("wrong", ["secret", "client", "nonsense"])
 def test_a_wrong_secret_and_an_unknown_client_are_told_the_same(office: Office, wrong: str) -> None:
     client_id, secret = registered(office)
-    asked = {"secret": (client_id, secret + "x"), "client": (str(uuid4()), secret), "nonsense": ("é\0", "")}[wrong]
-    answer = ask(office, *asked)
+    credentials = {"secret": (client_id, secret + "x"), "client": (str(uuid4()), secret), "nonsense": ("é\0", "")}[
+        wrong
+    ]
+    answer = ask(office, *credentials)
     body = answer.get_json()
     assert (answer.status_code, answer.content_type, body["error"]) == (401, "application/json", "invalid_client")
     assert body["detail"] == "There is no such client, or it has another secret."

@@ -46,7 +46,7 @@ Import = Callable[..., list[UUID]]
 
 
 @pytest.fixture
-def known(office: Office) -> Import:
+def prescribers(office: Office) -> Import:
     """Takes prescribers in; those of one call share a SIRET."""
 
     def take(*source_ids: str, siret: str = CCAS) -> list[UUID]:
@@ -69,18 +69,18 @@ def join(office: Office, subject: str, role: str, scope: UUID | None = None, pro
 
 
 def test_somebody_who_works_for_a_prescriber_is_let_in_as_that_prescriber(
-    office: Office, known: Import, proconnect: LocalProvider
+    office: Office, prescribers: Import, proconnect: LocalProvider
 ) -> None:
-    (ccas,) = known("ccas")
+    (ccas,) = prescribers("ccas")
     answer = exchange(office.service, proconnect.token("alienor", CCAS))
     assert answer.status_code == 200, answer.text
-    given = answer.get_json()
-    assert given["scope"] == f"prescriber:{ccas}"
-    assert given["issued_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
-    claims = jwt.decode(given["access_token"], options={"verify_signature": False})
+    body = answer.get_json()
+    assert body["scope"] == f"prescriber:{ccas}"
+    assert body["issued_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
+    claims = jwt.decode(body["access_token"], options={"verify_signature": False})
     assert (claims["sub"], claims["aud"]) == (f"{IDENTITY_PROVIDER}|alienor", ["issuer"])
     assert "Dupont" not in str(claims)
-    assert call(office.service, given["access_token"]).status_code == 200
+    assert call(office.service, body["access_token"]).status_code == 200
 
 
 def test_at_the_redeemer_a_siret_is_a_structures(redeemer: ServiceUnderTest, proconnect: LocalProvider) -> None:
@@ -93,29 +93,31 @@ def test_at_the_redeemer_a_siret_is_a_structures(redeemer: ServiceUnderTest, pro
 
 
 def test_of_several_places_with_one_siret_one_has_to_be_chosen(
-    office: Office, known: Import, proconnect: LocalProvider
+    office: Office, prescribers: Import, proconnect: LocalProvider
 ) -> None:
-    ids = known("ccas", "annexe")
+    ids = prescribers("ccas", "annexe")
     token = proconnect.token("alienor", CCAS)
-    asked = exchange(office.service, token)
-    assert (asked.status_code, asked.get_json()["error"]) == (400, "invalid_scope")
-    assert {choice["scope"] for choice in asked.get_json()["choices"]} == {f"prescriber:{one}" for one in ids}
+    refusal = exchange(office.service, token)
+    assert (refusal.status_code, refusal.get_json()["error"]) == (400, "invalid_scope")
+    assert {choice["scope"] for choice in refusal.get_json()["choices"]} == {f"prescriber:{place}" for place in ids}
     chosen = exchange(office.service, token, scope=f"prescriber:{ids[1]}")
     assert chosen.get_json()["scope"] == f"prescriber:{ids[1]}"
 
 
-def test_nobody_chooses_a_place_of_another_siret(office: Office, known: Import, proconnect: LocalProvider) -> None:
-    known("ccas")
-    (other,) = known("mairie", siret=MAIRIE)
+def test_nobody_chooses_a_place_of_another_siret(
+    office: Office, prescribers: Import, proconnect: LocalProvider
+) -> None:
+    prescribers("ccas")
+    (other,) = prescribers("mairie", siret=MAIRIE)
     answer = exchange(office.service, proconnect.token("alienor", CCAS), scope=f"prescriber:{other}")
     assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_scope")
 
 
 @pytest.mark.parametrize("siret", [None, "00000000000000", "99999999999999", "x", ""])
 def test_who_is_not_known_is_not_let_in(
-    office: Office, known: Import, proconnect: LocalProvider, siret: str | None
+    office: Office, prescribers: Import, proconnect: LocalProvider, siret: str | None
 ) -> None:
-    known("ccas", siret="00000000000000")
+    prescribers("ccas", siret="00000000000000")
     answer = exchange(office.service, proconnect.token("alienor", siret))
     assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_grant")
 
@@ -135,9 +137,9 @@ def test_without_an_identity_provider_the_providers_address_counts(office: Offic
 
 
 def test_who_is_a_member_and_works_for_a_prescriber_says_as_whom(
-    office: Office, known: Import, proconnect: LocalProvider
+    office: Office, prescribers: Import, proconnect: LocalProvider
 ) -> None:
-    known("ccas")
+    prescribers("ccas")
     join(office, "alienor", "admin")
     token = proconnect.token("alienor", CCAS)
     assert exchange(office.service, token).get_json()["error"] == "invalid_scope"
@@ -167,8 +169,8 @@ class TestStrength:
     """What a login has to be made of is a setting: it is looked at, and a statement that does not say is none."""
 
     @pytest.fixture
-    def strict(self, office: Office, known: Import, proconnect: LocalProvider) -> Iterator[Office]:
-        known("ccas")
+    def strict(self, office: Office, prescribers: Import, proconnect: LocalProvider) -> Iterator[Office]:
+        prescribers("ccas")
         strict = providing.Provider(proconnect.address, (CLIENT_ID,), levels=("eidas2", "eidas3"), methods=("mfa",))
         before = office.service.app.extensions["souche"].provider
         office.service.app.extensions["souche"].provider = strict
@@ -210,8 +212,8 @@ class TestStrength:
             assert exchange(strict.service, userinfo, id_token=other).status_code == 400
 
     def test_is_a_setting(self, issuer: ServiceUnderTest, proconnect: LocalProvider) -> None:
-        given = dict(issuer.environ) | {"OIDC_ACR": "eidas2, eidas3", "OIDC_AMR": "mfa"}
-        made = providing.Provider.of(settings.load("issuer", given))
+        environ = dict(issuer.environ) | {"OIDC_ACR": "eidas2, eidas3", "OIDC_AMR": "mfa"}
+        made = providing.Provider.of(settings.load("issuer", environ))
         with pytest.raises(providing.NotAccepted, match="eidas2 or eidas3"):
             made.person(proconnect.token("alienor", CCAS, amr=["mfa"]))
         with pytest.raises(providing.NotAccepted, match="mfa"):
@@ -249,23 +251,23 @@ BOMB = base64.urlsafe_b64encode(b'{"kid": ' + b"[" * 20_000 + b"]" * 20_000 + b"
     ],
 )
 def test_a_token_that_is_not_about_somebody_who_logs_in_here_now_is_refused(
-    office: Office, known: Import, proconnect: LocalProvider, claims: dict[str, Any]
+    office: Office, prescribers: Import, proconnect: LocalProvider, claims: dict[str, Any]
 ) -> None:
-    known("ccas")
+    prescribers("ccas")
     answer = exchange(office.service, proconnect.token("alienor", **({"siret": CCAS} | claims)))
     assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_grant")
 
 
-def test_clocks_may_be_half_a_minute_apart(office: Office, known: Import, proconnect: LocalProvider) -> None:
-    known("ccas")
+def test_clocks_may_be_half_a_minute_apart(office: Office, prescribers: Import, proconnect: LocalProvider) -> None:
+    prescribers("ccas")
     for skewed in ({"iat": time.time() + 20}, {"exp": time.time() - 20}):
         assert exchange(office.service, proconnect.token("alienor", CCAS, **skewed)).status_code == 200
 
 
 def test_a_signature_by_another_key_by_none_or_by_the_published_key_as_a_secret_is_refused(
-    office: Office, known: Import, proconnect: LocalProvider
+    office: Office, prescribers: Import, proconnect: LocalProvider
 ) -> None:
-    known("ccas")
+    prescribers("ccas")
     stranger = LocalProvider(proconnect.address, [Key(Key.elliptic().private, "ES256", proconnect.keys[0].key_id)])
     claims = jwt.decode(proconnect.token("alienor", CCAS), options={"verify_signature": False})
     header = {"kid": proconnect.keys[0].key_id}
@@ -277,9 +279,9 @@ def test_a_signature_by_another_key_by_none_or_by_the_published_key_as_a_secret_
 
 
 def test_what_is_refused_to_many_locks_nobody_out_at_the_front_end_that_all_share(
-    office: Office, known: Import, proconnect: LocalProvider
+    office: Office, prescribers: Import, proconnect: LocalProvider
 ) -> None:
-    known("ccas")
+    prescribers("ccas")
     late = [
         exchange(office.service, proconnect.token("jean", CCAS, exp=NOW - 60)) for _ in range(token_lockout.PER_ADDRESS)
     ]
@@ -288,9 +290,9 @@ def test_what_is_refused_to_many_locks_nobody_out_at_the_front_end_that_all_shar
 
 
 def test_the_provider_rotates_its_keys_and_logins_go_on(
-    office: Office, known: Import, proconnect: LocalProvider
+    office: Office, prescribers: Import, proconnect: LocalProvider
 ) -> None:
-    known("ccas")
+    prescribers("ccas")
     fresh = providing.Provider(proconnect.address, (CLIENT_ID,))
     before = proconnect.token("alienor", CCAS)
     assert fresh.person(before).siret == CCAS
@@ -302,11 +304,11 @@ def test_the_provider_rotates_its_keys_and_logins_go_on(
 
 def test_unknown_keys_are_not_looked_for_again_and_again(proconnect: LocalProvider) -> None:
     fresh, stranger = providing.Provider(proconnect.address, (CLIENT_ID,)), LocalProvider(proconnect.address)
-    asked = proconnect.asked
+    questions = proconnect.asked
     for _ in range(20):
         with pytest.raises(providing.NotAccepted):
             fresh.person(stranger.token("mallory", CCAS))
-    assert proconnect.asked - asked == 1
+    assert proconnect.asked - questions == 1
 
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
@@ -328,11 +330,11 @@ def test_keys_of_whoever_calls_itself_otherwise_are_not_believed(proconnect: Loc
 
 def test_while_the_provider_is_down_logins_go_on_with_the_keys_that_are_known() -> None:
     with provider() as local:
-        known = providing.Provider(local.address, (CLIENT_ID,))
+        provider_under_test = providing.Provider(local.address, (CLIENT_ID,))
         token = local.token("alienor", CCAS)
-        known.person(token)
-    known._read_at -= providing._KEYS_SECONDS + 1
-    assert known.person(token).subject == "alienor"
+        provider_under_test.person(token)
+    provider_under_test._read_at -= providing._KEYS_SECONDS + 1
+    assert provider_under_test.person(token).subject == "alienor"
 
 
 def test_while_the_provider_is_down_and_was_never_asked_the_answer_is_to_ask_again(office: Office) -> None:

@@ -49,9 +49,9 @@ def test_all_that_somebody_had_is_taken_back_and_what_they_get_next_is_not(issue
 
 def test_all_tokens_of_a_prescriber_are_taken_back_whoever_holds_them(issuer: ServiceUnderTest) -> None:
     scope, neighbour = new_id(), new_id()
-    one, two = issuer.token("prescriber", scope, "one"), issuer.token("prescriber", scope, "two")
+    first, second = issuer.token("prescriber", scope, "one"), issuer.token("prescriber", scope, "two")
     revoke(issuer, "scope", str(scope))
-    for token in (one, two):
+    for token in (first, second):
         eventually_refused(issuer, token)
     assert call(issuer, issuer.token("prescriber", neighbour, "one")).status_code == 200
 
@@ -60,7 +60,7 @@ def test_another_process_knows_within_seconds_and_does_not_ask_with_every_reques
     elsewhere = ServiceUnderTest(create_app(issuer.settings), issuer.settings, issuer.signer, issuer.environ)
     token = issuer.token("finance", subject=f"agent {uuid4()}")
     questions: list[str] = []
-    sa.event.listen(elsewhere.runtime.engine, "before_cursor_execute", lambda *given: questions.append(given[2]))
+    sa.event.listen(elsewhere.runtime.engine, "before_cursor_execute", lambda *args: questions.append(args[2]))
     assert call(elsewhere, token).status_code == 200
     revoke(issuer, "token", jti(token))
     began = time.monotonic()

@@ -148,7 +148,7 @@ def test_whatever_a_changing_route_writes_leaves_an_entry(any_service: ServiceUn
     """Even where no watched table is touched: the route's own transaction, as it is told, writes to another one."""
     app, silent = any_service.app, []
     for method, rule, path in changing(app):
-        view = next(app.view_functions[each.endpoint] for each in app.url_map.iter_rules() if each.rule == rule)
+        view = next(app.view_functions[route.endpoint] for route in app.url_map.iter_rules() if route.rule == rule)
         role = min(reach_of(view) or {"admin"})
         headers = any_service.headers(role, new_id() if role in SCOPED else None, subject=f"{method} {rule}")
         with app.test_request_context(path, method=method, headers=headers):
@@ -276,8 +276,8 @@ def test_no_secret_is_recorded_whoever_asks_for_it(issuer: ServiceUnderTest) -> 
 
 
 def test_identifiers_and_days_are_no_codes() -> None:
-    said = {"cheque_ids": [str(new_id()) for _ in range(200)], "day": "2026-01-31T10:00:00+00:00"}
-    assert trail.withheld(said) == said
+    facts = {"cheque_ids": [str(new_id()) for _ in range(200)], "day": "2026-01-31T10:00:00+00:00"}
+    assert trail.withheld(facts) == facts
 
 
 def test_the_chain_of_many_writers_has_no_gaps_and_holds(issuer: ServiceUnderTest) -> None:
@@ -333,9 +333,9 @@ def test_an_entry_that_was_tampered_with_is_named(
 ) -> None:
     add(any_service, 5)
     assert chained(any_service).position == 5
-    sql, said = TAMPERED[how]
+    sql, expected = TAMPERED[how]
     by_hand(any_service.settings.service, sql)
-    with pytest.raises(Broken, match=re.escape(said)):
+    with pytest.raises(Broken, match=re.escape(expected)):
         chained(any_service)
 
 
@@ -402,8 +402,8 @@ def test_entries_are_listed_by_page_and_filtered(issuer: ServiceUnderTest) -> No
     rest = issuer.client.get(f"/v1/audit?limit=3&after={first['next']}", headers=headers).get_json()
     assert [item["object_id"] for item in first["items"] + rest["items"]] == ["0", "1", "2", "3", "4"]
     assert rest["next"] is None
-    [one] = issuer.client.get("/v1/audit?object_kind=thing&object_id=3", headers=headers).get_json()["items"]
-    assert (one["role"], one["subject"], one["after"]) == ("system", "test", {"number": 5})
+    [entry] = issuer.client.get("/v1/audit?object_kind=thing&object_id=3", headers=headers).get_json()["items"]
+    assert (entry["role"], entry["subject"], entry["after"]) == ("system", "test", {"number": 5})
     today = clock.today()
     for everything in (f"from={today}&to={today}", "from=0001-01-01", "to=9999-12-31", f"to={today}"):
         assert len(issuer.client.get(f"/v1/audit?{everything}", headers=headers).get_json()["items"]) == 5

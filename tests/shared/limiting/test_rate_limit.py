@@ -39,9 +39,9 @@ def shared_store(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
 @pytest.fixture
 def limited(issuer: ServiceUnderTest) -> ServiceUnderTest:
     """The issuer with limits that a test can reach."""
-    given = dict(issuer.environ) | {"REQUESTS_PER_CALLER": str(LIMIT), "REQUESTS_PER_ADDRESS": str(LIMIT)}
-    settings = config.load("issuer", given)
-    return ServiceUnderTest(create_app(settings), settings, issuer.signer, given)
+    environ = dict(issuer.environ) | {"REQUESTS_PER_CALLER": str(LIMIT), "REQUESTS_PER_ADDRESS": str(LIMIT)}
+    settings = config.load("issuer", environ)
+    return ServiceUnderTest(create_app(settings), settings, issuer.signer, environ)
 
 
 def statuses(service: ServiceUnderTest, times: int, path: str = "/v1/programmes", **options: object) -> list[int]:
@@ -129,8 +129,8 @@ class TestAStranger:
 
 
 def test_operators_messages_are_not_counted(bridge: ServiceUnderTest) -> None:
-    given = dict(bridge.environ) | {"REQUESTS_PER_ADDRESS": str(LIMIT)}
-    client = create_bridge(config.load("operator_bridge", given)).test_client()
+    environ = dict(bridge.environ) | {"REQUESTS_PER_ADDRESS": str(LIMIT)}
+    client = create_bridge(config.load("operator_bridge", environ)).test_client()
     answers = {client.post("/v1/operators/nobody/webhooks", json={}).status_code for _ in range(LIMIT + 5)}
     assert answers == {404}
 
@@ -182,7 +182,9 @@ def test_zero_is_no_limit(issuer: ServiceUnderTest, kind: str) -> None:
 def test_every_route_that_asks_for_a_token_says_so(service: Callable[[str], ServiceUnderTest]) -> None:
     for name in config.SERVICES:
         document = service(name).client.get("/openapi.json").get_json()
-        operations = [one for path in document["paths"].values() for one in path.values() if "x-roles" in one]
+        operations = [
+            operation for path in document["paths"].values() for operation in path.values() if "x-roles" in operation
+        ]
         assert operations
-        assert all("429" in one["responses"] for one in operations)
+        assert all("429" in operation["responses"] for operation in operations)
         assert "Retry-After" in document["components"]["responses"]["TOO_MANY_REQUESTS"]["headers"]

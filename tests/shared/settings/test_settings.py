@@ -73,11 +73,11 @@ def test_a_wrong_setting_is_named_with_what_is_expected(
 def test_a_secret_can_stand_in_a_file(tmp_path: Path, complete: Mapping[str, str]) -> None:
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n")
-    given = {name: value for name, value in complete.items() if name != "CODE_DIGEST_KEY"}
-    settings = config.load("redeemer", given | {"CODE_DIGEST_KEY_FILE": str(file)})
+    environ = {name: value for name, value in complete.items() if name != "CODE_DIGEST_KEY"}
+    settings = config.load("redeemer", environ | {"CODE_DIGEST_KEY_FILE": str(file)})
     assert settings.keys["CODE_DIGEST_KEY"] == config.read_keys(KEY)
     with pytest.raises(ConfigurationError, match="CODE_DIGEST_KEY_FILE"):
-        config.load("redeemer", given | {"CODE_DIGEST_KEY_FILE": str(tmp_path / "absent")})
+        config.load("redeemer", environ | {"CODE_DIGEST_KEY_FILE": str(tmp_path / "absent")})
 
 
 def test_settings_do_not_show_their_secrets(complete: Mapping[str, str]) -> None:

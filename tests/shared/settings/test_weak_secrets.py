@@ -56,9 +56,9 @@ def test_what_the_command_makes_is_taken(service: str, complete: Mapping[str, st
     ],
 )
 def test_a_key_that_nobody_drew_at_random_is_refused(name: str, key: bytes, complete: Mapping[str, str]) -> None:
-    said = refusal({**complete, name: write_key("k1", key)})
-    assert name in said
-    assert "is not random" in said
+    message = refusal({**complete, name: write_key("k1", key)})
+    assert name in message
+    assert "is not random" in message
     former = f"{complete[name]},{write_key('k0', key)}"
     assert name in refusal({**complete, name: former})
 
@@ -90,8 +90,8 @@ def test_a_key_of_the_demonstration_is_known_by_whatever_name(name: str, complet
 
 
 def test_one_key_for_two_purposes_is_refused(complete: Mapping[str, str]) -> None:
-    said = refusal({**complete, "IDENTITY_DIGEST_KEY": complete["CODE_DIGEST_KEY"]})
-    assert "IDENTITY_DIGEST_KEY: One of its keys is also in CODE_DIGEST_KEY" in said
+    message = refusal({**complete, "IDENTITY_DIGEST_KEY": complete["CODE_DIGEST_KEY"]})
+    assert "IDENTITY_DIGEST_KEY: One of its keys is also in CODE_DIGEST_KEY" in message
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,9 @@ def example() -> dict[str, str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_texts_of_the_example_are_refused(service: str, complete: Mapping[str, str]) -> None:
-    said = refusal({**complete, **example()}, service)
-    assert f"{service.upper()}_DATABASE_URL: The password in this address is a placeholder" in said
-    assert "BROKER_URL" in said
+    message = refusal({**complete, **example()}, service)
+    assert f"{service.upper()}_DATABASE_URL: The password in this address is a placeholder" in message
+    assert "BROKER_URL" in message
 
 
 def test_the_example_holds_no_secret_that_would_be_taken() -> None:
@@ -142,9 +142,9 @@ def test_the_example_holds_no_secret_that_would_be_taken() -> None:
 def test_the_containers_are_given_no_secret_by_default() -> None:
     compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     secret = re.compile(r"^\s+\w*(?:KEY|KEYS|SECRET|TOKEN|PASSWORD|DATABASE_URL):\s*(.+)$", re.MULTILINE)
-    given = secret.findall(compose)
-    assert len(given) > 10
-    assert [value for value in given if not re.fullmatch(r"\$\{\w+:(\?.*|-)\}", value)] == []
+    values = secret.findall(compose)
+    assert len(values) > 10
+    assert [value for value in values if not re.fullmatch(r"\$\{\w+:(\?.*|-)\}", value)] == []
 
 
 def test_commands_refuse_what_services_refuse() -> None:

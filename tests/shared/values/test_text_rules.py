@@ -43,13 +43,13 @@ def texts(document: dict[str, Any], schema: dict[str, Any], at: Path = ()) -> It
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     if "string" in schema.get("type", ()) and not {"enum", "format"} & set(schema):
         yield at
-    for name, each in schema.get("properties", {}).items():
-        yield from texts(document, each, (*at, name))
-    for name, each in (("x", schema.get("additionalProperties")), (0, schema.get("items"))):
-        if isinstance(each, dict):
-            yield from texts(document, each, (*at, name))
-    for each in schema.get("anyOf", ()):
-        yield from texts(document, each, at)
+    for name, part in schema.get("properties", {}).items():
+        yield from texts(document, part, (*at, name))
+    for name, part in (("x", schema.get("additionalProperties")), (0, schema.get("items"))):
+        if isinstance(part, dict):
+            yield from texts(document, part, (*at, name))
+    for part in schema.get("anyOf", ()):
+        yield from texts(document, part, at)
 
 
 def with_code_at(path: Path) -> Any:
@@ -86,8 +86,8 @@ def test_in_any_text_of_any_request_it_is_refused_by_name(any_service: ServiceUn
         headers = any_service.headers(role, scope, subject="operator_bridge", key=str(new_id()))
         where = "/".join(str(new_id()) if piece.startswith("{") else piece for piece in address.split("/"))
         answer = any_service.app.test_client().open(where, method=method, json=with_code_at(path), headers=headers)
-        said = answer.get_json(silent=True) or {}
-        if answer.status_code != 422 or not error_at(said.get("errors"), path) or CODE in answer.text:
+        problem = answer.get_json(silent=True) or {}
+        if answer.status_code != 422 or not error_at(problem.get("errors"), path) or CODE in answer.text:
             faults.append(f"{method} {address} {path}: {answer.status_code} {answer.text[:200]}")
         tried += 1
     assert not faults, "\n".join(faults)
