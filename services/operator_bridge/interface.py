@@ -1,9 +1,8 @@
 """The operator port: the whole of what an operator is to us.
 
 An adapter is one module of `services.operator_bridge.operators` with one class `Adapter(Operator)`; the module's name
-is the operator's code. It says what the operator can do in class attributes, and does three things: `push` sends
-orders, `parse` reads a signed message, `fetch` streams the statement. It holds no business rule and no database, and
-is told its settings `OPERATOR_<CODE>_<NAME>` by the name alone.
+is the operator's code. It holds no business rule and no database, and gets its settings `OPERATOR_<CODE>_<NAME>` by
+their names alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ class OperatorFailure(Exception):
 
 
 class OperatorUnavailable(OperatorFailure):
-    """The operator is not there and did nothing of what was asked: try again, in `retry_after` seconds if it said."""
+    """The operator did nothing of what was asked: try again, in `retry_after` seconds if it said."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
@@ -52,7 +51,7 @@ class Unreadable(OperatorFailure):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One thing to tell the operator. Which members are there depends on the kind; amounts are cents of EUR."""
+    """One order to the operator. Which members are there depends on the kind; amounts are cents of EUR."""
 
     reference: str
     """Ours, the same however often the order is sent."""
@@ -161,11 +160,11 @@ class Operator:
     supported_orders: ClassVar[frozenset[str]] = frozenset(KINDS)
     """The kinds of order that it understands; no other is made for it."""
     needs_codes: ClassVar[bool] = True
-    """Whether it must be told the code to register a cheque."""
+    """Whether it needs the code to register a cheque."""
     supplies_codes: ClassVar[bool] = False
     """Whether it gives cheques numbers of its own."""
     activates: ClassVar[bool] = False
-    """Whether a cheque can be spent with it only once it was told, by `activate`, the number of the payment order."""
+    """Whether a cheque can be spent with it only once it has, by `activate`, the number of the payment order."""
     own_till: ClassVar[bool] = False
     """Whether cheques can be spent with it directly."""
     paid_by_accountant: ClassVar[bool] = False

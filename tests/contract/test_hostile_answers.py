@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.operator_bridge.adapter_kit import bounded_response, csv_files
+from services.operator_bridge.adapter_kit import csv_files, mapping
 from services.operator_bridge.adapter_kit import http as calling
 from services.operator_bridge.adapter_kit.http import Client, ClientCredentials
 from services.operator_bridge.interface import NoAnswer, OperatorUnavailable, Period, Unreadable
@@ -154,4 +154,4 @@ def test_a_file_with_a_line_without_end_is_unreadable_and_does_not_fill_the_memo
 
 
 def test_json_of_any_kind_that_we_have_use_for_is_read() -> None:
-    assert bounded_response.document(b'{"a": [1, 2.5, null, "\\u00e9"]}') == {"a": [1, 2.5, None, "é"]}
+    assert mapping.document(b'{"a": [1, 2.5, null, "\\u00e9"]}') == {"a": [1, 2.5, None, "é"]}

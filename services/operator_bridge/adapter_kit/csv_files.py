@@ -60,11 +60,6 @@ def instant(text: str, form: str) -> datetime | None:
     return None
 
 
-def is_whole(path: Path, marker: str) -> bool:
-    """Whether a file was written to its end."""
-    return _end(path, marker) is not None
-
-
 def read(path: Path, marker: str) -> Iterator[dict[str, str]]:
     """Streams the lines of a whole file, by the names of its first line and without what is empty.
 
@@ -82,7 +77,7 @@ def read(path: Path, marker: str) -> Iterator[dict[str, str]]:
                 yield {name: cell for name, cell in zip(names, cells, strict=False) if name and cell}
     except (NotCsv, UnicodeDecodeError):
         raise Unreadable(f"no CSV in UTF-8 after line {number}") from None
-    if number != _end(path, marker):
+    if number != end(path, marker):
         raise Unreadable(f"{number} lines, and another number at its end")
 
 
@@ -103,8 +98,8 @@ def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, objec
         os.fsync(handle)
 
 
-def _end(path: Path, marker: str) -> int | None:
-    """The number that the last line gives, if the file is written that far."""
+def end(path: Path, marker: str) -> int | None:
+    """The number of lines that the last line of a file gives, if the file is written that far."""
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
         found = re.search(rb"(?:\A|\n)%b;(\d+)\r?\n\Z" % re.escape(marker.encode()), file.read())

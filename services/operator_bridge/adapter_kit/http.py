@@ -7,30 +7,38 @@ nobody knows.
 
 import threading
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
 from standardwebhooks import Webhook, WebhookVerificationError
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
-from services.operator_bridge.adapter_kit import bounded_response
-from services.operator_bridge.interface import BadSignature, NoAnswer, OperatorRefused, OperatorUnavailable
+from services.operator_bridge.adapter_kit import mapping
+from services.operator_bridge.interface import (
+    BadSignature,
+    NoAnswer,
+    OperatorFailure,
+    OperatorRefused,
+    OperatorUnavailable,
+    Unreadable,
+)
 from shared.values import clock
 
 _CONNECT_SECONDS = 3.0
 # A token is renewed this long before it ends, so that it does not end on the way.
 _TOKEN_MARGIN_SECONDS = 10
-# Of a message's own headers: an id, an instant, the signatures by some keys. Of thousands, all would be compared.
+# An id, an instant, the signatures by some keys. Of thousands, all would be compared.
 _MAX_HEADERS = 2048
 _UNAVAILABLE = (401, 403, 404, 405, 408, 429, 503)
 _REFUSED = (400, 413, 415, 422)
 _FAILED = 400
-# Of the timeout, which is for each read: so many times is for the whole answer.
+# So many timeouts, which are for each read, is for the whole answer.
 _PATIENCE = 3
-_MOST_OF_A_TOKEN = 256 * 1024
+_MAX_BYTES, _MAX_TOKEN_BYTES = 64 * 1024 * 1024, 256 * 1024
+_PIECE = 64 * 1024
 # Ten million lines have room in a fifth of them, a hundred a page.
 _MAX_PAGES = 500_000
 _MAX_CURSOR = 2_000
@@ -39,7 +47,7 @@ _NOTHING: Mapping[Any, str] = {}
 
 @dataclass(frozen=True)
 class _Answer:
-    """What came back: whole, and not longer than anything that we have use for."""
+    """What came back, whole."""
 
     status: int
     headers: Mapping[str, str]
@@ -66,28 +74,21 @@ class ClientCredentials:
             return self._token
 
     def forget(self) -> None:
-        """Has the next call ask for a new token."""
+        """Makes the next call ask for a new token."""
         self._ends = 0.0
 
     def _ask(self) -> tuple[str, float]:
         """A new token and its seconds of life."""
+        options: dict[str, Any] = {"data": {"grant_type": "client_credentials"}, "auth": self._credentials}
         try:
-            response = requests.post(
-                self._address,
-                data={"grant_type": "client_credentials"},
-                auth=self._credentials,
-                timeout=(_CONNECT_SECONDS, self._timeout),
-                headers=bounded_response.PLAIN,
-                allow_redirects=False,
-                stream=True,
+            response = _request(
+                requests.request, "POST", self._address, self._timeout, max_bytes=_MAX_TOKEN_BYTES, **options
             )
-            body = bounded_response.read(response, _PATIENCE * self._timeout, _MOST_OF_A_TOKEN)
-            response.raise_for_status()
-            answer = bounded_response.document(body)
+            answer = _json(response)
             return str(answer["access_token"]), float(answer.get("expires_in", 300))
-        except requests.RequestException as error:
-            raise OperatorUnavailable(f"no token: {_name(error)}") from None
-        except (bounded_response.Unfit, KeyError, TypeError, ValueError, AttributeError):
+        except OperatorFailure as error:
+            raise OperatorUnavailable(f"no token: {error}") from None
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise OperatorUnavailable("no token: the answer makes no sense") from None
 
 
@@ -100,11 +101,11 @@ class Client:
         self._credentials = credentials
         self._session = requests.Session()
 
-    def get(self, path: str, **query: Any) -> Any:
-        """The JSON at a path; raises OperatorUnavailable, OperatorRefused or NoAnswer."""
-        return self._json(self._send("GET", path, params=query))
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """The JSON object at a path; raises OperatorUnavailable, OperatorRefused or NoAnswer."""
+        return _json(self._send("GET", path, params=query))
 
-    def pages(self, path: str, **query: Any) -> Iterator[Any]:
+    def pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """The pages of a list, the `next` of each being the `cursor` of the following.
 
         Raises what `get` raises, and NoAnswer where they go round in circles or on for ever.
@@ -115,15 +116,15 @@ class Client:
             seen.add(cursor)
             page = self.get(path, **query, cursor=cursor)
             yield page
-            cursor = page.get("next") if isinstance(page, dict) else None
+            cursor = page.get("next")
             if cursor is not None and not (isinstance(cursor, str) and len(cursor) <= _MAX_CURSOR):
                 raise NoAnswer("a page names no next one that can be asked for")
             if cursor in seen or len(seen) >= _MAX_PAGES:
                 raise NoAnswer("its pages never end")
 
-    def post(self, path: str, body: Any) -> Any:
-        """The JSON that answers a POST; raises OperatorUnavailable, OperatorRefused or NoAnswer."""
-        return self._json(self._send("POST", path, json=body))
+    def post(self, path: str, body: Any) -> dict[str, Any]:
+        """The JSON object that answers a POST; raises OperatorUnavailable, OperatorRefused or NoAnswer."""
+        return _json(self._send("POST", path, json=body))
 
     def ask(
         self,
@@ -138,8 +139,8 @@ class Client:
     ) -> tuple[int, Any]:
         """The status and the JSON of any call, for an operator with statuses of its own.
 
-        They mean OperatorUnavailable or OperatorRefused, for that reason, or are answers without JSON. Raises as the
-        others do for what is not said.
+        They mean OperatorUnavailable or OperatorRefused, for that reason, or are answers without JSON; for all other
+        statuses it raises as `get` does.
         """
         response = self._send(method, path, json=body, headers=headers)
         status = response.status
@@ -147,7 +148,7 @@ class Client:
             raise OperatorUnavailable(unavailable[status], _retry_after(response))
         if status in refused:
             raise OperatorRefused(refused[status])
-        return status, None if status in empty else self._json(response)
+        return status, None if status in empty else _json(response)
 
     def _send(self, method: str, path: str, **options: Any) -> _Answer:
         response = self._once(method, path, **options)
@@ -156,37 +157,73 @@ class Client:
             response = self._once(method, path, **options)
         return response
 
-    def _once(self, method: str, path: str, **options: Any) -> _Answer:
-        headers = {**bounded_response.PLAIN, **options.pop("headers", {})}
+    def _once(self, method: str, path: str, headers: Mapping[str, str] = _NOTHING, **options: Any) -> _Answer:
         if self._credentials:
-            headers["Authorization"] = f"Bearer {self._credentials.token()}"
-        timeout = (_CONNECT_SECONDS, self._timeout)
-        try:
-            response = self._session.request(
-                method, self._address + path, timeout=timeout, headers=headers, allow_redirects=False, stream=True,
-                **options,
-            )  # fmt: skip
-            body = bounded_response.read(response, _PATIENCE * self._timeout)
-            return _Answer(response.status_code, response.headers, body, response.is_redirect)
-        except bounded_response.Unfit as error:
-            raise NoAnswer(f"the answer is {error}") from None
-        except requests.RequestException as error:
-            if _never_reached(error):
-                raise OperatorUnavailable(f"not reached: {_name(error)}") from None
-            raise NoAnswer(f"no answer: {_name(error)}") from None
+            headers = {**headers, "Authorization": f"Bearer {self._credentials.token()}"}
+        return _request(self._session.request, method, self._address + path, self._timeout, headers, **options)
 
-    def _json(self, response: _Answer) -> Any:
-        status = response.status
-        if status in _UNAVAILABLE or response.is_redirect:
-            raise OperatorUnavailable(f"HTTP {status}", _retry_after(response))
-        if status in _REFUSED:
-            raise OperatorRefused(f"http-{status}")
-        if status >= _FAILED:
-            raise NoAnswer(f"HTTP {status}")
-        try:
-            return bounded_response.document(response.body)
-        except bounded_response.Unfit:
-            raise NoAnswer(f"HTTP {status}, and no JSON") from None
+
+def _request(
+    send: Callable[..., requests.Response],
+    method: str,
+    address: str,
+    timeout: float,
+    headers: Mapping[str, str] = _NOTHING,
+    max_bytes: int = _MAX_BYTES,
+    **options: Any,
+) -> _Answer:
+    """The answer to one request; raises OperatorUnavailable or NoAnswer.
+
+    What is compressed may be a thousand times as long as it looks, so it is neither asked for nor unpacked.
+    """
+    options |= {"headers": {"Accept-Encoding": "identity", **headers}, "timeout": (_CONNECT_SECONDS, timeout)}
+    try:
+        response = send(method, address, allow_redirects=False, stream=True, **options)
+        body = _read(response, _PATIENCE * timeout, max_bytes)
+    except requests.RequestException as error:
+        if _never_reached(error):
+            raise OperatorUnavailable(f"not reached: {type(error).__name__}") from None
+        raise NoAnswer(f"no answer: {type(error).__name__}") from None
+    return _Answer(response.status_code, response.headers, body, response.is_redirect)
+
+
+def _read(response: requests.Response, seconds: float, max_bytes: int) -> bytes:
+    """The body of a response that was asked for as a stream.
+
+    A timeout of `requests` is for each read: whoever sends a byte now and then is never caught by it. Raises NoAnswer
+    for a body that is compressed, too long or too slow, and RequestException where the connection breaks.
+    """
+    ends, pieces, length = time.monotonic() + seconds, list[bytes](), 0
+    try:
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise NoAnswer("the answer is compressed")
+        # As it comes: waiting for a whole piece would wait for whoever drips.
+        while piece := response.raw.read1(_PIECE):
+            pieces.append(piece)
+            length += len(piece)
+            if length > max_bytes or time.monotonic() > ends:
+                raise NoAnswer(f"the answer is too {'long' if length > max_bytes else 'slow'}")
+    except (HTTPError, OSError) as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from None
+    finally:
+        response.close()
+    if response.raw.length_remaining:
+        raise requests.exceptions.ChunkedEncodingError("ended early")
+    return b"".join(pieces)
+
+
+def _json(response: _Answer) -> dict[str, Any]:
+    status = response.status
+    if status in _UNAVAILABLE or response.is_redirect:
+        raise OperatorUnavailable(f"HTTP {status}", _retry_after(response))
+    if status in _REFUSED:
+        raise OperatorRefused(f"http-{status}")
+    if status >= _FAILED:
+        raise NoAnswer(f"HTTP {status}")
+    try:
+        return mapping.document(response.body)
+    except Unreadable:
+        raise NoAnswer(f"HTTP {status}, and no JSON object") from None
 
 
 def verify_standard_webhook(secrets: str, headers: Mapping[str, str], body: bytes) -> str:
@@ -226,9 +263,3 @@ def _retry_after(response: _Answer) -> float | None:
         return max(0.0, (parsedate_to_datetime(value) - clock.now()).total_seconds())
     except (ValueError, TypeError):
         return None
-
-
-def _name(error: requests.RequestException) -> str:
-    """What went wrong, without the address, the headers or the body that the exception's text may hold."""
-    status = error.response.status_code if error.response is not None else None
-    return f"HTTP {status}" if status else type(error).__name__

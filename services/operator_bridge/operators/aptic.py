@@ -71,7 +71,7 @@ class Adapter(Operator):
         with csv_files.reachable():
             returned = [path for path in self._returned() if path.name[4:] >= since]
             there = {
-                path: csv_files.instant(path.name[4:24], _INSTANT) and csv_files.is_whole(path, _END)
+                path: csv_files.instant(path.name[4:24], _INSTANT) and csv_files.end(path, _END) is not None
                 for path in returned
             }
             last = max((path for path, whole in there.items() if whole and path.name.startswith("REL")), default=None)

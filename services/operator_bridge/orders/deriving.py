@@ -91,11 +91,9 @@ def redeem(session: Session, redemptions: Sequence[Mapping[str, Any]]) -> None:
     _add(session, Redemption, redemptions)
     session.execute(_MARK, {"state": "redeemed", "cheques": cheques})
     session.execute(_ASSIGN, {"cheques": cheques, "working": list(WORKING)})
-    by_way: dict[str, list[UUID]] = {"till": [], "operator": []}
-    for redemption in redemptions:
-        by_way[redemption["via"]].append(redemption["redemption_id"])
-    creating.declare(session, by_way["till"])
-    recognise(session, by_way["operator"])
+    ids = [redemption["redemption_id"] for redemption in redemptions]
+    creating.declare(session, ids)
+    recognise(session, ids)
 
 
 def recognise(session: Session, redemptions: Sequence[UUID]) -> None:

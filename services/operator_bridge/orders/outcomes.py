@@ -95,7 +95,22 @@ def settle(session: Session, operator: str, receipts: Iterable[Receipt]) -> int:
     Receipts for references that are not ours are ignored.
     """
     ours = [(order_id, receipt) for receipt in receipts if (order_id := _order_id(receipt.reference))]
-    return sum(_settle(session, operator, outcome, ours) for outcome in ("accepted", "refused"))
+    number = 0
+    for outcome in ("accepted", "refused"):
+        chosen = {order_id: receipt for order_id, receipt in ours if receipt.outcome == outcome}
+        if chosen:
+            params = {
+                "operator": operator,
+                "state": outcome,
+                "before": ORDER.before(outcome),
+                "references": list(chosen),
+                "reasons": [receipt.reason and cheque_code.mask(receipt.reason) for receipt in chosen.values()],
+                "numbers": [receipt.number for receipt in chosen.values()],
+            }
+            settled = session.execute(_SETTLE, params).mappings().all()
+            _follow(session, settled)
+            number += len(settled)
+    return number
 
 
 def withdraw(
@@ -163,30 +178,12 @@ def _order_id(reference: str) -> UUID | None:
         return None
 
 
-def _settle(session: Session, operator: str, outcome: str, receipts: Iterable[tuple[UUID, Receipt]]) -> int:
-    chosen = {order_id: receipt for order_id, receipt in receipts if receipt.outcome == outcome}
-    if not chosen:
-        return 0
-    params = {
-        "operator": operator,
-        "state": outcome,
-        "before": ORDER.before(outcome),
-        "references": list(chosen),
-        "reasons": [receipt.reason and cheque_code.mask(receipt.reason) for receipt in chosen.values()],
-        "numbers": [receipt.number for receipt in chosen.values()],
-    }
-    settled = session.execute(_SETTLE, params).mappings().all()
-    _follow(session, settled)
-    return len(settled)
-
-
 def _follow(session: Session, settled: Iterable[Settled]) -> None:
-    concerned: dict[tuple[str, str], list[Settled]] = {}
+    by_outcome: dict[tuple[str, str], list[Settled]] = {}
     for order in settled:
-        concerned.setdefault((order["kind"], order["state"]), []).append(order)
+        by_outcome.setdefault((order["kind"], order["state"]), []).append(order)
     for what, consequence in CONSEQUENCES.items():
-        orders = concerned.get(what)
-        if orders:
+        if orders := by_outcome.get(what):
             consequence(session, orders)
             if what in VOIDED:
                 subjects = [(order["contract_id"], order["cheque_id"], order["redemption_id"]) for order in orders]

@@ -161,7 +161,6 @@ class _Sending:
                 self.put_back(half, "refused together with others")
 
     def put_back(self, orders: Sequence[Order], reason: str) -> None:
-        """Makes orders that were not sent pending again."""
         if orders:
             with self.runtime.transaction() as session:
                 queue.put_back(session, _ids(orders), reason)

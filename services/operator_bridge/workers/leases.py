@@ -1,7 +1,7 @@
-"""Leases: what is a worker's own for as long as it lives, and free the moment it is gone.
+"""Leases: session locks of PostgreSQL (pg_advisory_lock), which a worker holds for as long as it lives.
 
-A lease is a session lock of PostgreSQL (pg_advisory_lock): it needs no timeout, outlives nobody, and is lost with the
-database's connection. Whoever lost one that way may find its work done twice, so nothing but speed stands on it.
+They need no timeout and are lost with the database's connection: then work may be done twice, so nothing but speed
+stands on them.
 """
 
 import secrets
@@ -41,17 +41,12 @@ def _connected(runtime: Runtime) -> sa.Connection:
 
 @contextmanager
 def _held(connection: sa.Connection, key: int) -> Iterator[bool]:
-    got = bool(connection.execute(_TAKE, {"key": key}).scalar_one())
+    first = bool(connection.execute(_TAKE, {"key": key}).scalar_one())
     try:
-        yield got
+        yield first
     finally:
-        if got:
-            _give_back(connection, key)
-
-
-def _give_back(connection: sa.Connection, key: int) -> None:
-    """Before the connection goes back to the pool; one that is broken holds no lock any more."""
-    try:
-        connection.execute(_GIVE_BACK, {"key": key})
-    except OperationalError:
-        connection.invalidate()
+        if first:
+            try:
+                connection.execute(_GIVE_BACK, {"key": key})
+            except OperationalError:
+                connection.invalidate()  # one that is broken holds no lock any more
