@@ -11,7 +11,12 @@ from shared.access.tokens import roles
 from shared.http.request_context import transaction
 from shared.process.recovery import Query
 
-blueprint = Blueprint("recollections", __name__, url_prefix="/v1/recollections")
+blueprint = Blueprint(
+    "recollections",
+    __name__,
+    url_prefix="/v1/recollections",
+    description="What is remembered here of another service, for one that was restored from a backup.",
+)
 BLUEPRINTS = (blueprint,)
 
 

@@ -7,7 +7,7 @@ from services.redeemer.cheques import expiring
 from shared.access.tokens import roles
 from shared.http.request_context import runtime
 
-blueprint = Blueprint("expiries", __name__, url_prefix="/v1/expiries")
+blueprint = Blueprint("expiries", __name__, url_prefix="/v1/expiries", description="Cheques whose time is over.")
 BLUEPRINTS = (blueprint,)
 
 

@@ -28,9 +28,9 @@ from shared.http.request_context import runtime, transaction
 from shared.limiting.client_address import client_network
 from shared.problems import ProblemSchema
 
-blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions")
-checks = Blueprint("checks", __name__, url_prefix="/v1/checks")
-lockouts = Blueprint("lockouts", __name__, url_prefix="/v1/structures")
+blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions", description="Cheques spent.")
+checks = Blueprint("checks", __name__, url_prefix="/v1/checks", description="What a cheque is good for.")
+lockouts = Blueprint("lockouts", __name__, url_prefix="/v1/structures", description="Who tried codes in vain.")
 BLUEPRINTS = (blueprint, checks, lockouts)
 
 _KEY = {

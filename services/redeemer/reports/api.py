@@ -16,8 +16,8 @@ from shared.files.csv_export import CSV_ANSWER, PeriodQuery
 from shared.http.request_context import csv_file, runtime, transaction
 from shared.places import exporter
 
-blueprint = Blueprint("balances", __name__, url_prefix="/v1/balances")
-lists = Blueprint("exports", __name__, url_prefix="/v1")
+blueprint = Blueprint("balances", __name__, url_prefix="/v1/balances", description="What the cheques add up to.")
+lists = Blueprint("exports", __name__, url_prefix="/v1", description="Lists as CSV files.")
 BLUEPRINTS = (blueprint, lists)
 
 

@@ -18,8 +18,10 @@ from shared.http.request_context import transaction
 from shared.places.importer import CSV_BODY, PlaceSchema, ReportSchema
 from shared.problems import ProblemSchema
 
-blueprint = Blueprint("structures", __name__, url_prefix="/v1/structures")
-affiliations_blueprint = Blueprint("affiliations", __name__, url_prefix="/v1/affiliations")
+blueprint = Blueprint("structures", __name__, url_prefix="/v1/structures", description="Who may redeem cheques.")
+affiliations_blueprint = Blueprint(
+    "affiliations", __name__, url_prefix="/v1/affiliations", description="Who may redeem which programme's cheques."
+)
 BLUEPRINTS = (blueprint, affiliations_blueprint)
 
 
