@@ -10,6 +10,7 @@ import typing
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from shared.limiting import request_limits
 from shared.values.text_rules import is_line
 
 _T = TypeVar("_T")
+_Day = TypeVar("_Day", bound=date)
 _MAX_CENTS = 1_000_000_000
 _MAX_AMOUNT_LENGTH = 50
 
@@ -98,19 +100,16 @@ def _plain(value: Any) -> Any:
 
 
 def _check(hint: Any) -> Callable[[Any], Any]:
-    """What gives a member of this type, or raises a ValueError that does not repeat what was given."""
+    """What gives a member of this type, or raises a ValueError that does not repeat the value."""
     if typing.get_origin(hint) is typing.Literal:
-        return _one_of(typing.get_args(hint))
+        return partial(_word, typing.get_args(hint))
     return _CHECKS[hint]
 
 
-def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or value not in words:
-            raise ValueError(f"expected one of {', '.join(words)}.")
-        return value
-
-    return check
+def _word(words: tuple[str, ...], value: Any) -> str:
+    if not isinstance(value, str) or value not in words:
+        raise ValueError(f"expected one of {', '.join(words)}.")
+    return value
 
 
 def _text(value: Any) -> str:
@@ -145,29 +144,24 @@ def _id(value: Any) -> UUID:
 
 
 def _day(value: Any) -> date:
-    try:
-        return _in_our_time(date.fromisoformat(value))
-    except (ValueError, TypeError):
-        raise ValueError(f"expected a day from {_FIRST_YEAR} to {_LAST_YEAR}.") from None
+    return _in_our_time(date, "a day", value)
 
 
 def _instant(value: Any) -> datetime:
-    try:
-        found = _in_our_time(datetime.fromisoformat(value))
-    except (ValueError, TypeError):
-        raise ValueError(f"expected an instant from {_FIRST_YEAR} to {_LAST_YEAR}.") from None
+    found = _in_our_time(datetime, "an instant", value)
     if found.tzinfo is None:
         raise ValueError("expected an instant with its zone.")
     return found
 
 
-_Day = TypeVar("_Day", bound=date)
-
-
-def _in_our_time(day: _Day) -> _Day:
-    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
-        raise ValueError
-    return day
+def _in_our_time(kind: type[_Day], name: str, value: Any) -> _Day:
+    try:
+        found = kind.fromisoformat(value)
+        if _FIRST_YEAR <= found.year <= _LAST_YEAR:
+            return found
+    except (ValueError, TypeError):
+        pass
+    raise ValueError(f"expected {name} from {_FIRST_YEAR} to {_LAST_YEAR}.")
 
 
 _CHECKS: Mapping[Any, Callable[[Any], Any]] = {

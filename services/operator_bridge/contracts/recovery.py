@@ -1,9 +1,8 @@
-"""After the bridge's database was restored: contracts that the redeemer knows and that are missing here, or differ.
+"""After the bridge's database was restored: contracts that the redeemer has and that are missing here, or differ.
 
-What was agreed with an operator, and what became of that, a person knows and says again. Until then a contract that is
-missing is a draft, under its own id, and one that stands otherwise than the redeemer heard is sent nothing.
-Everything else comes back by itself: the two logs are read again from where the backup stood, orders are made again
-under the references that the operator knows already, and its statement tells what it said in between.
+A person knows what was agreed with an operator, and says it again. Until then a missing contract is a draft, under its
+own id, and one whose state differs is held. Everything else comes back by itself: both logs are read again, orders are
+made again under the references that the operator has, and its statement brings what it reported in between.
 """
 
 from collections.abc import Mapping
@@ -35,7 +34,7 @@ _COLUMNS = ("contract_id", "code", "operator", "programme", "starts_on", "ends_o
 
 
 def take_in(runtime: Runtime, peer: Peer) -> int:
-    """Takes in the contracts that the redeemer remembers; says how many were missing. Raises PeerUnavailable."""
+    """Restores the contracts that the redeemer remembers; returns how many were missing. Raises PeerUnavailable."""
     if peer.name != "redeemer":
         return 0
     missing = 0

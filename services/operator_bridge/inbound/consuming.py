@@ -16,31 +16,18 @@ from services.operator_bridge.inbound import applying
 from services.operator_bridge.orders import accountant_payments, creating, deriving
 from services.operator_bridge.register import discrepancies
 from services.operator_bridge.register.models import Contract, Report
+from shared.eventlog import event_kinds as kinds
 from shared.eventlog.consumer import Handler, park, run_handlers, unpark
-from shared.eventlog.event_kinds import (
-    Body,
-    ChequesBlocked,
-    ChequesCancelled,
-    ChequesExpired,
-    ChequesIssued,
-    ChequesRedeemed,
-    RedemptionContested,
-    RedemptionReversed,
-    RedemptionsPaid,
-    RedemptionsUnpaid,
-    StructureAffiliated,
-    StructureSuspended,
-)
 from shared.eventlog.log import Event
 
-_B = TypeVar("_B", bound=Body)
+_B = TypeVar("_B", bound=kinds.Body)
 _Item = TypeVar("_Item")
 
 _CHEQUES = sa.text("SELECT cheque_id FROM cheque WHERE cheque_id = ANY(:ids)")
 _REDEMPTIONS = sa.text("SELECT redemption_id FROM redemption WHERE redemption_id = ANY(:ids)")
 
 
-def _issued(session: Session, run: Sequence[Event[ChequesIssued]]) -> None:
+def _issued(session: Session, run: Sequence[Event[kinds.ChequesIssued]]) -> None:
     cheques: list[dict[str, Any]] = [
         {
             "cheque_id": cheque.cheque_id,
@@ -57,7 +44,7 @@ def _issued(session: Session, run: Sequence[Event[ChequesIssued]]) -> None:
     run_handlers(session, unpark(session, [cheque["cheque_id"] for cheque in cheques]), HANDLERS)
 
 
-def _redeemed(session: Session, run: Sequence[Event[ChequesRedeemed]]) -> None:
+def _redeemed(session: Session, run: Sequence[Event[kinds.ChequesRedeemed]]) -> None:
     items = [(redemption.cheque_id, event, redemption) for event in run for redemption in event.body.redemptions]
     present = _present(session, _CHEQUES, items, lambda event, redemption: event.narrowed(redemptions=[redemption]))
     redemptions: list[dict[str, Any]] = [
@@ -82,7 +69,7 @@ def _redeemed(session: Session, run: Sequence[Event[ChequesRedeemed]]) -> None:
         run_handlers(session, unpark(session, taken), HANDLERS)
 
 
-def _reversed(session: Session, run: Sequence[Event[RedemptionReversed]]) -> None:
+def _reversed(session: Session, run: Sequence[Event[kinds.RedemptionReversed]]) -> None:
     items = [(event.body.cheque_id, event, event.body) for event in run]
     bodies = [body for _, body in _present(session, _CHEQUES, items, lambda event, _: event)]
     reasons = {body.redemption_id: body.reason for body in bodies}
@@ -90,43 +77,43 @@ def _reversed(session: Session, run: Sequence[Event[RedemptionReversed]]) -> Non
     applying.dispute_payments(session, list(reasons))
 
 
-def _paid(session: Session, run: Sequence[Event[RedemptionsPaid]]) -> None:
+def _paid(session: Session, run: Sequence[Event[kinds.RedemptionsPaid]]) -> None:
     """The accountant paid."""
     accountant_payments.pay(session, _redemptions(session, run))
 
 
-def _unpaid(session: Session, run: Sequence[Event[RedemptionsUnpaid]]) -> None:
+def _unpaid(session: Session, run: Sequence[Event[kinds.RedemptionsUnpaid]]) -> None:
     """The accountant had not paid after all: published after the payment, and so parked after it where that waits."""
     accountant_payments.unpay(session, _redemptions(session, run))
 
 
-def _redemptions(session: Session, run: Sequence[Event[RedemptionsPaid]]) -> list[UUID]:
+def _redemptions(session: Session, run: Sequence[Event[kinds.RedemptionsPaid]]) -> list[UUID]:
     items = [(redemption_id, event, redemption_id) for event in run for redemption_id in event.body.redemption_ids]
     present = _present(session, _REDEMPTIONS, items, lambda event, paid: event.narrowed(redemption_ids=[paid]))
     return sorted({redemption_id for _, redemption_id in present})
 
 
-def _closed(session: Session, run: Sequence[Event[ChequesCancelled | ChequesExpired]], state: str) -> None:
+def _closed(session: Session, run: Sequence[Event[kinds.ChequesCancelled | kinds.ChequesExpired]], state: str) -> None:
     items = [(cheque_id, event, cheque_id) for event in run for cheque_id in event.body.cheque_ids]
     present = _present(session, _CHEQUES, items, lambda event, cheque_id: event.narrowed(cheque_ids=[cheque_id]))
     deriving.close(session, state, {cheque_id: state for _, cheque_id in present})
 
 
-def _blocked(session: Session, run: Sequence[Event[ChequesBlocked]], kind: str) -> None:
+def _blocked(session: Session, run: Sequence[Event[kinds.ChequesBlocked]], kind: str) -> None:
     creating.lock_orders(session)
     reasons = {cheque_id: event.body.reason for event in run for cheque_id in event.body.cheque_ids}
     deriving.block(session, kind, reasons)
 
 
-def _affiliated(session: Session, run: Sequence[Event[StructureAffiliated]]) -> None:
+def _affiliated(session: Session, run: Sequence[Event[kinds.StructureAffiliated]]) -> None:
     deriving.affiliate(session, [event.body for event in run])
 
 
-def _suspended(session: Session, run: Sequence[Event[StructureSuspended]]) -> None:
+def _suspended(session: Session, run: Sequence[Event[kinds.StructureSuspended]]) -> None:
     deriving.suspend(session, {event.body.structure_id: event.body.reason for event in run})
 
 
-def _contested(session: Session, run: Sequence[Event[RedemptionContested]]) -> None:
+def _contested(session: Session, run: Sequence[Event[kinds.RedemptionContested]]) -> None:
     for event in run:
         report = session.get(Report, event.body.report_id)
         if report is None:

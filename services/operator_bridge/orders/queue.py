@@ -123,7 +123,7 @@ def contracts_due(session: Session) -> Sequence[UUID]:
 def take_turn(session: Session, contract_id: UUID, rate: float) -> bool:
     """Whether this worker may call the operator now; if so nobody else may within `1 / rate` seconds."""
     params = {"contract": contract_id, "interval": 1 / rate, "working": list(WORKING)}
-    return session.execute(_TAKE_TURN, params).one_or_none() is not None
+    return session.scalar(_TAKE_TURN, params) is not None
 
 
 def next_turn(session: Session, contract_id: UUID) -> float | None:

@@ -131,7 +131,7 @@ class _Sending:
             self.send_halves(rest)
 
     def call(self, orders: Sequence[Order]) -> tuple[list[Receipt], OperatorFailure | None]:
-        """The operator's receipts, and what went wrong, if anything did."""
+        """The operator's receipts, and the failure, if there was one."""
         receipts: list[Receipt] = []
         order_ids = logs.ids(order.reference for order in orders)
         with tracing.span("push orders", contract=self.contract.code, orders=len(orders), order_ids=order_ids):
