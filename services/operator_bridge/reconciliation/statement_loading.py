@@ -22,6 +22,9 @@ _CREATE = sa.text("""
     )
 """)
 _ANALYZE = sa.text("ANALYZE statement_line; ANALYZE statement_redemption; ANALYZE statement_payment")
+_COPY_LINES = "COPY statement_line FROM STDIN"
+_COPY_REDEMPTIONS = "COPY statement_redemption FROM STDIN"
+_COPY_PAYMENTS = "COPY statement_payment FROM STDIN"
 _CHEQUE = attrgetter("cheque_id", "status", "value_cents", "redeemed_cents")
 _REDEMPTION = attrgetter("reference", "cheque_id", "structure_id", "amount_cents", "redeemed_at")
 
@@ -45,21 +48,13 @@ def load(connection: sa.Connection, parts: Iterable[Sequence[Line]]) -> int:
     """Copies a statement, part by part, and gives the number of its lines; receipts of orders are passed over."""
     lines = 0
     for part in parts:
-        _copy(
-            connection,
-            "COPY statement_line FROM STDIN",
-            [_CHEQUE(line) for line in part if isinstance(line, ChequeStatus)],
-        )
-        _copy(
-            connection,
-            "COPY statement_redemption FROM STDIN",
-            [_REDEMPTION(line) for line in part if isinstance(line, Redeemed)],
-        )
+        _copy(connection, _COPY_LINES, [_CHEQUE(line) for line in part if isinstance(line, ChequeStatus)])
+        _copy(connection, _COPY_REDEMPTIONS, [_REDEMPTION(line) for line in part if isinstance(line, Redeemed)])
         payments = [line for line in part if isinstance(line, Paid)]
         paid = [
             (reference, line.payment_reference, line.paid_on) for line in payments for reference in line.redemptions
         ]
-        _copy(connection, "COPY statement_payment FROM STDIN", paid)
+        _copy(connection, _COPY_PAYMENTS, paid)
         connection.commit()
         lines += len(part)
     connection.execute(_ANALYZE)
