@@ -30,6 +30,9 @@ HANDLERS: Mapping[str, Handler] = {
     "cheques.cancelled": mirror.cancelled,
     "cancellation.refused": mirror.cancellation_refused,
     "cheques.expired": mirror.expired,
-    **nearby.HANDLERS,
+    "structure.affiliated": nearby.affiliated,
+    "structure.described": nearby.described,
+    "structure.suspended": nearby.suspended,
+    "contract.changed": nearby.contract_changed,
     PAGE_END: _release,
 }

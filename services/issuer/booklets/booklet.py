@@ -219,7 +219,7 @@ def _desk(prescriber: Prescriber) -> Spot:
 
 def _spot(structure: sa.Row[Any]) -> Spot:
     town = " ".join(filter(None, (structure.postcode, structure.commune)))
-    if structure.km is not None:  # as the crow flies, which is all that coordinates tell
+    if structure.km is not None:  # as the crow flies: there are only coordinates
         near = structure.km < 1.5
         away = f"à moins de 2{_NO_BREAK}km" if near else f"à environ {round(structure.km)}{_NO_BREAK}km"
         town = f"{town} ({away})"

@@ -10,7 +10,7 @@ from services.issuer.tables import Base
 
 
 class TrainingStructure(Base):
-    """A place where cheques are taken, as the redeemer last told of it; what it did not tell is null."""
+    """A place where cheques are taken, as the redeemer last published it; what it left out is null."""
 
     __tablename__ = "training_structure"
 
@@ -30,7 +30,7 @@ class TrainingStructure(Base):
 class StructureAffiliation(Base):
     """A structure takes the cheques of a contract's programme, from a day and perhaps until one.
 
-    The contract is told of by another service, which may be later: there is no foreign key to it.
+    Another service publishes the contract, perhaps later: there is no foreign key to it.
     """
 
     __tablename__ = "structure_affiliation"

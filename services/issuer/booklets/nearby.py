@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 from services.issuer.booklets.models import OperatorContract, StructureAffiliation, TrainingStructure
 from services.issuer.tables import Base
 from shared.database import engine
-from shared.eventlog.consumer import Handler
 from shared.eventlog.event_kinds import ContractChanged, StructureAffiliated, StructureDescribed, StructureSuspended
 from shared.eventlog.log import Event
 
@@ -109,13 +108,6 @@ def contract_changed(session: Session, run: Sequence[Event[ContractChanged]]) ->
     _keep(session, OperatorContract, rows, ("id",), ("programme",))
 
 
-HANDLERS: Mapping[str, Handler] = {
-    "structure.affiliated": affiliated,
-    "structure.described": described,
-    "structure.suspended": suspended,
-    "contract.changed": contract_changed,
-}
-
 _DESCRIPTION = ("name", "address", "postcode", "commune", "insee_code", "latitude", "longitude", "services", "phone")
 
 
@@ -134,11 +126,7 @@ def _keep_structures(
 
 
 def _keep(
-    session: Session,
-    table: type[Base],
-    rows: Sequence[Mapping[str, Any]],
-    keys: Sequence[str],
-    changing: Sequence[str],
+    session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], keys: Sequence[str], changing: Sequence[str]
 ) -> None:
     """Adds rows, or updates these columns of those with the same keys; the last of several rows holds."""
     if not rows:

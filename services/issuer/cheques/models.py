@@ -27,7 +27,7 @@ class ReplacedCheque(Base):
     """An old cheque and the new one that takes its place once the redeemer has cancelled the old one.
 
     The new cheque's code is made with the request, so that the event handler needs no key. Until `issued_at` is set it
-    is not a cheque: neither the redeemer nor an operator knows it.
+    is not a cheque: neither the redeemer nor an operator has heard of it.
     """
 
     __tablename__ = "replaced_cheque"
@@ -143,7 +143,7 @@ class Redemption(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     cheque_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("cheque.id"))
-    """Null while only its payment is known."""
+    """Null while only its payment has arrived."""
     structure_id: Mapped[UUID | None]
     redeemed_on: Mapped[date | None]
     reversed_on: Mapped[date | None]

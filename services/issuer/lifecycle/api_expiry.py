@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response
 from flask_smorest import Blueprint
-from marshmallow import EXCLUDE, Schema, fields, validate
+from marshmallow import Schema, fields, validate
 
 from services.issuer.fields import programme_code
 from services.issuer.lifecycle import expiry
@@ -19,9 +19,6 @@ BLUEPRINTS = (expiring_views,)
 
 
 class ExpiringQuery(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
     days = fields.Int(load_default=30, validate=validate.Range(0, 366))
     programme = programme_code(load_default=None)
 

@@ -10,10 +10,10 @@ and that does not come back. `souche verify` lists them.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
 from services.issuer.cheques.models import CANCELLED, EXPIRED, REDEEMED, REFUSED, REQUESTED, Cheque
@@ -44,27 +44,26 @@ _SETTLE = sa.text("""
     WHERE cancellation_cheque.cancellation_id = input.cancellation_id
       AND cancellation_cheque.cheque_id = input.cheque_id AND outcome = :requested
 """)
-# In the order of the ids: two who learn of the same redemptions never wait for each other crosswise.
-_REDEEMED = sa.text("""
-    INSERT INTO redemption (id, cheque_id, structure_id, redeemed_on)
-    SELECT DISTINCT ON (input.id) input.* FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:cheque_ids AS uuid[]), CAST(:structure_ids AS uuid[]), CAST(:days AS date[])
-    ) AS input (id, cheque_id, structure_id, redeemed_on) JOIN cheque ON cheque.id = cheque_id ORDER BY input.id
-    ON CONFLICT (id) DO UPDATE SET
-        cheque_id = excluded.cheque_id, structure_id = excluded.structure_id, redeemed_on = excluded.redeemed_on
-    WHERE redemption.redeemed_on IS NULL
-    RETURNING cheque_id, redeemed_on AS day, reversed_on
-""")
-_REVERSED = sa.text("""
-    INSERT INTO redemption (id, cheque_id, structure_id, reversed_on)
-    SELECT DISTINCT ON (input.id) input.* FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:cheque_ids AS uuid[]), CAST(:structure_ids AS uuid[]), CAST(:days AS date[])
-    ) AS input (id, cheque_id, structure_id, reversed_on) JOIN cheque ON cheque.id = cheque_id ORDER BY input.id
-    ON CONFLICT (id) DO UPDATE SET cheque_id = excluded.cheque_id, reversed_on = excluded.reversed_on
-    WHERE redemption.reversed_on IS NULL
-    RETURNING cheque_id, reversed_on AS day
-""")
-_REDEMPTION = ("ids", "cheque_ids", "structure_ids", "days")
+
+
+def _fact(day: str) -> sa.TextClause:
+    """The statement that writes one fact of redemptions: on which day they were made, or taken back.
+
+    In the order of the ids: two who learn of the same redemptions never wait for each other crosswise.
+    """
+    return sa.text(f"""
+        INSERT INTO redemption (id, cheque_id, structure_id, {day})
+        SELECT DISTINCT ON (input.id) input.* FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:cheque_ids AS uuid[]), CAST(:structure_ids AS uuid[]), CAST(:days AS date[])
+        ) AS input (id, cheque_id, structure_id, {day}) JOIN cheque ON cheque.id = cheque_id ORDER BY input.id
+        ON CONFLICT (id) DO UPDATE SET
+            cheque_id = excluded.cheque_id, structure_id = excluded.structure_id, {day} = excluded.{day}
+        WHERE redemption.{day} IS NULL
+        RETURNING cheque_id, {day} AS day, reversed_on
+    """)  # noqa: S608 (constants of this module)
+
+
+_REDEEMED, _REVERSED = _fact("redeemed_on"), _fact("reversed_on")
 _PAID = sa.text("""
     INSERT INTO redemption (id, paid_on, payment_reference)
     SELECT DISTINCT ON (id) * FROM unnest(
@@ -117,9 +116,7 @@ def redeemed(session: Session, run: Sequence[Event[ChequesRedeemed]]) -> None:
         for event in run
         for redemption in event.body.redemptions
     ]
-    fresh = session.execute(_REDEEMED, engine.arrays(_REDEMPTION, rows)).all()
-    _book_payments(session, [row[0] for row in rows])
-    days = {row.cheque_id: row.day for row in fresh if row.reversed_on is None}
+    days = {row.cheque_id: row.day for row in _store(session, _REDEEMED, rows) if row.reversed_on is None}
     _book(session, USED, _update(days).where(Cheque.ending.is_(None)).values(ending=REDEEMED), days)
 
 
@@ -129,9 +126,7 @@ def reversed_(session: Session, run: Sequence[Event[RedemptionReversed]]) -> Non
         (event.body.redemption_id, event.body.cheque_id, event.body.structure_id, clock.day_of(event.body.reversed_at))
         for event in run
     ]
-    fresh = session.execute(_REVERSED, engine.arrays(_REDEMPTION, rows)).all()
-    _book_payments(session, [row[0] for row in rows])
-    days = {row.cheque_id: row.day for row in fresh}
+    days = {row.cheque_id: row.day for row in _store(session, _REVERSED, rows)}
     selection.lock_lots(session, days)
     unspent = _update(days).where(Cheque.ending == REDEEMED).values(ending=None)
     blocking.adopt(session, _book(session, UNUSED, unspent, days))
@@ -188,7 +183,7 @@ def expired(session: Session, run: Sequence[Event[ChequesExpired]]) -> Freed:
     return Freed(_end(session, instants, EXPIRED))
 
 
-def redemption_page(session: Session, after: UUID) -> list[RowMapping]:
+def redemption_page(session: Session, after: UUID) -> list[sa.RowMapping]:
     """A page of the redemptions that the redeemer published, in the order of their ids."""
     return list(session.execute(_PAGE, {"after": after, "limit": PAGE_SIZE}).mappings())
 
@@ -209,6 +204,15 @@ def _book(session: Session, kind: str, change: sa.Update, days: Mapping[UUID, da
     changed = session.scalars(change.returning(Cheque.id)).all()
     journal.book(session, kind, [(cheque_id, days[cheque_id]) for cheque_id in changed])
     return changed
+
+
+def _store(
+    session: Session, fact: sa.TextClause, rows: Sequence[tuple[UUID, UUID, UUID, date]]
+) -> Sequence[sa.Row[Any]]:
+    """Writes a fact where it is new, and books payments that came before it; returns the cheques with their days."""
+    fresh = session.execute(fact, engine.arrays(("ids", "cheque_ids", "structure_ids", "days"), rows)).all()
+    _book_payments(session, [row[0] for row in rows])
+    return fresh
 
 
 def _book_payments(session: Session, redemption_ids: Sequence[UUID]) -> None:

@@ -12,7 +12,7 @@ from shared.values.ids import new_id
 
 
 class Notice(Base):
-    """Something that somebody should be told, once; another system sends it."""
+    """Something that somebody should know, once; another system sends it."""
 
     __tablename__ = "notice"
     __table_args__ = (

@@ -43,7 +43,7 @@ def post(
 
 
 def post_all(session: Session, kind: str, drafts: Sequence[Draft]) -> int:
-    """Posts notices of one kind by one statement, and says how many were not posted before."""
+    """Posts notices of one kind by one statement, and returns how many were not posted before."""
     if not drafts:
         return 0
     # In one order: two who post wait, never in a circle.

@@ -105,7 +105,7 @@ def erase(
 
 
 def lock_own(session: Session, person_id: UUID, owner: UUID | None) -> set[Link]:
-    """Locks a person whom nobody but the owner granted anything (None: whoever did), and gives their links.
+    """Locks a person whom nobody but the owner granted anything (None: whoever did), and returns their links.
 
     Raises NotFound where the owner granted them nothing, Conflict where others did too.
     """
@@ -122,7 +122,7 @@ def lock_own(session: Session, person_id: UUID, owner: UUID | None) -> set[Link]
 
 
 def lock(session: Session, people: Collection[UUID], *, skip_locked: bool = False) -> list[UUID]:
-    """Locks people until the transaction ends, so that nothing is granted to them meanwhile; gives those there are."""
+    """Locks people until the transaction ends, so that nothing is granted to them; returns those that exist."""
     query = sa.select(Beneficiary.id).where(engine.among(Beneficiary.id, people)).order_by(Beneficiary.digest)
     return list(session.scalars(query.with_for_update(skip_locked=skip_locked)))
 

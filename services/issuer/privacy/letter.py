@@ -1,4 +1,4 @@
-"""The letter that tells a person, in French, what is held of them and what they may ask (RGPD, articles 12 to 22)."""
+"""The letter to a person, in French: what is held of them and what they may ask (RGPD, articles 12 to 22)."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ _CAUSES = {"lost": "perdus", "stolen": "volés", "damaged": "abîmés"}
 
 
 def document(held: Mapping[str, Any], authority: str) -> bytes:
-    """The letter about what `personal_data.held` gives; the authority is who answers for the data."""
+    """The letter about what `personal_data.held` returns; the authority is who answers for the data."""
     return pdf_documents.pdf(_TEMPLATE, _payload(held, authority), held["told_at"])
 
 

@@ -94,12 +94,7 @@ def due(session: Session, today: date | None = None) -> Sequence[Mapping[str, An
 
 
 def run(
-    runtime: Runtime,
-    by: str,
-    today: date | None = None,
-    *,
-    after: UUID = _FIRST,
-    seconds: float = slices.SECONDS,
+    runtime: Runtime, by: str, today: date | None = None, *, after: UUID = _FIRST, seconds: float = slices.SECONDS
 ) -> Run:
     """Forgets those who are due, from one person on and for about so many seconds; then empties old answers."""
     done, day, identities = Run(), today or clock.today(), Identities(runtime.settings.keys)
@@ -133,7 +128,7 @@ def keep_for(session: Session, code: str, months: int) -> Programme:
 
 
 def _forget(session: Session, identities: Identities, found: Sequence[UUID], today: date) -> erasure.Forgotten:
-    """Forgets those of these people who are still due once they are locked."""
+    """Forgets the people among these who are still due once they are locked."""
     locked = erasure.lock(session, found, skip_locked=True)
     query = sa.select(_DUE.c.beneficiary_id, _DUE.c.programme_id).distinct()
     rows = session.execute(query.where(engine.among(_DUE.c.beneficiary_id, locked)), {"today": today})

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response
 from flask_smorest import Blueprint
-from marshmallow import EXCLUDE, Schema, fields
+from marshmallow import Schema, fields
 
 from services.issuer.cheques.models import STATES
 from services.issuer.fields import day, programme_code
@@ -64,9 +64,6 @@ _AS_OF = {"description": "The day as of which to report, as it was known then (E
 
 
 class ReportQuery(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
     as_of = day(load_default=None, metadata=_AS_OF)
     convention_id = fields.UUID(load_default=None, metadata={"description": "Of one convention alone."})
 

@@ -1,7 +1,7 @@
 """What a convention came to as of a day: granted, engaged, used, expired, cancelled, paid, and what its funder owes.
 
 Everything is read from the journal and from the movements of envelopes, of which nothing is ever changed: a report as
-of a past day is the same whenever it is asked for. That of today may still grow.
+of a past day is the same whenever it is made. That of today may still grow.
 """
 
 from collections import defaultdict
