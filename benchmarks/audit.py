@@ -64,13 +64,13 @@ def main() -> None:
             _chain(of)
 
 
-def measure(turns: Callable[[bool], Callable[[], None]], rounds: int, each: int) -> tuple[float, float]:
+def measure(turns: Callable[[bool], Callable[[], None]], rounds: int, repeats: int) -> tuple[float, float]:
     """The median seconds without and with, taken by turns so that both see the same machine."""
     took: dict[bool, list[float]] = {False: [], True: []}
     for turn in range(2 * rounds + 2):
         audited = bool(turn % 2)
         act = turns(audited)
-        for _ in range(each):
+        for _ in range(repeats):
             began = time.perf_counter()
             act()
             if turn > 1:  # the first two warm up
@@ -84,7 +84,7 @@ def _granting(app: Flask, signer: Signer, owner: sa.Engine) -> Callable[[bool], 
     prescriber = _prepare(app, admin)
     headers = {"Authorization": f"Bearer {signer.token('prescriber', prescriber, 'benchmark')}"}
     body = {"programme": "pass", "amount_cents": 5000, "reason": "Stated."}
-    client, told = app.test_client(), runtime.sessions
+    client, audited_sessions = app.test_client(), runtime.sessions
     silent = engine.sessions(runtime.engine, runtime.bell.ring)
 
     def grant() -> None:
@@ -93,7 +93,7 @@ def _granting(app: Flask, signer: Signer, owner: sa.Engine) -> Callable[[bool], 
             raise SystemExit(f"refused: {answer.json}")
 
     def turns(audited: bool) -> Callable[[], None]:
-        vars(runtime)["sessions"] = told if audited else silent
+        vars(runtime)["sessions"] = audited_sessions if audited else silent
         with owner.connect() as connection:
             for trigger, table in connection.execute(_TRIGGERS).all():
                 state = "ENABLE" if audited else "DISABLE"

@@ -183,8 +183,8 @@ def through_json(standings: Iterator[ChequeStatus]) -> Iterator[Line]:
     read = mapping.reader(ChequeStatus, cheque_id="cheque")
     while page := list(islice(standings, PAGE)):
         rows = [
-            {"type": "cheque", "cheque": str(each.cheque_id), "status": each.status, "value_cents": each.value_cents,
-             "redeemed_cents": each.redeemed_cents} for each in page
+            {"type": "cheque", "cheque": str(line.cheque_id), "status": line.status, "value_cents": line.value_cents,
+             "redeemed_cents": line.redeemed_cents} for line in page
         ]  # fmt: skip
         yield from map(read, json.loads(json.dumps({"lines": rows}))["lines"])
 

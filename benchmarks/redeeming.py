@@ -73,7 +73,7 @@ def size(quick: bool) -> Iterator[Line]:
         beside = stage.beside(till.SERVICE)
         large = till.stand(stage, many, (number + _PACED) * (turns + 1))
         small = till.stand(beside, 5_000, 5_000)  # each of the latter is presented at each turn
-        clients = {each.cheques: Clients(each.machine.serve(till.SERVICE), CLIENTS) for each in (large, small)}
+        clients = {size.cheques: Clients(size.machine.serve(till.SERVICE), CLIENTS) for size in (large, small)}
 
         def rate(of: Till) -> float:
             if of is small:

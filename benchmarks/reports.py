@@ -82,8 +82,8 @@ def measure(cheques: int) -> None:
                 took = [slowest(of) for of in kinds(engine)]
             finally:
                 engine.dispose()
-    json_, past, one, table, lines = (f"{seconds:.3f} s" for seconds in took)
-    say(f"{cheques:>10,} {booked:>9,} {json_:>9} {past:>16} {one:>11} {table:>9} {lines:>9}")
+    json_, past, single, table, lines = (f"{seconds:.3f} s" for seconds in took)
+    say(f"{cheques:>10,} {booked:>9,} {json_:>9} {past:>16} {single:>11} {table:>9} {lines:>9}")
 
 
 def fill(engine: sa.Engine, cheques: int) -> int:
@@ -100,11 +100,11 @@ def kinds(engine: sa.Engine) -> list[Callable[[], str]]:
     today = ReportRequest.on(None)
     half = ReportRequest.on(clock.today() - timedelta(days=182))
     with engine.connect() as connection:
-        one = connection.execute(sa.text("SELECT id FROM convention ORDER BY id LIMIT 1")).scalar_one()
+        single = connection.execute(sa.text("SELECT id FROM convention ORDER BY id LIMIT 1")).scalar_one()
     return [
         lambda: as_json(engine, today),
         lambda: as_json(engine, half),
-        lambda: as_json(engine, ReportRequest.on(None, one)),
+        lambda: as_json(engine, ReportRequest.on(None, single)),
         lambda: as_table(engine, today),
         lambda: as_lines(engine, today.as_of),
     ]

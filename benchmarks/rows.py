@@ -37,7 +37,7 @@ class Copies:
         return connection
 
     def empty(self) -> None:
-        """Has them there, with nothing in them."""
+        """Creates them, empty."""
         with self.connect() as connection:
             connection.execute("DROP SCHEMA IF EXISTS copies CASCADE; CREATE SCHEMA copies")
             for table in self.tables:

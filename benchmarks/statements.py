@@ -63,7 +63,7 @@ class _Written:
 
     def value(self, value: Any, same: bool) -> str:
         if isinstance(value, list):
-            return f"ARRAY[{', '.join(self.value(each, same) for each in value)}]"
+            return f"ARRAY[{', '.join(self.value(item, same) for item in value)}]"
         if isinstance(value, datetime):
             return "now()"
         identifier = None if same else _identifier(value)

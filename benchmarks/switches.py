@@ -110,7 +110,11 @@ class Outside:
 
         @app.post("/v1/codes")
         def give() -> ResponseReturnValue:
-            return jsonify(codes=[{"cheque_id": each, "code": self.codes[each]} for each in request.json["cheque_ids"]])
+            return jsonify(
+                codes=[
+                    {"cheque_id": cheque_id, "code": self.codes[cheque_id]} for cheque_id in request.json["cheque_ids"]
+                ]
+            )
 
         return app
 
@@ -209,7 +213,7 @@ class Play:
                 {"grant_id": new_id(), "granted_on": today, "valid_until": today + timedelta(days=300),
                  "presentable_until": today + timedelta(days=330),
                  "programme": {"code": PROGRAMME, "spendable": "on_issue", "services": [], "territory": []},
-                 "cheques": [{"cheque_id": each, "digest": "0" * 64, "value_cents": 1000} for each in part]},
+                 "cheques": [{"cheque_id": cheque_id, "digest": "0" * 64, "value_cents": 1000} for cheque_id in part]},
             )  # fmt: skip
         return cheques
 
@@ -219,7 +223,9 @@ class Play:
             "cheques.redeemed",
             {"presentation_id": new_id(), "structure_id": self.structure, "programme": PROGRAMME, "via": "till",
              "contract_id": None, "redeemed_at": clock.now(), "given_on": clock.today(),
-             "redemptions": [{"redemption_id": new_id(), "cheque_id": each, "amount_cents": 1000} for each in cheques]},
+             "redemptions": [
+                 {"redemption_id": new_id(), "cheque_id": cheque, "amount_cents": 1000} for cheque in cheques
+             ]},
         )  # fmt: skip
 
     def publish(self, kind: str, body: Mapping[str, Any]) -> None:

@@ -67,10 +67,10 @@ def written(lines: Sequence[Line], command: str) -> str:
     head = ("what", "ours", "against", "theirs", "reached", "to reach", "")
     rows = [head, tuple("---" for _ in head)]
     rows += [
-        (each.what, each.ours, each.against, each.theirs, each.reached, each.target, _sign(each)) for each in lines
+        (line.what, line.ours, line.against, line.theirs, line.reached, line.target, _sign(line)) for line in lines
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    notes = "\n".join(f"* {each.what}: {each.note}" for each in lines if each.note)
+    notes = "\n".join(f"* {line.what}: {line.note}" for line in lines if line.note)
     return f"`{command}`, {clock.now():%Y-%m-%d %H:%M} UTC, {_machine()}\n\n{table}\n\n{notes}\n"
 
 

@@ -37,7 +37,7 @@ def idle(quick: bool) -> Iterator[Line]:
             first = _first_created(folder) - began
             _wait_until_it_stays(output, process)
             time.sleep(_IDLE_SECONDS)
-            memory = sorted(_memory(process.pid).items(), key=lambda each: -each[1])
+            memory = sorted(_memory(process.pid).items(), key=lambda entry: -entry[1])
     total = sum(megabytes for _, megabytes in memory)
     yield Line(
         "`make up` to the first 201", f"{first:.1f} s", "–", "–", "", "say it", note="the environment is made already"
@@ -89,11 +89,11 @@ def _wait_until_it_stays(output: Path, process: subprocess.Popen[bytes]) -> None
 def _memory(pid: int) -> dict[str, float]:
     """Megabytes by what a process is, of this one and all that it started."""
     found: dict[str, float] = {}
-    for each in _family(pid):
+    for member in _family(pid):
         with contextlib.suppress(OSError):
-            rollup = Path(f"/proc/{each}/smaps_rollup").read_text(encoding="utf-8")
+            rollup = Path(f"/proc/{member}/smaps_rollup").read_text(encoding="utf-8")
             kilobytes = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-            name = _name(Path(f"/proc/{each}/cmdline").read_bytes().decode().split("\0"))
+            name = _name(Path(f"/proc/{member}/cmdline").read_bytes().decode().split("\0"))
             found[name] = found.get(name, 0.0) + kilobytes / _KILOBYTES
     return found
 

@@ -99,7 +99,7 @@ def _acts(console: Console, stack: Stack, year: Year) -> Outcome:
     with _act(console, year, "Lost cheques replaced") as bar:
         replacing.replace_lost(year, bar)
     ends = spending.plan(year)
-    later = [ends.keep_back(_per_mille(year, each["spent_meanwhile"])) for each in year.world.successors]
+    later = [ends.keep_back(_per_mille(year, successor["spent_meanwhile"])) for successor in year.world.successors]
     _spend(console, stack, year, ends)
     with _act(console, year, "Our register against the operator's statement") as bar:
         differences = settling.compare(year, year.contract_id, bar)

@@ -44,7 +44,7 @@ class Outcome:
     @property
     def balances(self) -> bool:
         """Whether nothing differs, nothing is lost and nobody was refused."""
-        quiet = all(each.proof.holds and not each.traffic.refused for each in self.switches)
+        quiet = all(switch.proof.holds and not switch.traffic.refused for switch in self.switches)
         return self.verified and quiet and not self.differences
 
 
@@ -62,7 +62,10 @@ def show(console: Console, year: Year, outcome: Outcome) -> None:
     console.print(_counts(year))
     console.print(_envelopes(balances["envelopes"]))
     console.print(_conventions(report["conventions"]))
-    names = {each["code"]: each["name"] for each in year.calls.get("operator_bridge", "/v1/operators", OPERATIONS)}
+    names = {
+        operator["code"]: operator["name"]
+        for operator in year.calls.get("operator_bridge", "/v1/operators", OPERATIONS)
+    }
     for switched in outcome.switches:
         console.print(_switched(switched, names))
     console.print(_measures(year, outcome))
@@ -166,7 +169,7 @@ def _switched(switched: Switched, names: Mapping[str, str]) -> Table:
 def _tills(requests: Sequence[Request]) -> dict[str, str]:
     """By phase, how many requests the tills made and how fast they were answered."""
     phases = dict.fromkeys(request.phase for request in requests)
-    seconds = {phase: sorted(each.seconds for each in requests if each.phase == phase) for phase in phases}
+    seconds = {phase: sorted(request.seconds for request in requests if request.phase == phase) for phase in phases}
     rows = {f"  {phase}": f"{_number(len(took))}, {_speed(took)}" for phase, took in seconds.items()}
     return {"requests of the tills: number, median / 99th percentile": ""} | rows
 

@@ -70,7 +70,7 @@ def print_codes(year: Year, bar: Bar) -> None:
 
 
 def print_booklets(year: Year, folder: Path, bar: Bar) -> None:
-    """Has the booklets of some grants set in one file, for a printer."""
+    """Sets the booklets of some grants in one file, for a printer."""
     printed = [grant.grant_id for grant in year.grants[-PRINTED:]]
     bar.begin(1)
     begin = time.monotonic()

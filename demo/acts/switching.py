@@ -97,7 +97,7 @@ def tend(year: Year) -> None:
 
     The first is done by beat as well, only later; the second by whoever pays for the cheques.
     """
-    payment_orders = {each["code"]: each.get("payment_order") for each in year.world.successors}
+    payment_orders = {successor["code"]: successor.get("payment_order") for successor in year.world.successors}
     for contract in year.calls.get("operator_bridge", "/v1/balances", OPERATIONS)["contracts"]:
         if contract["state"] not in WORKING:
             continue
@@ -153,7 +153,7 @@ def _in_their_books(year: Year, address: str | None) -> int | None:
     state = year.calls.get_from(f"{address}/admin/state")
     found = state.get("cheques") or state.get("vouchers") or {}
     counted = [found[status] for status in UNSPENT_THERE if status in found]
-    return sum(int(each["number"] if isinstance(each, dict) else each) for each in counted)
+    return sum(int(entry["number"] if isinstance(entry, dict) else entry) for entry in counted)
 
 
 def _check_claims(folder: Path, claimed: Mapping[str, int]) -> None:
@@ -175,4 +175,4 @@ def _last(year: Year) -> dict[str, Any]:
 
 
 def _number(counted: list[dict[str, Any]], state: str) -> int:
-    return sum(each["number"] for each in counted if each["state"] == state)
+    return sum(entry["number"] for entry in counted if entry["state"] == state)

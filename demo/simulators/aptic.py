@@ -39,7 +39,7 @@ WITHOUT: Mapping[str, str] = {
 }
 """What cannot go wrong with it, and why."""
 FAULTS: Mapping[str, str] = {
-    **{name: told for name, told in {**STATEMENTS, **FILES}.items() if name not in WITHOUT},
+    **{name: description for name, description in {**STATEMENTS, **FILES}.items() if name not in WITHOUT},
     "slow": "a file is worked off the next time",
     "unavailable": "the share is away for `seconds`",
     "refuse": "every order of a file is refused",
@@ -86,11 +86,11 @@ class Books(Register):
         """The payment order by the cheque's number."""
         self._work = {**self._work, "activate": self._activate, "declare": self._declare_active}
 
-    def _activate(self, given: Mapping[str, Any]) -> None:
-        cheque = self._find(given)
-        if not given.get("payment_order"):
+    def _activate(self, payload: Mapping[str, Any]) -> None:
+        cheque = self._find(payload)
+        if not payload.get("payment_order"):
             raise Refused("mandat-absent")
-        self.active.setdefault(cheque.number, given["payment_order"])
+        self.active.setdefault(cheque.number, payload["payment_order"])
         cheque.changed_at = datetime.now(UTC).isoformat()
 
     def _take_again(self, cheque: Cheque, contract: str) -> None:
@@ -99,10 +99,10 @@ class Books(Register):
             self.active.pop(cheque.number, None)
         super()._take_again(cheque, contract)
 
-    def _declare_active(self, given: Mapping[str, Any]) -> None:
-        if self._find(given).number not in self.active:
+    def _declare_active(self, payload: Mapping[str, Any]) -> None:
+        if self._find(payload).number not in self.active:
             raise Refused("inactif")
-        self._declare(given)
+        self._declare(payload)
 
     def redeem_at_till(self, structure: str, code: str | None, number: str | None) -> Line:
         if (self.numbers.get(code.replace("-", "")) if code else number) not in self.active:
@@ -170,7 +170,7 @@ class Simulator:
                 done = calls.disturb(self.faults, self.register.work_off(list(orders), reason))
                 contracts = {order["reference"]: order["contract"] for order in orders}
                 if not self.faults.happens("time_out_after_doing"):
-                    self.folder.give("ACC", ACKNOWLEDGEMENT, [_acknowledged(each, contracts) for each in done])
+                    self.folder.give("ACC", ACKNOWLEDGEMENT, [_acknowledged(order, contracts) for order in done])
 
     def die(self) -> None:
         """Is gone for good, and its share with it."""
@@ -193,7 +193,7 @@ class Simulator:
             self.folder.give("REL", STATEMENT, list(self._lies(lines)))
 
     def stock(self, contract: str, number: int) -> None:
-        """Has so many active cheques in the books, as if they had been registered."""
+        """Puts so many active cheques in the books, as if they had been registered."""
         self.register.stock(contract, number)
         self.register.active.update(dict.fromkeys(self.register.cheques, "M-2026-1"))
 

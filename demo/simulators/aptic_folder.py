@@ -65,7 +65,7 @@ class Folder:
                 (self.path / name).rename(self.path / f"gone-{name}")
 
     def come_back(self) -> None:
-        """Has the share there again."""
+        """Brings the share back."""
         for name in ("depot", "retour"):
             with contextlib.suppress(FileNotFoundError):
                 (self.path / f"gone-{name}").rename(self.path / name)
@@ -137,14 +137,14 @@ class Share(Faults):
         self._depot, self._away = depot, depot.with_name("away")
 
     def order(self, name: str, times: int, seconds: float) -> None:
-        """Has a fault happen; raises KeyError."""
+        """Makes a fault happen; raises KeyError."""
         super().order(name, times, seconds)
         if name == "unavailable" and self._depot.exists():
             self._depot.rename(self._away)
             threading.Timer(seconds, self._back).start()
 
     def clear(self) -> None:
-        """Has nothing go wrong any more."""
+        """Ends all faults."""
         super().clear()
         self._back()
 

@@ -25,7 +25,7 @@ def hinder(faults: Faults) -> ResponseReturnValue | None:
 def disturb(faults: Faults, results: list[Any]) -> list[Any]:
     """The outcomes of what was done, as they are given."""
     if faults.happens("answer_twice"):
-        results = [each for each in results for _ in range(2)]
+        results = [result for result in results for _ in range(2)]
     if faults.happens("out_of_order"):
         results = results[::-1]
     return results[::2] if faults.happens("half_an_answer") else results

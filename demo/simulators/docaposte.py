@@ -121,7 +121,7 @@ class Simulator:
         self._on_death()
 
     def stock(self, contract: str, number: int) -> None:
-        """Has so many cheques in the books, as if they had been registered."""
+        """Puts so many cheques in the books, as if they had been registered."""
         self.register.stock(contract, number)
 
     def expire_tokens(self) -> None:

@@ -74,10 +74,10 @@ class Register:
             "declare": self._declare,
             "reverse": self._reverse,
             "cancel": self._cancel,
-            "block": lambda given: self._block(given, True),
-            "unblock": lambda given: self._block(given, False),
-            "affiliate": lambda given: self._affiliate(given, True),
-            "suspend": lambda given: self._affiliate(given, False),
+            "block": lambda payload: self._block(payload, True),
+            "unblock": lambda payload: self._block(payload, False),
+            "affiliate": lambda payload: self._affiliate(payload, True),
+            "suspend": lambda payload: self._affiliate(payload, False),
         }
 
     def work_off(self, operations: list[Mapping[str, Any]], refuse: str | None = None) -> list[Line]:
@@ -113,7 +113,7 @@ class Register:
         return result
 
     def stock(self, contract: str, number: int) -> None:
-        """Has so many cheques of 10 € in the books, as if they had been registered."""
+        """Puts so many cheques of 10 € in the books, as if they had been registered."""
         now = _now()
         with self._lock:
             for _ in range(number):
@@ -170,7 +170,7 @@ class Register:
                 return {"lines": lines, "next": f"journal:{start + PAGE_SIZE}" if more else "cheques:0"}
             start = int(position)
             cheques = self._order[start : start + PAGE_SIZE]
-            lines = [each.line for each in cheques if each.contract == contract and each.changed_at >= since]
+            lines = [cheque.line for cheque in cheques if cheque.contract == contract and cheque.changed_at >= since]
             more = start + PAGE_SIZE < len(self._order)
             return {"lines": lines, "next": f"cheques:{start + PAGE_SIZE}" if more else None}
 
@@ -185,16 +185,16 @@ class Register:
             return {"cheques": by_status, "structures": len(self.structures), "operations": len(self.outcomes),
                     "calls": self.calls, "paid": sum(1 for cheque in self._order if cheque.payment)}  # fmt: skip
 
-    def _register(self, given: Mapping[str, Any]) -> None:
-        number, code = given["cheque"], _plain(given.get("code"))
+    def _register(self, payload: Mapping[str, Any]) -> None:
+        number, code = payload["cheque"], _plain(payload.get("code"))
         if not code:
             raise Refused("code-missing")
         if self.numbers.get(code, number) != number:
             raise Refused("code-already-known")
         if number in self.cheques:
-            self._take_again(self.cheques[number], given["contract"])
+            self._take_again(self.cheques[number], payload["contract"])
             return
-        cheque = Cheque(number, given["contract"], given["amount_cents"], _now())
+        cheque = Cheque(number, payload["contract"], payload["amount_cents"], _now())
         self.cheques[number], self.numbers[code] = cheque, number
         self._order.append(cheque)
 
@@ -203,45 +203,45 @@ class Register:
         if cheque.cancelled and not cheque.redemption:
             cheque.contract, cheque.cancelled, cheque.blocked, cheque.changed_at = contract, False, False, _now()
 
-    def _activate(self, given: Mapping[str, Any]) -> None:
-        self._find(given)  # a registered cheque is active
+    def _activate(self, payload: Mapping[str, Any]) -> None:
+        self._find(payload)  # a registered cheque is active
 
-    def _declare(self, given: Mapping[str, Any]) -> None:
-        cheque = self._find(given)
-        if given["structure"] not in self.structures:
+    def _declare(self, payload: Mapping[str, Any]) -> None:
+        cheque = self._find(payload)
+        if payload["structure"] not in self.structures:
             raise Refused("unknown-structure")
         if cheque.redemption:
             raise Refused("already-redeemed")
         if cheque.cancelled:
             raise Refused("cancelled")
-        if given["amount_cents"] != cheque.value_cents:
+        if payload["amount_cents"] != cheque.value_cents:
             raise Refused("amount-differs")
-        self._spend(cheque, given["reference"], given["structure"])
+        self._spend(cheque, payload["reference"], payload["structure"])
 
-    def _reverse(self, given: Mapping[str, Any]) -> None:
-        cheque = self._find(given)
-        if cheque.redemption != given["redemption"]:
+    def _reverse(self, payload: Mapping[str, Any]) -> None:
+        cheque = self._find(payload)
+        if cheque.redemption != payload["redemption"]:
             raise Refused("unknown-redemption")
         if cheque.payment:
             raise Refused("already-paid")
         cheque.redemption, cheque.structure, cheque.changed_at = None, None, _now()
 
-    def _cancel(self, given: Mapping[str, Any]) -> None:
-        cheque = self._find(given)
+    def _cancel(self, payload: Mapping[str, Any]) -> None:
+        cheque = self._find(payload)
         if cheque.redemption:
             raise Refused("already-redeemed")
         cheque.cancelled, cheque.changed_at = True, _now()
 
-    def _block(self, given: Mapping[str, Any], blocked: bool) -> None:
-        cheque = self._find(given)
+    def _block(self, payload: Mapping[str, Any], blocked: bool) -> None:
+        cheque = self._find(payload)
         cheque.blocked, cheque.changed_at = blocked, _now()
 
-    def _affiliate(self, given: Mapping[str, Any], active: bool) -> None:
-        self.structures[given["structure"]] = active
+    def _affiliate(self, payload: Mapping[str, Any], active: bool) -> None:
+        self.structures[payload["structure"]] = active
 
-    def _find(self, given: Mapping[str, Any]) -> Cheque:
+    def _find(self, payload: Mapping[str, Any]) -> Cheque:
         try:
-            return self.cheques[given["cheque"]]
+            return self.cheques[payload["cheque"]]
         except KeyError:
             raise Refused("unknown-cheque") from None
 

@@ -62,14 +62,14 @@ class Faults:
         self._lock = threading.Lock()
 
     def order(self, name: str, times: int, seconds: float) -> None:
-        """Has a fault happen so many times, each for so many seconds where it has a length; raises KeyError."""
+        """Makes a fault happen so many times, each for so many seconds where it has a length; raises KeyError."""
         with self._lock:
             if name not in self._left:
                 raise KeyError(name)
             self._left[name], self._seconds[name] = times, seconds
 
     def clear(self) -> None:
-        """Has nothing go wrong any more."""
+        """Ends all faults."""
         with self._lock:
             self._left = dict.fromkeys(self._left, 0)
 

@@ -2,9 +2,8 @@
 
     python -m demo.simulators.govstack --port 9003 --key …
 
-It prints a line when it is ready. The five calls answer with the status codes of version 1.0.3 of the API. Numbers are
-given as strings and taken as integers. What it answers beside the API is in `demo.simulators.administration`.
-Everything is in memory.
+It prints a line when it is ready. The five calls answer with the status codes of version 1.0.3 of the API; numbers are
+strings in answers and integers in requests. `demo.simulators.administration` has its other routes.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Self
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify, make_response, request
 from flask.typing import ResponseReturnValue
 
 from demo.simulators import administration, calls, serving
@@ -48,15 +47,16 @@ WITHOUT: Mapping[str, str] = {
 }
 """What cannot go wrong with it, and why."""
 FAULTS: Mapping[str, str] = {
-    **{name: told for name, told in {**CALLS, **STATEMENTS}.items() if name not in WITHOUT},
+    **{name: description for name, description in {**CALLS, **STATEMENTS}.items() if name not in WITHOUT},
     "expired_token": "the key is refused, as if it had ended",
     "answer_twice": "the answer comes twice on the connection",
     "missing_outcomes": "a voucher that was used is told as unused",
-    **{name: told for name, (_, told) in STATUSES.items() if name != "refuse"},
+    **{name: description for name, (_, description) in STATUSES.items() if name != "refuse"},
 }
 _AMOUNT = re.compile(r"([0]|([1-9][0-9]{0,17}))([.][0-9]{0,3}[0-9])?")
 
 Answer = tuple[int, Mapping[str, Any]]
+Work = Callable[[Mapping[str, Any]], Answer]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ class Account:
 
     @classmethod
     def generate(cls) -> Self:
-        """A fresh key."""
         return cls(secrets.token_hex(24))
 
     def settings(self, url: str) -> dict[str, str]:
@@ -80,7 +79,6 @@ class Account:
         }
 
     def arguments(self, port: int, _bridge: str = "") -> list[str]:
-        """The command line of the simulator."""
         return ["--port", str(port), "--key", self.key]
 
 
@@ -105,16 +103,16 @@ class Books:
         self.answers: dict[tuple[str, str], Answer] = {}
         self._serials = count(10**15 + 1)
 
-    def preactivate(self, given: Mapping[str, Any]) -> Answer:
-        if not _AMOUNT.fullmatch(str(given["voucher_amount"])) or float(given["voucher_amount"]) <= 0:
+    def preactivate(self, payload: Mapping[str, Any]) -> Answer:
+        if not _AMOUNT.fullmatch(str(payload["voucher_amount"])) or float(payload["voucher_amount"]) <= 0:
             return 452, {"message": "Invalid amount"}
-        if given["voucher_currency"] != "EUR":
+        if payload["voucher_currency"] != "EUR":
             return 453, {"message": "Invalid currency"}
-        if given["voucher_group"] != GROUP:
+        if payload["voucher_group"] != GROUP:
             return 454, {"message": "Invalid voucher group"}
         number = 10**17 + secrets.randbelow(9 * 10**17)
         ends = datetime.now(UTC) + timedelta(days=730)
-        voucher = Voucher(next(self._serials), number, given["voucher_amount"], ends)
+        voucher = Voucher(next(self._serials), number, payload["voucher_amount"], ends)
         self.vouchers[voucher.serial] = self.numbers[number] = voucher
         return 200, {
             "voucher_number": str(number),
@@ -122,20 +120,20 @@ class Books:
             "expiry_date_time": ends.isoformat(),
         }
 
-    def activate(self, given: Mapping[str, Any]) -> Answer:
-        voucher = self.vouchers.get(given["voucher_serial_number"])
+    def activate(self, payload: Mapping[str, Any]) -> Answer:
+        voucher = self.vouchers.get(payload["voucher_serial_number"])
         if voucher is None or voucher.status not in ("Pre-Activated", "Activated"):
             return 456, {"message": "Invalid voucher serial number"}
         voucher.status = "Activated"
         return 200, {"result_status": "Successfully activated voucher"}
 
-    def redeem(self, given: Mapping[str, Any]) -> Answer:
-        voucher = self.numbers.get(given["voucher_number"])
+    def redeem(self, payload: Mapping[str, Any]) -> Answer:
+        voucher = self.numbers.get(payload["voucher_number"])
         if voucher is None or voucher.status != "Activated":
             return 461, {"message": "Invalid voucher number"}
-        if not given["merchant_bank_details"] or given["merchant_voucher_group"] != GROUP:
+        if not payload["merchant_bank_details"] or payload["merchant_voucher_group"] != GROUP:
             return 463, {"message": "Cannot credit merchant"}
-        voucher.status, voucher.merchant = "Consumed", given["merchant_bank_details"]
+        voucher.status, voucher.merchant = "Consumed", payload["merchant_bank_details"]
         return 200, {"result_status": "Voucher is successfully redeemed"}
 
     def status(self, serial: str) -> Answer:
@@ -148,8 +146,8 @@ class Books:
             return 459, {"message": "Voucher has expired"}
         return 200, {"voucher_status": voucher.status, "voucher_amount": voucher.amount}
 
-    def cancel(self, given: Mapping[str, Any]) -> Answer:
-        serial = given["voucherserialnumber"]
+    def cancel(self, payload: Mapping[str, Any]) -> Answer:
+        serial = payload["voucherserialnumber"]
         voucher = self.vouchers.get(int(serial)) if str(serial).isdigit() else None
         if voucher is None or voucher.status == "Consumed":
             return 463, {"message": "Invalid voucher"}
@@ -219,18 +217,15 @@ class Simulator:
         def cancel(serial: str) -> ResponseReturnValue:
             return self._work(self.register.cancel, (*required, "voucherserialnumber"))
 
-    def _work(
-        self, work: Callable[[Mapping[str, Any]], Answer], needed: tuple[str, ...], *refusals: str
-    ) -> ResponseReturnValue:
-        """Does a call once, whatever often it comes with the same X-CorrelationID."""
-        hindered = self._hindered()
-        if hindered:
+    def _work(self, work: Work, needed: tuple[str, ...], *refusals: str) -> ResponseReturnValue:
+        """Does a call once, however often it comes with the same X-CorrelationID."""
+        if hindered := self._hindered():
             return hindered
-        given, reference = request.get_json(silent=True) or {}, request.headers.get("X-CorrelationID", "")
+        payload, reference = request.get_json(silent=True) or {}, request.headers.get("X-CorrelationID", "")
         with self._lock:
             key = (work.__name__, reference)
             if key not in self.register.answers:
-                self.register.answers[key] = self._answer(work, given, needed, refusals)
+                self.register.answers[key] = self._answer(work, payload, needed, refusals)
             answer = self.register.answers[key]
             if answer[0] in (455, 462, 460):  # what passes is not remembered
                 del self.register.answers[key]
@@ -242,7 +237,6 @@ class Simulator:
         return calls.twice(response) if self.faults.happens("answer_twice") else calls.spoil(self.faults, response)
 
     def _lie(self, answer: Answer) -> Answer:
-        """How a voucher stands, as it is told."""
         if self.faults.happens("missing_lines"):
             return 456, {"message": "Invalid voucher number"}
         if answer[0] == 458 and self.faults.happens("missing_outcomes"):
@@ -254,47 +248,43 @@ class Simulator:
         return answer
 
     def _answer(
-        self,
-        work: Callable[[Mapping[str, Any]], Answer],
-        given: Mapping[str, Any],
-        needed: tuple[str, ...],
-        refusals: tuple[str, ...],
+        self, work: Work, payload: Mapping[str, Any], needed: tuple[str, ...], refusals: tuple[str, ...]
     ) -> Answer:
-        if any(name not in given for name in needed) or not _integers(given):
+        if any(name not in payload for name in needed) or not _integers(payload):
             return 400, {"message": "Invalid request"}
-        if given["Gov_Stack_BB"] != BLOCK or self.faults.happens("unknown_block"):
-            return STATUSES["unknown_block"][0], {"message": STATUSES["unknown_block"][1]}
+        if payload["Gov_Stack_BB"] != BLOCK or self.faults.happens("unknown_block"):
+            return _status("unknown_block")
         for name in refusals:
             if self.faults.happens(name):
-                return STATUSES[name][0], {"message": STATUSES[name][1]}
-        return work(given)
+                return _status(name)
+        return work(payload)
 
     def _hindered(self) -> ResponseReturnValue | None:
-        """What is answered before anything is done, where it is not let through."""
         if self.dead:
             return calls.hang_up()
         if request.headers.get("X-API-Key") != self.account.key or self.faults.happens("expired_token"):
             return jsonify(message="Unauthorized"), 401
         if self.faults.happens("network_timeout"):
-            return _response((STATUSES["network_timeout"][0], {"message": STATUSES["network_timeout"][1]}))
+            return _response(_status("network_timeout"))
         return calls.hinder(self.faults)
 
     def _state(self) -> dict[str, Any]:
         return {"vouchers": Counter(voucher.status for voucher in self.register.vouchers.values())}
 
 
-def _integers(given: Mapping[str, Any]) -> bool:
-    return all(
-        type(given[name]) is int and abs(given[name]) < 2**63
-        for name in ("voucher_number", "voucher_serial_number")
-        if name in given
-    )
+def _status(name: str) -> Answer:
+    code, message = STATUSES[name]
+    return code, {"message": message}
+
+
+def _integers(payload: Mapping[str, Any]) -> bool:
+    numbers = [payload[name] for name in ("voucher_number", "voucher_serial_number") if name in payload]
+    return all(type(number) is int and abs(number) < 2**63 for number in numbers)
 
 
 def _response(answer: Answer) -> Response:
-    response = jsonify(answer[1])
-    response.status_code = answer[0]
-    return response
+    code, body = answer
+    return make_response(jsonify(body), code)
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ class LocalProvider:
 
     address: str = ""
     keys: list[Key] = field(default_factory=lambda: [Key.elliptic()])
-    asked: int = 0
+    key_requests: int = 0
 
     def token(self, subject: str, siret: str | None = None, **claims: Any) -> str:
         """What it signs about somebody who has just logged in; further claims replace these."""
@@ -91,7 +91,7 @@ class LocalProvider:
 
         @app.get("/jwks")
         def publish() -> ResponseReturnValue:
-            self.asked += 1
+            self.key_requests += 1
             return jsonify(keys=[key.public for key in self.keys])
 
         return app

@@ -56,7 +56,7 @@ class Sender:
             self._line_up(_Message(f"msg_{uuid4().hex}", body))
 
     def _line_up(self, message: _Message) -> None:
-        """Has a message sent, and after it one that is to come out of order."""
+        """Sends a message, and after it one that is to come out of order."""
         if self._held_up is None and self._faults.happens("disorder_webhooks"):
             self._disorder(message, self._faults.seconds("disorder_webhooks"))
             return

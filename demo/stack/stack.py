@@ -4,14 +4,12 @@ Whatever ends the block of `running` stops them all, in reverse order, and remov
 """
 
 import contextlib
-import fcntl
 import importlib.util
 import os
 import secrets
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,23 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import redis
 import requests
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, OperationalError
 
-from demo.stack import children, environment
+from demo.stack import children, environment, ports
 from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from demo.stack.interruptions import Interrupted, Interruptions
-from shared.database import engine as db
 from shared.database.migrations import runner as migrations
 from shared.settings import weak_secrets
-from shared.settings.settings import SERVICES, ConfigurationError
-from souche.commands.serve import PORTS
+from shared.settings.settings import SERVICES
 from souche.keys import Signer
 
 OK = 200
-LOCK = Path(f"/tmp/souche-ports-{os.getuid()}.lock")  # noqa: S108 (nothing is in it, and nobody else opens it)
 READY_SECONDS = 60.0
 STOP_SECONDS = 8.0
 THREADS = 8
@@ -186,44 +179,20 @@ def _start_servers(stack: Stack, cleanup: contextlib.ExitStack, say: Callable[[s
     (stack.directory / "logs").mkdir()
     owner_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
     if owner_url:
-        _refuse_used(owner_url)
+        environment.refuse_used(owner_url)
     else:
         say("PostgreSQL")
         with stack.interruptions.held():
             postgres = cleanup.enter_context(EmbeddedPostgres.start(stack.directory / "pg"))
             stack.servers["postgresql"] = postgres.process
     if redis_url:
-        _refuse_silent(redis_url)
+        environment.refuse_silent(redis_url)
     else:
         say("Valkey")
         with stack.interruptions.held():
             valkey = cleanup.enter_context(EmbeddedRedis.start(stack.directory / "redis"))
             stack.servers["valkey"] = valkey.process
     stack.environ = HURRY | {"DATABASE_URL": owner_url or postgres.url(), "REDIS_URL": redis_url or valkey.url}
-
-
-def _refuse_used(owner_url: str) -> None:
-    """The demonstration makes keys of its own: it must not write beside what other keys have sealed."""
-    try:
-        engine = sa.create_engine(db.driver_url(owner_url))
-        used = sorted(set(sa.inspect(engine).get_schema_names()) & set(SERVICES))
-    except (ArgumentError, OperationalError) as error:
-        raise ConfigurationError(f"DATABASE_URL: the database does not answer: {_first_line(error)}") from None
-    engine.dispose()
-    if used:
-        raise ConfigurationError(f"DATABASE_URL already holds the schemas {', '.join(used)}: give an empty database.")
-
-
-def _refuse_silent(redis_url: str) -> None:
-    try:
-        with redis.Redis.from_url(redis_url, socket_connect_timeout=5) as server:
-            server.ping()
-    except (redis.RedisError, ValueError) as error:
-        raise ConfigurationError(f"REDIS_URL: the server does not answer: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _migrate(stack: Stack, say: Callable[[str], None]) -> None:
@@ -238,15 +207,15 @@ def _migrate(stack: Stack, say: Callable[[str], None]) -> None:
 
 def _start_services(stack: Stack, operators: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> None:
     say("three web services, two workers of each, beat and the simulated operators")
-    with _ports_to_ourselves():
-        ports = _free_ports()
-        stack.addresses = {service: f"http://127.0.0.1:{port}" for service, port in ports.items()}
+    with ports.exclusive():
+        chosen = ports.free_ports()
+        stack.addresses = {service: f"http://127.0.0.1:{port}" for service, port in chosen.items()}
         _configure(stack)
         for described in operators:
             if importlib.util.find_spec(f"demo.simulators.{described['operator']}"):
                 _start_operator(stack, described["operator"], described.get("arguments", ()))
         stack.write_settings()
-        for service, port in ports.items():
+        for service, port in chosen.items():
             stack.start(service, "-m", "souche", "serve", service, "--port", str(port), "--threads", str(THREADS))
         _watch(stack)
         for address in (*stack.operators.values(), *stack.addresses.values()):
@@ -291,30 +260,6 @@ def _inherited() -> dict[str, str]:
     if not os.environ.get("REDIS_URL"):
         others.append("BROKER_URL")
     return {name: value for name, value in os.environ.items() if not name.startswith(tuple(others))}
-
-
-@contextlib.contextmanager
-def _ports_to_ourselves() -> Iterator[None]:
-    """Two stacks that start at once choose their ports one after the other, wherever they keep their files."""
-    with LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _free_ports() -> dict[str, int]:
-    """8001, 8002 and 8003, or for each the next free port."""
-    chosen: dict[str, int] = {}
-    for service, wanted in PORTS.items():
-        chosen[service] = next(port for port in range(wanted, 65536) if port not in chosen.values() and _is_free(port))
-    return chosen
-
-
-def _is_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
 
 
 def _watch(stack: Stack) -> None:

@@ -114,11 +114,11 @@ class World:
             for day, amount in zip(days, amounts, strict=True)
         ]
 
-    def _somebody(self, chance: random.Random, known: list[Person]) -> Person:
-        if known and chance.random() < COMES_BACK:
-            return chance.choice(known)
-        known.append(invent(chance, self.names))
-        return known[-1]
+    def _somebody(self, chance: random.Random, people: list[Person]) -> Person:
+        if people and chance.random() < COMES_BACK:
+            return chance.choice(people)
+        people.append(invent(chance, self.names))
+        return people[-1]
 
     def _scaled(self, count: int) -> int:
         return max(1, round(count * self.scale))

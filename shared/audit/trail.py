@@ -150,20 +150,22 @@ def record(
     what is secret by its name is withheld.
     """
     act = current()
-    said = {"object_kind": kind, "before": _written(before), "after": _written(after), "outcome": outcome}
-    values = act.columns() | said | {"object_ids": [None if each is None else str(each) for each in ids]}
+    facts = {"object_kind": kind, "before": _written(before), "after": _written(after), "outcome": outcome}
+    values = (
+        act.columns() | facts | {"object_ids": [None if identifier is None else str(identifier) for identifier in ids]}
+    )
     session.execute(_RECORD, values | ({"action": action} if action else {}))
 
 
 def watch(factory: sessionmaker[Session]) -> sessionmaker[Session]:
-    """Has the sessions of a factory tell the database who acts; gives the factory back."""
+    """Makes the sessions of a factory tell the database who acts; returns the factory."""
 
     @event.listens_for(factory, "after_begin")
     def tell(session: Session, transaction: SessionTransaction, connection: sa.Connection) -> None:
         act = _standing()
         if act is not None and act.changes and not transaction.nested:
-            told = {name: str(value) for name, value in act.columns().items() if value is not None}
-            connection.execute(_TELL, {"act": json.dumps(told)})
+            columns = {name: str(value) for name, value in act.columns().items() if value is not None}
+            connection.execute(_TELL, {"act": json.dumps(columns)})
             session.info["act"] = act
 
     @event.listens_for(factory, "before_commit")

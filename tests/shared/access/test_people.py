@@ -304,11 +304,11 @@ def test_the_provider_rotates_its_keys_and_logins_go_on(
 
 def test_unknown_keys_are_not_looked_for_again_and_again(proconnect: LocalProvider) -> None:
     fresh, stranger = providing.Provider(proconnect.address, (CLIENT_ID,)), LocalProvider(proconnect.address)
-    questions = proconnect.asked
+    questions = proconnect.key_requests
     for _ in range(20):
         with pytest.raises(providing.NotAccepted):
             fresh.person(stranger.token("mallory", CCAS))
-    assert proconnect.asked - questions == 1
+    assert proconnect.key_requests - questions == 1
 
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
