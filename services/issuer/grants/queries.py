@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from services.issuer.cheques.models import Cheque, ReplacedCheque
 from services.issuer.funding.models import Charge, Envelope
@@ -54,25 +54,16 @@ def charges(session: Session, grant_id: UUID) -> Sequence[Any]:
     return session.execute(query).all()
 
 
-def cheques(session: Session, grant_id: UUID) -> list[dict[str, Any]]:
+def cheques(session: Session, grant_id: UUID) -> Sequence[Any]:
     """The cheques of a grant, each with why it is charged to its envelope and which cheque replaces which."""
+    old, new = aliased(ReplacedCheque), aliased(ReplacedCheque)
+    columns = (Cheque.id, Cheque.value_cents, Cheque.envelope_id, Cheque.state, Charge.why)
     query = (
-        sa.select(Cheque.id, Cheque.value_cents, Cheque.envelope_id, Cheque.state, Charge.why)
+        sa.select(*columns, old.old_cheque_id.label("replaces"), new.new_cheque_id.label("replaced_by"))
         .join(Charge, sa.and_(Charge.grant_id == Cheque.grant_id, Charge.envelope_id == Cheque.envelope_id))
+        .outerjoin(old, sa.and_(old.new_cheque_id == Cheque.id, old.issued_at.is_not(None)))
+        .outerjoin(new, sa.and_(new.old_cheque_id == Cheque.id, new.issued_at.is_not(None)))
         .where(Cheque.grant_id == grant_id)
         .order_by(Cheque.id)
     )
-    links = _replacements(session, grant_id)
-    unlinked = {"replaces": None, "replaced_by": None}
-    return [row._asdict() | unlinked | links.get(row.id, {}) for row in session.execute(query)]
-
-
-def _replacements(session: Session, grant_id: UUID) -> dict[UUID, dict[str, UUID]]:
-    """The cheques of a grant that replace another or were replaced, and which (`replaces`, `replaced_by`)."""
-    query = sa.select(ReplacedCheque.old_cheque_id, ReplacedCheque.new_cheque_id)
-    query = query.join(Cheque, Cheque.id == ReplacedCheque.old_cheque_id)
-    found: dict[UUID, dict[str, UUID]] = {}
-    for old, new in session.execute(query.where(Cheque.grant_id == grant_id, ReplacedCheque.issued_at.is_not(None))):
-        found.setdefault(old, {})["replaced_by"] = new
-        found.setdefault(new, {})["replaces"] = old
-    return found
+    return session.execute(query).all()

@@ -70,18 +70,18 @@ def numbers(ids: Sequence[UUID]) -> list[int]:
 def test_a_plan_never_overdraws_and_never_refuses_what_there_is_money_for(
     seen: list[EnvelopeView], orders: list[tuple[int, str | None, date, int]]
 ) -> None:
-    by_id = {each.id: each for each in seen}
-    left = {each.id: each.available_cents for each in seen}
-    kept = {each.id: min(each.reserved_left_cents, each.available_cents) for each in seen}
+    by_id = {view.id: view for view in seen}
+    left = {view.id: view.available_cents for view in seen}
+    kept = {view.id: min(view.reserved_left_cents, view.available_cents) for view in seen}
     plan = Plan(seen)
     charges: Counter[tuple[UUID, bool]] = Counter()
     for face, public, day, cheques in orders:
-        asked = need(*[face] * cheques, public=public, day=day)
-        eligible = [each for each in seen if each.programme_id == PROGRAMME and each.unfit(asked) is None]
-        free = {each.id: left[each.id] - (0 if each.reserves_for(public) else kept[each.id]) for each in eligible}
+        request = need(*[face] * cheques, public=public, day=day)
+        eligible = [view for view in seen if view.programme_id == PROGRAMME and view.unfit(request) is None]
+        free = {view.id: left[view.id] - (0 if view.reserves_for(public) else kept[view.id]) for view in eligible}
         possible = sum(cents // face for cents in free.values())
         try:
-            taken = plan.take(asked)
+            taken = plan.take(request)
         except Conflict:
             assert possible < cheques
             continue
@@ -98,10 +98,10 @@ def test_a_plan_never_overdraws_and_never_refuses_what_there_is_money_for(
 
 @given(funds())
 def test_a_plan_takes_by_priority_then_shares_then_age(seen: list[EnvelopeView]) -> None:
-    asked = need(1000)
-    order = {each.id: (each.priority, each.share_bp is None, each.id if each.share_bp is None else 0) for each in seen}
-    eligible = [each for each in seen if each.programme_id == PROGRAMME and each.unfit(asked) is None]
-    possible = sum(each.free_cents(None) // 1000 for each in eligible)
+    request = need(1000)
+    order = {view.id: (view.priority, view.share_bp is None, view.id if view.share_bp is None else 0) for view in seen}
+    eligible = [view for view in seen if view.programme_id == PROGRAMME and view.unfit(request) is None]
+    possible = sum(view.free_cents(None) // 1000 for view in eligible)
     if possible:
         chosen = Plan(seen).take(need(*[1000] * possible)).envelope_ids
         assert chosen == sorted(chosen, key=lambda fund_id: order[fund_id][:2])

@@ -37,8 +37,8 @@ def shown(office: Office, envelope: str) -> Any:
 
 def warnings(office: Office) -> list[tuple[int, int]]:
     """The percentages that were told of, and of which amount."""
-    told = [notice["body"] for notice in office.events("notice.posted") if notice["kind"] == "envelope.filling"]
-    return [(body["percent"], body["amount_cents"]) for body in told]
+    notices = [notice["body"] for notice in office.events("notice.posted") if notice["kind"] == "envelope.filling"]
+    return [(body["percent"], body["amount_cents"]) for body in notices]
 
 
 def payers(office: Office, grant: Any) -> list[tuple[str, int]]:
@@ -111,7 +111,7 @@ def test_a_convention_may_have_envelopes_in_several_programmes_up_to_its_amount(
     assert problem(move(office, second, 40_001)) == (409, "convention-exceeded")
     office.made(move(office, second, 40_000))
     found = office.made(office.get(f"/v1/envelopes?convention_id={convention}&programme=other"), 200)["items"]
-    assert [each["envelope_id"] for each in found] == [second]
+    assert [item["envelope_id"] for item in found] == [second]
 
 
 def test_an_envelope_named_by_funder_and_reference_comes_under_that_convention(office: Office) -> None:
@@ -200,13 +200,13 @@ def test_raising_lowering_and_closing_are_written_down_with_who_and_why(office: 
     office.made(move(office, envelope, 5_000, "Réduction."))
     office.made(close(office, envelope))
     found = office.made(office.get(f"/v1/envelopes/{envelope}/movements"), 200)["items"]
-    assert [(each["kind"], each["before_cents"], each["after_cents"], each["reason"]) for each in found] == [
+    assert [(item["kind"], item["before_cents"], item["after_cents"], item["reason"]) for item in found] == [
         ("opened", 0, 50_000, "Opened."),
         ("raised", 50_000, 60_000, "Avenant."),
         ("lowered", 60_000, 5_000, "Réduction."),
         ("closed", 5_000, 5_000, "Fin de convention."),
     ]
-    assert [each["made_by"] for each in found[1:]] == ["finance:-:test"] * 3
+    assert [item["made_by"] for item in found[1:]] == ["finance:-:test"] * 3
     assert problem(office.get(f"/v1/envelopes/{uuid4()}/movements")) == (404, "not-found")
 
 
@@ -285,12 +285,12 @@ def test_an_amendment_gives_a_convention_more_money_and_more_time_and_is_kept(of
     assert payers(office, office.grant()) == [(follows, 5)]
     assert shown(office, shorter)["ends_on"] == "2020-06-30"
     kept = office.made(office.get(f"/v1/conventions/{convention}/amendments"), 200)["items"]
-    assert [(each["amount_cents"], each["ends_on"], each["reason"]) for each in kept] == [
+    assert [(item["amount_cents"], item["ends_on"], item["reason"]) for item in kept] == [
         (100_000, "2020-12-31", "Agreed."),
         (150_000, "2100-12-31", "Avenant 1."),
     ]
     office.made(amend(office, convention, ends_on="2020-05-31"))
-    assert [shown(office, each)["ends_on"] for each in (follows, shorter)] == ["2020-05-31"] * 2
+    assert [shown(office, item)["ends_on"] for item in (follows, shorter)] == ["2020-05-31"] * 2
 
 
 def test_an_amendment_that_does_not_go_with_the_envelopes_is_refused(office: Office) -> None:

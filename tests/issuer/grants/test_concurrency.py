@@ -70,7 +70,7 @@ def test_forty_threads_exhaust_the_envelopes_to_the_last_cent(wide: Office) -> N
             answers.append(grant(wide))
         return answers
 
-    answers = [answer for told in at_once(THREADS, until_refused) for answer in told]
+    answers = [answer for batch in at_once(THREADS, until_refused) for answer in batch]
     granted = [answer for answer in answers if isinstance(answer, IssuedGrant)]
     refused = [answer for answer in answers if isinstance(answer, Problem)]
     assert len(granted) == 16
@@ -153,7 +153,7 @@ def test_grants_that_race_at_the_last_cheques_with_lowering_the_envelope_never_o
             "amount-engaged",
             "envelope-exhausted",
         }
-        [shown] = [each for each in _envelopes(wide) if each["envelope_id"] == envelope]
+        [shown] = [item for item in _envelopes(wide) if item["envelope_id"] == envelope]
         assert (shown["amount_cents"], shown["available_cents"]) == (5_000 if kept[2] else 10_000, 0)
 
 

@@ -33,10 +33,10 @@ def test_a_grant_is_told_in_one_event_with_digests_and_rules(office: Office) -> 
     office.programme("ici", territory=["47", "2A"], services=["atelier"], grace_days=30)
     office.envelope(100_000, "ici")
     grant = office.grant(programme="ici", granted_on="2026-01-31")
-    [told] = office.events("cheques.issued")
+    [event] = office.events("cheques.issued")
     key = next(iter(office.service.settings.keys["CODE_DIGEST_KEY"].values()))
     digests = [cheque_code.digest(cheque_code.normalise(cheque["code"]), key).hex() for cheque in grant["cheques"]]
-    assert told == {
+    assert event == {
         "grant_id": grant["grant_id"],
         "programme": {
             "code": "ici",

@@ -108,10 +108,10 @@ def test_cancelled_cheques_do_not_count_and_spent_or_expired_ones_do(office: Off
     limited(office, ceiling_cents=10_000)
     first = granted(office, amount_cents=10_000)
     spent, ended, gone = ids(first)[:3], ids(first)[3:5], ids(first)[5:]
-    asked = office.made(office.post("/v1/cancellations", {"cheque_ids": gone, "reason": "?"}, "admin", key="c"), 202)
+    answer = office.made(office.post("/v1/cancellations", {"cheque_ids": gone, "reason": "?"}, "admin", key="c"), 202)
     office.tell(redeemed(spent), expired(ended))
     refused(office)
-    office.tell(cancelled(asked["cancellation_id"], gone))
+    office.tell(cancelled(answer["cancellation_id"], gone))
     granted(office)
     refused(office)
 
@@ -120,8 +120,8 @@ def test_a_grant_that_was_cancelled_whole_is_no_grant(office: Office) -> None:
     limited(office, grants=1)
     first = granted(office)
     body = {"cheque_ids": ids(first), "reason": "?"}
-    asked = office.made(office.post("/v1/cancellations", body, "admin", key="c"), 202)
-    office.tell(cancelled(asked["cancellation_id"], ids(first)))
+    answer = office.made(office.post("/v1/cancellations", body, "admin", key="c"), 202)
+    office.tell(cancelled(answer["cancellation_id"], ids(first)))
     granted(office)
     refused(office)
 
@@ -212,8 +212,8 @@ def test_within_one_file_the_first_line_counts_for_the_second(office: Office) ->
     people = (ALICE, BOB, ALICE, ALICE, BOB, BOB)
     lines = [line | {"beneficiary": person, "reference": str(at)} for at, person in enumerate(people)]
     for _ in range(2):  # sent again, it says the same
-        told = office.made(office.post("/v1/grants/bulk", lines, "prescriber", office.prescriber), 200)
-        refusals = [at for at, each in enumerate(told["lines"]) if "problem" in each]
+        report = office.made(office.post("/v1/grants/bulk", lines, "prescriber", office.prescriber), 200)
+        refusals = [at for at, item in enumerate(report["lines"]) if "problem" in item]
         assert refusals == [3, 5]
     assert office.engaged() == [20_000]
 
@@ -227,9 +227,9 @@ def test_the_team_goes_beyond_the_limit_by_a_column_of_its_file(office: Office) 
         f"pass,{office.prescriber},a,5000,?,{person},\n"
         f"pass,{office.prescriber},b,5000,?,{person},Sinistre\n"
     )
-    told = office.made(office.post("/v1/grants/bulk", text.encode(), key="file"), 200)
-    assert ["problem" in line for line in told["lines"]] == [True, False]
-    grant = office.made(office.get(f"/v1/grants/{told['lines'][1]['grant_id']}"), 200)
+    report = office.made(office.post("/v1/grants/bulk", text.encode(), key="file"), 200)
+    assert ["problem" in line for line in report["lines"]] == [True, False]
+    grant = office.made(office.get(f"/v1/grants/{report['lines'][1]['grant_id']}"), 200)
     assert (grant["exception_reason"], grant["exception_by"]) == ("Sinistre", "admin:-:test")
 
 
@@ -237,11 +237,11 @@ def test_a_preview_says_what_the_limit_would_say(office: Office) -> None:
     limited(office, ceiling_cents=8_000, exceeding={"roles": ["admin"]})
     granted(office)
     body = {"programme": "pass", "amount_cents": 5000, "beneficiary": ALICE}
-    asked = office.made(office.post("/v1/assessments", body, "prescriber", office.prescriber), 200)["per_person"]
-    assert asked | {"detail": None} == {
+    answer = office.made(office.post("/v1/assessments", body, "prescriber", office.prescriber), 200)["per_person"]
+    assert answer | {"detail": None} == {
         "verdict": "refused", "detail": None, "grants": 1, "granted_cents": 5_000, "remaining_cents": 3_000
     }  # fmt: skip
-    assert "exceed the ceiling of 80.00 EUR" in asked["detail"]
+    assert "exceed the ceiling of 80.00 EUR" in answer["detail"]
     assert office.made(office.post("/v1/assessments", body), 200)["per_person"]["verdict"] == "with_reason"
     nobody = {"programme": "pass", "amount_cents": 5000}
     assert office.made(office.post("/v1/assessments", nobody), 200)["per_person"] is None
@@ -265,10 +265,10 @@ def test_files_of_two_prescribers_at_once_that_name_the_same_people_hold_every_c
 
     def send(number: int) -> list[int]:
         order = people if number else list(reversed(people))
-        lines = [{"programme": "pass", "amount_cents": 5000, "reason": "?", "beneficiary": each} for each in order]
+        lines = [{"programme": "pass", "amount_cents": 5000, "reason": "?", "beneficiary": item} for item in order]
         numbered = [line | {"reference": str(at)} for at, line in enumerate(lines)]
-        told = wide.made(wide.post("/v1/grants/bulk", numbered, "prescriber", desks[number]), 200)
-        return [told["accepted"], told["refused"]]
+        report = wide.made(wide.post("/v1/grants/bulk", numbered, "prescriber", desks[number]), 200)
+        return [report["accepted"], report["refused"]]
 
     [(first, lost), (second, lost_too)] = at_once(2, send)
     assert first + second == lost + lost_too == 60

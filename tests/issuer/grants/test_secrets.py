@@ -45,15 +45,15 @@ def test_names_are_compared_without_accents_case_and_punctuation(written: str, c
 
 
 def test_a_persons_digest_depends_on_the_key_both_names_and_the_day() -> None:
-    one, other = Identities(keys("k")), Identities(keys("k"))
+    first, other = Identities(keys("k")), Identities(keys("k"))
     person = Identity("Le Goff", "Anne", DAY)
     different = [
         Identity("Le", "Goff Anne", DAY),
         Identity("Anne", "Le Goff", DAY),
         Identity("Le Goff", "Anne", date(1961, 9, 3)),
     ]
-    assert one.digest(person) == one.digest(Identity("LE GOFF", "anne", DAY))
-    assert len({one.digest(each) for each in (person, *different)} | {other.digest(person)}) == 5
+    assert first.digest(person) == first.digest(Identity("LE GOFF", "anne", DAY))
+    assert len({first.digest(somebody) for somebody in (person, *different)} | {other.digest(person)}) == 5
 
 
 def test_a_code_opens_after_its_key_was_rotated_and_only_for_its_cheque() -> None:
@@ -79,15 +79,15 @@ def test_codes_are_for_services_and_those_who_print_them(office: Office) -> None
     office.envelope(100_000)
     grant = office.grant()
     unknown = str(uuid4())
-    asked = {"cheque_ids": [*ids(grant)[:2], unknown]}
-    codes = office.made(office.post("/v1/codes", asked, "service", subject="operator_bridge"), 200)["codes"]
+    body = {"cheque_ids": [*ids(grant)[:2], unknown]}
+    codes = office.made(office.post("/v1/codes", body, "service", subject="operator_bridge"), 200)["codes"]
     assert {code["cheque_id"] for code in codes} == set(ids(grant)[:2])
-    told = office.service.client.get("/metrics", headers=office.service.headers("operations")).get_data(as_text=True)
-    [counted] = re.findall(r"^souche_codes_revealed_total (\d+)", told, re.MULTILINE)
+    exposed = office.service.client.get("/metrics", headers=office.service.headers("operations")).get_data(as_text=True)
+    [counted] = re.findall(r"^souche_codes_revealed_total (\d+)", exposed, re.MULTILINE)
     assert int(counted) >= len(codes)
-    assert office.post("/v1/codes", asked, "service", subject="redeemer").status_code == 403
+    assert office.post("/v1/codes", body, "service", subject="redeemer").status_code == 403
     for role in ("admin", "finance", "operations"):
-        assert office.post("/v1/codes", asked, role).status_code == 403
+        assert office.post("/v1/codes", body, role).status_code == 403
     assert (
         office.post("/v1/codes", {"cheque_ids": [unknown] * 1001}, "service", subject="operator_bridge").status_code
         == 422

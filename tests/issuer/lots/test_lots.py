@@ -90,7 +90,7 @@ def test_a_suspended_lot_is_blocked_whole_and_grants_nothing_until_it_is_resumed
     assert (shown["suspension_reason"], shown["suspended_by"]) == ("Carton volé.", "admin:-:test")
     assert town.states(inside) == ["redeemed"] + ["blocked"] * 4
     assert town.states(outside) == ["spendable"] * 5
-    assert [set(told["cheque_ids"]) for told in town.events("cheques.blocked")] == [set(ids(inside)[1:])]
+    assert [set(event["cheque_ids"]) for event in town.events("cheques.blocked")] == [set(ids(inside)[1:])]
     assert problem(town.ask(lot="hiver")) == (409, "lot-suspended")
     suspend(town)
     assert len(town.events("cheques.blocked")) == 1
@@ -145,9 +145,9 @@ def test_thousands_of_cheques_are_told_of_a_thousand_at_a_time(town: Office) -> 
     for _ in range(3):
         town.grant(lot="hiver", amount_cents=700_000)
     suspend(town)
-    assert [len(told["cheque_ids"]) for told in town.events("cheques.blocked")] == [1000, 1000, 100]
+    assert [len(event["cheque_ids"]) for event in town.events("cheques.blocked")] == [1000, 1000, 100]
     resume(town)
-    assert [len(told["cheque_ids"]) for told in town.events("cheques.unblocked")] == [1000, 1000, 100]
+    assert [len(event["cheque_ids"]) for event in town.events("cheques.unblocked")] == [1000, 1000, 100]
 
 
 def test_no_grant_slips_into_a_lot_while_it_is_suspended(town: Office) -> None:
@@ -176,10 +176,10 @@ def test_news_of_cancellations_and_a_suspension_at_once_leave_no_cheque_free_in_
         town.tell(cancelled(requests[number], ids(grants[number])[:2]))
 
     with ThreadPoolExecutor(4) as pool:
-        told = [pool.submit(apply, number) for number in range(6)]
+        news = [pool.submit(apply, number) for number in range(6)]
         suspend(town)
-        for one in told:
-            one.result()
+        for future in news:
+            future.result()
     total = statement(town)["figures"]["total"]
     assert (total["issued_number"], total["replaced_number"]) == (42, 12)
     assert (total["blocked_number"], total["open_number"]) == (30, 0)
@@ -189,11 +189,11 @@ def test_news_of_cancellations_and_a_suspension_at_once_leave_no_cheque_free_in_
 
 def end(office: Office, grant: Mapping[str, Any]) -> None:
     """Of five cheques two are spent, one is cancelled, one is over and one blocked."""
-    one, two, three, four, five = ids(grant)
-    body = {"cheque_ids": [three], "reason": "Rendu."}
-    asked = office.made(office.post("/v1/cancellations", body), 202)
-    office.tell(redeemed([one, two]), cancelled(asked["cancellation_id"], [three]), expired([four]))
-    block(office, five)
+    spent, spent_too, returned, lapsed, blocked = ids(grant)
+    body = {"cheque_ids": [returned], "reason": "Rendu."}
+    request = office.made(office.post("/v1/cancellations", body), 202)
+    office.tell(redeemed([spent, spent_too]), cancelled(request["cancellation_id"], [returned]), expired([lapsed]))
+    block(office, blocked)
 
 
 def test_the_statement_adds_up_by_envelope_and_in_all(town: Office) -> None:

@@ -43,8 +43,8 @@ def test_a_list_of_names_and_days_finds_nobody_without_the_key(desk: Office) -> 
     stolen = columns(desk)
     names = ["Martin", "MARTIN", "martin", "Marie", "marie", "Bernard", "Thomas"]
     days = [PERSON.birth_date + timedelta(days=day) for day in range(-400, 400)]
-    for family, given, day in itertools.product(names, names, days):
-        written = (f"{family}{sep}{given}{sep}{day}".encode() for sep in ("\n", "", " ", "|"))
+    for family, forename, day in itertools.product(names, names, days):
+        written = (f"{family}{sep}{forename}{sep}{day}".encode() for sep in ("\n", "", " ", "|"))
         guesses = [hashlib.sha256(text).digest() for text in written]
         assert not set(guesses) & set(stolen)
     keyless = Identities({"IDENTITY_DIGEST_KEY": {"k": bytes(32)}, "IDENTITY_ENCRYPTION_KEYS": {"k": bytes(32)}})
@@ -70,10 +70,10 @@ def rotation(office: Office) -> Iterator[dict[str, bytes]]:
     yield {"old": key, "new": secrets.token_bytes(32), name: key}
 
 
-def grant(office: Office, given: Mapping[str, Any], **order: Any) -> Any:
+def grant(office: Office, secret_keys: Mapping[str, Any], **order: Any) -> Any:
     made: dict[str, Any] = {"amount_cents": 5000, "reason": "x", "beneficiary": identity(ALICE)} | order
     with office.service.runtime.transaction() as session:
-        return granting.grant(session, Secrets.of(given), GrantRequest(office.prescriber, "pass", **made))
+        return granting.grant(session, Secrets.of(secret_keys), GrantRequest(office.prescriber, "pass", **made))
 
 
 def test_a_person_is_known_again_while_and_after_the_key_is_changed(desk: Office) -> None:
@@ -111,7 +111,7 @@ def test_what_stands_for_a_reference_is_known_under_a_former_key_and_says_nothin
 def test_two_processes_that_prefer_different_keys_add_a_person_once(desk: Office, first: str) -> None:
     second = "new" if first == "old" else "old"
     with rotation(desk) as of:
-        one, other = Identities(keys(desk, first, second, of=of)), Identities(keys(desk, second, first, of=of))
+        ours, other = Identities(keys(desk, first, second, of=of)), Identities(keys(desk, second, first, of=of))
 
         def add_by_other() -> None:
             with desk.service.runtime.transaction() as session:
@@ -120,7 +120,7 @@ def test_two_processes_that_prefer_different_keys_add_a_person_once(desk: Office
         add_by_other()
         with ThreadPoolExecutor(1) as pool:
             with desk.service.runtime.transaction() as session:
-                beneficiaries.find_or_add(session, one, [PERSON])
+                beneficiaries.find_or_add(session, ours, [PERSON])
                 added = pool.submit(add_by_other)
                 time.sleep(0.3)
             added.result()

@@ -30,13 +30,13 @@ def test_what_counts_is_the_fullest_run_of_months_that_holds_the_day(
 
 @given(st.lists(st.tuples(DAYS, st.integers(1, 5)), max_size=12), st.integers(1, 14), st.integers(5, 20))
 def test_granting_what_is_allowed_in_whatever_order_of_days_never_passes_the_ceiling(
-    asked: list[tuple[date, int]], months: int, ceiling: int
+    requests: list[tuple[date, int]], months: int, ceiling: int
 ) -> None:
     limit = {"ceiling_cents": ceiling, "period": {"months": months}}
     had: list[PastGrant] = []
-    for day, cents in asked:
+    for day, cents in requests:
         if person_limits.usage(limit, had, day).fault(cents) is None:
             had.append(PastGrant(day, cents))
     for past in had:
         end = clock.add_months(past.granted_on, months)
-        assert sum(each.cents for each in had if past.granted_on <= each.granted_on < end) <= ceiling
+        assert sum(other.cents for other in had if past.granted_on <= other.granted_on < end) <= ceiling

@@ -25,8 +25,8 @@ def test_a_programme_is_shown_as_it_was_declared(empty_office: Office) -> None:
     }
     shown = declared | {"assessment_version": None}
     assert empty_office.made(empty_office.post("/v1/programmes", declared)) == shown
-    one = empty_office.get("/v1/programmes/pass", "prescriber", empty_office.prescriber)
-    assert empty_office.made(one, 200) == shown
+    answer = empty_office.get("/v1/programmes/pass", "prescriber", empty_office.prescriber)
+    assert empty_office.made(answer, 200) == shown
     assert empty_office.made(empty_office.get("/v1/programmes"), 200) == {"items": [shown], "next": None}
 
 
