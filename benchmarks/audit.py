@@ -26,6 +26,7 @@ from demo.stack.embedded import EmbeddedPostgres, EmbeddedRedis, free_port
 from services import issuer, redeemer
 from services.redeemer.inbox import HANDLERS
 from services.redeemer.redemptions import eligibility, redeeming
+from services.redeemer.redemptions.lockout import Guesser
 from shared.audit import hash_chain
 from shared.database import engine
 from shared.database.migrations import runner as migrations
@@ -128,7 +129,7 @@ def _redeeming(runtime: Runtime, needed: int) -> Callable[[bool], Callable[[], N
 
         def redeem() -> None:
             typed, workshop = eligibility.read([next(codes)]), eligibility.workshop(None, None, None)
-            request = redeeming.Request(structure, str(new_id()), b"", typed, workshop)
+            request = redeeming.Request(Guesser(structure), str(new_id()), b"", typed, workshop)
             attempt = redeeming.Attempt.of(request, [*runtime.settings.keys["CODE_DIGEST_KEY"].values()])
             judged = statement.run(runtime, redeeming.parameters([attempt]), redeeming.Line)
             if not judged[0].done:

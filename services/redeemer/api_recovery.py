@@ -6,7 +6,7 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from services.redeemer.structures import affiliations
+from services.redeemer.structures import structures
 from shared.access.tokens import roles
 from shared.http.request_context import transaction
 from shared.process.recovery import Query
@@ -43,4 +43,4 @@ class ContractsRemembered(Schema):
 def remember_contracts(query: dict[str, UUID]) -> dict[str, Any]:
     """The contracts that the bridge told of, by page; an empty page is the end."""
     with transaction() as session:
-        return {"items": affiliations.contracts(session, query["after"])}
+        return {"items": structures.contracts(session, query["after"])}

@@ -20,7 +20,7 @@ from services.redeemer.payments.settlement import News
 from services.redeemer.recovery import recalling
 from services.redeemer.redemptions import operator_till
 from services.redeemer.redemptions.models import Redemption
-from services.redeemer.structures import affiliations
+from services.redeemer.structures import structures
 from shared.database import engine
 from shared.eventlog import consumer, event_kinds
 from shared.eventlog.consumer import PARKED, Handler
@@ -116,7 +116,7 @@ HANDLERS: Mapping[str, Handler] = {
     "redemptions.refused": _refused,
     "redemptions.paid": partial(_settled, "paid"),
     "redemptions.stranded": partial(_settled, "stranded"),
-    "contract.changed": _of_bodies(affiliations.mirror_contracts),
+    "contract.changed": _of_bodies(structures.mirror_contracts),
     "redemption.remembered": _remembered,
 }
 

@@ -41,14 +41,13 @@ _BODY = {
         "content": {"text/csv": {"schema": {"type": "string"}}},
     }
 }
-_OUTCOMES = (importing.RECORDED, importing.KNOWN, importing.REFUSED)
 
 
 class OutcomeSchema(Schema):
     """What becomes of a line."""
 
     line = fields.Int(required=True, metadata={"description": "The file's physical line."})
-    outcome = fields.Str(required=True, validate=validate.OneOf(_OUTCOMES))
+    outcome = fields.Str(required=True, validate=validate.OneOf(importing.OUTCOMES))
     statement = fields.Str(required=True, allow_none=True)
     amount_cents = fields.Int(required=True, allow_none=True)
     field = fields.Str(required=True, metadata={"description": "What is wrong with it; empty: the line."})

@@ -26,7 +26,7 @@ from shared.values.money import euros
 
 _SEEN = "The same statement, day, amount and reference are recorded, or on a line before, already."
 _WITHDRAWN = "This payment was withdrawn. If it was made all the same, give it another reference."
-RECORDED, KNOWN, REFUSED = "recorded", "known", "refused"
+RECORDED, KNOWN, REFUSED = OUTCOMES = "recorded", "known", "refused"
 
 # Statements stay locked until the payments are in: two files at once are imported one after the other.
 _LOCK = sa.text("SELECT id, name, siret, due_cents FROM statement WHERE name = ANY(:names) ORDER BY id FOR UPDATE")
@@ -91,7 +91,7 @@ def take_in(session: Session, content: bytes, options: ImportOptions, by: str) -
         books = _open(session, [line for line in read if isinstance(line, Line)])
         outcomes = [_judge(books, line) for line in read]
         settled = _record(session, books.new, digest, by)
-        numbers = {kind: sum(line.outcome == kind for line in outcomes) for kind in (RECORDED, KNOWN, REFUSED)}
+        numbers = {kind: sum(line.outcome == kind for line in outcomes) for kind in OUTCOMES}
         refused = [line for line in outcomes if line.outcome == REFUSED]
         reasons = [{"line": line.line, "field": line.field, "reason": line.reason} for line in refused]
         file_import.require_whole(options, len(refused), len(outcomes), {"lines": reasons})
@@ -125,7 +125,9 @@ def _judge(books: _Books, line: Line | Fault) -> Outcome:
 def _match(books: _Books, line: Line) -> tuple[str, str, str | None]:
     """The outcome of a line, the field that decides it, and the reason or a remark."""
     if line.reference in books.reported:
-        return KNOWN, "reference", _as_reported(line, books.reported[line.reference])
+        cents = books.reported[line.reference]
+        differs = "" if cents == line.amount_cents else f", not {euros(line.amount_cents)}"
+        return KNOWN, "reference", f"An operator reported {euros(cents)} under this reference already{differs}."
     if line.statement is None:
         return REFUSED, "reference", "It names no statement, and no operator reported a payment under it."
     statement = books.statements.get(line.statement)
@@ -142,11 +144,6 @@ def _match(books: _Books, line: Line) -> tuple[str, str, str | None]:
     books.new.append((statement.id, line))
     books.open_cents[statement.id] -= line.amount_cents
     return RECORDED, "", _remark(books.open_cents[statement.id])
-
-
-def _as_reported(line: Line, cents: int) -> str:
-    differs = "" if cents == line.amount_cents else f", not {euros(line.amount_cents)}"
-    return f"An operator reported {euros(cents)} under this reference already{differs}."
 
 
 def _remark(open_cents: int) -> str | None:

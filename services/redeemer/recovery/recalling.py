@@ -105,8 +105,9 @@ def _insert(session: Session, memories: Sequence[RedemptionRemembered]) -> None:
     session.execute(_PRESENT, _columns([memory for memory in memories if memory.via == "till"]))
     made = session.execute(_REDEEM, {**_columns(memories), "now": now, "reason": REASON})
     programmes = {row.id: row.programme for row in made}
-    bodies = [(memory.presentation_id, _body(memory, programmes[memory.redemption_id])) for memory in memories]
-    log.append_many(session, "cheques.redeemed", bodies)
+    facts = [msgspec.structs.asdict(memory) for memory in memories]
+    bodies = [{**fact, "programme": programmes[fact["redemption_id"]], "redemptions": [fact]} for fact in facts]
+    log.append_many(session, "cheques.redeemed", [(body["presentation_id"], body) for body in bodies])
     _publish_reversed(session, [memory for memory in memories if memory.reversed], now)
 
 
@@ -121,8 +122,3 @@ def _publish_reversed(session: Session, redemptions: Sequence[Any], at: datetime
 def _columns(memories: Sequence[RedemptionRemembered]) -> dict[str, list[Any]]:
     names = RedemptionRemembered.__struct_fields__
     return {name: [getattr(memory, name) for memory in memories] for name in names}
-
-
-def _body(memory: RedemptionRemembered, programme: str) -> dict[str, Any]:
-    line = {name: getattr(memory, name) for name in ("redemption_id", "cheque_id", "amount_cents")}
-    return {**msgspec.structs.asdict(memory), "programme": programme, "redemptions": [line]}

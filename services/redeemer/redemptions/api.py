@@ -60,8 +60,7 @@ def redeem(body: dict[str, Any]) -> dict[str, Any]:
     """Redeem cheques, all of them or none. Send the same Idempotency-Key again to be told the same answer again."""
     key, typed = required_key(), eligibility.read(body.pop("codes"))
     digest, *former = request_digests()
-    address, workshop = client_network(request.remote_addr), eligibility.workshop(**body)
-    presented = redeeming.Request(caller().own, key, digest, typed, workshop, address, former)
+    presented = redeeming.Request(_guesser(), key, digest, typed, eligibility.workshop(**body), former)
     return redeeming.redeem(runtime(), presented)
 
 
@@ -103,8 +102,8 @@ def reverse_redemption(body: dict[str, str], redemption_id: UUID) -> Redemption:
 @checks.alt_response(429, schema=ProblemSchema, description="Too many unknown codes were tried.")
 def check(body: dict[str, Any]) -> dict[str, Any]:
     """Say whether a cheque could be redeemed here, and why not, without any effect on it."""
-    code, guesser = body.pop("code"), Guesser(caller().own, client_network(request.remote_addr))
-    return eligibility.check(runtime(), guesser, code, eligibility.workshop(**body))
+    code = body.pop("code")
+    return eligibility.check(runtime(), _guesser(), code, eligibility.workshop(**body))
 
 
 @lockouts.route("/<uuid:structure_id>/lockout", methods=["DELETE"])
@@ -122,3 +121,7 @@ def end_lockout(structure_id: UUID) -> None:
 def _own(redemption: Redemption) -> Redemption:
     caller().require(redemption.structure_id)
     return redemption
+
+
+def _guesser() -> Guesser:
+    return Guesser(caller().own, client_network(request.remote_addr))

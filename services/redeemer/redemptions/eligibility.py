@@ -91,20 +91,16 @@ def read(texts: Sequence[str]) -> Typed:
     faults: dict[int, str] = {}
     for index, text in enumerate(texts):
         try:
-            codes.append(cheque_code.normalise(text))
+            code = cheque_code.normalise(text)
         except InvalidCode as error:
             codes.append(None)
             faults[index] = f"This is a typing error, not a code: {error}"
-    _refuse_repeated(codes)
-    return Typed(tuple(codes), faults)
-
-
-def _refuse_repeated(codes: Sequence[str | None]) -> None:
-    first: dict[str, int] = {}
-    for index, code in enumerate(codes):
-        if code and first.setdefault(code, index) != index:
-            indexes = [first[code], index]
+            continue
+        if code in codes:
+            indexes = [codes.index(code), index]
             raise Invalid("The codes at two indexes are the same.", slug="code-repeated", indexes=indexes)
+        codes.append(code)
+    return Typed(tuple(codes), faults)
 
 
 def workshop(given_on: date | None, service: str | None, postcode: str | None) -> Workshop:

@@ -25,7 +25,6 @@ from shared.eventlog import log
 from shared.observability.logs import logger
 from shared.problems import TooMany
 from shared.process.runtime import Runtime
-from shared.settings.settings import Settings
 from shared.values import clock
 
 EVERYBODY = "everybody"
@@ -60,10 +59,15 @@ def count(runtime: Runtime, guesser: Guesser, guesses: int, weight: int) -> None
     """
     now, settings = clock.now(), runtime.settings
     first = timedelta(seconds=settings.lockout_seconds)
+    limits = {"structure": settings.guesses_per_structure, "address": settings.guesses_per_address}
     with runtime.transaction() as session:
         tallies = _locked(session, [*guesser.keys, EVERYBODY], now)
         barred = [tally.locked_until for tally in tallies if tally.who != EVERYBODY and tally.locked_until > now]
-        begun = [tally for tally in tallies if add(tally, guesses, weight, _limit(settings, tally.scope), first, now)]
+        begun = [
+            tally
+            for tally in tallies
+            if add(tally, guesses, weight, limits.get(tally.scope, settings.guesses_in_all), first, now)
+        ]
         _publish(session, guesser, begun)
     if barred:
         raise too_many(max(barred))
@@ -109,11 +113,6 @@ def _locked(session: Session, keys: Sequence[str], now: datetime) -> list[Guessi
     session.execute(pg.insert(Guessing).on_conflict_do_nothing(), rows)
     wanted = sa.select(Guessing).where(Guessing.who.in_(keys)).order_by(Guessing.who).with_for_update()
     return list(session.scalars(wanted))
-
-
-def _limit(settings: Settings, scope: str) -> int:
-    limits = {"structure": settings.guesses_per_structure, "address": settings.guesses_per_address}
-    return limits.get(scope, settings.guesses_in_all)
 
 
 def add(tally: Guessing, guesses: int, weight: int, limit: int, first: timedelta, now: datetime) -> bool:

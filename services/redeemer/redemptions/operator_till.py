@@ -1,7 +1,6 @@
 """Redemptions that operators report from their own tills: whoever takes a cheque first has it, here too."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 
 import msgspec
@@ -70,7 +69,7 @@ def _spend(session: Session, reports: Sequence[RedemptionReported]) -> None:
         "structures": [report.structure_id for report in reports],
         "contracts": [report.contract_id for report in reports],
         "times": [report.redeemed_at for report in reports],
-        "days": [_day(report) for report in reports],
+        "days": [clock.day_of(report.redeemed_at) for report in reports],
     }
     made = {row.id: row for row in session.execute(_SPEND, columns)}
     entries = [(report.report_id, _payload(report, made[report.report_id])) for report in reports]
@@ -79,9 +78,10 @@ def _spend(session: Session, reports: Sequence[RedemptionReported]) -> None:
 
 def _payload(report: RedemptionReported, made: Any) -> dict[str, Any]:
     line = {"redemption_id": made.id, "cheque_id": report.cheque_id, "amount_cents": made.amount_cents}
-    facts = {"presentation_id": made.id, "programme": made.programme, "via": "operator", "given_on": _day(report)}
+    facts = {
+        "presentation_id": made.id,
+        "programme": made.programme,
+        "via": "operator",
+        "given_on": clock.day_of(report.redeemed_at),
+    }
     return {**msgspec.structs.asdict(report), **facts, "redemptions": [line]}
-
-
-def _day(report: RedemptionReported) -> date:
-    return clock.day_of(report.redeemed_at)

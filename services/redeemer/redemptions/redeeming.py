@@ -37,21 +37,14 @@ _TOGETHER, _ALONE = PreparedQuery(eligibility.TOGETHER), PreparedQuery(eligibili
 class Request:
     """Cheques presented by a structure, and the key and digest by which the request is recognised when repeated."""
 
-    structure_id: UUID
+    guesser: Guesser
+    """Who presents them, and guesses if this is a guess."""
     key: str
     digest: bytes
     typed: Typed
     workshop: Workshop
-    address: str | None = None
-    """From where, as `shared.limiting.client_address` gives it."""
-
     former_digests: Sequence[bytes] = ()
     """Digests by keys that are being replaced: the first request may have been stored with one of them."""
-
-    @property
-    def guesser(self) -> Guesser:
-        """Who guesses, if this is a guess."""
-        return Guesser(self.structure_id, self.address)
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,10 @@ class Attempt:
     @property
     def contested(self) -> set[object]:
         """The key and the digests, which no other attempt of the same statement may have."""
-        return {(self.request.structure_id, self.request.key), *(digest for code in self.digests for digest in code)}
+        return {
+            (self.request.guesser.structure_id, self.request.key),
+            *(digest for code in self.digests for digest in code),
+        }
 
     def question(self, number: int) -> dict[str, Any]:
         """Its row of `questions`."""
@@ -150,7 +146,7 @@ def _answered_before(runtime: Runtime, request: Request, has_key: bool) -> dict[
     if not has_key:
         raise InHand("Repeat it in a moment: the answer will be the first request's.", headers={"Retry-After": "1"})
     with runtime.transaction() as session:
-        same = (Presentation.structure_id == request.structure_id) & (Presentation.key == request.key)
+        same = (Presentation.structure_id == request.guesser.structure_id) & (Presentation.key == request.key)
         first = session.scalar(sa.select(Presentation).where(same))
         if first is None:
             return None

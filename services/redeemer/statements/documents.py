@@ -1,7 +1,4 @@
-"""A statement as files: CSV for machines, and the état liquidatif, in French, that the public accountant pays upon.
-
-Both are made of what was frozen when it was issued, so they never change.
-"""
+"""A statement as files: CSV for machines, and the état liquidatif, in French, that the public accountant pays upon."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

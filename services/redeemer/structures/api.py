@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from services.redeemer.fields import ReasonSchema
-from services.redeemer.structures import affiliations, structures
+from services.redeemer.structures import structures
 from services.redeemer.structures.models import Affiliation, Structure
 from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page_of
@@ -119,7 +119,7 @@ class AffiliationQuery(PageQuery):
 def affiliate(body: dict[str, Any]) -> Affiliation:
     """Affiliate a structure to a contract for a period."""
     with transaction() as session:
-        return affiliations.affiliate(session, **body)
+        return structures.affiliate(session, **body)
 
 
 @affiliations_blueprint.route("")
@@ -129,4 +129,4 @@ def affiliate(body: dict[str, Any]) -> Affiliation:
 def list_affiliations(query: dict[str, Any]) -> dict[str, Any]:
     """List affiliations, oldest first."""
     with transaction() as session:
-        return affiliations.page(session, query)
+        return structures.affiliations(session, query)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from psycopg.errors import LockNotAvailable
 
 from services.redeemer.redemptions import eligibility, redeeming
+from services.redeemer.redemptions.lockout import Guesser
 from services.redeemer.redemptions.redeeming import Attempt, Outcome, Request
 from shared.audit import trail
 from shared.audit.trail import Act
@@ -23,7 +24,7 @@ def attempt(till: Till, codes: Sequence[str], structure: UUID | None = None, key
     """A presentation on its way, of a till of this name."""
     at = structure or till.structure
     workshop = eligibility.workshop(None, None, None)
-    request = Request(at, key or str(new_id()), who.encode(), eligibility.read(codes), workshop, "192.0.2.1")
+    request = Request(Guesser(at, "192.0.2.1"), key or str(new_id()), who.encode(), eligibility.read(codes), workshop)
     with trail.acting(Act("structure", who, "POST /v1/redemptions", at, "192.0.2.1", f"request of {who}")):
         return Attempt.of(request, [*till.redeemer.settings.keys["CODE_DIGEST_KEY"].values()])
 
@@ -83,18 +84,18 @@ def test_each_leaves_what_it_would_have_left_alone(
     for name in ("good", "two", "another"):
         one = kinds[name][0]
         body = events[one.presentation_id]
-        assert body["structure_id"] == one.request.structure_id
+        assert body["structure_id"] == one.request.guesser.structure_id
         assert [line["redemption_id"] for line in body["redemptions"]] == list(one.redemption_ids)
         query = "SELECT * FROM audit_entry WHERE object_id = :id"
         [entry] = till.rows(query, id=str(one.presentation_id))
-        assert (entry.subject, entry.scope) == (one.act["subject"], one.request.structure_id)
+        assert (entry.subject, entry.scope) == (one.act["subject"], one.request.guesser.structure_id)
         assert entry.request_id == f"request of {entry.subject}"
         assert entry.after == {"redemptions": len(one.redemption_ids), "amount_cents": 1000 * len(one.redemption_ids)}
         [event] = till.rows("SELECT request_id FROM event WHERE key = :id", id=str(one.presentation_id))
         assert event.request_id == entry.request_id
         [kept] = till.rows("SELECT * FROM presentation WHERE id = :id", id=one.presentation_id)
         assert (kept.key, bytes(kept.request_digest)) == (one.request.key, one.request.digest)
-        assert kept.structure_id == one.request.structure_id
+        assert kept.structure_id == one.request.guesser.structure_id
     spent = till.rows("SELECT cheque_id FROM redemption WHERE presentation_id = ANY(:ids)", ids=list(events))
     assert len(spent) == len({row.cheque_id for row in spent}) == 4
 
