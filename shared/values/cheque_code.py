@@ -57,9 +57,17 @@ def printed(code: str) -> str:
 
 
 def stands_in(text: str) -> bool:
-    """Whether a text holds a code, one with a digit: 17 letters may be words, and nearly every code has a digit."""
-    found = (match[1] for match in _WRITTEN.finditer(text))
-    return any(_is_code(written) for written in found if any(map(str.isdigit, written)))
+    """Whether a text holds a code, and no number or words that pass its check, as three in a hundred do.
+
+    Of the codes, one in a hundred million has no letter: 17 digits are a number. One in 600 has no digit: 17 letters
+    are words where one of them stands in no code (I, L, O, U).
+    """
+    return any(_is_code(match[1]) and _is_no_word(match[1].upper()) for match in _WRITTEN.finditer(text))
+
+
+def _is_no_word(written: str) -> bool:
+    letters = {character for character in written if character.isalpha()}
+    return bool(letters) and (any(map(str.isdigit, written)) or letters <= set(ALPHABET))
 
 
 def mask(text: str) -> str:

@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from stdnum.iso7064 import mod_37_36
 
 from shared.values import cheque_code
 from shared.values.cheque_code import ALPHABET, InvalidCode
@@ -68,7 +69,7 @@ def test_a_digest_depends_on_the_code_and_on_the_key() -> None:
 
 @given(codes, st.sampled_from(["", "-", " ", "\u202f"]), st.booleans())
 def test_a_code_that_somebody_wrote_into_a_text_is_noticed(code: str, separator: str, lower: bool) -> None:
-    assume(any(map(str.isdigit, code)))
+    assume(any(map(str.isalpha, code)))
     written = separator.join((code[0:4], code[4:8], code[8:12], code[12:16], code[16:]))
     assert cheque_code.stands_in(f"perdu le {written.lower() if lower else written}, dit-il")
 
@@ -78,3 +79,30 @@ def test_other_keys_and_words_are_not_taken_for_codes(key: UUID, words: str) -> 
     assert not cheque_code.stands_in(str(key))
     assert not cheque_code.stands_in(key.hex)
     assert not cheque_code.stands_in(words)
+
+
+LETTERS, DIGITS = "ABCDEFGHJKMNPQRSTVWXYZ", "0123456789"
+
+
+def codes_of(alphabet: str) -> st.SearchStrategy[str]:
+    """Codes of these characters alone, their check character aside."""
+    payloads = st.text(alphabet, min_size=16, max_size=16)
+    return payloads.map(lambda payload: payload + str(mod_37_36.calc_check_digit(payload, alphabet=ALPHABET)))
+
+
+@given(codes_of(LETTERS))
+def test_a_code_without_a_digit_is_noticed(code: str) -> None:
+    assert cheque_code.stands_in(f"perdu le {cheque_code.printed(code)}, dit-il")
+    assert cheque_code.stands_in(code)
+
+
+@given(codes_of(DIGITS).filter(str.isdigit), st.sampled_from(["", "0.", "-"]))
+def test_seventeen_digits_are_a_number(digits: str, before: str) -> None:
+    assert not cheque_code.stands_in(before + digits)
+
+
+@given(st.text(LETTERS, min_size=15, max_size=15), st.sampled_from("ILO"))
+def test_words_that_pass_the_check_are_words(letters: str, other: str) -> None:
+    payload = (other + letters).translate(str.maketrans("ILO", "110"))
+    check = str(mod_37_36.calc_check_digit(payload, alphabet=ALPHABET))
+    assert cheque_code.stands_in(other + letters + check) == check.isdigit()
