@@ -1,4 +1,4 @@
-"""What the year came to: counts, euros per funder and per state, lag, speed, and where to go on."""
+"""The results of the year: counts, euros per funder and per state, lag, speed, and where to go on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ def _envelopes(envelopes: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _conventions(conventions: Sequence[Mapping[str, Any]]) -> Table:
-    """A line per convention: what its funder is told, and owes."""
+    """A line per convention: its report, and what its funder owes."""
     columns = {
         "Granted": [line["sums"]["granted"]["cents"] for line in conventions],
         "Used": [line["sums"]["used"]["cents"] for line in conventions],
@@ -136,7 +136,7 @@ def _measures(year: Year, outcome: Outcome) -> Table:
 
 
 def _switched(switched: Switched, names: Mapping[str, str]) -> Table:
-    """What one switch came to."""
+    """The results of one switch."""
     report, proof, died = switched.report, switched.proof, switched.new["mode"] == "failure"
     how = "died in full traffic" if died else "handed over"
     title = f"{names[switched.old['operator']]} {how}, {names[switched.new['operator']]} took over"
@@ -180,7 +180,7 @@ def _speed(took: Sequence[float]) -> str:
 
 
 def guide(console: Console, stack: Stack, year: Year) -> None:
-    """Says where everything is while it runs, with tokens to try and how to go on."""
+    """Prints the addresses while everything runs, with tokens and commands to try."""
     adviser, structure = year.advisers[0], year.structures[0]
     console.print("Everything is up:")
     for service, address in stack.addresses.items():

@@ -86,7 +86,7 @@ def _paid(year: Year) -> int:
 
 
 def compare(year: Year, contract_id: str, bar: Bar) -> int:
-    """Reads the operator's statement, and says how many cheques stand there otherwise than in our register."""
+    """Reads the operator's statement; returns how many of its cheques differ from our register."""
     bar.begin(2)
     path = f"/v1/contracts/{contract_id}"
     year.calls.post("operator_bridge", f"{path}/polls", OPERATIONS, expected=(200, 503))  # 503: a worker reads it now

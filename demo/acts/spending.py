@@ -92,7 +92,7 @@ def redeem(year: Year, visits: Sequence[Visit], bar: Bar) -> None:
 
 
 def redeem_at_operator(year: Year, operator: str, chosen: Sequence[tuple[Cheque, Identity]], bar: Bar) -> None:
-    """Redeems at the operator's own till, which tells us by webhook; some cheques are presented there twice."""
+    """Redeems at the operator's own till, which reports by webhook; some cheques are presented there twice."""
     bar.begin(len(chosen))
     chance = year.chance("operator's till")
 
@@ -110,7 +110,7 @@ def redeem_at_operator(year: Year, operator: str, chosen: Sequence[tuple[Cheque,
 
 
 def reverse(year: Year, bar: Bar) -> None:
-    """Takes back some redemptions, whose cheques are spendable again."""
+    """Reverses some redemptions, whose cheques are spendable again."""
     chosen = year.chance("reversals").sample(year.redemptions, year.world.share("reversed", year.counts["cheques"]))
     bar.begin(len(chosen))
 

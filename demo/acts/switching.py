@@ -33,7 +33,7 @@ class Switched:
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """What it came to."""
+        """The result of a switch."""
         report: Mapping[str, Any] = self.shown["report"]
         return report
 
@@ -47,7 +47,7 @@ class Switched:
 
 @dataclass(frozen=True)
 class Proof:
-    """The register after a switch beside what the people themselves hold and what the structures were given."""
+    """The register after a switch, compared with the people's cheques and the structures' redemptions."""
 
     lost_cheques: int
     lost_redemptions: int
@@ -93,7 +93,7 @@ def claims_folder(stack: Stack) -> Path:
 
 
 def tend(year: Year) -> None:
-    """Reads the statements that tell what became of orders, and names the payment orders, without waiting for the hour.
+    """Reads the statements that settle orders, and enters the payment orders, without waiting for the hour.
 
     The first is done by beat as well, only later; the second by whoever pays for the cheques.
     """
@@ -127,7 +127,7 @@ def settle(year: Year, bar: Bar) -> None:
 
 
 def prove(year: Year, stack: Stack, new: Mapping[str, Any], report: Mapping[str, Any]) -> Proof:
-    """Counts anew what the people hold and the structures were given, and looks for it in the register."""
+    """Counts the people's cheques and the structures' redemptions again, and checks them against the register."""
     if report["claimed"]:
         _check_claims(claims_folder(stack), report["claimed"])
     [held] = year.calls.get("redeemer", "/v1/balances", OPERATIONS)["programmes"]

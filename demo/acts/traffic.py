@@ -21,7 +21,7 @@ FAREWELL_SECONDS = 5.0
 
 
 class Request(NamedTuple):
-    """What a till asked: in which phase, how long the answer took, and why it was refused, if it was."""
+    """A till's request: its phase, the time until its answer, and the reason if it was refused."""
 
     phase: str
     seconds: float

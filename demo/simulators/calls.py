@@ -23,7 +23,7 @@ def hinder(faults: Faults) -> ResponseReturnValue | None:
 
 
 def disturb(faults: Faults, results: list[Any]) -> list[Any]:
-    """The outcomes of what was done, as they are given."""
+    """The outcomes of completed orders, one after the other."""
     if faults.happens("answer_twice"):
         results = [result for result in results for _ in range(2)]
     if faults.happens("out_of_order"):

@@ -116,7 +116,7 @@ class Simulator:
         self.dead = self.webhooks.silent = False
 
     def die(self) -> None:
-        """Is gone for good: answers nobody, and says nothing any more."""
+        """Fails for good: answers no request and sends no message any more."""
         self.dead = self.webhooks.silent = True
         self._on_death()
 

@@ -33,7 +33,7 @@ MESSAGES: Mapping[str, str] = {
     "old_key": "a message is signed with the key that is being replaced",
     "malformed_webhooks": "a message says nothing that can be read",
 }
-"""What may go wrong with what an operator says by itself."""
+"""What may go wrong with an operator's own messages."""
 
 STATEMENTS: Mapping[str, str] = {
     "wrong_amounts": "a cheque is on the statement with a cent too many",

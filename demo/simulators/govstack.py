@@ -188,7 +188,7 @@ class Simulator:
         raise KeyError(code or number)
 
     def pay(self, paid_on: object = None) -> list[object]:
-        """It pays with each redemption, and says nothing of it."""
+        """It pays with each redemption, without a message."""
         return []
 
     def _add_interface(self) -> None:

@@ -52,7 +52,7 @@ class Key:
 
 @dataclass
 class LocalProvider:
-    """The provider: its address, its keys (the first signs), and how often they were asked for."""
+    """The provider: its address, its keys (the first signs), and how often they were requested."""
 
     address: str = ""
     keys: list[Key] = field(default_factory=lambda: [Key.elliptic()])

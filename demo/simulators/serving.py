@@ -15,7 +15,7 @@ class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"  # connections are kept, as a real operator's are
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Says nothing: a year in a minute would be a long log."""
+        """Logs nothing: a year in a minute would be a long log."""
 
 
 def _server(app: Flask, port: int) -> BaseWSGIServer:
@@ -25,7 +25,7 @@ def _server(app: Flask, port: int) -> BaseWSGIServer:
 
 
 def serve(app: Flask, port: int, name: str) -> None:
-    """Serves until the process is stopped, and says on standard output when it is ready."""
+    """Serves until the process is stopped, and prints a line when it is ready."""
     server = _server(app, port)
     sys.stdout.write(f"{name} (simulated) is ready at http://127.0.0.1:{server.server_port}\n")
     sys.stdout.flush()

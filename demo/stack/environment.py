@@ -36,7 +36,7 @@ def generate(
 
 
 def refuse_used(owner_url: str) -> None:
-    """Raises ConfigurationError for a database in use: the demonstration's keys must not seal beside other keys."""
+    """Raises ConfigurationError for a database in use: the demonstration's keys must not encrypt beside other keys."""
     try:
         engine = sa.create_engine(db.driver_url(owner_url))
         used = sorted(set(sa.inspect(engine).get_schema_names()) & set(SERVICES))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at any moment, without losing hold of what was being started."""
+"""Ctrl-C and SIGTERM at any moment, without losing a process that is just starting."""
 
 import contextlib
 import signal
@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """We were asked to stop; `exit_code` is what a shell expects then."""
+    """A signal to stop arrived; `exit_code` is what a shell expects then."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)

@@ -234,7 +234,7 @@ def _configure(stack: Stack) -> None:
 
 
 def _start_operator(stack: Stack, operator: str, arguments: Sequence[str]) -> None:
-    """Start the simulator of that name, with an account that the operator bridge is told of."""
+    """Start the simulator of that name, with an account in the operator bridge's settings."""
     module = f"demo.simulators.{operator}"
     with _temporary_files_in(stack.directory):
         account = importlib.import_module(module).Account.generate()

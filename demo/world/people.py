@@ -11,7 +11,7 @@ YEARS = 68
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who is given cheques."""
+    """Somebody who receives cheques."""
 
     family_name: str
     given_name: str

@@ -1,8 +1,8 @@
 """The handlers of the redeemer's and the bridge's events, which are applied to the mirror by set.
 
-The redeemer alone judges: its events hold whatever the mirror has, and those of one cheque come in order. The bridge's
-come at any time before or after, so each writes columns of its own (`cheques.models.STATE` puts them together). The
-issuer made every cheque, so none is unknown here and no event has to wait.
+The redeemer alone decides: its events replace the mirror's state, and those of one cheque arrive in order. The bridge's
+arrive at any time before or after, so each writes columns of its own (`cheques.models.STATE` combines them). The issuer
+made every cheque, so none is unknown here and no event has to wait.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Rotating keys while everything runs: what earlier keys sealed or digested gets the current ones, in batches.
+"""Rotating keys while everything runs: values encrypted or digested by earlier keys get the current ones, in batches.
 
 A batch is one short transaction and writes a row only where it is still as it was read, so it neither waits for
 requests nor undoes one. An interrupted rotation resumes: it looks for what is sealed with an earlier key, and stores
@@ -31,7 +31,7 @@ Keys = Mapping[str, Mapping[str, bytes]]
 
 @dataclass(frozen=True)
 class Sealed:
-    """A column of sealed values, its table's key, from which comes the context of a value, and the setting."""
+    """A column of encrypted values, its table's key, from which comes the context of a value, and the setting."""
 
     name: str
     key: Any
@@ -44,14 +44,14 @@ SEALED = (
     Sealed("codes", _CHEQUE.id, _CHEQUE.sealed_code, "CODE_ENCRYPTION_KEYS"),
     Sealed("identities", _BENEFICIARY.id, _BENEFICIARY.sealed_identity, "IDENTITY_ENCRYPTION_KEYS"),
     Sealed("replacements", _REPLACED.new_cheque_id, _REPLACED.sealed_code, "CODE_ENCRYPTION_KEYS"),
-    # Kept answers with codes in them; the others are not sealed and do not begin like that.
+    # Stored answers with codes; the others are not encrypted and do not begin like that.
     Sealed("answers", KEPT.c.key, KEPT.c.body, "CODE_ENCRYPTION_KEYS"),
 )
 _BYTES = pg.ARRAY(sa.LargeBinary)
 
 
 def reseal(runtime: Runtime, what: Sealed, batch: int = BATCH_SIZE) -> Iterator[int]:
-    """Seals with the current key what an earlier one sealed; yields how many after each batch.
+    """Encrypts values of earlier keys with the current one; yields how many after each batch.
 
     Begins again until there is nothing to find: requests write meanwhile. Raises CannotOpen where a value was altered.
     """
@@ -70,7 +70,7 @@ def reseal(runtime: Runtime, what: Sealed, batch: int = BATCH_SIZE) -> Iterator[
 
 
 def count_former(session: Session, keys: Keys) -> dict[str, int]:
-    """How many values of each kind are still sealed with an earlier key that is in the ring."""
+    """How many values of each kind are still encrypted with an earlier key of the ring."""
     return {
         what.name: session.scalars(
             sa.select(sa.func.count(what.key)).where(_by_former(what, KeyRing(keys[what.setting])))
@@ -84,7 +84,7 @@ def _context(key: UUID | str) -> bytes:
 
 
 def _by_former(what: Sealed, ring: KeyRing) -> sa.ColumnElement[bool]:
-    """Whether a value begins as what an earlier key of the ring sealed."""
+    """Whether a value begins like a ciphertext of an earlier key of the ring."""
     prefix = sa.func.unnest(sa.cast(ring.former, _BYTES)).column_valued("prefix")
     begins = sa.func.substring(what.column, 1, sa.func.length(prefix)) == prefix
     return sa.exists(sa.select(prefix).where(begins))

@@ -1,4 +1,4 @@
-"""Gauges of envelopes, mirrored cheques and open cancellations, and a counter of codes given to the bridge."""
+"""Gauges of envelopes, mirrored cheques and open cancellations, and a counter of codes sent to the bridge."""
 
 from prometheus_client import Counter
 

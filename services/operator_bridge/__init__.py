@@ -1,4 +1,4 @@
-"""The operator bridge: contracts with operators, what each operator knows, what was sent to and heard from it."""
+"""The operator bridge: contracts with operators, what each has registered, what was sent and received."""
 
 from flask import Flask
 

@@ -1,8 +1,8 @@
-"""The operator port: the whole of what an operator is to us.
+"""The operator port: everything that an adapter provides.
 
 An adapter is one module of `services.operator_bridge.operators` with one class `Adapter(Operator)`; the module's name
-is the operator's code. It holds no business rule and no database, and gets its settings `OPERATOR_<CODE>_<NAME>` by
-their names alone.
+is the operator's code. It has no business rule and no database, and gets its settings `OPERATOR_<CODE>_<NAME>` by their
+names alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ class OperatorFailure(Exception):
 
 
 class OperatorUnavailable(OperatorFailure):
-    """The operator did nothing of what was asked: try again, in `retry_after` seconds if it said."""
+    """The operator did nothing of the request: try again, in `retry_after` seconds if it is set."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
@@ -114,7 +114,7 @@ class Paid:
 
 @dataclass(frozen=True, slots=True)
 class ChequeStatus:
-    """A cheque as the operator holds it now: a line of a statement."""
+    """A cheque as the operator has it now: a line of a statement."""
 
     cheque_id: UUID
     status: Literal["registered", "blocked", "cancelled", "redeemed"]
@@ -128,7 +128,7 @@ Line = Event | ChequeStatus
 
 @dataclass(frozen=True, slots=True)
 class NumberedCheque:
-    """A cheque that we hold to be with an operator, under the number that it gave, worth so many cents."""
+    """A cheque that an operator has according to our register, with the operator's number and its value in cents."""
 
     cheque_id: UUID
     number: str = field(repr=False)
@@ -137,15 +137,15 @@ class NumberedCheque:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What a statement is asked for."""
+    """The request for a statement."""
 
     contract: str
     since: datetime | None = None
     """Only what changed from then on; None is everything from the start of the contract."""
     unsettled: Sequence[Order] = ()
-    """The orders whose outcome we do not know, without codes, for an operator that is asked one by one."""
+    """The orders of unknown outcome, without codes, for an operator that answers one by one."""
     cheques: Iterable[NumberedCheque] = ()
-    """With `by_status` alone: the cheques whose status is asked for, one by one; read once, as a stream."""
+    """With `by_status` alone: the cheques whose status is requested, one by one; read once, as a stream."""
 
 
 class Operator:
@@ -171,9 +171,9 @@ class Operator:
     """Whether what it owes the structures is paid by our own accountant, so that a typed payment is its own."""
     has_statement: ClassVar[bool] = True
     by_status: ClassVar[bool] = False
-    """Whether, without a statement, it can be asked how each cheque stands (`Period.cheques`)."""
+    """Whether, without a statement, it answers with the status of each cheque (`Period.cheques`)."""
     statement_lag: ClassVar[timedelta] = timedelta(seconds=60)
-    """How long after the sending it is sure to be told of an order that was done."""
+    """How long after the sending a completed order is sure to be reported."""
     batch_size: ClassVar[int] = 100
     """How many orders one call takes."""
     rate: ClassVar[float] = 5.0

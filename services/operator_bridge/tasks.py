@@ -20,7 +20,7 @@ from shared.process.celery import every
 from shared.process.runtime import runtime
 from shared.values import clock
 
-# For so long one task sends or links, well under the time limit; what is left is done by the next.
+# The time for which one task sends or links, well under the time limit; the next task does the rest.
 _SLICE_SECONDS = 15.0
 
 

@@ -1,4 +1,4 @@
-"""The redeemer: training structures, and whether a cheque is spendable or spent. It is the only judge of that.
+"""The redeemer: training structures, and whether a cheque is spendable or spent. It alone decides that.
 
 It knows cheques by a keyed digest of their codes, and never learns who holds them.
 """

@@ -10,7 +10,7 @@ from shared.values.text_rules import check_line
 
 
 def text(most: int = 500, **options: Any) -> fields.Str:
-    """A text that says something, on one line, of at most this many characters."""
+    """A text that is not blank, on one line, of at most this many characters."""
     return fields.Str(validate=[validate.Length(1, most), check_line], **options)
 
 

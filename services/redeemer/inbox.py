@@ -1,8 +1,8 @@
-"""The news of the issuer and of the bridge, each kind to its use case, and what they remember after a restore.
+"""The events of the issuer and of the bridge, each kind to its use case, and their recovery after a restore.
 
-News come in any relative order. What is about a cheque or a redemption that is not here yet is parked under its id, and
-taken up when it is. Of two transactions, one that parks and one that issues, neither would see the other's rows, so
-both do it under one lock.
+Events arrive in any relative order. An event about a cheque or a redemption that is not here yet is parked under its
+id, and applied when that arrives. Of two transactions, one that parks and one that issues, neither would see the
+other's rows, so both do it under one lock.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -128,7 +128,7 @@ def _settle(session: Session, state: str, news: Sequence[tuple[News, Event[Any]]
 
 
 def _park_missing(session: Session, identifier: Any, events: Sequence[tuple[UUID, Event[Any]]]) -> set[UUID]:
-    """Parks the events about what is not here, and returns the ids of that."""
+    """Parks the events of cheques and redemptions that are not here, and returns their ids."""
     missing = _missing(session, identifier, [identity for identity, _ in events])
     for identity, event in events:
         if identity in missing:
@@ -157,7 +157,7 @@ def _take_up(session: Session, ids: Collection[UUID]) -> None:
 
 
 def take_in(runtime: Runtime, peer: Peer) -> int:
-    """Restores the redemptions that a peer remembers; returns how many were missing here. Raises PeerUnavailable."""
+    """Restores the redemptions that a peer has; returns how many were missing here. Raises PeerUnavailable."""
     missing = 0
     for items in recovery.pages(peer, "/v1/recollections/redemptions", "redemption_id"):
         run = [_memory(item) for item in items if not _is_report(peer, item)]
@@ -176,6 +176,6 @@ def _memory(item: Mapping[str, Any]) -> Event[RedemptionRemembered]:
 def _is_report(peer: Peer, item: Mapping[str, Any]) -> bool:
     """Whether an operator's till redeemed it: its id is made from the operator's reference.
 
-    The issuer does not tell these from ours; they are on the bridge's log, and are read there again.
+    The issuer does not distinguish these from ours; they are on the bridge's log, and are read there again.
     """
     return peer.name == "issuer" and UUID(item["redemption_id"]).version == 5

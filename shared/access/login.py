@@ -39,7 +39,7 @@ _NO_ESTABLISHMENT = "00000000000000"  # what the national schema writes where th
 
 
 class Denied(Problem, slug="token-denied", title="No token is given"):
-    """No token is given; `error` is one of RFC 6749, section 5.2."""
+    """No token is issued; `error` is one of RFC 6749, section 5.2."""
 
     def __init__(self, error: str, detail: str, **members: Any) -> None:
         super().__init__(detail, error=error, error_description=detail, **members)

@@ -59,7 +59,7 @@ class Membership(Base):
 
     membership_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     provider: Mapped[str]
-    """Who vouches for the person: a `sub` means nothing without it."""
+    """The identity provider of the person: a `sub` means nothing without it."""
     subject: Mapped[str]
     role: Mapped[str]
     scope: Mapped[UUID | None]
@@ -77,13 +77,13 @@ class Revocation(Base):
     value: Mapped[str]
     before: Mapped[datetime]
     until: Mapped[datetime | None]
-    """From when on it is of no use, as no such token lives any longer; None where that is not known."""
+    """When the last such token ends, and the row is of no use; None if unknown."""
     reason: Mapped[str]
     revoked_by: Mapped[str]
 
 
 class Failure(Base):
-    """How often a token was asked for in vain, by address and by client, within the minute of the last time."""
+    """How many token requests were refused, by address and by client, within the minute of the last one."""
 
     __tablename__ = "token_failure"
 

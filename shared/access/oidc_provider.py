@@ -38,7 +38,7 @@ class NotAccepted(Problem, slug="not-accepted", title="The provider's token is n
 
 @dataclass(frozen=True)
 class Person:
-    """A person who logged in: the provider that vouches for them, and the establishment that they work for."""
+    """A person who logged in: their identity provider, and the establishment that they work for."""
 
     provider: str
     subject: str

@@ -101,7 +101,7 @@ def issue(
 
 
 def _fit(subject: str) -> bool:
-    """Whether logs, the audit trail and kept answers can hold this subject."""
+    """Whether logs, the audit trail and stored answers can contain this subject."""
     return 0 < len(subject) <= _LONGEST_SUBJECT and subject.isprintable()
 
 
@@ -240,12 +240,12 @@ def _marked(view: Callable[_P, _R], reach: Mapping[Role, str]) -> Callable[_P, _
 
 
 def reach_of(view: Any) -> Mapping[Role, str] | None:
-    """How far a view reaches for each role that may call it: empty where it is public, None where it says nothing."""
+    """How far a view reaches for each role that may call it: empty if public, None if it declares nothing."""
     return cast(Mapping[Role, str] | None, getattr(view, _MARK, None))
 
 
 def caller() -> Caller:
-    """The caller of the request in hand."""
+    """The caller of the current request."""
     return cast(Caller, g.caller)
 
 

@@ -63,7 +63,7 @@ class Broken(Exception):
 
 
 def start(service: str) -> bytes:
-    """What stands before the first entry of a service's chain."""
+    """The hash before the first entry of a service's chain."""
     return hashlib.sha256(f"souche audit {service}".encode()).digest()
 
 

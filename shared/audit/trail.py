@@ -76,7 +76,7 @@ _CODE = re.compile(r"(?<!\w)(?:[0-9A-Za-z]{4}[ -]?){4}[0-9A-Za-z](?!\w)")
 
 @dataclass(frozen=True)
 class Act:
-    """Who is doing what, from where; `changes`: it is meant to change something, and its transactions are told."""
+    """Who is doing what, from where; `changes`: it is meant to change something, so transactions send the actor."""
 
     role: str
     subject: str
@@ -105,7 +105,7 @@ _ACTING: ContextVar[Callable[[], Act] | None] = ContextVar("souche_acting", defa
 
 
 def current() -> Act:
-    """The act in hand; where nobody said who acts, the program itself."""
+    """The current act; by default, the program itself."""
     return _standing() or system("process")
 
 
@@ -115,18 +115,18 @@ def system(task: str) -> Act:
 
 
 def begin(who: Callable[[], Act]) -> None:
-    """Says who acts from here on, asked when it is needed; `end` takes it back."""
+    """Sets who acts from here on, called when it is needed; `end` undoes it."""
     _ACTING.set(who)
 
 
 def end() -> None:
-    """Says that nobody acts any more."""
+    """Ends the current act."""
     _ACTING.set(None)
 
 
 @contextmanager
 def acting(act: Act) -> Iterator[None]:
-    """Says who acts in this block."""
+    """Sets who acts in this block."""
     token = _ACTING.set(lambda: act)
     try:
         yield
@@ -158,7 +158,7 @@ def record(
 
 
 def watch(factory: sessionmaker[Session]) -> sessionmaker[Session]:
-    """Makes the sessions of a factory tell the database who acts; returns the factory."""
+    """Makes the sessions of a factory send the actor to the database; returns the factory."""
 
     @event.listens_for(factory, "after_begin")
     def tell(session: Session, transaction: SessionTransaction, connection: sa.Connection) -> None:

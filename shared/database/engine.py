@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 # A lock or a statement that takes this long is a fault to report, not to wait for.
 _LOCK_TIMEOUT = "5s"
 _STATEMENT_TIMEOUT = "30s"
-# A process that froze in mid-transaction must not hold its rows for ever.
+# A process that froze in mid-transaction must not lock its rows for ever.
 _IDLE_IN_TRANSACTION_TIMEOUT = "60s"
 
 # For the disks of today: by PostgreSQL's own 4 it reads a whole table rather than find 500 rows of it by their ids.

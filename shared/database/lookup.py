@@ -10,7 +10,7 @@ _M = TypeVar("_M")
 
 
 def get_or_404(session: Session, model: type[_M], key: Any, detail: str, *, lock: bool = False) -> _M:
-    """The row of this primary key, as it is now and locked until the transaction ends where asked.
+    """The row of this primary key, as it is now and locked until the transaction ends if requested.
 
     Raises NotFound, which says `detail`.
     """

@@ -17,7 +17,7 @@ from shared.settings.settings import SERVICES
 
 VERSION = 1
 
-# Readers keep the value of a cheque in 32 bits; a writer is refused what they could not hold.
+# Readers keep the value of a cheque in 32 bits; a writer is refused a larger one.
 Cents = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Instant = Annotated[datetime, Meta(tz=True)]
 

@@ -4,8 +4,8 @@ An event is appended in the transaction of its change, and gets its position aft
 advisory lock: one that commits late gets a late position, and none is ever skipped. Positions follow the sequence
 numbers, so the order of one cheque's events is kept: whoever waited for its row's lock appended later.
 
-A log restored from a dump, or rewound, gives positions anew. It notices by the identity of cluster, database, table
-and timeline, and names a new epoch.
+A log restored from a dump, or rewound, assigns positions again. It detects this by the identity of cluster, database,
+table and timeline, and sets a new epoch.
 """
 
 from collections.abc import Sequence

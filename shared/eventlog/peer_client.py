@@ -8,7 +8,7 @@ import requests
 from shared.observability import tracing
 from shared.observability.logs import REQUEST_ID_HEADER, current_request_id
 
-# Seconds to connect, and to answer: a peer that is down must not hold a worker.
+# Seconds to connect, and to answer: a peer that is down must not block a worker.
 _TIMEOUT = (2.0, 20.0)
 
 

@@ -124,7 +124,7 @@ def first_imported_at(session: Session, digest: str, files: type[FileColumns]) -
 
 
 def require_whole(options: ImportOptions, refused: int, lines: int, report: Mapping[str, Any]) -> None:
-    """Raises NothingTaken with this JSON-ready report where all or nothing is asked and a line is refused."""
+    """Raises NothingTaken with this JSON-ready report if all or nothing is requested and a line is refused."""
     if options.all_or_nothing and refused:
         refusals = "1 line is refused" if refused == 1 else f"{refused} lines are refused"
         raise NothingTaken(f"{refusals} of {lines}, so nothing went in: see `report`.", report=report)

@@ -53,7 +53,7 @@ class KeyReused(Invalid, slug="idempotency-key-reused", title="This Idempotency-
 
 
 class KeyIsCode(Invalid, slug="idempotency-key-is-a-code", title="This Idempotency-Key holds a cheque's code"):
-    """The key holds a cheque's code, which must not be kept."""
+    """The key contains a cheque's code, which must not be stored."""
 
 
 class InHand(Conflict, slug="request-in-hand", title="The first request with this key is still in hand"):
@@ -71,7 +71,7 @@ EMPTIED: Mapping[str, bytes] = {"request_digest": b"", "body": b""}
 
 
 def key() -> str | None:
-    """The request's key; raises Invalid where it is too long or holds a cheque's code."""
+    """The request's key; raises Invalid where it is too long or contains a cheque's code."""
     sent_key = request.headers.get(HEADER, "").strip().strip('"')
     if cheque_code.stands_in(sent_key):
         raise KeyIsCode("The key is kept, and a code is cash: send a key made for this request, such as a UUID.")

@@ -162,7 +162,7 @@ def _by_path(described: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _members(described: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """The members of the object that an answer holds, if it holds one."""
+    """The members of the object that an answer contains, if any."""
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
     name = schema.get("$ref", "").removeprefix(_SCHEMAS)
     schemas = described.get("components", {}).get("schemas", {})

@@ -1,4 +1,4 @@
-"""Limits on what a request holds: JSON that nests too deep, numbers that take minutes to read, U+0000."""
+"""Limits on the content of a request: JSON that nests too deep, numbers that take minutes to read, U+0000."""
 
 import re
 from http import HTTPStatus

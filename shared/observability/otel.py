@@ -40,7 +40,7 @@ _KEPT = frozenset({
 # The server that we call is a setting of ours; the one that a caller names is the caller's word.
 _KEPT_OF_CLIENTS = _KEPT | {"server.address", "server.port"}
 
-# Asked every few seconds by machines, and never of interest.
+# Requested every few seconds by machines, and never of interest.
 _NOT_TRACED = "/healthz$,/readyz$,/metrics$"
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EXPORT_SECONDS = 5

@@ -1,7 +1,7 @@
-"""Recovery of a log that was restored from a backup, and so lacks its end, from what the other two services remember.
+"""Recovery of a log that was restored from a backup, and so lacks its end, from the other two services.
 
-A service whose log is not what it was (its fingerprint differs, see `shared.eventlog.log`) asks its readers before it
-serves or works, takes in again what they applied of it, and only then names the new epoch of its log.
+A service whose log was restored (its fingerprint differs, see `shared.eventlog.log`) asks its readers before it serves
+or works, stores again what they applied of it, and only then sets the new epoch of its log.
 """
 
 import math
@@ -57,7 +57,7 @@ class RedemptionRemembered(Schema):
 
 
 class RedemptionsRemembered(Schema):
-    """A page of redemptions as the redeemer told of them."""
+    """A page of redemptions that the redeemer returned."""
 
     items = fields.List(fields.Nested(RedemptionRemembered), required=True)
 

@@ -1,8 +1,8 @@
-"""Batches of requests: what several threads want of the database at the same time is one statement, not as many.
+"""Batches of requests: simultaneous queries of several threads run as one statement.
 
-One of them runs the statement for all that wait, and wakes them with their answers; the first of those who came
-meanwhile leads the next batch. Nobody waits for company. A statement costs mostly what it costs once (its plan set up,
-its commit written to the disk), so the busier a process is, the less each request costs.
+One thread runs the statement for all that wait, and wakes them with their answers; the first of those that arrived
+meanwhile leads the next batch. Nobody waits for a batch to fill. Most of a statement's cost is fixed (setting up its
+plan, writing its commit to disk), so the busier a process is, the less each request costs.
 """
 
 import threading

@@ -20,7 +20,7 @@ from shared.settings import weak_secrets
 
 SERVICES = ("issuer", "redeemer", "operator_bridge")
 
-# Which secret keys a service holds: none has one that it does not need.
+# The secret keys of each service: none has one that it does not need.
 _KEYS = {
     "issuer": ("CODE_DIGEST_KEY", "CODE_ENCRYPTION_KEYS", "IDENTITY_DIGEST_KEY", "IDENTITY_ENCRYPTION_KEYS"),
     "redeemer": ("CODE_DIGEST_KEY",),

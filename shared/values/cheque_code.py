@@ -57,7 +57,7 @@ def printed(code: str) -> str:
 
 
 def stands_in(text: str) -> bool:
-    """Whether a text holds a code, and no number or words that pass its check, as three in a hundred do.
+    """Whether a text contains a code, and no number or words that pass its check, as three in a hundred do.
 
     Of the codes, one in a hundred million has no letter: 17 digits are a number. One in 600 has no digit: 17 letters
     are words where one of them stands in no code (I, L, O, U).

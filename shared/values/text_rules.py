@@ -1,4 +1,4 @@
-"""What no text that is kept may hold: a cheque's code, control characters and lone surrogates.
+"""What no stored text may contain: a cheque's code, control characters and lone surrogates.
 
 PostgreSQL stores neither NUL nor surrogates.
 """
@@ -21,7 +21,7 @@ def is_line(value: str) -> bool:
 
 
 def check_line(value: str) -> None:
-    """Checks that a text says something, on one line, and holds no code; raises marshmallow's ValidationError."""
+    """Checks that a text is not blank, has one line, and contains no code; raises marshmallow's ValidationError."""
     if not value.strip() or not is_line(value):
         raise ValidationError("A text on one line is expected.")
     no_code(value)

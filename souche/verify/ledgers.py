@@ -33,7 +33,7 @@ ISSUER = (
     GROUP BY cheque_grant.id HAVING cheque_grant.amount_cents <> coalesce(sum(cheque.value_cents), 0)
     ORDER BY cheque_grant.id
     """,
-    # What an envelope has engaged is the worth of its cheques that were not given back, and no more than it holds.
+    # An envelope's engaged money is the value of its cheques that are not cancelled or expired, within its amount.
     """
     SELECT format('envelope %s: %s cents engaged, %s charged, %s in all', convention_reference, engaged_cents,
                   coalesce(charged.cents, 0), amount_cents) AS fault

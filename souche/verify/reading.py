@@ -38,7 +38,7 @@ def scalar(engine: sa.Engine, query: str, **params: Any) -> Any:
 
 @contextmanager
 def stream(engine: sa.Engine, query: str, **params: str) -> Iterator[Iterable[Any]]:
-    """Rows of one query as they come from the server, from one snapshot; it holds a connection."""
+    """Rows of one query as they come from the server, from one snapshot; it occupies a connection."""
     with engine.connect() as connection:
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         with connection.execution_options(yield_per=BATCH_SIZE).execute(sa.text(query), params) as rows:

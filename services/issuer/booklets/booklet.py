@@ -1,7 +1,7 @@
-"""Booklets: what is handed to a person with the cheques of a grant, in plain French, on paper or for a phone.
+"""Booklets: a grant's cheques for a person, in plain French, on paper or for a phone.
 
-It does not say who the person is. Only cheques that can still be used are in it, with their codes: a booklet that is
-made again is shorter, and says why. The QR code holds the cheque's code and nothing else.
+A booklet does not name the person. It contains only cheques that can still be used, with their codes: a booklet that is
+made again is shorter, and says why. The QR code contains the cheque's code and nothing else.
 """
 
 import re
@@ -197,7 +197,7 @@ def euros(cents: int) -> str:
 
 
 def _held(values: Sequence[int]) -> str:
-    """What a booklet holds: `5 chèques de 10 €`."""
+    """The content of a booklet: `5 chèques de 10 €`."""
     many = len(values)
     counted = f"{many}{_NO_BREAK}chèque{'s' if many > 1 else ''}"
     return f"{counted} de {euros(values[0])}" if len(set(values)) == 1 else counted

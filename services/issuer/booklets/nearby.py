@@ -128,7 +128,7 @@ def _keep_structures(
 def _keep(
     session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], keys: Sequence[str], changing: Sequence[str]
 ) -> None:
-    """Adds rows, or updates these columns of those with the same keys; the last of several rows holds."""
+    """Adds rows, or updates these columns of those with the same keys; the last of several rows counts."""
     if not rows:
         return
     insert = pg.insert(table)

@@ -20,7 +20,7 @@ _HEADER = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
 _CATALOG, _PAGES, _TAGS, _DOCUMENT, _METADATA, _INFO = range(1, 7)
 _LINES_PER_PIECE = 5_000
 
-# A reference, or a string that may look as if it held one. qpdf escapes every parenthesis within a string.
+# A reference, or a string that may look as if it had one. qpdf escapes every parenthesis within a string.
 _REFERENCE = re.compile(rb"\((?:\\.|[^\\)])*\)|\b(\d+) (\d+) R\b", re.DOTALL)
 
 # The description counts the pages of the part that it came with.

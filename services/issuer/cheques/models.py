@@ -27,7 +27,7 @@ class ReplacedCheque(Base):
     """An old cheque and the new one that takes its place once the redeemer has cancelled the old one.
 
     The new cheque's code is made with the request, so that the event handler needs no key. Until `issued_at` is set it
-    is not a cheque: neither the redeemer nor an operator has heard of it.
+    is not a cheque: neither the redeemer nor an operator has it.
     """
 
     __tablename__ = "replaced_cheque"

@@ -1,7 +1,7 @@
-"""The journal: what was learned of cheques on each day, summed by envelope, public and kind of prescriber.
+"""The journal: the changes of cheques by day, summed by envelope, public and kind of prescriber.
 
-It is only ever added to, under today's date: so a report as of a past day says what it said then, whatever was learned
-since. `occurred_on` is the day of the fact itself.
+Rows are only added, under today's date, so a report as of a past day never changes, whatever becomes known later.
+`occurred_on` is the day of the fact itself.
 """
 
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""The issuer's books: why a cheque is whose money, what was done to envelopes, and what became known on which day.
+"""The issuer's books: which envelope pays a cheque and why, the movements of envelopes, and the journal by day.
 
 Nothing of the journal, the movements and the amendments is ever changed or deleted: the database refuses it.
 """
@@ -79,7 +79,7 @@ class Charge(Base):
 
 
 class JournalEntry(Base):
-    """Cheques of which the same became known at once, summed: the rows of every report."""
+    """Sums of cheques with the same change on the same day: the rows of every report."""
 
     __tablename__ = "journal_entry"
     __table_args__ = (
@@ -119,7 +119,7 @@ class Convention(Base):
     funder: Mapped[str]
     reference: Mapped[str]
     amount_cents: Mapped[int | None] = mapped_column(sa.BigInteger)
-    """The most that its envelopes may hold together; null: as much as they hold."""
+    """The maximum sum of its envelopes; null: no maximum."""
     starts_on: Mapped[date | None]
     ends_on: Mapped[date | None]
     """The period within which its envelopes pay; null: whatever they say."""
@@ -172,7 +172,7 @@ class Envelope(OfProgramme, Base):
     priority: Mapped[int]
     """Lower is spent first."""
     share_bp: Mapped[int | None]
-    """Its part, among those of its priority that have one, of what is charged to them; in ten-thousandths."""
+    """Its share of the charges on the envelopes of its priority that have one; in ten-thousandths."""
     closed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     convention: Mapped[Convention] = relationship(lazy="raise")

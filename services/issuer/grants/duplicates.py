@@ -1,6 +1,6 @@
 """Repeated requests: under one reference of a prescriber there is one grant, and a repeated request is answered by it.
 
-A repeat is judged by the rule that was in force when the grant was made, not by today's.
+A repeat is checked by the rule that was in force when the grant was made, not by today's.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Granting: each request is assessed, allocated to envelopes and issued, or refused by itself, in the order given."""
+"""Granting: each request is assessed, allocated to envelopes and issued, or refused by itself, in order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -76,7 +76,7 @@ def _attempt(
 ) -> list[IssuedGrant | Problem]:
     """Plans, writes, and charges the envelopes last; raises AllocationConflict where they lack what was planned.
 
-    The people are locked first, so that no two transactions judge one person's limit at once.
+    The people are locked first, so that no two transactions check one person's limit at once.
     """
     identities = secrets.identities
     earlier = duplicates.find_earlier(session, requests, identities)
@@ -101,7 +101,7 @@ def _attempt(
 
 @dataclass(frozen=True, slots=True)
 class GrantContext:
-    """The people, their past grants and the envelopes by which eligible grants are judged."""
+    """The people, their past grants and the envelopes that decide on eligible grants."""
 
     people: Mapping[Identity | None, BeneficiaryRecord]
     histories: Histories

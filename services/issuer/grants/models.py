@@ -48,7 +48,7 @@ class Grant(OfProgramme, Base):
     points: Mapped[int | None]
     reason: Mapped[str]
     rule_version: Mapped[int | None]
-    """The version of the programme's rule by which it was judged; null where there was none."""
+    """The version of the programme's rule that decided it; null if there was none."""
     exception_reason: Mapped[str | None]
     """Why the grant exceeds the person's limit; null where it does not."""
     exception_by: Mapped[str | None]

@@ -1,4 +1,4 @@
-"""What a grant would come to, without making it: nothing is written, locked or counted."""
+"""The grant that a request would get: nothing is written, locked or counted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Preview:
     cheques: Sequence[int]
     per_person: PersonVerdict | None
     person_id: UUID | None
-    """Whose earlier grants were looked at, if anybody's."""
+    """The person whose past grants were read, if any."""
 
 
 def preview(

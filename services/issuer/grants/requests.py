@@ -1,4 +1,4 @@
-"""Requests for grants, judged by the programme's rules before any money is looked at."""
+"""Requests for grants, checked by the programme's rules before any money is allocated."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -25,7 +25,7 @@ class Requested:
 
 
 def request(session: Session, cheque_ids: Sequence[UUID], reason: str, by: str, owner: UUID | None) -> Requested:
-    """Requests the cancellation of cheques; those that ended, or have a request in hand, are refused at once.
+    """Requests the cancellation of cheques; those that ended, or have a pending request, are refused at once.
 
     Raises NotFound where one is not the owner's, Conflict where all are refused.
     """
@@ -39,7 +39,7 @@ def request(session: Session, cheque_ids: Sequence[UUID], reason: str, by: str, 
 
 
 def refusals(session: Session, found: Sequence[Cheque]) -> dict[UUID, str]:
-    """Why some of these locked cheques cannot be cancelled: they ended, or a request is in hand."""
+    """Why some of these locked cheques cannot be cancelled: they ended, or a request is pending."""
     query = sa.select(CancelledCheque.cheque_id).where(CancelledCheque.outcome == REQUESTED)
     in_hand = set(session.scalars(query.where(CancelledCheque.cheque_id.in_([cheque.id for cheque in found]))))
     reasons = {cheque.id: cheque.ending or ("cancellation-in-hand" if cheque.id in in_hand else "") for cheque in found}
@@ -84,7 +84,7 @@ def of_grant(session: Session, grant_id: UUID, owner: UUID | None) -> list[UUID]
 def worth(session: Session, grant_id: UUID, amount_cents: int, owner: UUID | None) -> list[UUID]:
     """Cheques of a grant that are worth this together and can still be cancelled, the youngest ones.
 
-    Raises NotFound, or Conflict where no such cheques come to this amount.
+    Raises NotFound, or Conflict where no such cheques add up to this amount.
     """
     found = selection.lock_own(session, of_grant(session, grant_id, owner), owner)
     refused = refusals(session, found)
@@ -103,7 +103,7 @@ def worth(session: Session, grant_id: UUID, amount_cents: int, owner: UUID | Non
 
 
 def adding_up(free: Iterable[Cheque], amount_cents: int) -> list[UUID] | None:
-    """The first of these cheques that come to this amount exactly; None where none do."""
+    """The first of these cheques that add up to this amount exactly; None where none do."""
     reached: dict[int, tuple[UUID, ...]] = {0: ()}
     for cheque in free:
         for cents, chosen in list(reached.items()):

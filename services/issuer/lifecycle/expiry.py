@@ -86,7 +86,7 @@ GRANTS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a run stands among the grants: by their last day, then by their id."""
+    """The position of a run among the grants: by their last day, then by their id."""
 
     day: date
     after: UUID = _FIRST

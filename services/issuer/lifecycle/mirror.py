@@ -1,11 +1,11 @@
-"""What the redeemer and the payers decided, mirrored here: cheques and their redemptions, by set.
+"""The decisions of the redeemer and the payers, mirrored here: cheques and their redemptions, by set.
 
-Events of redemptions and of payments come in any order and may be read again: a redemption is one row, every fact of it
-is written once, and only who writes it first acts upon it. A payment alone can be taken back: by the redeemer, whose
-log has that after the payment itself.
+Events of redemptions and of payments arrive in any order and may be read again: a redemption is one row, every fact of
+it is written once, and only the first writer acts upon it. Only a payment can be undone: by the redeemer, whose log has
+the withdrawal after the payment.
 
-Events of an unknown cheque are skipped: every cheque was made here, so this database was restored to before its grant,
-and that does not come back. `souche verify` lists them.
+Events of an unknown cheque are skipped: every cheque was made here, so this database was restored to a time before its
+grant, and the grant does not come back. `souche verify` lists them.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -11,7 +11,7 @@ from services.issuer.tables import Base
 
 
 class LotStatement(Base):
-    """What a lot came to, as it was agreed at its end. It is never rewritten."""
+    """The figures of a lot, as agreed at its end. They never change."""
 
     __tablename__ = "lot_statement"
 

@@ -1,7 +1,7 @@
-"""The statement at the end of a lot: what it came to, envelope by envelope, agreed once and never rewritten.
+"""The statement at the end of a lot: its figures by envelope, agreed once and never changed.
 
-Who agrees names the figures that were looked at, by their digest: if a cheque moved in between, nothing is agreed. What
-happens afterwards, as when a redemption is taken back, changes nothing in it and is shown beside it.
+Whoever agrees sends the digest of the figures: if a cheque changed in between, nothing is agreed. Later changes, such
+as a reversed redemption, change nothing in it and are shown beside it.
 """
 
 import hashlib
@@ -123,7 +123,7 @@ def document(report: LotReport) -> bytes:
 
 
 def _refuse_open(session: Session, lot_id: UUID, figures: Figures) -> None:
-    """A cheque that can still be spent, or whose cancellation is in hand, would change the figures by itself."""
+    """A cheque that can still be spent, or whose cancellation is pending, would change the figures by itself."""
     number = figures["total"]["open_number"]
     in_hand = session.execute(_IN_HAND, {"lot_id": lot_id}).scalar_one()
     if number or in_hand:

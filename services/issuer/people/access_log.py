@@ -1,4 +1,4 @@
-"""The record of who looked at the data of a person: which row, never whose."""
+"""The record of who read the data of a person: which row, never the name."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -17,7 +17,7 @@ def record(session: Session, action: str, person_id: UUID | None, by: str) -> No
 
 
 def record_assessed(session: Session, identities: Identities, people: Iterable[Identity]) -> None:
-    """Audits the known people whose remaining entitlement was disclosed."""
+    """Audits the stored people whose remaining entitlement was disclosed."""
     if found := identities.rows_of(session, people):
         trail.record(session, "beneficiary", found, after={"shown": "assessed"})
         logger().info("people_assessed", people=len(found))

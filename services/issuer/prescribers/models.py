@@ -12,6 +12,6 @@ class Prescriber(PlaceColumns, Base):
 
 
 class PrescriberImport(FileColumns, Base):
-    """A file of prescribers that was taken in, known again by its SHA-256."""
+    """An imported file of prescribers, recognised by its SHA-256."""
 
     __tablename__ = "prescriber_import"

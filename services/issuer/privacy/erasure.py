@@ -1,9 +1,8 @@
-"""Forgetting people: who they are goes, what was granted and spent stays.
+"""Erasing people: their identities are deleted, their grants and cheques stay.
 
-A grant keeps its figures, days and money, and no longer says whose it is. What somebody wrote in their own words may
-name the person, so it goes too: reasons, exceptions, and the prescriber's reference, for which a keyed digest stands so
-that a repeated request is still recognised. A reason that a rule worked out stays. Cheques are cash: they can be spent
-as before.
+A grant keeps its figures, days and money, and loses its person. Free text may name the person, so it is replaced too:
+reasons, exceptions, and the prescriber's reference, which becomes a keyed digest so that a repeated request is still
+recognised. A reason from a rule stays. Cheques are cash: they can be spent as before.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -32,7 +31,7 @@ Link = tuple[UUID, UUID]
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """How many identities are gone, the grants that no longer say whose they are, and cancellations without reason."""
+    """How many identities are gone, the grants without their person, and the cancellations without a reason."""
 
     people: int
     grant_ids: Sequence[UUID]
@@ -93,7 +92,7 @@ _DROP = sa.text("""
 def erase(
     session: Session, keys: Mapping[str, Mapping[str, bytes]], person_id: UUID, by: str, owner: UUID | None
 ) -> ErasureResult:
-    """Forgets a person who asked for it, whole; `keys` are the service's secret keys.
+    """Erases a person on request, completely; `keys` are the service's secret keys.
 
     Raises NotFound where the owner granted them nothing, Conflict where others did too: then it is for the département.
     """
@@ -141,7 +140,7 @@ def forget(session: Session, identities: Identities, links: Collection[Link]) ->
 
 
 def note(session: Session, erasure_id: UUID, ground: str, by: str, forgotten: Forgotten) -> Erasure:
-    """Stores that people were forgotten; what is noted of one erasure adds up."""
+    """Records that people were erased; the numbers of one erasure are added up."""
     row = {"people": forgotten.people, "grants": len(forgotten.grant_ids)}
     insert = pg.insert(Erasure).values(id=erasure_id, ground=ground, asked_by=by, **row)
     added = {"people": Erasure.people + insert.excluded.people, "grants": Erasure.grants + insert.excluded.grants}

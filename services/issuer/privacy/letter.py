@@ -1,4 +1,4 @@
-"""The letter to a person, in French: what is held of them and what they may ask (RGPD, articles 12 to 22)."""
+"""The letter to a person, in French: their data and their rights (RGPD, articles 12 to 22)."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -14,7 +14,7 @@ GROUNDS = (REQUEST, RETENTION)
 
 
 class Erasure(Base):
-    """People forgotten at once: one who asked, or all whose time was over on a day."""
+    """People erased together: one on request, or all whose retention ended on a day."""
 
     __tablename__ = "erasure"
     __table_args__ = (sa.CheckConstraint("ground IN ('request', 'retention')", name="ground"),)
@@ -26,4 +26,4 @@ class Erasure(Base):
     people: Mapped[int]
     """Identities that are gone. One is kept while grants of another programme still need it."""
     grants: Mapped[int]
-    """Grants that do not say any more whose they are."""
+    """Grants that no longer refer to their person."""

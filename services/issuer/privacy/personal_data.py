@@ -1,7 +1,7 @@
-"""A person's own data: found by who they are, never listed, and shown whole to them.
+"""A person's own data: found by name and day of birth, never listed, and shown whole to them.
 
-The département, who answers for the data, sees all that is held of a person. A prescriber sees a person whom it granted
-something, its own grants to them, and how many others there are. Every look is recorded.
+The département, which answers for the data, sees all data of a person. A prescriber sees the people of its grants, its
+own grants to them, and the number of other grants. Every access is recorded.
 """
 
 from collections import defaultdict
@@ -85,7 +85,7 @@ def find(session: Session, identities: Identities, identity: Identity, owner: UU
 
 
 def held(session: Session, identities: Identities, person_id: UUID, owner: UUID | None) -> dict[str, Any]:
-    """All that is held of a person, within the owner's scope (None: all of it); raises NotFound."""
+    """All data of a person, within the owner's scope (None: all of it); raises NotFound."""
     params = {"person": _within_scope(session, person_id, owner), "owner": owner}
     grants = session.execute(_GRANTS, params).mappings().all()
     of_grants = {"grants": [grant["grant_id"] for grant in grants]}

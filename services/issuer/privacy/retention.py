@@ -1,10 +1,10 @@
-"""Keeping who a grant is for no longer than its programme allows: so many months after the last contact.
+"""Keeping the person of a grant no longer than its programme allows: some months after the last contact.
 
 The last contact of a person with a programme is the last grant, or the last day on which one of its cheques was spent.
-After that time the grants of this programme no longer say whose they are, and a person without other grants is erased.
+After that time the grants of this programme lose their person, and a person without other grants is erased.
 
-A run works in batches, each a transaction of its own, and looks anew each time at what is due: the next run completes
-one that was cut short, and two at once harm nothing. Whoever is granted something at that moment is left for the next.
+A run works in batches, each a transaction of its own, and searches again for each batch: the next run completes an
+interrupted one, and two at once do no harm. A person who receives a grant at that moment is left for the next run.
 """
 
 import time

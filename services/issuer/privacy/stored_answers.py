@@ -40,7 +40,7 @@ def empty_old(runtime: Runtime, now: datetime, seconds: float = slices.SECONDS) 
 def empty_of(session: Session, keys: Mapping[str, Mapping[str, bytes]], ids: Collection[UUID]) -> int:
     """Empties the kept answers that name any of these ids, such as a grant's; returns their number.
 
-    Answers are sealed, so all that are kept are opened and looked through.
+    Answers are encrypted, so all of them are decrypted and searched.
     """
     wanted = [str(identifier).encode() for identifier in ids]
     ring = KeyRing(keys["CODE_ENCRYPTION_KEYS"])
@@ -59,7 +59,7 @@ def empty_of(session: Session, keys: Mapping[str, Mapping[str, bytes]], ids: Col
 
 
 def _plain(ring: KeyRing, body: bytes, key: str) -> bytes:
-    """An answer, whether it was sealed or not: JSON begins with a bracket, a sealed value with a short length."""
+    """An answer, encrypted or not: JSON begins with a bracket, an encrypted value with a short length."""
     if body[:1] in (b"{", b"["):
         return body
     try:

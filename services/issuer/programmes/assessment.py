@@ -1,9 +1,9 @@
 """From a person's situation to an amount, by the rule that the programme declares.
 
 A rule is data, in the shape of `schemas.RuleSchema`. Points add up: the last of the `amounts` whose `from_points` is
-reached counts, or the first of the `conditions` that holds. 0 cents, or no condition that holds, means that nothing is
-granted. `stating` names who may state an amount instead; by default everybody. `per_person` is for `person_limits`.
-Answers are not kept, only their outcome.
+reached counts, or the first of the `conditions` that is met. 0 cents, or no condition that is met, means that nothing
+is granted. `stating` names who may state an amount instead; by default everybody. `per_person` is for `person_limits`.
+Answers are not stored, only their outcome.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -57,7 +57,7 @@ def _by_points(rule: Rule, points: int) -> Outcome:
 
 
 def _by_conditions(rule: Rule, answers: Mapping[str, str], points: int) -> Outcome:
-    """The reason does not name the condition that held: it might disclose an answer."""
+    """The reason does not name the condition that was met: it might disclose an answer."""
     held = next((condition for condition in rule["conditions"] if _holds(condition, answers, points)), None)
     if held is None or held["cents"] == 0:
         return Outcome(0, (held or {}).get("reason") or "Assessed: nothing is granted.", points)

@@ -30,7 +30,7 @@ class Programme(Base):
     code: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     purpose: Mapped[str | None]
-    """What the cheques pay for, in plain French, as it is printed for those who hold them; null: the usual words."""
+    """What the cheques pay for, in plain French, as it is printed for the people; null: the usual words."""
     face_value_cents: Mapped[int] = mapped_column(sa.BigInteger)
     minimum_grant_cents: Mapped[int] = mapped_column(sa.BigInteger)
     single_cheque: Mapped[bool] = mapped_column(server_default=sa.false())

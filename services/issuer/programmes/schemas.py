@@ -1,4 +1,4 @@
-"""The shape of an assessment rule; what it means is said in `assessment` and `person_limits`."""
+"""The shape of an assessment rule; `assessment` and `person_limits` apply it."""
 
 from typing import Any
 

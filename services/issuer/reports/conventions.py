@@ -1,4 +1,4 @@
-"""What a convention came to as of a day: granted, engaged, used, expired, cancelled, paid, and what its funder owes.
+"""The sums of a convention as of a day: granted, engaged, used, expired, cancelled, paid, and what its funder owes.
 
 Everything is read from the journal and from the movements of envelopes, of which nothing is ever changed: a report as
 of a past day is the same whenever it is made. That of today may still grow.
@@ -101,7 +101,7 @@ SUMMARY = ("as_of", *_NAMED, *(f"{measure}_{unit}" for measure in MEASURES for u
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """As of which day, and of which convention (None: all), a report is asked for."""
+    """The day and the convention (None: all) of a report."""
 
     as_of: date
     convention_id: UUID | None = None

@@ -20,7 +20,7 @@ _DELIMITER = ";"
 # What the marker's line takes at most.
 _TAIL = 64
 _MAX_LINE_LENGTH = 100_000
-# Files hold codes: nobody reads them but we and the group that we share the folder with.
+# Files contain codes: only we and the group that shares the folder may read them.
 _MODE = 0o640
 
 

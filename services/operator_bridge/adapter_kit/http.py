@@ -1,8 +1,7 @@
 """HTTP for adapters: one kept-alive session, timeouts, OAuth2, and what a failure means.
 
-What matters of a failure is whether the operator may have done what was asked. Not reached, 429 and 503: it did
-nothing. 400, 413 and 422: it will not do it. All else, from a timeout to a 500 to an answer that cannot be read:
-nobody knows.
+The question after a failure is whether the operator may have executed the request. Not reached, 429 and 503: it did
+nothing. 400, 413 and 422: it will not do it. All else, from a timeout to a 500 to an unreadable answer: unknown.
 """
 
 import threading
@@ -66,7 +65,7 @@ class ClientCredentials:
         self._token, self._ends = "", 0.0
 
     def token(self) -> str:
-        """A token that is good now; raises OperatorUnavailable, as nothing was asked for yet."""
+        """A token that is good now; raises OperatorUnavailable, as nothing was requested yet."""
         with self._lock:
             if time.monotonic() >= self._ends:
                 self._token, seconds = self._ask()
@@ -188,7 +187,7 @@ def _request(
 
 
 def _read(response: requests.Response, seconds: float, max_bytes: int) -> bytes:
-    """The body of a response that was asked for as a stream.
+    """The body of a response that was requested as a stream.
 
     A timeout of `requests` is for each read: whoever sends a byte now and then is never caught by it. Raises NoAnswer
     for a body that is compressed, too long or too slow, and RequestException where the connection breaks.

@@ -29,7 +29,7 @@ _MEMBERS = tuple(field.name for field in dataclasses.fields(Order))
 
 
 def document(body: bytes) -> dict[str, Any]:
-    """A JSON object; raises Unreadable, also where it nests without end or holds numbers without end."""
+    """A JSON object; raises Unreadable, also where it nests without end or has endless numbers."""
     try:
         request_limits.check_json(body)
         found = json.loads(body)

@@ -28,7 +28,7 @@ recollections = Blueprint(
     description="What is remembered here of another service, for one that was restored from a backup.",
 )
 
-# For so long a request links cheques itself; a worker goes on with what is left.
+# The time for which a request links cheques itself; a worker does the rest.
 _LINK_SECONDS = 5.0
 
 

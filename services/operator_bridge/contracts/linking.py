@@ -135,7 +135,7 @@ def orphans(session: Session) -> list[sa.RowMapping]:
 def adopt(runtime: Runtime, contract_id: UUID, batch_size: int = BATCH_SIZE) -> int:
     """Links the orphans of a contract's programme to it, with what is due on them; returns how many cheques.
 
-    Such as to a contract with the régie: otherwise nobody is told to pay what is due. Batches that were committed stay
+    Such as to a contract with the régie: otherwise nobody would pay what is due. Batches that were committed stay
     where a later one fails. Raises NotFound; Conflict where nothing is sent under the contract.
     """
     adopted = 0

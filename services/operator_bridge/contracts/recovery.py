@@ -1,8 +1,8 @@
 """After the bridge's database was restored: contracts that the redeemer has and that are missing here, or differ.
 
-A person knows what was agreed with an operator, and says it again. Until then a missing contract is a draft, under its
-own id, and one whose state differs is held. Everything else comes back by itself: both logs are read again, orders are
-made again under the references that the operator has, and its statement brings what it reported in between.
+A person knows what was agreed with an operator, and enters it again. Until then a missing contract is a draft, under
+its own id, and one whose state differs is held. Everything else comes back by itself: both logs are read again, orders
+are made again under the references that the operator has, and its statement brings what it reported in between.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ _COLUMNS = ("contract_id", "code", "operator", "programme", "starts_on", "ends_o
 
 
 def take_in(runtime: Runtime, peer: Peer) -> int:
-    """Restores the contracts that the redeemer remembers; returns how many were missing. Raises PeerUnavailable."""
+    """Restores the contracts that the redeemer has; returns how many were missing. Raises PeerUnavailable."""
     if peer.name != "redeemer":
         return 0
     missing = 0

@@ -1,4 +1,4 @@
-"""What requests about contracts hold, and how contracts are shown."""
+"""The JSON of requests about contracts, and of contracts."""
 
 from marshmallow import Schema, fields, validate
 

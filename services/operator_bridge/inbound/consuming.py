@@ -1,7 +1,7 @@
-"""What the events of issuer and redeemer mean for the operators: a run of one kind at a time, by set.
+"""What the events of issuer and redeemer mean for the operators: a batch of one kind at a time, by set.
 
-The two logs come in any order relative to each other. What the redeemer says of a cheque whose issue was not read yet
-is parked, cheque by cheque, and taken up with that cheque.
+The two logs arrive in any order relative to each other. A redeemer's event of a cheque whose issue was not read yet is
+parked, cheque by cheque, and applied with that cheque.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The JSON of operators and of what reading their statements came to."""
+"""The JSON of operators and of the results of reading their statements."""
 
 from marshmallow import Schema, fields
 

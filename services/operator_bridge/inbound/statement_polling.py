@@ -1,7 +1,7 @@
 """Reading operators' statements: events that no message brought are applied, unknown orders are settled.
 
-The statement is streamed: nothing is held in memory but the part in hand, and no transaction is open meanwhile. An
-order of unknown outcome is on it, with its outcome; or it is not, long enough after the sending, and then it was not
+The statement is streamed: only the current part is in memory, and no transaction is open meanwhile. The statement has
+an order of unknown outcome, with its outcome; or it has not, long enough after the sending, and then the order was not
 done and is sent again under the same reference. Where the operator cannot be asked, a person decides.
 """
 
@@ -137,7 +137,7 @@ def statement_date(operator: Operator, contract: str) -> datetime | None:
 
 
 def contracts_to_poll(session: Session) -> list[UUID]:
-    """The contracts whose operators hold statements, the draining ones included."""
+    """The contracts whose operators have statements, the draining ones included."""
     found = session.execute(sa.select(Contract.contract_id, Contract.operator).where(Contract.state.in_(WORKING)))
     return [contract_id for contract_id, operator in found if lookup.adapter(operator).has_statement]
 

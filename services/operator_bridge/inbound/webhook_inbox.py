@@ -124,7 +124,7 @@ def prune(runtime: Runtime, batch_size: int = _PRUNE_BATCH_SIZE, seconds: float 
 
 
 def _apply(session: Session, settings: Mapping[str, str], operator: str, messages: Sequence[Message]) -> None:
-    """Applies messages together, or each alone where one cannot be applied, so that it does not hold up the others."""
+    """Applies messages together, or each alone where one cannot be applied, so that it does not block the others."""
     try:
         with session.begin_nested():
             applying.apply(session, operator, _read(settings, operator, messages))

@@ -1,8 +1,8 @@
 """Redemptions that the accountant paid, by the redeemer's events: no operator has to pay them any more.
 
-A declaration that waits to be sent is withdrawn where the operator would pay by it. The redemption is nobody's then,
-and its cheque is cancelled with the operator, whose own till takes it no more. What was sent may be done: it stays as
-it is, and a payment for it is noticed as any that was made twice.
+A declaration that waits to be sent is withdrawn where the operator would pay by it. Then no operator has the
+redemption, and its cheque is cancelled with the operator, so that the operator's till no longer accepts it. A sent
+declaration may be done: it stays as it is, and a payment for it is recognised as a repeated one.
 """
 
 from collections.abc import Sequence

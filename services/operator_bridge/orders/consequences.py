@@ -80,7 +80,7 @@ def _cancelled(session: Session, orders: Sequence[Settled]) -> None:
 
 
 def _disputed(session: Session, orders: Sequence[Settled]) -> None:
-    """What we took back or cancelled stands otherwise with the operator: a person has to look."""
+    """A cheque that we reversed or cancelled has another state with the operator: a person has to look."""
     differences = [
         discrepancies.found(
             order["operator"], "status_differs", str(order["order_id"]),
@@ -136,7 +136,7 @@ CONSEQUENCES: Mapping[tuple[str, str], Callable[[Session, Sequence[Settled]], No
     ("cancel", "refused"): _disputed,
     ("reverse", "refused"): _disputed,
 }
-"""What follows from the orders of a kind that came to an outcome, in the order in which it is done."""
+"""The consequences of the settled orders of a kind, in the order of their execution."""
 
 VOIDED: Mapping[tuple[str, str], str] = {
     ("register", "refused"): "cheque-not-registered",

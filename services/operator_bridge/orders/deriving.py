@@ -53,7 +53,7 @@ _LINKS = sa.text("""
     WHERE cheque_id = ANY(:cheques) AND contract_id = ANY(:contracts) AND state IN ('wanted', 'registered')
 """)
 
-# A cheque that is open again while only an operator that takes no new ones, or none at all, holds it: the next has it.
+# A cheque that can be spent again and has no operator, or one that takes no new cheques: the next operator gets it.
 _ASTRAY = sa.text("""
     SELECT cheque_id FROM cheque WHERE cheque_id = ANY(:cheques) AND state = 'open'
       AND EXISTS (SELECT FROM link WHERE link.cheque_id = cheque.cheque_id)

@@ -68,7 +68,7 @@ def browse(session: Session, query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settle(session: Session, order_id: UUID, done: bool, asked_by: str, note: str) -> Order:
-    """Settles an order without an outcome by the word of a person who asked the operator by other means.
+    """Settles an order without an outcome, as reported by a person who asked the operator by other means.
 
     Done, it is accepted with all that follows; not done, it is to be sent again, or goes to another operator in a
     switch. Raises NotFound; Conflict where it has an outcome, or is a registration that was done where the operator

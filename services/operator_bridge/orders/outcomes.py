@@ -152,7 +152,7 @@ def mark_unknown(session: Session, reasons: Mapping[UUID, str], states: Sequence
 
 
 def hold(session: Session, contracts: Sequence[UUID]) -> None:
-    """Holds the pending orders of contracts that are held."""
+    """Marks the pending orders of held contracts as held."""
     session.execute(_HOLD, {"contracts": list(contracts)})
 
 
@@ -167,7 +167,7 @@ def release(session: Session, contract_id: UUID) -> None:
 
 
 def note(session: Session, orders: Sequence[UUID], name: str, entry: Mapping[str, Any]) -> None:
-    """Adds what a person decided to a list (`retries`, `vouched`) of orders, whose missing answers count no more."""
+    """Adds what a person decided to a list (`retries`, `vouched`) of orders, whose missing answers no longer count."""
     session.execute(_NOTE, {"orders": list(orders), "name": name, "note": entry})
 
 

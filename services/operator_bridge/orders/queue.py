@@ -1,11 +1,11 @@
 """Taking up orders to be sent: who may call an operator now, and which orders are next.
 
-Workers share nothing but these rows. A contract's row says before which instant nobody calls (its rate, a Retry-After,
-our backoff in one) and whether it is held; a batch is claimed with SKIP LOCKED and marked `sent` before it leaves, so
-no order leaves twice. Whoever locks both a contract and its orders locks the contract first.
+Workers share nothing but these rows. A contract's row has the instant before which nobody calls (its rate, a
+Retry-After, our backoff in one) and whether it is held; a batch is claimed with SKIP LOCKED and marked `sent` before it
+leaves, so no order leaves twice. Whoever locks both a contract and its orders locks the contract first.
 
-The circuit: an operator that failed several times in a row is sent one order at a time, later each time, instead of
-whole batches that would all be lost or unknown. The first such probe that it answers has all flow again.
+The circuit: an operator that failed several times in a row gets one order at a time, later each time, instead of whole
+batches that would all be lost or unknown. The first answer to such a probe closes the circuit.
 """
 
 import random
@@ -161,7 +161,7 @@ def put_back(session: Session, orders: Sequence[UUID], reason: str) -> None:
 
 
 def record_failure(session: Session, contract_id: UUID, retry_after: float | None, reason: str) -> bool:
-    """Keeps all workers from calling the operator: as long as it said, else longer after each failure.
+    """Keeps all workers from calling the operator: for the time that it requested, else longer after each failure.
 
     Returns whether that opened the circuit.
     """

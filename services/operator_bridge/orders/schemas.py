@@ -1,4 +1,4 @@
-"""What requests about orders hold, and how orders are shown."""
+"""The JSON of requests about orders, and of orders."""
 
 from marshmallow import Schema, fields, validate
 

@@ -124,7 +124,7 @@ def _send_again(session: Session, contract: Contract, found: Sequence[Discrepanc
 
 
 def _apply_redemptions(session: Session, contract: Contract, found: Sequence[Discrepancy]) -> int:
-    """Applies redemptions at the operator's till that no message brought; the redeemer judges them as any other.
+    """Applies redemptions at the operator's till that no message brought; the redeemer decides on them as on any other.
 
     Only of cheques of ours, and not those that the redeemer refused before.
     """

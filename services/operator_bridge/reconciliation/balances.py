@@ -1,4 +1,4 @@
-"""What stands where, in number and in cents of EUR: per contract now (law 7 as the bridge sees it), and of each day.
+"""The balances, in number and in cents of EUR: per contract now (law 7 as the bridge sees it), and of each day.
 
 A day's balance is three-way, per programme: the register's is counted here, the redeemer is asked for its own, an
 operator's is that of the last comparison with its statement. It is kept once a day, and again the same day where there
@@ -127,7 +127,7 @@ def keep_if_due(runtime: Runtime) -> bool:
 
 
 def keep(runtime: Runtime, day: date) -> None:
-    """Keeps the balance of a day as things stand now, without the redeemer's part where it does not answer."""
+    """Stores the present balance as that of a day, without the redeemer's part if it does not answer."""
     redeemer = _redeemer(runtime)
     with runtime.transaction() as session:
         session.execute(_COUNTING)

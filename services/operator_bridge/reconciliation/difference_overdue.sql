@@ -1,5 +1,5 @@
 -- Redemptions that the operator should have paid by now. Counted from when it accepted the declaration: what was
--- declared anew after a switch is not late at once.
+-- declared again after a switch is not late at once.
 INSERT INTO difference
 SELECT 'redeemed_not_paid_in_time', redemption.reference, redemption.cheque_id,
        jsonb_build_object(

@@ -1,5 +1,6 @@
-"""What the bridge keeps: contracts, the links of cheques with them, orders, redemptions as it has to declare them, and
-what the operators said. No code of a cheque is ever kept here.
+"""What the bridge keeps: contracts, the links of cheques with them, orders, redemptions to declare, and messages.
+
+No code of a cheque is ever kept here.
 """
 
 from collections.abc import Iterable
@@ -120,7 +121,7 @@ class Link(Base):
 
 
 class Redemption(Base):
-    """A redemption as somebody has to pay it; the redeemer is the judge of whether there is one."""
+    """A redemption as somebody has to pay it; the redeemer decides whether it exists."""
 
     __tablename__ = "redemption"
     __table_args__ = (

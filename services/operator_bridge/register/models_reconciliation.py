@@ -71,7 +71,7 @@ class Reconciliation(Base):
     attempts: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0")
     error: Mapped[str | None]
     compared: Mapped[bool | None]
-    """Whether the operator holds a statement at all."""
+    """Whether the operator has statements at all."""
     lines: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
     moving: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
     ours: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'"))

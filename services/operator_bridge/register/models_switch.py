@@ -27,11 +27,11 @@ class Switch(Base):
     """Under which redemptions that are not paid are declared again; mostly the new contract."""
     mode: Mapped[str]
     step: Mapped[str]
-    """The step in hand, or the last."""
+    """The current step, or the last."""
     waiting_for: Mapped[str | None]
     """What it waits for, in words; None while it is at work."""
     creditor: Mapped[str]
-    """In whose name the claims are."""
+    """The creditor of the claims."""
     asked_by: Mapped[str]
     accepted: Mapped[str | None]
     """The note of a person who had it go on although something differs."""
@@ -53,7 +53,7 @@ class SwitchStep(Base):
 
 
 class Claim(Base):
-    """What an operator that failed owes for one cheque that it held: written once, never changed."""
+    """What a failed operator owes for one of its cheques: written once, never changed."""
 
     __tablename__ = "claim"
     __table_args__ = (

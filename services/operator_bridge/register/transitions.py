@@ -25,7 +25,7 @@ ORDER = Transitions(
     refused="",
 )
 
-# The redeemer is the judge: what it takes back while the report of the payment is on its way was paid and is reversed.
+# The redeemer decides: what it reverses while the report of the payment is on its way was paid and is reversed.
 # Money that has moved is a fact, even where the operator was taken for dead.
 REDEMPTION = Transitions(
     due="confirmed paid refused reversed stranded",

@@ -86,7 +86,7 @@ _REASSIGN = sa.text("""
     UPDATE redemption SET state = 'due', contract_id = :new, reference = NULL WHERE redemption_id = ANY(:redemptions)
 """)
 
-# The next cheques of the old operator, and which of them another holds now while the old one is not to pay for them.
+# The next cheques of the old operator, and which of them another one has now while the old one is not to pay for them.
 # By ids and in sets of their own: after so many rows were moved the statistics are wrong, and a join that is planned by
 # them may read all links of a contract for each cheque.
 _HELD = sa.text("""
@@ -109,7 +109,7 @@ _IDS_AN_EVENT = 1000
 
 @dataclass(frozen=True)
 class Work:
-    """A switch in hand, with its contracts; it moves the cheques of `old` to `new`, `batch_size` rows a transaction."""
+    """A running switch, with its contracts; it moves the cheques of `old` to `new`, `batch_size` rows a transaction."""
 
     runtime: Runtime
     switch: Switch
@@ -199,7 +199,7 @@ def register(session: Session, work: Work, after: UUID) -> UUID | None:
 
 
 def redeclare(session: Session, work: Work, movable: str) -> int:
-    """Declares anew the next redemptions, `movable` under the old contract or due under none; gives their number."""
+    """Declares the next redemptions again, `movable` under the old contract or due under none; gives their number."""
     rows = session.execute(_UNPAID, work.params(movable=movable)).all()
     cheques, redemptions = [row.cheque_id for row in rows], [row.redemption_id for row in rows]
     if not rows:

@@ -35,7 +35,7 @@ _IN_FLIGHT = sa.text("""
     WHERE contract_id = :old AND state = ANY(:unfinished) GROUP BY kind ORDER BY kind
 """)
 
-# Orders that were sent and have no outcome, and redemptions at its till that the redeemer has not judged.
+# Orders that were sent and have no outcome, and redemptions at its till that the redeemer has not decided.
 _UNSETTLED = sa.text("""
     SELECT (SELECT count(*) FROM operator_order WHERE contract_id = :old AND state IN ('sent', 'unknown'))
          + (SELECT count(*) FROM report WHERE contract_id = :old AND contested IS NULL AND amount_cents > 0

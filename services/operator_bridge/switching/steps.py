@@ -23,7 +23,7 @@ from shared.problems import Unavailable
 
 Figures = Mapping[str, Any]
 
-# The outcome of orders that are not sent again any more is requested too: it has to be known before they are moved.
+# The outcome of orders that are not sent again any more is requested too: it is needed before they are moved.
 _HOWEVER_OFTEN = 1_000
 
 
@@ -96,7 +96,7 @@ def register(work: Work) -> Figures | Waiting:
 
 
 def redeclare(work: Work) -> Figures | Waiting:
-    """Declares what is not paid to whoever pays it now."""
+    """Declares unpaid redemptions to the contract that pays them now."""
     _redeclare_rest(work)
     outcome = _settled(work, "declare", "declarations")
     return (_to_activate(work, outcome.figures) or outcome) if isinstance(outcome, Waiting) else outcome
@@ -124,7 +124,7 @@ def prove(work: Work) -> Figures | Waiting:
 
 
 def cut_over(work: Work) -> Figures | Waiting:
-    """Cancels with the old operator the cheques that another holds now, and sends what was held for it."""
+    """Cancels with the old operator the cheques that another one has now, and sends its held orders."""
     if not work.failed:
         _repeat(work, lambda session, after: moving.leave(session, work, after))
     with work.runtime.transaction() as session:

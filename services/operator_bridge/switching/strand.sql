@@ -1,4 +1,4 @@
--- Strands prepaid cheques whose operator has failed: what it owes for each is written down as its link is stranded, from
+-- Strands prepaid cheques whose operator has failed: its debt for each is recorded when its link is stranded, from
 -- the rows as they were. Whether a redemption was declared is in the order that declared it: sent, or confirmed by then.
 WITH chosen AS (
     SELECT cheque_id, state FROM link WHERE contract_id = :old AND state = ANY(:before)

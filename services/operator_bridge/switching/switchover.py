@@ -1,7 +1,7 @@
-"""Switching operator: seven steps, each kept in the database, taken on by any worker from wherever the last one left.
+"""Switching operator: seven steps, each stored in the database, which any worker continues where the last one stopped.
 
-Nothing is held in memory between two calls of `advance`. A worker that dies leaves the step in hand, and the next tick
-takes it up again. Of two workers at once, each finds what the other has not moved yet, and one records the step.
+Nothing is in memory between two calls of `advance`. If a worker dies in a step, the next tick continues it. Of two
+workers at once, each finds what the other has not moved yet, and one records the step.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def start(session: Session, settings: Mapping[str, str], payload: Mapping[str, A
 
 
 def find(session: Session, switch_id: UUID, *, lock: bool = False) -> Switch:
-    """A switch, its row locked where `lock` says so; raises NotFound."""
+    """A switch, its row locked if `lock` is set; raises NotFound."""
     return get_or_404(session, Switch, switch_id, "There is no such switch.", lock=lock)
 
 
@@ -113,7 +113,7 @@ def _work(runtime: Runtime, session: Session, switch_id: UUID, batch_size: int) 
 
 
 def _record(session: Session, worked_on: Switch, outcome: Figures | Waiting) -> Switch:
-    """Keeps what a step came to, unless the switch is no longer where it was when the step was taken up."""
+    """Stores the result of a step, unless the switch has moved on since the step was taken up."""
     switch = find(session, worked_on.switch_id, lock=True)
     if (switch.step, switch.mode) != (worked_on.step, worked_on.mode) or switch.finished_at is not None:
         return switch
@@ -137,7 +137,7 @@ def _begin(session: Session, switch: Switch) -> None:
 
 
 def _report(session: Session, switch: Switch, finished_at: datetime) -> dict[str, Any]:
-    """What it came to: how many, how much, how long, and what differs."""
+    """The result: how many, how much, how long, and what differs."""
     session.flush()
     figures = {step.step: step.figures for step in steps(session, switch.switch_id)}
     return {

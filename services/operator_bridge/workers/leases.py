@@ -49,4 +49,4 @@ def _held(connection: sa.Connection, key: int) -> Iterator[bool]:
             try:
                 connection.execute(_GIVE_BACK, {"key": key})
             except OperationalError:
-                connection.invalidate()  # one that is broken holds no lock any more
+                connection.invalidate()  # a broken connection has no lock any more

@@ -1,7 +1,7 @@
 """Expiring the cheques whose last day to be presented has passed.
 
 A run reads the cheques whose last day lies between the day before which everything was expired and today. Whoever makes
-an older cheque spendable calls `read_again`. The next run makes good for one that was cut short.
+an older cheque spendable calls `read_again`. The next run completes an interrupted one.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The tables of cheques: the rules by which they are spent, how each stands, and how far expiry has come."""
+"""The tables of cheques: the rules of spending, the state of each, and the progress of expiry."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -22,7 +22,7 @@ class Programme(Base):
 
 
 class SpendingRules(Base):
-    """A programme's rules of spending as they stood at some grant: few rows, shared by millions of cheques."""
+    """A programme's rules of spending as they were at some grant: few rows, shared by millions of cheques."""
 
     __tablename__ = "spending_rules"
     __table_args__ = (sa.Index("spending_rules_programme_idx", "programme"),)

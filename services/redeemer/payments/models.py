@@ -22,11 +22,11 @@ _KIND = """
 
 
 class Payment(Base):
-    """Money that the accountant says went to a structure for a statement, or an entry that says that it did not."""
+    """A payment that the accountant reports for a statement, or an entry that withdraws one."""
 
     __tablename__ = "payment"
     __table_args__ = (
-        # Said twice, it was paid once.
+        # Reported twice, it was paid once.
         sa.UniqueConstraint("statement_id", "paid_on", "amount_cents", "reference", name="payment_once_key"),
         sa.CheckConstraint(_KIND, name="kind"),
     )
@@ -41,7 +41,7 @@ class Payment(Base):
     reference: Mapped[str]
     """The accountant's own; empty where there is none."""
     file_digest: Mapped[str]
-    """SHA-256 of the file that said so; empty where none did."""
+    """SHA-256 of the file that had it; empty for an entry without a file."""
     typed_by: Mapped[str]
     typed_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     withdraws: Mapped[UUID | None] = mapped_column(sa.ForeignKey("payment.id"), unique=True)
@@ -49,7 +49,7 @@ class Payment(Base):
 
 
 class PaymentImport(FileColumns, Base):
-    """A file of payments that was taken in, known again by its SHA-256."""
+    """An imported file of payments, recognised by its SHA-256."""
 
     __tablename__ = "payment_import"
 

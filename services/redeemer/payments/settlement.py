@@ -1,8 +1,7 @@
-"""How redemptions are settled: by the operators, and by the accountant's payments. News that come late change nothing.
+"""How redemptions are settled: by the operators, and by the accountant's payments. Late events change nothing.
 
-Every change of a redemption's state stands here. A statement that comes to nothing or less is settled without a
-payment, by its credits: an entry of 0 cents records that (a set-off), once all earlier statements of its structure are
-paid.
+Every change of a redemption's state is here. A statement of zero or less is settled without a payment, by its credits:
+an entry of 0 cents records that (a set-off), once all earlier statements of its structure are paid.
 """
 
 import math

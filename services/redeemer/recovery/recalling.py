@@ -1,7 +1,7 @@
-"""Restoring redemptions that were lost with this database and that the other services remember.
+"""Restoring redemptions that were lost with this database and that the other services have.
 
-A cheque that is spent stays spent, so this happens before any till is answered. Each redemption is published again, as
-one of the readers may not have read it yet; the other reads the same news twice.
+A spent cheque must stay spent, so this happens before any till is answered. Each redemption is published again, as one
+of the readers may not have read it yet; the other reads the same event twice.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _TAKE_BACK = sa.text("""
     SELECT * FROM back
 """)
 
-# Not a cheque that has ended otherwise since: a second redemption stands against the first, and a person has to see it.
+# Not a cheque that has ended otherwise since: a second redemption conflicts with the first, and a person has to see it.
 _SPEND = sa.text("""
     UPDATE cheque SET ending = 'redeemed', redeemed_at = input.redeemed_at
     FROM unnest(CAST(:cheque_id AS uuid[]), CAST(:redeemed_at AS timestamptz[])) AS input (cheque_id, redeemed_at)
@@ -69,7 +69,7 @@ _REDEEM = sa.text("""
 
 
 def record(session: Session, memories: Sequence[RedemptionRemembered]) -> None:
-    """Records what is remembered of redemptions whose cheques are here; redemptions that are here stay as they are."""
+    """Records recovered redemptions whose cheques are here; existing redemptions stay as they are."""
     ending.lock(session, {memory.cheque_id for memory in memories})
     here = {
         row.id: row.reversed_at

@@ -1,8 +1,8 @@
-"""Whether a cheque may be spent by this structure, for this workshop, today: one judgement for checks and redemptions.
+"""Whether a cheque may be spent by this structure, for this workshop, today: one decision for checks and redemptions.
 
-The judgement is the first half of `redeem.sql`, so that what is judged is the row that is locked. It takes several
-questions at once and judges each by itself: `questions` has the questions, `code` their codes, `cheques` the cheques
-found, and `judged` a row per code. A structure that may not take a cheque does not learn that it exists.
+The decision is the first half of `redeem.sql`, so that it is made on the locked row. It takes several questions at once
+and answers each by itself: `questions` has the questions, `code` their codes, `cheques` the cheques found, and `judged`
+a row per code. A structure that may not accept a cheque does not learn that it exists.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ UNKNOWN = "unknown-code"
 
 @dataclass(frozen=True)
 class Workshop:
-    """What cheques pay for. Where no postcode is given, the structure's own address counts."""
+    """What cheques pay for. Without a postcode, the structure's own address counts."""
 
     given_on: date
     service: str | None = None

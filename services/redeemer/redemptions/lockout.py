@@ -1,13 +1,13 @@
-"""Counts codes tried in vain, and locks out whoever tries too many: guessing codes is the attack.
+"""Counts wrong codes, and locks out callers that try too many: guessing codes is the attack.
 
-Guesses are counted for the structure, for the address it came from, and for everybody together. A count drains evenly,
-to nothing within an hour; where it reaches its limit, a lock-out begins, four times as long as the one before within
-the week, up to a day. Beyond the limit of an address or of everybody, those structures are locked out that guessed
-within the hour: the others, who present cheques that exist, notice nothing, though they share the address.
+Guesses are counted for the structure, for its address, and for everybody together. A count drains evenly, to nothing
+within an hour; when it reaches its limit, a lock-out begins, four times as long as the one before within the week, up
+to a day. Beyond the limit of an address or of everybody, only structures that guessed within the hour are locked out:
+the others, which present real cheques, notice nothing, though they share the address.
 
 `redeem.sql` reads the state in its own round trip (`locked_out_until`); it is written only where a code was not found.
-A code with a typing error, whose check character does not fit, is no guess. The code of a cheque that the structure may
-not take is a guess, as if it did not exist.
+A code with a typing error, whose check character is wrong, is no guess. The code of a cheque that the structure may not
+accept is a guess, as if it did not exist.
 """
 
 import math
@@ -40,7 +40,7 @@ _ENOUGH = 10  # steps of growth: more than it takes from a second to a day
 
 @dataclass(frozen=True)
 class Guesser:
-    """By whose token a code is tried, and from where: an IPv4 address, a /64 of IPv6, or None where it is not known."""
+    """By whose token a code is tried, and from where: an IPv4 address, a /64 of IPv6, or None."""
 
     structure_id: UUID
     address: str | None = None

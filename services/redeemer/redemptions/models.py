@@ -10,7 +10,7 @@ from services.redeemer.tables import Base
 
 
 class Presentation(Base):
-    """Cheques that a structure presented together and that were taken: the request is known again by its key."""
+    """Cheques that a structure presented together and that were accepted; a repeat is recognised by its key."""
 
     __tablename__ = "presentation"
     __table_args__ = (sa.UniqueConstraint("structure_id", "key"),)
@@ -74,9 +74,9 @@ class Redemption(Base):
     payment_id: Mapped[UUID | None]
     """The accountant's payment that settled it; none where an operator paid it."""
     unpaid_state: Mapped[str | None]
-    """How it stands but for the accountant's payment."""
+    """Its state without the accountant's payment."""
     statement_id: Mapped[UUID | None]
-    """The monthly statement that it stands on; from then on it is not reversed."""
+    """The monthly statement that has it; from then on it cannot be reversed."""
     reversed_at: Mapped[datetime | None]
     reversal_reason: Mapped[str | None]
 

@@ -1,4 +1,4 @@
--- Spends cheques, for one presentation or for several of strangers at the same time. To be run by hand in psql:
+-- Spends cheques, for one presentation or for several independent ones at once. To run it by hand in psql:
 --   \set questions '''[{"number": 1, "structure_id": "…", "given_on": "2026-11-30", "presentation_id": "…", …}]'''
 --   \set codes '''[{"number": 1, "index": 0, "digests": ["\\\\x…"], "redemption_id": "…", "event_id": "…"}]'''
 --   \set now 'now()'  \set today current_date  \set version 1
@@ -7,15 +7,15 @@
 -- rival's commit, so everything that decides is read from rows that it has locked, in their latest version:
 --
 -- * of two requests with one key at the same time, the second does not get the key's lock (`has_key`) and has to wait;
--- * `cheques` locks the cheques, in the order of their ids, and gives them as they stand once locked, so of any number
+-- * `cheques` locks the cheques, in the order of their ids, and returns them as they are once locked, so of any number
 --   of rivals one finds them spendable, and sets of cheques that overlap wait for one another but never in a circle;
--- * `spent` has no further condition: one would be compared with the snapshot, in which a cheque that was given back a
+-- * `spent` has no further condition: one would be compared with the snapshot, in which a cheque that was reversed a
 --   moment ago is not spendable yet;
 -- * a request whose twin committed after the snapshot finds its cheques spent, or its presentation there already
 --   (`ON CONFLICT`), does nothing, and a second statement finds the answer to its twin.
 --
--- Presentations that go together are judged each by itself. No two of them have a cheque or a key in common, and
--- together they never wait for a lock (`NOWAIT`, which a presentation that goes alone leaves out).
+-- Presentations of one batch are decided each by itself. No two of them have a cheque or a key in common, and
+-- together they never wait for a lock (`NOWAIT`, which a presentation that runs alone leaves out).
 
 WITH input AS (
     -- Through an array: the planner takes those to be short, and what a function returns to be long.

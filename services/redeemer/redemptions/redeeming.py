@@ -108,7 +108,7 @@ class Outcome:
 
 
 class RedemptionRefused(Conflict, slug="redemption-refused", title="The cheques were not redeemed"):
-    """At least one of the cheques presented cannot be taken, so none was; `refusals` says which and why."""
+    """At least one of the cheques cannot be accepted, so none was; `refusals` has which and why."""
 
 
 def redeem(runtime: Runtime, request: Request) -> dict[str, Any]:

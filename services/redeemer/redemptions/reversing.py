@@ -1,4 +1,4 @@
-"""Taking a redemption back, until it stands on a statement or is paid: its cheque can be spent again."""
+"""Reversing a redemption, until it is on a statement or paid: its cheque can be spent again."""
 
 from collections.abc import Mapping
 from typing import Any

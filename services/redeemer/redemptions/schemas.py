@@ -9,7 +9,7 @@ _LONGEST_CODE = 100  # with whatever separators somebody types
 
 
 def code() -> fields.Str:
-    """A cheque's code as typed; what is wrong with it is told as a refusal, not here."""
+    """A cheque's code as typed; an invalid one is a refusal, not an error of the schema."""
     return fields.Str(
         required=True,
         validate=validate.Length(max=_LONGEST_CODE),
@@ -36,7 +36,7 @@ class CheckRequest(WorkshopSchema):
 
 
 class CheckAnswer(Schema):
-    """What presenting the cheque now would come to."""
+    """The result that presenting the cheque now would have."""
 
     redeemable = fields.Bool(required=True)
     reason = fields.Str(required=True, allow_none=True)

@@ -1,4 +1,4 @@
-"""Balances: how many cheques and cents stand in each state, counted from the rows."""
+"""Balances: how many cheques and cents are in each state, counted from the rows."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -104,7 +104,7 @@ def _amounts(row: Any) -> list[int]:
 
 
 def _reference(row: Any) -> str:
-    """The last twelve characters of a redemption's identifier: they are drawn by lot, so they tell lines apart."""
+    """The last twelve characters of a redemption's identifier: they are random, so they distinguish lines."""
     return str(row.redemption_id)[-12:]
 
 

@@ -1,4 +1,4 @@
--- Issues the statements of some structures for a month. Where it says pending.sql, that query stands.
+-- Issues the statements of some structures for a month. The text of pending.sql replaces its name.
 --
 -- `locked` locks what is stated and gives it as it stands once locked: who took a redemption back a moment ago has won,
 -- and who wants to a moment later finds it on the statement. What commits after this statement's snapshot waits for

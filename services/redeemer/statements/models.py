@@ -83,25 +83,25 @@ class StatementLine(Base):
     cheque_id: Mapped[UUID]
     programme: Mapped[str]
     programme_name: Mapped[str | None]
-    """What people call it; None where the issuer had not told."""
+    """Its name; None if the issuer had not published one."""
     presented_on: Mapped[date]
     given_on: Mapped[date]
     due_cents: Mapped[int]
     confirmed_cents: Mapped[int]
     paid_cents: Mapped[int]
     corrects: Mapped[UUID | None] = mapped_column(sa.ForeignKey("statement.id"))
-    """The statement that the redemption stands on."""
+    """The statement that has the redemption."""
     reason: Mapped[str | None]
 
 
 class StatementRefusal(Base):
-    """A redemption that its operator refused before it was ever stated: nothing is owed, and its structure is told."""
+    """A redemption refused by its operator before it was ever stated: nothing is owed, its structure is informed."""
 
     __tablename__ = "statement_refusal"
     __table_args__ = (sa.Index("statement_refusal_statement_id_idx", "statement_id"),)
 
     redemption_id: Mapped[UUID] = mapped_column(primary_key=True)
-    """It is told once."""
+    """Mentioned on one statement."""
     statement_id: Mapped[UUID] = mapped_column(sa.ForeignKey("statement.id"))
     programme: Mapped[str]
     presented_on: Mapped[date]
@@ -121,7 +121,7 @@ class StatementMonth(Base):
 
 
 class Correction(Base):
-    """What is owed for a redemption that stands on a statement, in somebody's word; the last one holds."""
+    """What is owed for a stated redemption, as somebody corrected it; the last correction counts."""
 
     __tablename__ = "redemption_correction"
     __table_args__ = (

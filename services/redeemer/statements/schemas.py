@@ -93,7 +93,7 @@ class TotalsSchema(Schema):
 
 
 class NowSchema(ColumnsSchema):
-    """What the statement comes to now."""
+    """The present sums of the statement."""
 
     open_cents = fields.Int(
         required=True, attribute="unpaid_cents", metadata={"description": "Negative where too much was paid."}

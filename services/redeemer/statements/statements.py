@@ -1,4 +1,4 @@
-"""Statements as they were issued, what they come to now, and corrections of their redemptions.
+"""Statements as they were issued, their present sums, and corrections of their redemptions.
 
 A correction is a line of the structure's next statement, which has the difference.
 """

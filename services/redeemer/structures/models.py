@@ -13,7 +13,7 @@ from shared.values.ids import new_id
 
 
 class Contract(Base):
-    """A contract with an operator, as the bridge tells of it."""
+    """A contract with an operator, as the bridge publishes it."""
 
     __tablename__ = "contract"
 
@@ -39,7 +39,7 @@ class Structure(PlaceColumns, Base):
 
 
 class StructureImport(FileColumns, Base):
-    """A file of structures that was taken in, known again by its SHA-256."""
+    """An imported file of structures, recognised by its SHA-256."""
 
     __tablename__ = "structure_import"
 

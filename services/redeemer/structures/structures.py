@@ -34,7 +34,7 @@ def take_in(session: Session, content: bytes, options: ImportOptions) -> dict[st
 
 
 def find(session: Session, structure_id: UUID, *, lock: bool = False) -> Structure:
-    """A structure by its id, locked against others who change it where asked; raises NotFound."""
+    """A structure by its id, locked against other changes if requested; raises NotFound."""
     return get_or_404(session, Structure, structure_id, "There is no structure of this id.", lock=lock)
 
 
