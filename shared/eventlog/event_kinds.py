@@ -6,7 +6,7 @@ understand is a new version. Money is integer cents of EUR, instants are UTC, da
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -14,14 +14,13 @@ import msgspec
 from msgspec import Meta
 
 from shared.settings.settings import SERVICES
+from shared.values import clock
 
 VERSION = 1
 
 # Readers keep the value of a cheque in 32 bits; a writer is refused a larger one.
 Cents = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Instant = Annotated[datetime, Meta(tz=True)]
-
-_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -223,8 +222,8 @@ class RedemptionReported(Body, frozen=True, tag="redemption.reported"):
     redeemed_at: Instant
 
     def __post_init__(self) -> None:
-        if not _EARLIEST <= self.redeemed_at <= _LATEST:
-            raise ValueError(f"`redeemed_at` must lie between {_EARLIEST.year} and {_LATEST.year}")
+        if not clock.EARLIEST <= self.redeemed_at <= clock.LATEST:
+            raise ValueError(f"`redeemed_at` must lie between {clock.EARLIEST:%Y-%m-%d} and {clock.LATEST:%Y-%m-%d}")
 
 
 class RedemptionsConfirmed(Body, frozen=True, tag="redemptions.confirmed"):

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import typing
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
@@ -16,15 +16,15 @@ from uuid import UUID
 
 from services.operator_bridge.interface import Order, Unreadable
 from shared.limiting import request_limits
+from shared.values import clock
 from shared.values.text_rules import is_line
 
 _T = TypeVar("_T")
-_Day = TypeVar("_Day", bound=date)
 _MAX_CENTS = 1_000_000_000
 _MAX_AMOUNT_LENGTH = 50
 
 _MAX_TEXT_LENGTH = 500
-_FIRST_YEAR, _LAST_YEAR = 2000, 2200
+_IN_OUR_TIME = f"from {clock.EARLIEST:%Y-%m-%d} to {clock.LATEST:%Y-%m-%d}"
 _MEMBERS = tuple(field.name for field in dataclasses.fields(Order))
 
 
@@ -144,24 +144,25 @@ def _id(value: Any) -> UUID:
 
 
 def _day(value: Any) -> date:
-    return _in_our_time(date, "a day", value)
-
-
-def _instant(value: Any) -> datetime:
-    found = _in_our_time(datetime, "an instant", value)
-    if found.tzinfo is None:
-        raise ValueError("expected an instant with its zone.")
-    return found
-
-
-def _in_our_time(kind: type[_Day], name: str, value: Any) -> _Day:
     try:
-        found = kind.fromisoformat(value)
-        if _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        found = date.fromisoformat(value)
+        if clock.EARLIEST.date() <= found <= clock.LATEST.date():
             return found
     except (ValueError, TypeError):
         pass
-    raise ValueError(f"expected {name} from {_FIRST_YEAR} to {_LAST_YEAR}.")
+    raise ValueError(f"expected a day {_IN_OUR_TIME}.")
+
+
+def _instant(value: Any) -> datetime:
+    """In UTC: a zone may lie further away than a database can write."""
+    try:
+        said = datetime.fromisoformat(value)
+        found = said.astimezone(UTC)
+        if said.tzinfo and clock.EARLIEST <= found <= clock.LATEST:
+            return found
+    except (ValueError, TypeError, OverflowError):
+        pass
+    raise ValueError(f"expected an instant with its zone, {_IN_OUR_TIME}.")
 
 
 _CHECKS: Mapping[Any, Callable[[Any], Any]] = {

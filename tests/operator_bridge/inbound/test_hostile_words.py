@@ -31,8 +31,14 @@ def store(office: Office, cheque: UUID, reference: str, redeemed_at: str = "2026
 
 @pytest.mark.parametrize(
     ("reference", "redeemed_at"),
-    [("op-\u0000-1", "2026-11-01T10:00:00Z"), ("op-1", "9999-12-31T23:59:59Z"), ("op-\ud800", "2026-11-01T10:00:00Z")],
-    ids=["a character that no database stores", "a day that no calendar has", "half a character"],
+    [
+        ("op-\u0000-1", "2026-11-01T10:00:00Z"),
+        ("op-1", "9999-12-31T23:59:59Z"),
+        ("op-1", "2200-06-15T12:00:00Z"),
+        ("op-1", "2000-01-01T00:00:00+14:00"),
+        ("op-\ud800", "2026-11-01T10:00:00Z"),
+    ],
+    ids=["NUL", "the last day of calendars", "after the last instant", "before the first", "half a character"],
 )
 def test_an_odd_message_is_put_aside_and_the_others_are_applied(
     reference: str, redeemed_at: str, office: Office
