@@ -49,6 +49,14 @@ class Unreadable(OperatorFailure):
     """A message of the operator is not what its documentation says; the text names the member that is wrong."""
 
 
+class UnknownKind(Unreadable):
+    """A message or a line is of a kind that the adapter does not know: it is kept and shown, and nothing is done."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"{kind}: a kind that this version does not know, so nothing is done: upgrade, or ask them.")
+        self.kind = kind
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """One order to the operator. Which members are there depends on the kind; amounts are cents of EUR."""
@@ -122,8 +130,16 @@ class ChequeStatus:
     redeemed_cents: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownLine:
+    """A line of a statement of a kind that the adapter does not know: one of each is kept, and the others are read."""
+
+    kind: str
+    content: str
+
+
 Event = Receipt | Redeemed | Paid
-Line = Event | ChequeStatus
+Line = Event | ChequeStatus | UnknownLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +220,17 @@ class Operator:
         raise BadSignature("This operator sends no messages.")
 
     def read(self, body: bytes) -> list[Event]:
-        """What a verified message says; raises Unreadable. A kind of message that we do not know says nothing."""
+        """What a verified message says: nothing where it is of a kind that is known and does not concern us.
+
+        Raises UnknownKind where the adapter does not know its kind, Unreadable where it makes no sense.
+        """
         raise Unreadable("This operator sends no messages.")
 
     def fetch(self, period: Period) -> Iterator[Line]:
         """Streams the statement, with a receipt for each order in `Period.unsettled` that was done.
 
-        Raises OperatorUnavailable, NoAnswer or Unreadable.
+        Raises OperatorUnavailable or NoAnswer; Unreadable at the end, after every line that can be read. A line of an
+        unknown kind is an UnknownLine.
         """
         return iter(())
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from services.operator_bridge.interface import (
     Period,
     Receipt,
     Redeemed,
+    UnknownKind,
     Unreadable,
 )
 from shared.settings.settings import ConfigurationError
@@ -303,9 +305,18 @@ def test_a_message_that_lacks_something_says_what(case: Case) -> None:
         case.operator.read(body.replace(b'"amount_cents"', b'"amount"'))
 
 
-def test_a_kind_of_message_that_nobody_knows_says_nothing(case: Case) -> None:
+def test_a_kind_of_message_that_nobody_knows_is_named_and_never_taken_for_nothing(case: Case) -> None:
     case.needs(case.sends_messages, "sends no messages")
-    assert case.operator.read(b'{"type": "novelty", "data": {}}') == []
+    with pytest.raises(UnknownKind, match=r"^payment\.returned: "):
+        case.operator.read(b'{"type": "payment.returned", "data": {}}')
+
+
+@pytest.mark.parametrize("kind", ["7K3M-2Q9P-XW4T-8HJN-C", "two words", "x" * 200, "é\n"])
+def test_a_kind_that_is_no_plain_word_is_not_repeated(case: Case, kind: str) -> None:
+    case.needs(case.sends_messages, "sends no messages")
+    with pytest.raises(UnknownKind) as caught:
+        case.operator.read(json.dumps({"type": kind, "data": {}}).encode())
+    assert kind not in str(caught.value)
 
 
 def test_nothing_secret_is_shown_or_logged(case: Case, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,7 @@
 """The assumed contract with the operator over HTTP, in recorded payloads: what is sent, answered, stated and told."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from demo.simulators.docaposte_register import Register
 from services.operator_bridge.adapter_kit import lookup
 from services.operator_bridge.interface import (
     ChequeStatus,
+    Line,
     Operator,
     OperatorUnavailable,
     Order,
@@ -25,6 +26,8 @@ from services.operator_bridge.interface import (
     Period,
     Receipt,
     Redeemed,
+    UnknownLine,
+    Unreadable,
 )
 
 RECORDED = Path(__file__).parent / "docaposte"
@@ -48,6 +51,8 @@ class Recording:
 
     asked: list[tuple[str, Any]] = field(default_factory=list)
     token: Any = field(default_factory=lambda: recorded("token"))
+    more: Mapping[str, list[Any]] = field(default_factory=dict)
+    """Lines, and results, that are said before those that were recorded."""
 
     def app(self) -> Flask:
         app = Flask("recording")
@@ -60,7 +65,10 @@ class Recording:
         def answer(path: str) -> ResponseReturnValue:
             self.asked.append((path, request.get_json(silent=True) or request.args.to_dict()))
             page = "-2" if request.args.get("cursor") else ""
-            return jsonify(recorded(path.replace("v1/", "").replace("/", "-") + page))
+            answer = recorded(path.replace("v1/", "").replace("/", "-") + page)
+            return jsonify(
+                answer | {name: [*more, *answer[name]] for name, more in self.more.items() if name in answer}
+            )
 
         return app
 
@@ -134,6 +142,54 @@ def test_what_is_asked_again_and_the_pages_of_the_statement_are_read_as_agreed(
         Paid("VIR-000007", date(2026, 3, 31), ("TILL-00000042", reference(6))),
         ChequeStatus(CHEQUE, "redeemed", 1000, 1000),
     ]
+
+
+UNFIT = [
+    {},
+    None,
+    "redemption",
+    {"type": 7},
+    {"type": "redemption", "reference": "TILL-1", "cheque": str(CHEQUE), "structure": str(STRUCTURE),
+     "amount_cents": 1000, "redeemed_at": "2200-06-01T10:00:00Z"},
+    {"type": "payment", "payment_reference": "é" * 501, "paid_on": "2026-03-31", "redemptions": []},
+    {"type": "operation", "reference": reference(1), "outcome": "lost"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unfit", UNFIT, ids=map(str, range(len(UNFIT))))
+def test_a_line_that_cannot_be_read_hides_no_other_and_is_told_at_the_end(
+    operator: Operator, recording: Recording, unfit: Any
+) -> None:
+    whole = list(operator.fetch(Period(CONTRACT)))
+    recording.more = {"lines": [unfit]}
+    read: list[Line] = []
+    with pytest.raises(Unreadable, match=r"\(lines: 2\)$"):  # one on each of two pages
+        read_to_its_end(operator, read)
+    assert read == whole
+
+
+def read_to_its_end(operator: Operator, lines: list[Line]) -> None:
+    """Adds each line as it is read, so that those before a failure are there too."""
+    for line in operator.fetch(Period(CONTRACT)):
+        lines.append(line)
+
+
+def test_a_line_of_an_unknown_kind_is_told_of_and_hides_no_other(operator: Operator, recording: Recording) -> None:
+    whole = list(operator.fetch(Period(CONTRACT)))
+    recording.more = {"lines": [{"type": "payment.returned", "payment_reference": "VIR-000007"}]}
+    lines = list(operator.fetch(Period(CONTRACT)))
+    assert [line for line in lines if not isinstance(line, UnknownLine)] == whole
+    assert {(line.kind, "VIR-000007" in line.content) for line in lines if isinstance(line, UnknownLine)} == {
+        ("payment.returned", True)
+    }
+
+
+def test_a_result_that_cannot_be_read_is_the_outcome_of_its_order_alone(
+    operator: Operator, recording: Recording
+) -> None:
+    whole = list(operator.push(orders()))
+    recording.more = {"results": [{"reference": reference(5), "outcome": "perhaps"}]}
+    assert list(operator.push(orders())) == whole
 
 
 def test_messages_are_read_as_agreed(operator: Operator) -> None:

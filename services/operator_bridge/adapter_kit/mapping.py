@@ -6,15 +6,17 @@ we do not know is ignored. Amounts are cents, never negative; instants have a zo
 
 import dataclasses
 import json
+import re
 import typing
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-from services.operator_bridge.interface import Order, Unreadable
+from services.operator_bridge.interface import Line, Order, UnknownKind, UnknownLine, Unreadable
 from shared.limiting import request_limits
 from shared.values import clock
 from shared.values.text_rules import is_line
@@ -25,6 +27,8 @@ _MAX_AMOUNT_LENGTH = 50
 
 _MAX_TEXT_LENGTH = 500
 _IN_OUR_TIME = f"from {clock.EARLIEST:%Y-%m-%d} to {clock.LATEST:%Y-%m-%d}"
+# The name of a kind may be shown: what has no digit in it is no code.
+_WORD = re.compile(r"(?=.{1,60}\Z)[a-zA-Z]+([._-][a-zA-Z]+)*")
 _MEMBERS = tuple(field.name for field in dataclasses.fields(Order))
 
 
@@ -46,6 +50,18 @@ def member(value: Any, name: str, kind: type[_T]) -> _T:
     if not isinstance(found, kind):
         raise Unreadable(f"{name}: expected a {kind.__name__}.")
     return found
+
+
+def reader_of(readers: Mapping[str, Callable[[Any], _T]], kind: str) -> Callable[[Any], _T]:
+    """What reads a message of a kind; raises UnknownKind."""
+    if kind not in readers:
+        raise UnknownKind(_shown(kind))
+    return readers[kind]
+
+
+def line_of(readers: Mapping[str, Callable[[Any], Line]], kind: str, value: Any) -> Line:
+    """A line of a statement, read by its kind; an UnknownLine where that is not known."""
+    return readers[kind](value) if kind in readers else UnknownLine(_shown(kind), json.dumps(value))
 
 
 def cents(amount: str) -> int:
@@ -88,9 +104,35 @@ def reader(kind: type[_T], **names: str) -> Callable[[Any], _T]:
     return read
 
 
+class Lines:
+    """Reads every line that can be read, and says at the end what was wrong with the others."""
+
+    def __init__(self) -> None:
+        self._faults: Counter[str] = Counter()
+
+    def read(self, read: Callable[[Any], _T], values: Iterable[Any]) -> Iterator[_T]:
+        """The lines of these values that can be read."""
+        for value in values:
+            try:
+                line = read(value)
+            except Unreadable as error:
+                self._faults[str(error)] += 1
+            else:
+                yield line
+
+    def check(self) -> None:
+        """Raises Unreadable where a line could not be read; no value is repeated, and no fault said twice."""
+        if self._faults:
+            raise Unreadable("; ".join(f"{fault} (lines: {number})" for fault, number in self._faults.items()))
+
+
 def write(order: Order, **names: str) -> dict[str, Any]:
     """An order as a JSON-ready object without its empty members, under the operator's names."""
     return {names.get(name, name): _plain(value) for name in _MEMBERS if (value := getattr(order, name))}
+
+
+def _shown(kind: str) -> str:
+    return kind if _WORD.fullmatch(kind) else "(not a plain word)"
 
 
 def _plain(value: Any) -> Any:

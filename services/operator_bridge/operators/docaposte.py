@@ -63,27 +63,31 @@ class Adapter(Operator):
             mapping.write(order, kind="operation", cheque_id="cheque", structure_id="structure") for order in orders
         ]
         answer = self._client.post("/v1/operations", {"operations": operations})
-        yield from map(_receipt, mapping.member(answer, "results", list))
+        results, read = mapping.Lines(), 0
+        for receipt in results.read(_receipt, mapping.member(answer, "results", list)):
+            read += 1
+            yield receipt
+        if not read:  # else whatever has no receipt is unknown, and no other order waits for it
+            results.check()
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> str:
         return verify_standard_webhook(self.settings["WEBHOOK_SECRETS"], headers, body)
 
     def read(self, body: bytes) -> list[Event]:
         message = mapping.document(body)
-        read = _MESSAGES.get(mapping.member(message, "type", str))
-        return [read(message.get("data"))] if read else []
+        read = mapping.reader_of(_MESSAGES, mapping.member(message, "type", str))
+        return [read(message.get("data"))]
 
     def fetch(self, period: Period) -> Iterator[Line]:
+        lines = mapping.Lines()
         for start in range(0, len(period.unsettled), self.batch_size):
             references = [order.reference for order in period.unsettled[start : start + self.batch_size]]
             answer = self._client.post("/v1/operations/status", {"references": references})
-            yield from map(_receipt, mapping.member(answer, "results", list))
+            yield from lines.read(_receipt, mapping.member(answer, "results", list))
         query = {"contract": period.contract, "since": period.since.isoformat() if period.since else ""}
         for page in self._client.pages("/v1/statement", **query):
-            for line in mapping.member(page, "lines", list):
-                read = _LINES.get(mapping.member(line, "type", str))
-                if read:
-                    yield read(line)
+            yield from lines.read(_line, mapping.member(page, "lines", list))
+        lines.check()
 
 
 _outcome = mapping.reader(Receipt)
@@ -95,6 +99,10 @@ _status = mapping.reader(ChequeStatus, cheque_id="cheque")
 def _receipt(line: Any) -> Receipt:
     duplicate = mapping.member(line, "outcome", str) == "duplicate"
     return _outcome({**line, "outcome": line.get("original")} if duplicate else line)
+
+
+def _line(line: Any) -> Line:
+    return mapping.line_of(_LINES, mapping.member(line, "type", str), line)
 
 
 _MESSAGES: Mapping[str, Callable[[Any], Event]] = {"redemption.made": _redeemed, "payment.made": _paid}

@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 from demo.simulators.docaposte import Simulator
 from services.operator_bridge.inbound import applying, statement_polling, webhook_inbox
 from services.operator_bridge.interface import Redeemed
+from services.operator_bridge.metrics import GAUGES
 from shared.values import clock, ids
 from shared.values.ids import new_id
 from tests.operator_bridge.conftest import Office
@@ -238,7 +239,6 @@ def test_a_message_that_cannot_be_read_is_kept_and_does_not_hold_up_the_others(
     given = redemption(cheque, office.structure)
     send(office, simulator, "redemption.made", {name: given[name] for name in ("reference", "cheque")}, "msg_1")
     send(office, simulator, "redemption.made", given, "msg_2")
-    send(office, simulator, "something.else", {}, "msg_3")
     office.apply()
     (bad,) = office.rows("SELECT webhook_id, error, applied_at FROM message WHERE error IS NOT NULL")
     assert bad.webhook_id == "msg_1"
@@ -246,6 +246,22 @@ def test_a_message_that_cannot_be_read_is_kept_and_does_not_hold_up_the_others(
     assert bad.applied_at is None
     assert len(office.published("redemption.reported")) == 1
     assert office.apply() == 0
+
+
+def test_a_message_of_an_unknown_kind_is_kept_and_shown_and_never_applied(
+    office: Office, simulator: Simulator, registered: tuple[UUID, UUID]
+) -> None:
+    _, cheque = registered
+    assert send(office, simulator, "payment.returned", {"payment_reference": "VIR-1"}, "msg_1") == 202
+    send(office, simulator, "redemption.made", redemption(cheque, office.structure), "msg_2")
+    office.apply()
+    (unknown, applied) = office.rows("SELECT error, applied_at, body FROM message ORDER BY message_id")
+    assert unknown.error.startswith("payment.returned: a kind that this version does not know")
+    assert unknown.applied_at is None
+    assert b"VIR-1" in unknown.body
+    assert applied.applied_at
+    (gauge,) = (gauge for gauge in GAUGES if gauge.name == "souche_unapplied_messages")
+    assert office.rows(gauge.query) == [("docaposte", True, 1)]
 
 
 def test_a_message_is_applied_long_after_it_was_received(
