@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import redis
 import sqlalchemy as sa
 from celery import current_app
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session, sessionmaker
 
 from shared.audit import trail
@@ -26,6 +27,9 @@ from shared.settings.settings import Settings
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
+
+TimeIsUp = SoftTimeLimitExceeded
+"""Raised in whatever a worker does once its task has taken as long as it may: it ends the task, nothing else."""
 
 # Redis is never waited for: it only carries rings.
 _REDIS_SECONDS = 2.0

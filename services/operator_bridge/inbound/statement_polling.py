@@ -6,17 +6,27 @@ done and is sent again under the same reference. Where the operator cannot be as
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.operator_bridge.adapter_kit import lookup
-from services.operator_bridge.inbound import applying
-from services.operator_bridge.interface import ChequeStatus, Line, Operator, OperatorFailure, Period, Unreadable
+from services.operator_bridge.inbound import applying, put_aside
+from services.operator_bridge.interface import (
+    Event,
+    Line,
+    Operator,
+    OperatorFailure,
+    Period,
+    UnknownKind,
+    UnknownLine,
+    Unreadable,
+)
 from services.operator_bridge.orders import outcomes, queue
 from services.operator_bridge.register import contracts
 from services.operator_bridge.register.models import MAX_UNANSWERED, Contract
@@ -90,8 +100,7 @@ def _poll(runtime: Runtime, contract_id: UUID, most: int) -> Poll:
     period = Period(contract.code, _since(contract, unknown, operator.statement_lag), unsettled)
     lines = 0
     for part in parts(operator, period, _BATCH_SIZE):
-        with runtime.transaction() as session:
-            applying.apply(session, contract.operator, (line for line in part if not isinstance(line, ChequeStatus)))
+        _apply_part(runtime, contract, part)
         lines += len(part)
     with runtime.transaction() as session:
         session.get_one(Contract, contract_id).polled_at = taken_at
@@ -101,6 +110,25 @@ def _poll(runtime: Runtime, contract_id: UUID, most: int) -> Poll:
         not_done = session.scalars(_NOT_DONE, {"orders": orders, "sent_before": sent_before, "most": most}).all()
         outcomes.send_again(session, not_done, "not on the statement", "unknown")
     return Poll(taken_at, lines, len(orders), len(orders) - left, len(not_done))
+
+
+def _apply_part(runtime: Runtime, contract: Contract, part: Sequence[Line]) -> None:
+    """Applies what a part of a statement reports; a line that cannot be applied, or is of an unknown kind, is kept."""
+    events = [line for line in part if isinstance(line, Event)]
+    put_aside.apply_each(events, partial(_apply, runtime, contract.operator), partial(_keep, runtime, contract))
+    for line in {line.kind: line for line in part if isinstance(line, UnknownLine)}.values():
+        with runtime.transaction() as session:
+            put_aside.keep_line(session, contract, line.kind, line.content, UnknownKind(line.kind))
+
+
+def _apply(runtime: Runtime, operator: str, events: Sequence[Event]) -> None:
+    with runtime.transaction() as session:
+        applying.apply(session, operator, events)
+
+
+def _keep(runtime: Runtime, contract: Contract, event: Event, error: Exception) -> None:
+    with runtime.transaction() as session:
+        put_aside.keep_line(session, contract, "", repr(event), error)
 
 
 def try_poll(runtime: Runtime, contract_id: UUID) -> None:
@@ -116,16 +144,23 @@ def try_poll(runtime: Runtime, contract_id: UUID) -> None:
 
 
 def parts(operator: Operator, period: Period, size: int) -> Iterator[tuple[Line, ...]]:
-    """A statement in parts of so many lines; raises Unavailable where it cannot be had whole."""
-    lines, number = operator.fetch(period), 0
-    try:
-        while part := tuple(itertools.islice(lines, size)):
-            yield part
-            number += len(part)
-            if number > _MAX_LINES:
-                raise Unreadable(f"more than {_MAX_LINES} lines")
-    except OperatorFailure as error:
-        raise _unavailable(error) from None
+    """A statement in parts of so many lines; raises Unavailable, after all that came, where it cannot be had whole."""
+    lines, number, failure = operator.fetch(period), 0, None
+    while failure is None:
+        part: list[Line] = []
+        try:
+            for line in itertools.islice(lines, size):
+                part.append(line)
+        except OperatorFailure as error:
+            failure = error
+        if part:
+            yield tuple(part)
+        elif failure is None:
+            return
+        number += len(part)
+        if number > _MAX_LINES:
+            failure = Unreadable(f"more than {_MAX_LINES} lines")
+    raise _unavailable(failure)
 
 
 def statement_date(operator: Operator, contract: str) -> datetime | None:

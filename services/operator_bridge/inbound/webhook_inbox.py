@@ -3,19 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DataError
-from sqlalchemy.orm import Session
 
 from services.operator_bridge import interface
 from services.operator_bridge.adapter_kit import lookup
-from services.operator_bridge.inbound import applying
+from services.operator_bridge.inbound import applying, put_aside
 from services.operator_bridge.interface import Event, UnknownOperator, Unreadable
 from services.operator_bridge.register.models import Message
 from services.operator_bridge.workers import wakeups
+from shared.database import engine
 from shared.observability.logs import logger
 from shared.process import slices
 from shared.process.prepared_query import PreparedQuery, json_rows, rows_of_json
@@ -35,13 +35,14 @@ _STORE = PreparedQuery(
     "ON CONFLICT DO NOTHING RETURNING message_id",
 )
 
+_UNAPPLIED = (Message.applied_at.is_(None), Message.error.is_(None))
 _WAITING = (
-    sa.select(Message)
-    .where(Message.applied_at.is_(None), Message.error.is_(None))
+    sa.select(Message.message_id, Message.operator)
+    .where(*_UNAPPLIED, Message.message_id > sa.bindparam("after"))
     .order_by(Message.message_id)
     .limit(_BATCH_SIZE)
-    .with_for_update(skip_locked=True)
 )
+_FROM_THE_FIRST = UUID(int=0)
 
 # Ids are in the order in which messages came, so the oldest are found without reading those that stay.
 _PRUNE = sa.text("""
@@ -94,17 +95,21 @@ def _store(runtime: Runtime, rows: Sequence[dict[str, Any]]) -> list[bool]:
 
 
 def apply_waiting(runtime: Runtime) -> int:
-    """Applies the messages that wait, oldest first, and returns their number. Unreadable ones are marked and left."""
-    applied = 0
+    """Applies the messages that wait, oldest first, and returns their number.
+
+    One that cannot be read or applied, for whatever reason, is put aside with its error and holds up no other.
+    """
+    number, after = 0, _FROM_THE_FIRST
     while True:
         with runtime.transaction() as session:
-            messages = session.scalars(_WAITING).all()
-            for operator in sorted({message.operator for message in messages}):
-                chosen = [message for message in messages if message.operator == operator]
-                _apply(session, runtime.settings.operators, operator, chosen)
-        applied += len(messages)
-        if len(messages) < _BATCH_SIZE:
-            return applied
+            waiting = session.execute(_WAITING, {"after": after}).all()
+        for operator in sorted({message.operator for message in waiting}):
+            message_ids = [message.message_id for message in waiting if message.operator == operator]
+            put_aside.apply_each(message_ids, partial(_apply, runtime, operator), partial(_put_aside, runtime))
+        number += len(waiting)
+        if len(waiting) < _BATCH_SIZE:
+            return number
+        after = waiting[-1].message_id
 
 
 def prune(runtime: Runtime, batch_size: int = _PRUNE_BATCH_SIZE, seconds: float = slices.SECONDS) -> int:
@@ -123,17 +128,21 @@ def prune(runtime: Runtime, batch_size: int = _PRUNE_BATCH_SIZE, seconds: float 
     return slices.run(delete, 0, seconds)[0]
 
 
-def _apply(session: Session, settings: Mapping[str, str], operator: str, messages: Sequence[Message]) -> None:
-    """Applies messages together, or each alone where one cannot be applied, so that it does not block the others."""
-    try:
-        with session.begin_nested():
-            applying.apply(session, operator, _read(settings, operator, messages))
-    except DataError as error:
-        if len(messages) == 1:
-            _give_up(messages[0], f"It cannot be stored: {type(error.orig).__name__}")
-            return
-        for message in messages:
-            _apply(session, settings, operator, [message])
+def _apply(runtime: Runtime, operator: str, message_ids: Sequence[UUID]) -> None:
+    """Applies those messages that nobody else has in hand, in one transaction."""
+    chosen = sa.select(Message).where(engine.among(Message.message_id, message_ids), *_UNAPPLIED)
+    with runtime.transaction() as session:
+        locked = chosen.order_by(Message.message_id).with_for_update(skip_locked=True)
+        messages = session.scalars(locked).all()
+        applying.apply(session, operator, _read(runtime.settings.operators, operator, messages))
+
+
+def _put_aside(runtime: Runtime, message_id: UUID, error: Exception) -> None:
+    """Puts one message aside, unless somebody else applied it meanwhile."""
+    with runtime.transaction() as session:
+        message = session.get_one(Message, message_id, with_for_update=True)
+        if message.applied_at is None:
+            _give_up(message, put_aside.describe(error))
 
 
 def _read(settings: Mapping[str, str], operator: str, messages: Sequence[Message]) -> list[Event]:

@@ -211,7 +211,7 @@ class Message(Base):
     received_at: Mapped[datetime] = mapped_column(server_default=NOW)
     applied_at: Mapped[datetime | None]
     error: Mapped[str | None]
-    """Why it could not be read; it stays unapplied and visible."""
+    """Why it could not be read or applied; it stays unapplied and visible."""
 
 
 class Report(Base):
