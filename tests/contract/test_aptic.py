@@ -1,8 +1,10 @@
 """What the operator that exchanges files does with files: recorded ones, half-written ones, and none."""
 
+import os
 import shutil
+import socket
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from services.operator_bridge.interface import (
     Period,
     Receipt,
     Redeemed,
+    UnknownLine,
     Unreadable,
 )
 
@@ -97,6 +100,77 @@ def test_a_half_written_file_is_not_read_but_told_of(operator: Operator, folder:
         list(operator.fetch(WHOLE))
     assert Paid not in [type(line) for line in _read(operator)]
     assert ChequeStatus(CHEQUES[0], "registered", 1000) in _read(operator)
+
+
+def directory(path: Path) -> None:
+    path.mkdir()
+    (path / "within.csv").write_text("FIN;0\n", encoding="utf-8")
+
+
+def forbidden(path: Path) -> None:
+    """A file that nobody may read; where the tests are root's, a link that goes round in a circle."""
+    path.write_text("FIN;0\n", encoding="utf-8")
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        path.unlink()
+        path.symlink_to(path)
+
+
+def endless(path: Path) -> None:
+    with path.open("wb") as file:
+        file.seek(5 * 1024**3)  # a hole: it takes no room on the disk
+        file.write(b"\nFIN;1\n")
+
+
+def listening(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = Path.cwd()
+        os.chdir(path.parent)  # an address has 107 characters
+        try:
+            listener.bind(path.name)
+        finally:
+            os.chdir(here)
+
+
+@pytest.mark.parametrize("name", ["ACC-20200101T000000000000Z.csv", "REL-20240401T000000000000Z-47.csv"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        directory,
+        lambda path: path.symlink_to("nowhere"),
+        lambda path: path.symlink_to(path.parent / LAST),
+        lambda path: path.symlink_to("/dev/zero"),
+        os.mkfifo,
+        forbidden,
+        endless,
+        listening,
+    ],
+    ids=["directory", "dangling link", "link", "device", "fifo", "forbidden", "endless", "socket"],
+)
+def test_what_is_no_file_to_be_read_is_told_by_name_and_hides_nothing(
+    operator: Operator, folder: Path, make: Callable[[Path], None], name: str
+) -> None:
+    whole, stated_at = list(operator.fetch(WHOLE)), operator.statement_date("pass-47")
+    make(folder / "retour" / name)
+    assert list(_read(operator)) == whole
+    assert operator.statement_date("pass-47") == stated_at
+    with pytest.raises(Unreadable, match=name):
+        list(operator.fetch(WHOLE))
+
+
+def test_a_line_that_cannot_be_read_hides_none_and_one_of_an_unknown_kind_is_told_of(
+    operator: Operator, folder: Path
+) -> None:
+    whole = list(operator.fetch(WHOLE))
+    path = folder / "retour" / LAST
+    names, *lines, _ = path.read_text(encoding="utf-8").splitlines()
+    more = [f"versement;pass-47;{';' * names.count(';')}", "retour-versement;pass-47;APT-000117", "frais;pass-13;1"]
+    path.write_text("\n".join([names, *more, *lines, f"FIN;{len(lines) + 3}", ""]), encoding="utf-8")
+    read = list(_read(operator))
+    assert [line for line in read if not isinstance(line, UnknownLine)] == whole
+    assert [line.kind for line in read if isinstance(line, UnknownLine)] == ["retour-versement"]
+    with pytest.raises(Unreadable, match=f"{LAST}: Paid: "):
+        list(operator.fetch(WHOLE))
 
 
 def test_a_file_under_a_temporary_name_is_not_looked_at(operator: Operator, folder: Path) -> None:

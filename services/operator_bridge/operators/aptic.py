@@ -5,8 +5,9 @@ any operator that exchanges files. OPERATOR_APTIC_FOLDER is a folder that both s
 with `depot/` (from us) and `retour/` (from them). Neither is ever made by us: a share that is not mounted is an
 operator that is not there. Files are CSV: UTF-8, `;`, amounts in cents, a line of names, and as the last line
 `FIN;<number of lines>`. A file is written under a hidden temporary name and renamed when it is whole; one whose last
-line is missing is still being written, and is not read. One that cannot be read, or never is whole, hides nothing that
-the others say, but is told of at each reading until it is put right or taken away.
+line is missing is still being written, and is not read. One that cannot be read, or never is whole, or is no regular
+file, hides nothing that the others say, but is told of at each reading until it is put right or taken away. So too a
+line that cannot be read.
 
 * `depot/ORD-<UTC instant>-<reference>.csv`: orders, worked off in their order within a day and taken away then, as
   they hold codes. A reference that was seen before is not worked off again, and acknowledged with its first outcome.
@@ -22,21 +23,12 @@ payment order (mandat) that paid for it. One that was cancelled may come again u
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from services.operator_bridge.adapter_kit import csv_files, mapping
-from services.operator_bridge.interface import (
-    ChequeStatus,
-    Line,
-    Operator,
-    Order,
-    Paid,
-    Period,
-    Receipt,
-    Redeemed,
-    Unreadable,
-)
+from services.operator_bridge.interface import ChequeStatus, Line, Operator, Order, Paid, Period, Receipt, Redeemed
 from shared.values import clock
 
 _END = "FIN"
@@ -67,40 +59,36 @@ class Adapter(Operator):
 
     def fetch(self, period: Period) -> Iterator[Line]:
         since = period.since.astimezone(UTC).strftime(_INSTANT) if period.since else ""
-        faults = []
-        with csv_files.reachable():
-            returned = [path for path in self._returned() if path.name[4:] >= since]
-            there = {
-                path: csv_files.instant(path.name[4:24], _INSTANT) and csv_files.end(path, _END) is not None
-                for path in returned
-            }
-            last = max((path for path, whole in there.items() if whole and path.name.startswith("REL")), default=None)
-            for path in (path for path, whole in there.items() if whole):
-                try:
-                    yield from _lines(path, period.contract, path == last)
-                except Unreadable as error:
-                    faults.append(f"{path.name}: {error}")
-        unread = [path.name for path, whole in there.items() if not whole]
-        faults += [f"{name}: not written to its end yet, or named by no instant" for name in unread]
-        if faults:
-            raise Unreadable("; ".join(faults))
+        returned = [path for path in self._returned() if path.name[4:] >= since]
+        whole, faults = csv_files.whole(returned, _END, _instant)
+        last = max((path for path in whole if path.name.startswith("REL")), default=None)
+        yield from csv_files.each(whole, faults, lambda path: _lines(path, period.contract, path == last))
 
     def statement_date(self, contract: str) -> datetime | None:
-        with csv_files.reachable():
-            names = [path.name[4:24] for path in self._returned() if path.name.startswith("REL")]
-        return max(filter(None, (csv_files.instant(name, _INSTANT) for name in names)), default=None)
+        whole, _ = csv_files.whole(self._returned(), _END, _instant)
+        return max(filter(None, (_instant(path) for path in whole if path.name.startswith("REL"))), default=None)
 
     def _returned(self) -> list[Path]:
         """What they gave, oldest first: acknowledgements, then statements; whatever else lies there is not theirs."""
-        return sorted(path for path in Path(self.settings["FOLDER"], "retour").iterdir() if _NAME.fullmatch(path.name))
+        with csv_files.reachable():
+            lying = list(Path(self.settings["FOLDER"], "retour").iterdir())
+        return sorted(path for path in lying if _NAME.fullmatch(path.name))
+
+
+def _instant(path: Path) -> datetime | None:
+    return csv_files.instant(path.name[4:24], _INSTANT)
 
 
 def _lines(path: Path, contract: str, last: bool) -> Iterator[Line]:
     """The lines of one file about a contract; how cheques stand, of the last statement alone."""
-    for line in csv_files.read(path, _END):
-        kind = line.get("type", "acquittement")
-        if mapping.member(line, "contrat", str) == contract and kind in _READERS and (last or kind != "cheque"):
-            yield _READERS[kind](line)
+    lines = mapping.Lines()
+    yield from filter(None, lines.read(partial(_line, contract, last), csv_files.read(path, _END)))
+    lines.check()
+
+
+def _line(contract: str, last: bool, line: Mapping[str, str]) -> Line | None:
+    kind, concerns_us = line.get("type", "acquittement"), mapping.member(line, "contrat", str) == contract
+    return mapping.line_of(_READERS, kind, line) if concerns_us and (last or kind != "cheque") else None
 
 
 def _reader(kind: type[Line], **names: str) -> Callable[[Mapping[str, str]], Line]:
