@@ -175,9 +175,12 @@ def test_a_used_voucher_is_neither_redeemed_nor_cancelled_again(operator: Operat
 
 
 @pytest.mark.parametrize("number", ["1234567890123456/0012345678901234", "1234567890123456/9999999999999999999", "1/x"])
-def test_a_number_that_no_integer_carries_is_not_sent(operator: Operator, number: str) -> None:
-    with pytest.raises(OperatorUnavailable, match="int64"):
-        push(operator, order("declare", number))
+def test_a_number_that_no_integer_carries_is_not_sent_and_holds_up_no_other(operator: Operator, number: str) -> None:
+    good = [order() for _ in range(9)]
+    *others, receipt = push(operator, *good, order("declare", number))
+    assert [other.outcome for other in others] == ["accepted"] * 9
+    assert receipt.outcome == "unknown"
+    assert "int64" in str(receipt.reason)
 
 
 def test_orders_are_sent_side_by_side(operator: Operator, simulator: Simulator) -> None:

@@ -1,7 +1,8 @@
 """For an operator that takes one thing a call: several calls at a time, each on a connection that is kept alive.
 
 How much may have been done is decided call by call. The first that fails has no further one begun: what was not begun
-has no receipt, and surely was not done; what was under way then ends as it may.
+has no receipt, and surely was not done; what was under way then ends as it may. An answer, or a number, that cannot be
+read is the outcome of its own order, which is unknown, and stops no other, unless nothing at all can be read.
 """
 
 import contextvars
@@ -10,7 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from services.operator_bridge.interface import OperatorFailure, OperatorRefused, OperatorUnavailable, Order, Receipt
+from services.operator_bridge.interface import (
+    OperatorFailure,
+    OperatorRefused,
+    OperatorUnavailable,
+    Order,
+    Receipt,
+    Unreadable,
+)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -37,6 +45,7 @@ def receipts(call: Callable[[Order], str | None], orders: Sequence[Order]) -> It
     Raises OperatorUnavailable at the end where orders were left: those without a receipt were surely not done.
     """
     failures: list[OperatorFailure] = []
+    unreadable: list[OperatorFailure] = []
 
     def send(order: Order) -> Receipt | None:
         if failures:
@@ -45,11 +54,16 @@ def receipts(call: Callable[[Order], str | None], orders: Sequence[Order]) -> It
             return Receipt(order.reference, "accepted", number=call(order))
         except OperatorRefused as refusal:
             return Receipt(order.reference, "refused", str(refusal))
+        except Unreadable as fault:
+            unreadable.append(fault)
+            return Receipt(order.reference, "unknown", str(fault))
         except OperatorFailure as failure:
             failures.append(failure)
             unavailable = isinstance(failure, OperatorUnavailable)
             return None if unavailable else Receipt(order.reference, "unknown", str(failure))
 
     yield from filter(None, answers(send, orders))
+    if len(unreadable) == len(orders) > 1:
+        failures += unreadable
     if failures:
         raise OperatorUnavailable(str(failures[0]), getattr(failures[0], "retry_after", None))
