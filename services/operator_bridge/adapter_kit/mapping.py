@@ -24,6 +24,8 @@ from shared.values.text_rules import is_line
 _T = TypeVar("_T")
 _MAX_CENTS = 1_000_000_000
 _MAX_AMOUNT_LENGTH = 50
+_MAX_VALUES, _MAX_CONTAINERS = 4_000_000, 500_000
+"""Of one page of a statement, which has 64 MiB at most."""
 
 _MAX_TEXT_LENGTH = 500
 _IN_OUR_TIME = f"from {clock.EARLIEST:%Y-%m-%d} to {clock.LATEST:%Y-%m-%d}"
@@ -33,9 +35,9 @@ _MEMBERS = tuple(field.name for field in dataclasses.fields(Order))
 
 
 def document(body: bytes) -> dict[str, Any]:
-    """A JSON object; raises Unreadable, also where it nests without end or has endless numbers."""
+    """A JSON object; raises Unreadable, also where it would take a parser long or much memory."""
     try:
-        request_limits.check_json(body)
+        request_limits.check_json(body, _MAX_VALUES, _MAX_CONTAINERS)
         found = json.loads(body)
     except (ValueError, request_limits.Malformed):
         found = None

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import time
+import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -60,6 +62,96 @@ def test_a_bomb_is_refused_in_no_time(bomb: bytes) -> None:
     with contextlib.suppress(Malformed):
         request_limits.check_json(bomb)
     assert time.thread_time() - began < 2.0
+
+
+def _refuse_or_parse(body: bytes) -> None:
+    """Does with a body what a service does: checks it, and parses it if the check lets it pass."""
+    with contextlib.suppress(ValueError, Malformed):
+        request_limits.check_json(body)
+        json.loads(body)
+
+
+def _seconds(body: bytes) -> float:
+    """The least of three measurements, as another process may take the processor in any of them."""
+    measured = []
+    for _ in range(3):
+        began = time.thread_time()
+        _refuse_or_parse(body)
+        measured.append(time.thread_time() - began)
+    return min(measured)
+
+
+HOSTILE: dict[str, Callable[[int], bytes]] = {
+    "escaped quotes in a string that ends": lambda size: b'{"a":"' + b'\\"' * (size // 2) + b'"}',
+    "escaped quotes in a string that never ends": lambda size: b'{"a":"' + b'\\"' * (size // 2),
+    "escaped quotes outside a string": lambda size: b'\\"' * (size // 2),
+    "escaped backslashes": lambda size: b'["' + b"\\\\" * (size // 2) + b'"]',
+    "a string that ends in a backslash": lambda size: b'["' + b"a" * size + b"\\",
+    "quotes": lambda size: b'"' * size,
+    "quotes and backslashes": lambda size: b'"\\' * (size // 2),
+    "surrogates": lambda size: b'["' + b"\\ud83d" * (size // 6) + b'"]',
+    "a long text": lambda size: b'["' + b"a" * size + b'"]',
+    "a long text of brackets": lambda size: b'["' + b"[{" * (size // 2) + b'"]',
+    "open arrays": lambda size: b"[" * size,
+    "deep arrays": lambda size: b"[" * (size // 2) + b"]" * (size // 2),
+    "deep objects": lambda size: b'{"a":' * (size // 5),
+    "shallow arrays": lambda size: b"[" + b"[]," * (size // 3) + b"[]]",
+    "small objects": lambda size: b"[" + b'{"":1},' * (size // 7) + b"1]",
+    "empty strings": lambda size: b"[" + b'"",' * (size // 3) + b"1]",
+    "equal members": lambda size: b"{" + b'"a":1,' * (size // 6) + b'"a":1}',
+    "many members": lambda size: b"{" + b",".join(b'"%x":1' % number for number in range(size // 9)) + b"}",
+    "a number of many digits": lambda size: b"[" + b"9" * size + b"]",
+    "numbers of many digits": lambda size: b"[" + (b"9" * 100 + b",") * (size // 101) + b"1]",
+    "a fraction of many digits": lambda size: b"[0." + b"9" * size + b"]",
+    "a number of many signs": lambda size: b"[" + b"1-" * (size // 2) + b"]",
+    "small numbers": lambda size: b"[" + b"1," * (size // 2) + b"1]",
+    "white space": lambda size: b" " * size,
+    "bytes that are no text": lambda size: b'["' + b"\xff" * size + b'"]',
+    "zeros": lambda size: b"\0" * size,
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+def test_a_body_costs_time_in_proportion_to_its_size(hostile: Callable[[int], bytes]) -> None:
+    """What is quadratic takes 64 times as long for 8 times the size, and is stopped by the clock of the whole run."""
+    size = 32 * 1024
+    least = 0.0005  # below it the clock is measured, not the work
+    assert _seconds(hostile(8 * size)) < 3 * 8 * max(_seconds(hostile(size)), least)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("size", [64 * 1024, 8 * 1024 * 1024])
+def test_the_check_takes_no_memory_and_what_passes_little(hostile: Callable[[int], bytes], size: int) -> None:
+    body = hostile(size)
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(Malformed):
+            request_limits.check_json(body)
+        checked = tracemalloc.get_traced_memory()[1]
+        _refuse_or_parse(body)
+        parsed = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert checked < 64 * 1024
+    assert parsed < 5 * max(size, 4 * 1024 * 1024)
+
+
+@pytest.mark.parametrize("body", [b"[" + b"{}," * 60_000 + b"{}]", b"[" + b"1," * 600_000 + b"1]"])
+def test_more_values_than_a_request_has_are_refused(body: bytes) -> None:
+    with pytest.raises(Malformed, match="Send it in parts"):
+        request_limits.check_json(body)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_json_in_another_encoding_does_not_hide_its_brackets(encoding: str) -> None:
+    with pytest.raises(Malformed, match="UTF-8"):
+        request_limits.check_json(('["∢' + "[" * 5_000 + "]" * 5_000 + '"]').encode(encoding))
+
+
+@pytest.mark.parametrize("body", [b"[", b'{"a":[1]', b"]", b"[]]"])
+def test_brackets_that_do_not_match_are_refused(body: bytes) -> None:
+    with pytest.raises(Malformed, match="brackets"):
+        request_limits.check_json(body)
 
 
 @pytest.mark.parametrize(
