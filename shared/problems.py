@@ -11,6 +11,8 @@ from marshmallow import INCLUDE, Schema, fields
 from werkzeug.exceptions import HTTPException
 
 CONTENT_TYPE = "application/problem+json"
+MAX_ERRORS = 20
+_MAX_LENGTH = 200
 
 
 class ProblemSchema(Schema):
@@ -47,8 +49,11 @@ class Problem(Exception):
 
     def body(self) -> dict[str, Any]:
         """The problem document: type, title, status, detail and the members of this kind."""
-        members = {"title": self.title, "status": int(self.status), "detail": self.detail}
-        return {"type": f"urn:souche:{self.slug}", **members, **self.members}
+        members = {"title": self.title, "status": int(self.status), "detail": self.detail, **self.members}
+        if "errors" in members:
+            members["errors"], total = first_errors(members["errors"])
+            members["detail"] += f" These are the first {MAX_ERRORS} errors of {total}." if total > MAX_ERRORS else ""
+        return {"type": f"urn:souche:{self.slug}", **members}
 
 
 class Invalid(
@@ -81,6 +86,23 @@ class Unavailable(
     Problem, status=HTTPStatus.SERVICE_UNAVAILABLE, slug="unavailable", title="The service cannot answer now"
 ):
     """Something this service stands on is down; asking again later may succeed."""
+
+
+def first_errors(errors: Any, most: int = MAX_ERRORS) -> tuple[Any, int]:
+    """The first errors of a tree of them by field, each cut where it is long, and how many there are in all."""
+    if not isinstance(errors, dict | list):
+        return (_cut(errors) if isinstance(errors, str) else errors), 1
+    kept, total = [], 0
+    for name, inner in errors.items() if isinstance(errors, dict) else enumerate(errors):
+        found, many = first_errors(inner, most - total)
+        if total < most:
+            kept.append((_cut(name) if isinstance(name, str) else name, found))
+        total += many
+    return (dict(kept) if isinstance(errors, dict) else [found for _, found in kept]), total
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"
 
 
 def answer(problem: Problem) -> Response:

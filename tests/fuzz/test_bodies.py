@@ -1,7 +1,8 @@
 """Bodies that are packed, too long or of another kind are refused by every route that takes one."""
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -57,3 +58,70 @@ def test_a_body_beyond_all_bounds_is_refused(issuer: ServiceUnderTest) -> None:
         headers = issuer.headers("admin") | {"Content-Type": "text/csv" if "import" in path else "application/json"}
         answer = issuer.app.test_client().post(path, data=body, headers=headers)
         assert (answer.status_code, answer.get_json()["type"]) == (413, "urn:souche:too-large"), path
+
+
+def schemas_of(document: dict[str, Any], schema: dict[str, Any], place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A schema of a document and all within it, each with its place."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        yield from schemas_of(document, document["components"]["schemas"][name], place)
+        return
+    yield place, schema
+    for name, inner in schema.get("properties", {}).items():
+        if not inner.get("readOnly"):
+            yield from schemas_of(document, inner, f"{place}.{name}")
+    for kind in ("items", "additionalProperties"):
+        if isinstance(schema.get(kind), dict):
+            yield from schemas_of(document, schema[kind], f"{place}[]")
+    for kind in ("allOf", "anyOf", "oneOf"):
+        for inner in schema.get(kind, ()):
+            yield from schemas_of(document, inner, place)
+
+
+def bodies_of(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema within a JSON body that a service takes, with its place."""
+    for path, item in document["paths"].items():
+        for method in TAKING:
+            content = item.get(method, {}).get("requestBody", {}).get("content", {})
+            if "application/json" in content:
+                yield from schemas_of(document, content["application/json"]["schema"], f"{method} {path} ")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_list_and_dictionary_of_a_body_has_a_greatest_length(
+    service: Callable[[str], ServiceUnderTest], name: str
+) -> None:
+    document = service(name).client.get("/openapi.json").get_json()
+    found = list(bodies_of(document))
+    assert len(found) > 20
+    endless = [place for place, schema in found if schema.get("type") == "array" and "maxItems" not in schema]
+    endless += [
+        place
+        for place, schema in found
+        if isinstance(schema.get("additionalProperties"), dict) and "maxProperties" not in schema
+    ]
+    assert not endless
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_wrong_in_ten_thousand_ways_gets_a_short_answer(
+    service: Callable[[str], ServiceUnderTest], name: str
+) -> None:
+    asked = service(name)
+    document = asked.client.get("/openapi.json").get_json()
+    lists = {place.rpartition(".")[2] for place, schema in bodies_of(document) if schema.get("type") == "array"}
+    wrong: list[dict[str, Any]] = [
+        {f"strange-{number}": 1 for number in range(1_500)},
+        {"x" * 30_000: 1},
+        *({name: [{}] * 10_000} for name in lists),
+        *({name: [{}] * 49} for name in lists),
+    ]
+    for method, path, roles in taking(asked):
+        if path in ("/v1/grants/bulk",) or path.endswith("/imports"):
+            continue
+        scope = new_id() if roles[0] in ("prescriber", "structure") else None
+        for body in wrong:
+            headers = asked.headers(roles[0], scope, subject="operator_bridge", key="k")
+            answer = asked.app.test_client().open(path, method=method, json=body, headers=headers)
+            assert answer.status_code < 500, path
+            assert len(answer.data) < 8 * 1024, (path, next(iter(body)))

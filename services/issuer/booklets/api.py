@@ -23,6 +23,7 @@ from shared.http.request_context import pdf_file, runtime, transaction
 from shared.observability.logs import logger
 from shared.problems import ProblemSchema
 from shared.values import clock
+from shared.values.bounded_fields import BoundedList
 
 grant_views = Blueprint(
     "booklet", __name__, url_prefix="/v1/grants", description="What is handed over with a grant's cheques."
@@ -45,7 +46,7 @@ class PaperQuery(Schema):
 class PrintingSchema(Schema):
     """Which grants to print in one file: these, in their order, or all that the filters leave, by prescriber."""
 
-    grant_ids = fields.List(fields.UUID(), load_default=None, validate=validate.Length(1, printing.MAX_GRANTS))
+    grant_ids = BoundedList(fields.UUID(), load_default=None, least=1, most=printing.MAX_GRANTS)
     programme = programme_code(load_default=None)
     lot = text(load_default=None)
     granted_from = day(load_default=None)

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
+
+from shared.values.bounded_fields import BoundedList
 
 
 class ChequeSchema(Schema):
@@ -24,8 +26,8 @@ class PrintedChequeSchema(Schema):
     state = fields.Str(required=True)
 
 
-def cheque_id_list(**options: Any) -> fields.List[Any]:
-    return fields.List(fields.UUID(), validate=validate.Length(1, 1000), **options)
+def cheque_id_list(**options: Any) -> BoundedList:
+    return BoundedList(fields.UUID(), least=1, most=1000, **options)
 
 
 class ChequesSchema(Schema):

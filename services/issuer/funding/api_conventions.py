@@ -13,6 +13,7 @@ from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
+from shared.values.bounded_fields import BoundedList
 
 blueprint = Blueprint(
     "conventions", __name__, url_prefix="/v1/conventions", description="What funders agreed to pay for."
@@ -31,9 +32,10 @@ class ConventionSchema(Schema):
     amount_cents = cents(required=True, metadata={"description": "The most that its envelopes hold together."})
     starts_on = day(required=True)
     ends_on = day(required=True)
-    target_publics = fields.List(text(), load_default=list, metadata={"description": "Empty: everybody."})
-    territory = fields.List(
+    target_publics = BoundedList(text(), most=100, load_default=list, metadata={"description": "Empty: everybody."})
+    territory = BoundedList(
         fields.Str(validate=_PREFIX),
+        most=1000,
         load_default=list,
         metadata={"description": "Where the prescribers are that it pays for; empty: anywhere."},
     )
@@ -43,8 +45,8 @@ class ConventionSchema(Schema):
         validate=validate.Range(1, WHOLE),
         metadata={"description": "The most that it pays of the cheques used, in ten-thousandths of their value."},
     )
-    reserved_publics = fields.List(
-        text(), load_default=list, metadata={"description": "Publics that a part of the money is kept for."}
+    reserved_publics = BoundedList(
+        text(), most=100, load_default=list, metadata={"description": "Publics that a part of the money is kept for."}
     )
     reserved_bp = fields.Int(
         strict=True,

@@ -15,6 +15,7 @@ from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
 from shared.problems import ProblemSchema
+from shared.values.bounded_fields import BoundedList
 
 blueprint = Blueprint(
     "envelopes", __name__, url_prefix="/v1/envelopes", description="Whose money the cheques are charged to."
@@ -44,7 +45,7 @@ class EnvelopeSchema(Schema):
     )
     starts_on = day(metadata={"description": "The convention's, if not said."})
     ends_on = day(metadata={"description": "The convention's, if not said."})
-    target_publics = fields.List(text(), load_default=list, metadata=_PUBLICS)
+    target_publics = BoundedList(text(), most=100, load_default=list, metadata=_PUBLICS)
     priority = fields.Int(
         strict=True, load_default=0, validate=validate.Range(-1000, 1000), metadata={"description": "Lower goes first."}
     )

@@ -23,6 +23,7 @@ from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction
 from shared.observability.logs import logger
 from shared.problems import ProblemSchema
+from shared.values.bounded_fields import BoundedDict
 
 blueprint = Blueprint(
     "grants", __name__, url_prefix="/v1/grants", description="Amounts granted to people, handed over as cheques."
@@ -120,7 +121,7 @@ class AssessmentSchema(Schema):
     """A person's situation by question of the programme, or an amount; and who it is, to see what they had."""
 
     programme = programme_code(required=True)
-    answers = fields.Dict(keys=fields.Str(), values=fields.Str())
+    answers = BoundedDict(fields.Str(), fields.Str(), most=100)
     amount_cents = cents(metadata={"description": "Instead of answers."})
     beneficiary = fields.Nested(BeneficiarySchema)
     granted_on = fields.Date(metadata={"description": "Default: today (Europe/Paris). Must not be in the future."})

@@ -59,7 +59,9 @@ _BODY = {
             f" CSV columns: {', '.join(bulk_csv.COLUMNS)}, answer.<question>."
         ),
         "content": {
-            "application/json": {"schema": {"type": "array", "items": GrantOrderSchema}},
+            "application/json": {
+                "schema": {"type": "array", "maxItems": bulk_csv.MAX_LINES, "items": GrantOrderSchema}
+            },
             "text/csv": {"schema": {"type": "string"}},
         },
     }

@@ -10,6 +10,7 @@ from services.issuer.people.identities import Identity
 from services.issuer.people.schemas import BeneficiarySchema
 from shared.access.tokens import Caller
 from shared.problems import Invalid
+from shared.values.bounded_fields import BoundedDict
 
 
 class GrantOrderSchema(Schema):
@@ -17,8 +18,8 @@ class GrantOrderSchema(Schema):
 
     prescriber_id = fields.UUID(metadata={"description": "Required of an admin; a prescriber grants for itself."})
     programme = programme_code(required=True)
-    answers = fields.Dict(
-        keys=fields.Str(), values=fields.Str(), metadata={"description": "By question; they are not kept."}
+    answers = BoundedDict(
+        fields.Str(), fields.Str(), most=100, metadata={"description": "By question; they are not kept."}
     )
     amount_cents = cents(metadata={"description": "Instead of answers; needs a reason."})
     reason = text(500, metadata={"description": "Why this amount. Name nobody in it."})

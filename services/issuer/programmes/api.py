@@ -14,6 +14,7 @@ from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
+from shared.values.bounded_fields import BoundedList
 
 programme_views = Blueprint(
     "programmes", __name__, url_prefix="/v1/programmes", description="What cheques are for, and their rules."
@@ -70,9 +71,10 @@ class ProgrammeSchema(Schema):
         metadata={"description": "Months after the last contact before the identity is erased."},
     )
     spendable = fields.Str(load_default=ON_ISSUE, validate=validate.OneOf((ON_ISSUE, ON_REGISTRATION)))
-    services = fields.List(text(), load_default=list, metadata={"description": "Empty: any."})
-    territory = fields.List(
+    services = BoundedList(text(), most=100, load_default=list, metadata={"description": "Empty: any."})
+    territory = BoundedList(
         fields.Str(validate=validate.Regexp(r"[0-9AB]{1,5}\Z")),
+        most=1000,
         load_default=list,
         metadata={"description": "Beginnings of postcodes or INSEE codes. Empty: anywhere."},
     )

@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from services.issuer.fields import MAX_CENTS, cents, text
+from shared.values.bounded_fields import BoundedDict, BoundedList
 
 _POINTS = validate.Range(-100_000, 100_000)
 
@@ -14,11 +15,12 @@ class QuestionSchema(Schema):
 
     key = text(60, required=True)
     label = text(500, required=True)
-    answers = fields.Dict(
-        keys=text(),
-        values=fields.Int(strict=True, validate=validate.Range(-1000, 1000)),
+    answers = BoundedDict(
+        text(),
+        fields.Int(strict=True, validate=validate.Range(-1000, 1000)),
         required=True,
-        validate=validate.Length(min=1),
+        least=1,
+        most=100,
     )
 
 
@@ -32,9 +34,10 @@ class AmountStepSchema(Schema):
 class ConditionSchema(Schema):
     """An amount for these answers and at least these points; 0 cents: nothing is granted."""
 
-    when = fields.Dict(
-        keys=text(60),
-        values=fields.List(text(), validate=validate.Length(1, 100)),
+    when = BoundedDict(
+        text(60),
+        BoundedList(text(), least=1, most=100),
+        most=100,
         metadata={"description": "The answers that each of these questions may have."},
     )
     from_points = fields.Int(strict=True, validate=_POINTS)
@@ -57,12 +60,11 @@ class PeriodSchema(Schema):
 class WhoSchema(Schema):
     """Callers, by their roles and, of prescribers, by their kinds."""
 
-    roles = fields.List(
-        fields.Str(validate=validate.OneOf(("prescriber", "admin"))), required=True, validate=validate.Length(1, 2)
-    )
-    typologies = fields.List(
+    roles = BoundedList(fields.Str(validate=validate.OneOf(("prescriber", "admin"))), required=True, least=1, most=2)
+    typologies = BoundedList(
         text(),
-        validate=validate.Length(1, 100),
+        least=1,
+        most=100,
         metadata={"description": "Only prescribers of one of these kinds, as the national schema names them."},
     )
 
@@ -94,11 +96,12 @@ class PerPersonSchema(Schema):
 class RuleSchema(Schema):
     """From answers to an amount, by points or by conditions, and what one person may have in all."""
 
-    questions = fields.List(fields.Nested(QuestionSchema), validate=validate.Length(1, 100))
-    amounts = fields.List(fields.Nested(AmountStepSchema), validate=validate.Length(1, 100))
-    conditions = fields.List(
+    questions = BoundedList(fields.Nested(QuestionSchema), least=1, most=100)
+    amounts = BoundedList(fields.Nested(AmountStepSchema), least=1, most=100)
+    conditions = BoundedList(
         fields.Nested(ConditionSchema),
-        validate=validate.Length(1, 100),
+        least=1,
+        most=100,
         metadata={"description": "Instead of `amounts`: the first that holds counts."},
     )
     stating = fields.Nested(

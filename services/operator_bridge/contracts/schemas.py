@@ -4,6 +4,7 @@ from marshmallow import Schema, fields, validate
 
 from services.operator_bridge.orders.schemas import note
 from services.operator_bridge.register import transitions
+from shared.values.bounded_fields import BoundedList
 from shared.values.text_rules import check_line, no_code
 
 
@@ -53,10 +54,11 @@ class ActivationSchema(Schema):
         validate=[validate.Length(1, 100), check_line],
         metadata={"description": "Number of the mandat."},
     )
-    cheque_ids = fields.List(
+    cheque_ids = BoundedList(
         fields.UUID(),
         load_default=None,
-        validate=validate.Length(1, 100_000),
+        least=1,
+        most=100_000,
         metadata={"description": "The cheques that it paid for; where there are none, all that wait to be activated."},
     )
 

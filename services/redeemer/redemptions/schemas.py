@@ -4,6 +4,7 @@ from marshmallow import Schema, fields, validate
 
 from services.redeemer.fields import text
 from services.redeemer.redemptions import redeeming
+from shared.values.bounded_fields import BoundedList
 
 _LONGEST_CODE = 100  # with whatever separators somebody types
 
@@ -50,7 +51,7 @@ class CheckAnswer(Schema):
 class RedemptionRequest(WorkshopSchema):
     """Cheques presented together: all are redeemed, or none."""
 
-    codes = fields.List(code(), required=True, validate=validate.Length(1, redeeming.MAX_CODES))
+    codes = BoundedList(code(), required=True, least=1, most=redeeming.MAX_CODES)
 
 
 class RedeemedLine(Schema):
