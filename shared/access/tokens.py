@@ -184,6 +184,8 @@ def roles(
     reach = _reach(everything, own, service)
 
     def decorate(view: Callable[_P, _R]) -> Callable[_P, _R]:
+        max_bytes = request_limits.body_limit_of(view)
+
         @functools.wraps(view)
         def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             g.caller = _authenticate()
@@ -196,7 +198,8 @@ def roles(
                 raise Forbidden(detail, headers={"WWW-Authenticate": challenge})
             if service and g.caller.role is Role.SERVICE and g.caller.subject != service:
                 raise Forbidden(f"This is for the service {service} alone.")
-            request_limits.check_request(str(g.caller))  # before anything reads the body, and after the caller is known
+            # Before anything reads the body, and after the caller is known.
+            request_limits.check_request(str(g.caller), max_bytes)
             return view(*args, **kwargs)
 
         return _marked(guarded, reach)

@@ -1,6 +1,6 @@
 """Answers to what goes wrong: a use case's problems, the database, settings that are missing."""
 
-from flask import Flask, Response, current_app
+from flask import Flask, Response, current_app, request
 from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled, UniqueViolation
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -8,7 +8,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared import problems
 from shared.http.metrics import REFUSALS
-from shared.limiting.request_limits import TooLarge
+from shared.limiting.request_limits import KIB, MIB, TooLarge
 from shared.observability.logs import logger
 from shared.problems import Conflict, Problem, Unavailable
 from shared.settings.settings import ConfigurationError
@@ -68,8 +68,9 @@ def _answer_taken(error: IntegrityError) -> Response:
 
 
 def _answer_too_large(_: RequestEntityTooLarge) -> Response:
-    limit = current_app.config["MAX_CONTENT_LENGTH"] // (1024 * 1024)
-    return problems.answer(TooLarge(f"At most {limit} MiB are taken at once. Send the file in parts."))
+    limit = request.max_content_length or 0
+    size = f"{limit // MIB} MiB" if limit >= MIB else f"{limit // KIB} KiB"
+    return problems.answer(TooLarge(f"At most {size} are taken at once. Send it in parts."))
 
 
 def _answer_database(error: Exception) -> Response:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from shared.access.tokens import reach_of
+from shared.limiting.request_limits import KIB, MIB, body_limit_of
 from shared.settings.settings import SERVICES
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
@@ -58,6 +60,35 @@ def test_a_body_beyond_all_bounds_is_refused(issuer: ServiceUnderTest) -> None:
         headers = issuer.headers("admin") | {"Content-Type": "text/csv" if "import" in path else "application/json"}
         answer = issuer.app.test_client().post(path, data=body, headers=headers)
         assert (answer.status_code, answer.get_json()["type"]) == (413, "urn:souche:too-large"), path
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_route_takes_bodies_of_its_own_size(service: Callable[[str], ServiceUnderTest], name: str) -> None:
+    asked = service(name)
+    sizes = {}
+    for rule in asked.app.url_map.iter_rules():
+        view = asked.app.view_functions[rule.endpoint]
+        if "POST" not in (rule.methods or ()) or rule.arguments or not (roles := list(reach_of(view) or ())):
+            continue
+        size = sizes[rule.rule] = body_limit_of(view)
+        scope = new_id() if roles[0] in ("prescriber", "structure") else None
+        headers = asked.headers(roles[0], scope, subject="operator_bridge", key="k")
+        headers |= {"Content-Type": "application/json"}
+        client = asked.app.test_client()
+        assert client.post(rule.rule, data=b"x" * size, headers=headers).status_code != 413, rule.rule
+        refused = client.post(rule.rule, data=b"x" * (size + 1), headers=headers)
+        assert (refused.status_code, refused.get_json()["type"]) == (413, "urn:souche:too-large"), rule.rule
+        told = f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB"
+        assert refused.get_json()["detail"] == f"At most {told} are taken at once. Send it in parts."
+    large = {path for path, size in sizes.items() if size > MIB}
+    assert (
+        large
+        == {
+            "issuer": {"/v1/prescribers/imports", "/v1/grants/bulk"},
+            "redeemer": {"/v1/structures/imports", "/v1/payments/imports"},
+            "operator_bridge": set(),
+        }[name]
+    )
 
 
 def schemas_of(document: dict[str, Any], schema: dict[str, Any], place: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -17,6 +17,7 @@ from shared.access.tokens import caller, roles
 from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http import idempotency
 from shared.http.request_context import runtime, wait_for_others
+from shared.limiting.request_limits import MIB, body_limit
 from shared.problems import Invalid, Problem, Unavailable
 
 blueprint = Blueprint("bulk grants", __name__, url_prefix="/v1/grants/bulk", description="Many grants at once.")
@@ -70,6 +71,7 @@ _BODY = {
 
 @blueprint.route("", methods=["POST"])
 @roles("admin", own="prescriber")
+@body_limit(16 * MIB)
 @idempotency.idempotent(trials=True)
 @blueprint.doc(**_BODY)
 @blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)

@@ -14,6 +14,7 @@ from shared.database.paging import PageQuery, page_by, page_of
 from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
+from shared.limiting.request_limits import MIB, body_limit
 from shared.places import importer
 from shared.places.importer import CSV_BODY, PlaceSchema, ReportSchema
 
@@ -29,6 +30,7 @@ class PrescriberSchema(PlaceSchema):
 
 @blueprint.route("/imports", methods=["POST"])
 @roles("admin")
+@body_limit(16 * MIB)
 @idempotent(trials=True)
 @blueprint.doc(**CSV_BODY)
 @blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)

@@ -14,6 +14,7 @@ from shared.access.tokens import caller, roles
 from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import transaction
+from shared.limiting.request_limits import MIB, body_limit
 from shared.values.bounded_fields import BoundedList
 
 programme_views = Blueprint(
@@ -115,6 +116,7 @@ class DeclaredRuleSchema(Schema):
 
 @programme_views.route("", methods=["POST"])
 @roles("admin")
+@body_limit(1 * MIB)
 @idempotent()
 @programme_views.arguments(ProgrammeSchema)
 @programme_views.response(201, ProgrammeSchema)
@@ -147,6 +149,7 @@ def show_programme(code: str) -> Programme:
 
 @rule_views.route("", methods=["POST"])
 @roles("admin")
+@body_limit(1 * MIB)
 @idempotent()
 @rule_views.arguments(NewRuleSchema)
 @rule_views.response(201, DeclaredRuleSchema)

@@ -17,6 +17,7 @@ from shared.audit import trail
 from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import idempotent
 from shared.http.request_context import runtime, transaction, wait_for_others
+from shared.limiting.request_limits import MIB, body_limit
 from shared.problems import ProblemSchema
 from shared.process.recovery import Query, RedemptionsRemembered
 
@@ -104,6 +105,7 @@ def release(contract_id: UUID) -> Contract:
 
 @blueprint.route("/<uuid:contract_id>/activations", methods=["POST"])
 @roles("admin", "finance", "operations")
+@body_limit(8 * MIB)
 @idempotent()
 @blueprint.arguments(schemas.ActivationSchema)
 @blueprint.response(201, schemas.ActivatedSchema)

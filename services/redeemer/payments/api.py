@@ -20,6 +20,7 @@ from shared.files.csv_export import CSV_ANSWER, FormatQuery, PeriodQuery, export
 from shared.files.file_import import IMPORT_OPTIONS, ImportOptions, ImportOptionsQuery
 from shared.http.idempotency import idempotent
 from shared.http.request_context import csv_file, runtime, transaction, wait_for_others
+from shared.limiting.request_limits import MIB, body_limit
 from shared.problems import ProblemSchema
 
 blueprint = Blueprint("payments", __name__, url_prefix="/v1/payments", description="Money that went to structures.")
@@ -146,6 +147,7 @@ class TermsSchema(Schema):
 
 @blueprint.route("/imports", methods=["POST"])
 @roles("admin", "finance")
+@body_limit(8 * MIB)
 @idempotent(trials=True)
 @blueprint.doc(**_BODY)
 @blueprint.arguments(ImportOptionsQuery, **IMPORT_OPTIONS)

@@ -26,6 +26,7 @@ from shared.database.paging import PageQuery, page_of
 from shared.http.idempotency import HEADER, request_digests, required_key
 from shared.http.request_context import runtime, transaction
 from shared.limiting.client_address import client_network
+from shared.limiting.request_limits import KIB, body_limit
 from shared.problems import ProblemSchema
 
 blueprint = Blueprint("redemptions", __name__, url_prefix="/v1/redemptions", description="Cheques spent.")
@@ -51,6 +52,7 @@ class RedemptionQuery(PageQuery):
 
 @blueprint.route("", methods=["POST"])
 @roles(own="structure")
+@body_limit(32 * KIB)
 @blueprint.doc(**_KEY)
 @blueprint.arguments(RedemptionRequest())
 @blueprint.response(201, PresentationSchema)
@@ -97,6 +99,7 @@ def reverse_redemption(body: dict[str, str], redemption_id: UUID) -> Redemption:
 
 @checks.route("", methods=["POST"])
 @roles(own="structure")
+@body_limit(32 * KIB)
 @checks.arguments(CheckRequest)
 @checks.response(200, CheckAnswer)
 @checks.alt_response(429, schema=ProblemSchema, description="Too many unknown codes were tried.")

@@ -84,7 +84,7 @@ def test_of_one_file_sent_twice_at_once_one_is_told_that_it_came_before(office: 
 def test_a_file_too_large_is_refused_with_what_is_expected(office: Office) -> None:
     answer = office.post(PATH, b"x" * (16 * 1024 * 1024 + 1))
     assert problem(answer) == (413, "too-large")
-    assert answer.get_json()["detail"] == "At most 16 MiB are taken at once. Send the file in parts."
+    assert answer.get_json()["detail"] == "At most 16 MiB are taken at once. Send it in parts."
 
 
 def test_a_changed_file_updates_by_the_sources_identifier(office: Office) -> None:
