@@ -105,7 +105,7 @@ def _conventions(conventions: Sequence[Mapping[str, Any]]) -> Table:
         "Paid to structures": [line["sums"]["paid"]["cents"] for line in conventions],
         "Owed by the funder": [line["owed_cents"] for line in conventions],
     }
-    table = Table(title="Euros per convention, as its funder is told", show_footer=True)
+    table = Table(title="Euros per convention, as reported to its funder", show_footer=True)
     table.add_column("Convention", footer="All")
     table.add_column("It pays at most", justify="right")
     for name, cents in columns.items():

@@ -41,6 +41,6 @@ class ContractsRemembered(Schema):
 @blueprint.arguments(Query, location="query")
 @blueprint.response(200, ContractsRemembered)
 def remember_contracts(query: dict[str, UUID]) -> dict[str, Any]:
-    """The contracts that the bridge told of, by page; an empty page is the end."""
+    """The contracts that the bridge announced, by page; an empty page is the end."""
     with transaction() as session:
         return {"items": structures.contracts(session, query["after"])}

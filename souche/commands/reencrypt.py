@@ -27,9 +27,9 @@ def reencrypt(check: bool, again: bool, batch: int, pause: float) -> None:
         _check(runtime)
         return
     for what in key_rotation.SEALED:
-        _count(f"{what.name} sealed anew", key_rotation.reseal(runtime, what, batch), pause)
-    _count("people known by a new digest", key_rotation.redigest_people(runtime, batch), pause)
-    _count("cheques whose new digest was told", key_rotation.publish_digests(runtime, batch, again=again), pause)
+        _count(f"{what.name} encrypted again", key_rotation.reseal(runtime, what, batch), pause)
+    _count("people with a new digest", key_rotation.redigest_people(runtime, batch), pause)
+    _count("cheques whose new digest was published", key_rotation.publish_digests(runtime, batch, again=again), pause)
 
 
 def _check(runtime: Runtime) -> None:

@@ -136,7 +136,7 @@ def _cheque_fault(cheque_id: UUID, issued: Any, spendable: Any, registered: Any)
     cheque = f"cheque {cheque_id}"
     for service, row in (("issuer", issued), ("redeemer", spendable), ("operator bridge", registered)):
         if row is None:
-            return f"{cheque} is not known to the {service}{_redeemer_record(spendable)}"
+            return f"{cheque} is unknown to the {service}{_redeemer_record(spendable)}"
     if not issued.programme == spendable.programme == registered.programme:
         programmes = f"{issued.programme}, {spendable.programme} and {registered.programme}"
         return f"{cheque} is of {programmes} to issuer, redeemer and operator bridge"
@@ -171,7 +171,7 @@ def _redemption_fault(redemption_id: UUID, owed: Any, declared: Any) -> str | No
     """What does not fit in a redemption's rows of the redeemer and the bridge."""
     for service, row in (("redeemer", owed), ("operator bridge", declared)):
         if row is None:
-            return f"redemption {redemption_id} is not known to the {service}"
+            return f"redemption {redemption_id} is unknown to the {service}"
     redemption = f"redemption {redemption_id} of cheque {owed.cheque_id}"
     for name in ("cheque_id", "amount_cents", "structure_id", "state"):
         if getattr(owed, name) != getattr(declared, name):

@@ -68,7 +68,7 @@ def test_of_an_issuer_that_is_put_back_all_that_it_lost_is_named(deployment: Dep
         deployment.verify()
     assert f"{len(lost)} differences" in str(told.value)
     for cheque in lost:
-        assert f"cheque {cheque['cheque_id']} is not known to the issuer: it is of grant" in str(told.value)
+        assert f"cheque {cheque['cheque_id']} is unknown to the issuer: it is of grant" in str(told.value)
     deployment.redeem(*deployment.grant())  # it goes on
     deployment.run("deploy/restore", later)  # all three to the same moment: they agree, and know nothing of it
     deployment.find()

@@ -126,7 +126,7 @@ def test_a_restored_issuer_goes_on_and_all_that_it_lost_is_named(town: Town, lif
     assert "the log of issuer was restored" in verified.output
     assert f"{len(life.lost)} differences" in verified.output
     for cheque in life.lost:
-        assert f"cheque {cheque['cheque_id']} is not known to the issuer: it is of grant" in verified.output
+        assert f"cheque {cheque['cheque_id']} is unknown to the issuer: it is of grant" in verified.output
     assert town.refusal(life.lost[0]) == "already-redeemed"
     town.redeem(life.kept[7], life.lost[1])  # what people hold is still taken
     fresh = town.grant()

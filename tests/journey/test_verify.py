@@ -26,7 +26,7 @@ FIRST = "(SELECT id FROM issuer.cheque ORDER BY id LIMIT 1)"
 REDEEMED = "(SELECT cheque_id FROM redeemer.redemption WHERE reversed_at IS NULL ORDER BY id LIMIT 1)"
 FAULTS = {
     "a cheque that the redeemer lacks": Fault(
-        "redeemer", f"DELETE FROM cheque WHERE id = {FIRST}", "is not known to the redeemer"
+        "redeemer", f"DELETE FROM cheque WHERE id = {FIRST}", "is unknown to the redeemer"
     ),
     "a cheque that the issuer never issued": Fault(
         "redeemer",
@@ -35,13 +35,13 @@ FAULTS = {
             SELECT gen_random_uuid(), sha256('x'), rules_id, grant_id, value_cents, granted_on, valid_until,
                    presentable_until, active
             FROM cheque WHERE id = {FIRST}""",
-        "is not known to the issuer",
+        "is unknown to the issuer",
     ),
     "a cheque that the bridge lacks": Fault(
         "operator_bridge",
         f"""WITH gone AS (DELETE FROM link WHERE cheque_id = {FIRST})
             DELETE FROM cheque WHERE cheque_id = {FIRST}""",
-        "is not known to the operator bridge",
+        "is unknown to the operator bridge",
     ),
     "a cheque of another value": Fault(
         "redeemer", f"UPDATE cheque SET value_cents = 2000 WHERE id = {FIRST}", "is worth 1000, 2000 and 1000 cents"

@@ -115,9 +115,9 @@ def test_what_is_left_under_an_earlier_key_is_counted_and_moved(issuer: ServiceU
     left = run(environ, "reencrypt", "--check")
     assert (left.exit_code, "codes under an earlier key: 5" in left.output) == (1, True)
     moved = run(environ, "reencrypt")
-    assert "codes sealed anew: 5" in moved.output
-    assert "cheques whose new digest was told: 5" in moved.output
-    assert "people known by a new digest: 1" in moved.output
+    assert "codes encrypted again: 5" in moved.output
+    assert "cheques whose new digest was published: 5" in moved.output
+    assert "people with a new digest: 1" in moved.output
     assert run(environ, "reencrypt", "--check").exit_code == 0
     (event,) = office.events("cheques.redigested")
     assert len(event["cheques"]) == 5
