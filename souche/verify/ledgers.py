@@ -98,7 +98,7 @@ ISSUER = (
     """,
     """
     SELECT format('convention %s: %s cents, %s by its amendments, or another end', convention.reference,
-                  convention.amount_cents, agreed.amount_cents) AS fault
+                  convention.amount_cents, coalesce(agreed.amount_cents::text, 'none')) AS fault
     FROM convention LEFT JOIN LATERAL (
         SELECT amount_cents, ends_on FROM convention_amendment
         WHERE convention_id = convention.id ORDER BY sequence DESC LIMIT 1
@@ -162,8 +162,8 @@ REDEEMER = (
     """,
     # The accountant's payments of a statement reach as far as what they settled.
     """
-    SELECT format('statement %s: %s cents of redemptions are paid by %s cents', statement.name, settled.cents,
-                  funds.cents) AS fault
+    SELECT format('statement %s: %s cents of redemptions are paid by %s cents', statement.name,
+                  coalesce(settled.cents::text, 'no'), funds.cents) AS fault
     FROM (
         SELECT payment.statement_id, sum(line.due_cents) AS cents
         FROM redemption JOIN payment ON payment.id = redemption.payment_id

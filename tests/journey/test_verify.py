@@ -162,7 +162,7 @@ FAULTS = {
     "a convention that was amended in silence": Fault(
         "issuer",
         "UPDATE convention SET amount_cents = 2000000",
-        "convention ETAT-2026: 2000000 cents, None by its amendments",
+        "convention ETAT-2026: 2000000 cents, none by its amendments",
     ),
     "a convention whose envelopes hold too much": Fault(
         "issuer",
