@@ -134,6 +134,7 @@ def test_each_list_and_dictionary_of_a_body_has_a_greatest_length(
     assert not endless
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_is_wrong_in_ten_thousand_ways_gets_a_short_answer(
     service: Callable[[str], ServiceUnderTest], name: str

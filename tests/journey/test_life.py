@@ -13,6 +13,8 @@ from shared.values import clock
 from tests.journey.conftest import World
 from tests.journey.test_whole_path import assert_balanced, states
 
+pytestmark = pytest.mark.slow
+
 
 def report_lost(world: World, *cheques: dict[str, Any]) -> Any:
     body = {
@@ -101,7 +103,6 @@ def test_a_cheque_spent_before_its_loss_is_heard_of_is_not_replaced(world: World
     assert_balanced(world)
 
 
-@pytest.mark.slow
 def test_a_cheque_spent_and_reported_lost_at_the_same_instant_has_exactly_one_outcome(
     world: World, owner: sa.Engine
 ) -> None:

@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from souche.commands.verify import verify
 from tests.journey.conftest import World
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Fault:

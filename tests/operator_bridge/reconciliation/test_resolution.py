@@ -21,6 +21,8 @@ from tests.operator_bridge.reconciliation.differing import (
     the_difference,
 )
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["cheques", "contract"]
 
 

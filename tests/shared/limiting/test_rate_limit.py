@@ -18,6 +18,8 @@ from shared.settings import settings as config
 from shared.values.ids import new_id
 from tests.harness import ServiceUnderTest
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 20
 
 
