@@ -200,9 +200,9 @@ def _day(value: Any) -> date:
 def _instant(value: Any) -> datetime:
     """In UTC: a zone may lie further away than a database can write."""
     try:
-        said = datetime.fromisoformat(value)
-        found = said.astimezone(UTC)
-        if said.tzinfo and clock.EARLIEST <= found <= clock.LATEST:
+        written = datetime.fromisoformat(value)
+        found = written.astimezone(UTC)
+        if written.tzinfo and clock.EARLIEST <= found <= clock.LATEST:
             return found
     except (ValueError, TypeError, OverflowError):
         pass
