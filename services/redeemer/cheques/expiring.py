@@ -1,7 +1,7 @@
 """Expiring the cheques whose last day to be presented has passed.
 
 A run reads the cheques whose last day lies between the day before which everything was expired and today. Whoever makes
-an older cheque spendable calls `read_again`. The next run completes an interrupted one.
+an older cheque spendable calls `read_again` or `read_from`. The next run completes an interrupted one.
 """
 
 import math
@@ -42,6 +42,7 @@ _READ_AGAIN = sa.text("""
     FROM (SELECT min(presentable_until) AS day FROM cheque WHERE id = ANY(:ids)) earliest
     WHERE earliest.day < done_before
 """)
+_READ_FROM = sa.text("UPDATE expiry SET done_before = :day WHERE :day < done_before")
 
 
 def expire(runtime: Runtime, today: date | None = None, seconds: float = math.inf) -> tuple[int, bool]:
@@ -72,3 +73,8 @@ def expire_slice(runtime: Runtime, today: date, since: date) -> tuple[int, date 
 def read_again(session: Session, cheque_ids: Collection[UUID]) -> None:
     """Makes the next run read the last days of these cheques, which have become spendable."""
     session.execute(_READ_AGAIN, {"ids": list(cheque_ids)})
+
+
+def read_from(session: Session, day: date) -> None:
+    """Makes the next run read the last days from this one on: that of the oldest cheque among new ones."""
+    session.execute(_READ_FROM, {"day": day})

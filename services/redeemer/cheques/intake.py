@@ -60,7 +60,7 @@ def issue(session: Session, grants: Sequence[ChequesIssued]) -> list[UUID]:
         "active": [programme.spendable == "on_issue" for programme in programmes],
     }
     session.execute(_ISSUE, columns)
-    expiring.read_again(session, ids)
+    expiring.read_from(session, min(grant.presentable_until for grant in grants))
     return ids
 
 
