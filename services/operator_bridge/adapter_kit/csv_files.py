@@ -85,7 +85,7 @@ def whole(
     return found, faults
 
 
-def each(paths: Iterable[Path], faults: list[str], read: Callable[[Path], Iterable[_T]]) -> Iterator[_T]:
+def read_all(paths: Iterable[Path], faults: list[str], read: Callable[[Path], Iterable[_T]]) -> Iterator[_T]:
     """The lines of files, each judged by itself; raises Unreadable at the end, with what was wrong with any before."""
     for path in paths:
         try:

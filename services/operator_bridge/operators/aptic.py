@@ -62,7 +62,7 @@ class Adapter(Operator):
         returned = [path for path in self._returned() if path.name[4:] >= since]
         whole, faults = csv_files.whole(returned, _END, _instant)
         last = max((path for path in whole if path.name.startswith("REL")), default=None)
-        yield from csv_files.each(whole, faults, lambda path: _lines(path, period.contract, path == last))
+        yield from csv_files.read_all(whole, faults, lambda path: _lines(path, period.contract, path == last))
 
     def statement_date(self, contract: str) -> datetime | None:
         whole, _ = csv_files.whole(self._returned(), _END, _instant)
